@@ -1,0 +1,13 @@
+//! Pure measures: no Postgres, no input or output, no unsafe.
+//!
+//! - [`sketch`]: the mergeable quantile sketch and its stored form
+//! - [`rate`]: hits out of a total
+//! - [`statistics`]: intervals
+//! - [`cadence`]: when an agent is due
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod cadence;
+pub mod rate;
+pub mod sketch;
+pub mod statistics;
