@@ -6,7 +6,7 @@
 
 CREATE TABLE agent_metrics.agent_events (
     agent_id                text NOT NULL,
-    occurred_at             timestamptz NOT NULL,
+    occurred_at             timestamptz NOT NULL CONSTRAINT occurred_at_is_a_moment CHECK (isfinite(occurred_at)),
     event_id                uuid NOT NULL DEFAULT agent_metrics.new_event_id(),
     conversation_id         text NOT NULL,
     user_id                 text,
@@ -67,7 +67,7 @@ CREATE INDEX agent_events_recorded_in ON agent_metrics.agent_events (recorded_in
 CREATE TABLE agent_metrics.business_events (
     business_event_id text PRIMARY KEY,
     kind              text NOT NULL,
-    occurred_at       timestamptz NOT NULL DEFAULT now(),
+    occurred_at       timestamptz NOT NULL DEFAULT now() CONSTRAINT occurred_at_is_a_moment CHECK (isfinite(occurred_at)),
     conversation_id   text,
     customer_id       text,
     amount_usd        numeric CONSTRAINT amount_usd_is_an_amount CHECK (amount_usd > -1e12 AND amount_usd < 1e12),

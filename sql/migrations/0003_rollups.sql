@@ -7,6 +7,7 @@ CREATE TABLE agent_metrics.agent_watermarks (
     snapshot     pg_snapshot,
     origin       text NOT NULL DEFAULT '',
     settings     text NOT NULL DEFAULT '',
+    foreign_to   xid8,
     refreshed_at timestamptz
 );
 COMMENT ON TABLE agent_metrics.agent_watermarks IS 'What each agent''s last refresh had seen. The row is the agent''s lock.';
@@ -14,6 +15,7 @@ COMMENT ON COLUMN agent_metrics.agent_watermarks.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.snapshot IS 'Snapshot the last refresh read under; NULL: the next one builds everything.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.origin IS 'Cluster and table the snapshot belongs to; ids of another origin cannot be compared.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.settings IS 'Report time zone, finest bucket and lead counting the rollups were built with.';
+COMMENT ON COLUMN agent_metrics.agent_watermarks.foreign_to IS 'Largest id of another origin that this cluster has yet to reach; up to it rows are recomputed, never added.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.refreshed_at IS 'When the last refresh read the facts.';
 
 CREATE TABLE agent_metrics.conversations (
@@ -44,7 +46,7 @@ CREATE TABLE agent_metrics.conversations (
     is_qualified    boolean NOT NULL,
     is_human_touched boolean NOT NULL,
     business_event_ids text[],
-    PRIMARY KEY (agent_id, conversation_id)
+    PRIMARY KEY (conversation_id, agent_id)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE agent_metrics.conversations IS 'One row per conversation of a registered agent, evaluation traffic left out. Written by refresh().';
 COMMENT ON COLUMN agent_metrics.conversations.agent_id IS 'Agent.';
@@ -74,7 +76,6 @@ COMMENT ON COLUMN agent_metrics.conversations.is_automation IS 'A task completed
 COMMENT ON COLUMN agent_metrics.conversations.is_qualified IS 'The business system marks its lead qualified.';
 COMMENT ON COLUMN agent_metrics.conversations.is_human_touched IS 'The business system saw a human take part.';
 COMMENT ON COLUMN agent_metrics.conversations.business_event_ids IS 'Business events that its turns name.';
-CREATE INDEX conversations_id ON agent_metrics.conversations (conversation_id);
 CREATE INDEX conversations_started ON agent_metrics.conversations (agent_id, started_at);
 CREATE INDEX conversations_unmapped ON agent_metrics.conversations (agent_id, unmapped_label) WHERE unmapped_label IS NOT NULL;
 CREATE INDEX conversations_business_events ON agent_metrics.conversations USING gin (business_event_ids)

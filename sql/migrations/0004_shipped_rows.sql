@@ -53,6 +53,7 @@ INSERT INTO agent_metrics.outcomes
     ('info_only',    false, false, false, false, false, false, false, false, false, 'Only information was given.'),
     ('disqualified', false, false, false, false, false, false, false, false, false, 'The lead is not one.'),
     ('refused',      false, false, false, false, true,  false, false, false, false, 'The agent refused.'),
+    ('booking_cancelled', false, false, false, false, false, false, false, false, false, 'A booking was taken back.'),
     ('reopened',     false, false, false, false, false, false, false, false, true,  'The ticket is open again: pending.');
 
 INSERT INTO agent_metrics.event_kinds (kind, meaning, description) VALUES
@@ -62,7 +63,7 @@ INSERT INTO agent_metrics.event_kinds (kind, meaning, description) VALUES
     ('lead_qualified',    'qualified',    'A lead was marked qualified.'),
     ('lead_disqualified', 'disqualified', 'A lead was marked not qualified.'),
     ('booking_completed', 'booked',       'A booking was made.'),
-    ('booking_cancelled', 'failure',      'A booking was taken back.'),
+    ('booking_cancelled', 'booking_cancelled', 'A booking was taken back.'),
     ('task_completed',    'completed',    'A task was completed.'),
     ('human_touch',       'human_touch',  'A human took part.'),
     ('refund',            'refund',       'Money was given back.'),

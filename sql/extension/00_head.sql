@@ -1,0 +1,4 @@
+\echo Use "CREATE EXTENSION agent_metrics" to load this file. \quit
+
+-- The pure functions are for everybody; what reads or writes tables is revoked from PUBLIC below where it is made.
+GRANT USAGE ON SCHEMA agent_metrics TO PUBLIC;

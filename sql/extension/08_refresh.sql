@@ -1,0 +1,340 @@
+-- refresh() itself: which agents, under which lock and snapshot, and what is dirty.
+
+CREATE TYPE agent_metrics.refresh_result AS (
+    agent_id text, events_changed bigint, conversations_changed bigint, buckets_written bigint, elapsed_ms double precision);
+COMMENT ON TYPE agent_metrics.refresh_result IS 'What a refresh did for one agent.';
+COMMENT ON COLUMN agent_metrics.refresh_result.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.refresh_result.events_changed IS 'Turns that arrived, were updated or were deleted since the last refresh.';
+COMMENT ON COLUMN agent_metrics.refresh_result.conversations_changed IS 'Conversations whose row changed.';
+COMMENT ON COLUMN agent_metrics.refresh_result.buckets_written IS 'Rollup rows written, over all levels.';
+COMMENT ON COLUMN agent_metrics.refresh_result.elapsed_ms IS 'Milliseconds that the refresh took; agents refreshed together share it.';
+
+CREATE FUNCTION agent_metrics.watermark_settings(time_zone text, bucket_seconds integer, outcome_metric text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_metric = 'qualified_lead_rate');
+COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
+    'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
+
+CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], wait boolean)
+RETURNS SETOF agent_metrics.refresh_result
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
+#variable_conflict use_column
+DECLARE
+    begun    timestamptz := clock_timestamp();
+    known    text[];       -- registered agents that were asked for
+    locked   text[];       -- of them, those whose lock we hold, in this order:
+    seconds  integer[];    --   finest bucket
+    leads    boolean[];    --   whether leads are counted
+    seen     pg_snapshot[];--   stored snapshot; NULL: build everything
+    foreign_to xid8[];     --   ids of another origin
+    present  pg_snapshot;
+    presents pg_snapshot[];
+    horizon  xid8;         -- no change that concerns us has a smaller id
+    zone     text;
+    has_changes boolean;
+    builds   text[];
+    dirty_agents  text[];  -- finest buckets to compute again
+    dirty_buckets timestamptz[];
+    conversation_agents text[];
+    conversation_ids    text[];
+    lead_agents text[];
+    lead_ids    text[];
+    counted  jsonb := '[]';  -- what was done, as rows of agent, events, conversations, buckets
+    found_rows jsonb;
+BEGIN
+    IF EXISTS (SELECT FROM unnest(refresh_batch.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id)) THEN
+        RAISE EXCEPTION 'unknown agent "%"', (SELECT u.id FROM unnest(refresh_batch.agent_ids) AS u (id)
+                                             WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id) LIMIT 1)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Only registered agents have rollups; the events of others are kept and listed in agent_kpi.unregistered_agents.',
+                  HINT = 'Register it: SELECT agent_metrics.register_agent(agent_id, kind, owner).';
+    END IF;
+    IF EXISTS (SELECT FROM unnest(refresh_batch.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE w.agent_id = u.id)) THEN
+        INSERT INTO agent_metrics.agent_watermarks (agent_id)
+        SELECT u.id FROM unnest(refresh_batch.agent_ids) AS u (id) ORDER BY u.id
+        ON CONFLICT DO NOTHING;
+    END IF;
+
+    -- The watermark row is the agent's lock. Always in the same order, so that two calls cannot wait for each other.
+    IF refresh_batch.wait THEN
+        SELECT array_agg(l.agent_id) INTO known FROM (
+            SELECT w.agent_id FROM agent_metrics.agent_watermarks w
+            WHERE w.agent_id = ANY (refresh_batch.agent_ids) ORDER BY w.agent_id FOR UPDATE) l;
+    ELSE
+        SELECT array_agg(l.agent_id) INTO known FROM (
+            SELECT w.agent_id FROM agent_metrics.agent_watermarks w
+            WHERE w.agent_id = ANY (refresh_batch.agent_ids) ORDER BY w.agent_id FOR UPDATE SKIP LOCKED) l;
+    END IF;
+    IF known IS NULL THEN
+        RETURN;
+    END IF;
+
+    -- In the next statement, not the same one: read together with the lock, a waiter can see snapshots run backwards.
+    zone := agent_metrics.report_time_zone();
+    present := agent_metrics.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
+    SELECT array_agg(x.agent_id ORDER BY x.agent_id), array_agg(x.bucket_seconds ORDER BY x.agent_id),
+           array_agg(x.counts_leads ORDER BY x.agent_id), array_agg(x.snapshot ORDER BY x.agent_id),
+           array_agg(x.foreign_to ORDER BY x.agent_id), array_agg(x.agent_id ORDER BY x.agent_id) FILTER (WHERE x.snapshot IS NULL)
+    INTO locked, seconds, leads, seen, foreign_to, builds
+    FROM (
+        SELECT w.agent_id, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads, w.foreign_to,
+               CASE WHEN w.origin = agent_metrics.origin()
+                     AND w.settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
+                     AND NOT EXISTS (SELECT FROM agent_metrics.changes c   -- TRUNCATE
+                                     WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
+                                       AND pg_visible_in_snapshot(c.changed_in, present)
+                                       AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot))
+                    THEN w.snapshot END AS snapshot
+        FROM agent_metrics.agent_watermarks w
+        JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
+        JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+        WHERE w.agent_id = ANY (known)) x;
+    IF EXISTS (SELECT FROM unnest(seen) AS s (snapshot)
+               WHERE pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(present)
+                  OR EXISTS (SELECT FROM pg_snapshot_xip(present) AS p (id)
+                             WHERE p.id <> pg_current_xact_id() AND pg_visible_in_snapshot(p.id, s.snapshot))) THEN
+        RAISE EXCEPTION 'this transaction''s snapshot is older than the last refresh'
+            USING ERRCODE = 'serialization_failure',
+                  DETAIL = 'It was taken before another refresh that has committed since.',
+                  HINT = 'Run the refresh again in a new transaction.';
+    END IF;
+    SELECT array_agg(present) INTO presents FROM unnest(locked);
+
+    -- Agents that are built from nothing: their ids tell nothing, whatever is there is read once.
+    IF builds IS NOT NULL THEN
+        DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (builds);
+        SELECT array_agg(CASE WHEN l.agent_id = ANY (builds) THEN
+                             (SELECT CASE WHEN m.id >= pg_snapshot_xmax(present) THEN m.id END
+                              FROM (SELECT max(e.recorded_in) AS id FROM agent_metrics.agent_events e) m)
+                         ELSE f.id END ORDER BY l.agent_id)
+        INTO foreign_to
+        FROM unnest(locked, foreign_to) AS f (agent_id, id) JOIN unnest(locked) AS l (agent_id) ON l.agent_id = f.agent_id;
+    END IF;
+
+    -- One cheap look over all: the largest id tells whether anything was written at all.
+    SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO horizon FROM unnest(seen) AS s (snapshot);
+    SELECT builds IS NOT NULL
+        OR EXISTS (SELECT FROM agent_metrics.changes)
+        OR (SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= horizon
+        OR (SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= horizon
+        OR (SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= horizon
+        OR (SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= horizon
+    INTO has_changes;
+
+    IF has_changes THEN
+        -- What is dirty. The log rows of these agents are taken out as they are read.
+        WITH agent AS MATERIALIZED (
+            SELECT * FROM unnest(locked, seconds, seen, foreign_to) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
+        ), log AS (
+            DELETE FROM agent_metrics.changes c
+            WHERE c.agent_id = ANY (locked) AND pg_visible_in_snapshot(c.changed_in, present)
+            RETURNING c.agent_id, c.conversation_id, c.occurred_at
+        ), arrived AS MATERIALIZED (
+            SELECT e.agent_id, e.conversation_id,
+                   CASE WHEN e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL THEN e.occurred_at END AS recompute_at
+            FROM agent_metrics.agent_events e JOIN agent a ON a.agent_id = e.agent_id
+            WHERE e.recorded_in >= horizon AND NOT e.is_eval AND e.agent_id = ANY (locked)
+              AND (pg_visible_in_snapshot(e.recorded_in, present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
+              AND (a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot))
+        ), remapped AS MATERIALIZED (
+            -- labels, and kinds of business events, whose meaning changed
+            SELECT o.label, o.changed_in FROM agent_metrics.outcomes o WHERE o.changed_in >= horizon
+            UNION ALL SELECT k.kind, k.changed_in FROM agent_metrics.event_kinds k WHERE k.changed_in >= horizon
+            UNION ALL SELECT c.label, c.changed_in FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.label IS NOT NULL
+        ), business AS MATERIALIZED (
+            SELECT b.conversation_id, b.business_event_id, b.changed_in FROM agent_metrics.business_events b WHERE b.changed_in >= horizon
+            UNION ALL
+            SELECT c.conversation_id, c.business_event_id, c.changed_in
+            FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.business_event_id IS NOT NULL
+            UNION ALL
+            SELECT b.conversation_id, b.business_event_id, m.changed_in
+            FROM remapped m JOIN agent_metrics.event_kinds k ON m.label IN (k.kind, k.meaning)
+            JOIN agent_metrics.business_events b ON b.kind = k.kind
+            UNION ALL
+            SELECT b.conversation_id, b.business_event_id, m.changed_in
+            FROM remapped m JOIN agent_metrics.business_events b ON b.kind = m.label
+        ), dirty AS (
+            SELECT l.agent_id, l.conversation_id FROM log l WHERE l.conversation_id IS NOT NULL
+            UNION
+            SELECT r.agent_id, r.conversation_id FROM arrived r
+            UNION
+            SELECT c.agent_id, c.conversation_id
+            FROM business b JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
+            JOIN agent a ON a.agent_id = c.agent_id
+            WHERE b.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+            UNION
+            SELECT c.agent_id, c.conversation_id
+            FROM business b JOIN agent_metrics.conversations c ON c.business_event_ids @> ARRAY[b.business_event_id]
+            JOIN agent a ON a.agent_id = c.agent_id
+            WHERE b.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+            UNION
+            SELECT c.agent_id, c.conversation_id
+            FROM remapped m JOIN agent_metrics.conversations c ON m.label IN (c.agent_label, c.judge_label, c.crm_label, c.human_label)
+            JOIN agent a ON a.agent_id = c.agent_id
+            WHERE m.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
+        ), again AS (
+            SELECT DISTINCT x.agent_id,
+                   CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', x.occurred_at, '2000-01-01 00:00:00+00')
+                                         ELSE date_trunc('hour', x.occurred_at, zone) END AS bucket
+            FROM (SELECT l.agent_id, l.occurred_at FROM log l WHERE l.occurred_at IS NOT NULL
+                  UNION ALL SELECT r.agent_id, r.recompute_at FROM arrived r WHERE r.recompute_at IS NOT NULL) x
+            JOIN agent a ON a.agent_id = x.agent_id
+            WHERE a.snapshot IS NOT NULL
+        )
+        SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
+                FROM (SELECT x.agent_id, count(*) AS events
+                      FROM (SELECT l.agent_id FROM log l UNION ALL SELECT r.agent_id FROM arrived r) x GROUP BY x.agent_id) n),
+               (SELECT array_agg(d.agent_id ORDER BY d.agent_id, d.conversation_id) FROM dirty d),
+               (SELECT array_agg(d.conversation_id ORDER BY d.agent_id, d.conversation_id) FROM dirty d),
+               (SELECT array_agg(g.agent_id ORDER BY g.agent_id, g.bucket) FROM again g),
+               (SELECT array_agg(g.bucket ORDER BY g.agent_id, g.bucket) FROM again g)
+        INTO found_rows, conversation_agents, conversation_ids, dirty_agents, dirty_buckets;
+        counted := counted || coalesce(found_rows, '[]');
+
+        -- Buckets that saw an update or a deletion: from their turns again, then upwards.
+        IF dirty_agents IS NOT NULL THEN
+            UPDATE agent_metrics.rollups r
+            SET turns = 0, token_turns = 0, tokens_input = 0, tokens_output = 0, cost_turns = 0, tool_calls = 0, error_turns = 0,
+                cost_usd = 0, latency = NULL
+            FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
+            JOIN unnest(locked, seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
+            WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
+            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
+            FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS from_times,
+                         array_agg(d.bucket + make_interval(secs => a.bucket_seconds)) AS to_times,
+                         array_agg(NULL::pg_snapshot) AS after, array_agg(present) AS presents, array_agg(a.foreign_to) AS foreign_to,
+                         array_agg(a.bucket_seconds) AS bucket_seconds
+                  FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
+                  JOIN unnest(locked, seconds, foreign_to) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id) w
+            CROSS JOIN LATERAL agent_metrics.add_turns(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to,
+                w.bucket_seconds, zone, '0'::xid8, NULL, NULL, true) t;
+            counted := counted || coalesce(found_rows, '[]');
+            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
+            FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS buckets
+                  FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
+                  JOIN unnest(locked, seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
+                  WHERE a.bucket_seconds = 300) w
+            CROSS JOIN LATERAL agent_metrics.merge_turns(w.agents, w.buckets, 'hour', 'fine', zone) t;
+            counted := counted || coalesce(found_rows, '[]');
+            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
+            FROM agent_metrics.merge_turns(dirty_agents, dirty_buckets, 'day', 'hour', zone) t;
+            counted := counted || coalesce(found_rows, '[]');
+        END IF;
+
+        IF conversation_agents IS NOT NULL THEN
+            -- Turns that were only inserted: added.
+            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
+            FROM (SELECT array_agg('-infinity'::timestamptz) AS from_times, array_agg('infinity'::timestamptz) AS to_times FROM unnest(locked)) w
+            CROSS JOIN LATERAL agent_metrics.add_turns(locked, w.from_times, w.to_times, seen, presents, foreign_to, seconds, zone,
+                horizon, dirty_agents, dirty_buckets, false) t;
+            counted := counted || coalesce(found_rows, '[]');
+
+            -- Leads of these conversations, before and after.
+            IF true = ANY (leads) THEN
+                SELECT array_agg(c.agent_id), array_agg(c.lead_id) INTO lead_agents, lead_ids
+                FROM unnest(conversation_agents, conversation_ids) AS d (agent_id, conversation_id)
+                JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = d.agent_id AND a.counts_leads
+                JOIN agent_metrics.conversations c ON c.conversation_id = d.conversation_id AND c.agent_id = d.agent_id;
+            END IF;
+            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
+            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, locked, seconds, zone) t;
+            counted := counted || coalesce(found_rows, '[]');
+            IF true = ANY (leads) THEN
+                SELECT lead_agents || array_agg(c.agent_id), lead_ids || array_agg(c.lead_id) INTO lead_agents, lead_ids
+                FROM unnest(conversation_agents, conversation_ids) AS d (agent_id, conversation_id)
+                JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = d.agent_id AND a.counts_leads
+                JOIN agent_metrics.conversations c ON c.conversation_id = d.conversation_id AND c.agent_id = d.agent_id;
+                SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
+                FROM agent_metrics.refresh_leads(lead_agents, lead_ids, locked, seconds, zone) t;
+                counted := counted || coalesce(found_rows, '[]');
+            END IF;
+        END IF;
+    END IF;
+
+    UPDATE agent_metrics.agent_watermarks w
+    SET snapshot = present, origin = agent_metrics.origin(), foreign_to = u.foreign_to, refreshed_at = begun,
+        settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
+    FROM unnest(locked, foreign_to) AS u (agent_id, foreign_to)
+    JOIN agent_metrics.agents a ON a.agent_id = u.agent_id JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+    WHERE w.agent_id = u.agent_id;
+
+    -- What every watermark has seen of the rows that concern all agents is no longer needed. Rows that another
+    -- refresh is removing are left to it: refreshes of different agents do not wait for each other.
+    IF has_changes THEN
+        DELETE FROM agent_metrics.changes c
+        WHERE c.change_id IN (
+            SELECT p.change_id FROM agent_metrics.changes p
+            WHERE p.agent_id IS NULL
+              AND NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE NOT coalesce(pg_visible_in_snapshot(p.changed_in, w.snapshot), true))
+            FOR UPDATE SKIP LOCKED);
+    END IF;
+
+    RETURN QUERY
+    SELECT u.agent_id, coalesce(sum(n.events), 0)::bigint, coalesce(sum(n.conversations), 0)::bigint, coalesce(sum(n.buckets), 0)::bigint,
+           extract(epoch FROM clock_timestamp() - begun)::double precision * 1000
+    FROM unnest(locked) AS u (agent_id)
+    LEFT JOIN jsonb_to_recordset(counted) AS n (agent_id text, events bigint, conversations bigint, buckets bigint) ON n.agent_id = u.agent_id
+    GROUP BY u.agent_id;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes agents together in one set of statements. Internal: refresh() and refresh_agents() use it.';
+
+-- An agent that has to be built reads all its events, so it goes by itself; the others share one look at what is new.
+CREATE FUNCTION agent_metrics.refresh_agents(agent_ids text[], wait boolean DEFAULT true)
+RETURNS SETOF agent_metrics.refresh_result
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    built text[];
+    one   text;
+BEGIN
+    SELECT array_agg(u.id ORDER BY u.id) INTO built
+    FROM unnest(refresh_agents.agent_ids) AS u (id)
+    WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w
+                      WHERE w.agent_id = u.id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin());
+    IF built IS NULL OR cardinality(refresh_agents.agent_ids) > cardinality(built) THEN
+        RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(
+            ARRAY(SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE u.id <> ALL (coalesce(built, '{}'))), refresh_agents.wait);
+    END IF;
+    FOREACH one IN ARRAY coalesce(built, '{}') LOOP
+        RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(ARRAY[one], refresh_agents.wait);
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refresh_agents(text[], boolean) IS
+    'Brings the rollups of several agents up to date. wait: wait for a refresh of one of them that is running, or leave that agent out.';
+
+CREATE FUNCTION agent_metrics.refresh(agent_id text DEFAULT NULL)
+RETURNS SETOF agent_metrics.refresh_result
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT * FROM agent_metrics.refresh_agents(
+        CASE WHEN $1 IS NOT NULL THEN ARRAY[$1] ELSE ARRAY(SELECT a.agent_id FROM agent_metrics.agents a ORDER BY a.agent_id) END);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refresh(text) IS
+    'Brings the rollups of one agent, or of all when NULL, up to date; one row an agent. What is not committed yet is counted by a later refresh.';
+
+CREATE FUNCTION agent_metrics.due_agents(at timestamptz DEFAULT now())
+RETURNS TABLE (agent_id text, cadence text, time_zone text, refreshed_at timestamptz, due_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT d.agent_id, d.cadence, d.time_zone, d.refreshed_at, d.due_at
+    FROM (SELECT a.agent_id, coalesce(a.cadence, k.cadence) AS cadence, a.time_zone, w.refreshed_at,
+                 CASE WHEN w.refreshed_at IS NULL THEN a.registered_at
+                      ELSE agent_metrics.next_due(coalesce(a.cadence, k.cadence), a.time_zone, w.refreshed_at) END AS due_at
+          FROM agent_metrics.agents a
+          JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+          LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id) d
+    WHERE d.due_at <= due_agents.at
+    ORDER BY d.due_at, d.agent_id;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.due_agents(timestamptz) IS
+    'Agents whose cadence has fired since their last refresh. However many firings were missed, an agent is due once.';

@@ -1,0 +1,165 @@
+-- verify: the books, computed again from raw events and compared. No row means they are right.
+
+CREATE TYPE agent_metrics.difference AS (
+    agent_id text, level text, bucket timestamptz, measure text, stored text, recomputed text);
+COMMENT ON TYPE agent_metrics.difference IS 'A stored value that is not what the facts give.';
+COMMENT ON COLUMN agent_metrics.difference.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.difference.level IS 'fine, hour, day, or conversation.';
+COMMENT ON COLUMN agent_metrics.difference.bucket IS 'Start of the bucket, or of the conversation.';
+COMMENT ON COLUMN agent_metrics.difference.measure IS 'Measure, or id of the conversation.';
+COMMENT ON COLUMN agent_metrics.difference.stored IS 'What is stored.';
+COMMENT ON COLUMN agent_metrics.difference.recomputed IS 'What the facts give.';
+
+-- What a refresh has not seen yet is left out: turns newer than the watermark, buckets and conversations whose
+-- changes wait in the log. One statement, so that all of it is seen at one moment.
+CREATE FUNCTION agent_metrics.verify(agent_id text DEFAULT NULL, from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
+RETURNS SETOF agent_metrics.difference
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
+#variable_conflict use_column
+DECLARE
+    zone  text := agent_metrics.report_time_zone();
+    begun timestamptz := coalesce(date_trunc('day', $2, zone), '-infinity');
+    ended timestamptz := coalesce(date_trunc('day', $3, zone), 'infinity');
+BEGIN
+    IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
+        RAISE EXCEPTION 'unknown agent "%"', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Only registered agents have rollups.',
+                  HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
+    END IF;
+    IF ended < $3 THEN
+        ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
+    END IF;
+    RETURN QUERY
+    WITH agent AS MATERIALIZED (
+        SELECT w.agent_id, w.snapshot, w.foreign_to, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads
+        FROM agent_metrics.agent_watermarks w
+        JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
+        JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+        WHERE ($1 IS NULL OR w.agent_id = $1) AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin()
+          AND w.settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
+          AND NOT EXISTS (SELECT FROM agent_metrics.changes c
+                          WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
+                            AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot))
+    ), waiting AS MATERIALIZED (
+        SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.changed_in FROM agent_metrics.changes c
+    ), fine AS MATERIALIZED (
+        SELECT f.*
+        FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(begun) AS from_times, array_agg(ended) AS to_times,
+                     array_agg(NULL::pg_snapshot) AS after, array_agg(a.snapshot) AS presents, array_agg(a.foreign_to) AS foreign_to,
+                     array_agg(a.bucket_seconds) AS bucket_seconds FROM agent a) w
+        CROSS JOIN LATERAL agent_metrics.compute_turns(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to,
+            w.bucket_seconds, zone, '0'::xid8) f
+    ), known AS MATERIALIZED (
+        SELECT c.* FROM agent c_agent JOIN agent_metrics.conversations c ON c.agent_id = c_agent.agent_id
+        WHERE c.started_at >= begun AND c.started_at < ended
+    ), dirty AS MATERIALIZED (
+        SELECT c.agent_id, c.conversation_id FROM waiting c WHERE c.agent_id IS NOT NULL
+        UNION SELECT e.agent_id, e.conversation_id
+        FROM agent a JOIN agent_metrics.agent_events e ON e.agent_id = a.agent_id
+        WHERE e.recorded_in >= pg_snapshot_xmin(a.snapshot) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)
+          AND (a.foreign_to IS NULL OR e.recorded_in > a.foreign_to)
+        UNION SELECT a.agent_id, b.conversation_id
+        FROM agent a JOIN agent_metrics.business_events b ON NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+        UNION SELECT k.agent_id, k.conversation_id
+        FROM agent a JOIN agent_metrics.business_events b ON NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+        JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id AND k.business_event_ids @> ARRAY[b.business_event_id]
+        UNION SELECT k.agent_id, k.conversation_id
+        FROM agent a JOIN waiting c ON c.agent_id IS NULL AND NOT pg_visible_in_snapshot(c.changed_in, a.snapshot)
+        JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id
+         AND (k.conversation_id = c.conversation_id OR k.business_event_ids @> ARRAY[c.business_event_id] OR c.label IS NOT NULL)
+        UNION SELECT k.agent_id, k.conversation_id   -- a mapping that changed may concern any of them
+        FROM agent a JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id
+        WHERE EXISTS (SELECT FROM agent_metrics.outcomes o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
+           OR EXISTS (SELECT FROM agent_metrics.event_kinds o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
+    ), now_known AS MATERIALIZED (
+        SELECT n.*
+        FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.conversation_id) AS conversations
+              FROM (SELECT k.agent_id, k.conversation_id FROM known k
+                    UNION SELECT e.agent_id, e.conversation_id
+                    FROM agent a JOIN agent_metrics.agent_events e ON e.agent_id = a.agent_id
+                    WHERE e.occurred_at >= begun AND e.occurred_at < ended) x) w
+        CROSS JOIN LATERAL agent_metrics.compute_conversations(w.agents, w.conversations) n
+        WHERE n.started_at >= begun AND n.started_at < ended
+    ), wrong_conversations AS (
+        SELECT d.agent_id, 'conversation' AS level, max(d.started_at) AS bucket, d.conversation_id AS measure,
+               max(d.content) FILTER (WHERE d.is_stored) AS stored, max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
+        FROM (SELECT true AS is_stored, k.agent_id, k.conversation_id, k.started_at, k::text AS content
+              FROM (SELECT * FROM known EXCEPT SELECT * FROM now_known) k
+              UNION ALL
+              SELECT false, k.agent_id, k.conversation_id, k.started_at, k::text
+              FROM (SELECT * FROM now_known EXCEPT SELECT * FROM known) k) d
+        WHERE NOT EXISTS (SELECT FROM dirty x WHERE x.agent_id = d.agent_id AND x.conversation_id = d.conversation_id)
+        GROUP BY d.agent_id, d.conversation_id
+    ), level_of AS (
+        SELECT a.agent_id, l.level FROM agent a CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)
+        WHERE l.level <> 'fine' OR a.bucket_seconds = 300
+    ), parts AS (
+        SELECT f.agent_id, l.level, CASE l.level WHEN 'fine' THEN f.bucket ELSE date_trunc(l.level, f.bucket, zone) END AS bucket,
+               sum(f.turns) AS turns, sum(f.token_turns) AS token_turns, sum(f.tokens_input) AS tokens_input,
+               sum(f.tokens_output) AS tokens_output, sum(f.cost_turns) AS cost_turns, sum(f.tool_calls) AS tool_calls,
+               sum(f.error_turns) AS error_turns, sum(f.cost_usd) AS cost_usd, agent_metrics.merge(f.latency) AS latency,
+               0 AS conversations, 0 AS outcomes, 0 AS successes, 0 AS units, 0 AS deflections, 0 AS escalations, 0 AS refusals,
+               0 AS bookings, 0 AS automations, 0::numeric AS unit_cost_usd, 0::numeric AS conversation_cost_usd,
+               0::numeric AS cost_usd_squared, 0::numeric AS tokens_squared, 0::numeric AS tokens_by_turns, 0::numeric AS turns_squared,
+               0 AS leads, 0 AS qualified_leads
+        FROM fine f JOIN level_of l ON l.agent_id = f.agent_id
+        GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT k.agent_id, l.level,
+               CASE l.level WHEN 'fine' THEN date_bin('5 minutes', k.started_at, '2000-01-01 00:00:00+00') ELSE date_trunc(l.level, k.started_at, zone) END,
+               0, 0, 0, 0, 0, 0, 0, 0, NULL,
+               count(*), count(*) FILTER (WHERE k.has_outcome), count(*) FILTER (WHERE k.is_success), count(*) FILTER (WHERE k.is_unit),
+               count(*) FILTER (WHERE k.is_deflection), count(*) FILTER (WHERE k.is_escalation), count(*) FILTER (WHERE k.is_refusal),
+               count(*) FILTER (WHERE k.is_booking), count(*) FILTER (WHERE k.is_automation),
+               coalesce(sum(k.cost_usd) FILTER (WHERE k.is_unit), 0), sum(k.cost_usd), sum(k.cost_usd * k.cost_usd),
+               sum(k.tokens::numeric * k.tokens), sum(k.tokens::numeric * k.token_turns), sum(k.token_turns::numeric * k.token_turns), 0, 0
+        FROM known k JOIN level_of l ON l.agent_id = k.agent_id
+        GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT d.agent_id, l.level,
+               CASE l.level WHEN 'fine' THEN date_bin('5 minutes', d.started_at, '2000-01-01 00:00:00+00') ELSE date_trunc(l.level, d.started_at, zone) END,
+               0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, count(*), count(*) FILTER (WHERE d.is_qualified)
+        FROM (SELECT c.agent_id, c.lead_id, min(c.started_at) AS started_at, bool_or(c.is_qualified) AS is_qualified
+              FROM agent a JOIN agent_metrics.conversations c ON c.agent_id = a.agent_id
+              WHERE a.counts_leads GROUP BY c.agent_id, c.lead_id) d
+        JOIN level_of l ON l.agent_id = d.agent_id
+        WHERE d.started_at >= begun AND d.started_at < ended
+        GROUP BY 1, 2, 3
+    ), stored_and_recomputed AS (
+        SELECT true AS is_stored, r.agent_id, r.level, r.bucket, r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns,
+               r.tool_calls, r.error_turns, r.cost_usd, r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections,
+               r.escalations, r.refusals, r.bookings, r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared,
+               r.tokens_squared, r.tokens_by_turns, r.turns_squared, r.leads, r.qualified_leads
+        FROM agent a JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id
+        WHERE r.bucket >= begun AND r.bucket < ended
+        UNION ALL
+        SELECT false, p.agent_id, p.level, p.bucket, sum(p.turns), sum(p.token_turns), sum(p.tokens_input), sum(p.tokens_output),
+               sum(p.cost_turns), sum(p.tool_calls), sum(p.error_turns), sum(p.cost_usd), agent_metrics.merge(p.latency),
+               sum(p.conversations), sum(p.outcomes), sum(p.successes), sum(p.units), sum(p.deflections), sum(p.escalations),
+               sum(p.refusals), sum(p.bookings), sum(p.automations), sum(p.unit_cost_usd), sum(p.conversation_cost_usd),
+               sum(p.cost_usd_squared), sum(p.tokens_squared), sum(p.tokens_by_turns), sum(p.turns_squared), sum(p.leads), sum(p.qualified_leads)
+        FROM parts p GROUP BY p.agent_id, p.level, p.bucket
+    ), measures AS (
+        SELECT s.agent_id, s.level, s.bucket, m.measure,
+               max(m.value) FILTER (WHERE s.is_stored) AS stored, max(m.value) FILTER (WHERE NOT s.is_stored) AS recomputed
+        FROM (SELECT x.is_stored, x.agent_id, x.level, x.bucket, to_jsonb(x) - '{is_stored,agent_id,level,bucket}'::text[] AS content
+              FROM stored_and_recomputed x) s
+        CROSS JOIN LATERAL (SELECT e.key AS measure, e.value #>> '{}' AS value FROM jsonb_each(s.content) e) m
+        GROUP BY s.agent_id, s.level, s.bucket, m.measure
+    )
+    SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_conversations w
+    UNION ALL
+    SELECT m.agent_id, m.level, m.bucket, m.measure, m.stored, m.recomputed
+    FROM measures m
+    WHERE CASE WHEN m.measure = 'latency' THEN m.stored IS DISTINCT FROM m.recomputed
+               ELSE coalesce(m.stored::numeric, 0) <> coalesce(m.recomputed::numeric, 0) END
+      AND NOT EXISTS (   -- the bucket waits to be computed again
+          SELECT FROM waiting c
+          WHERE c.agent_id = m.agent_id AND c.occurred_at IS NOT NULL
+            AND m.bucket = CASE m.level WHEN 'fine' THEN date_bin('5 minutes', c.occurred_at, '2000-01-01 00:00:00+00')
+                                        ELSE date_trunc(m.level, c.occurred_at, zone) END);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.verify(text, timestamptz, timestamptz) IS
+    'Recomputes the rollups of one agent, or of all when NULL, over whole report days and returns every stored value that differs. What no refresh has seen yet is left out.';

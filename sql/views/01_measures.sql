@@ -1,0 +1,140 @@
+-- The one place where a metric's formula stands: measures (sums) become metric values (numerator, denominator,
+-- value, interval, threshold, verdict). Everything in agent_kpi reads from here.
+-- These views are internal; a view over them with a constant level reads only that level.
+
+CREATE OR REPLACE VIEW agent_metrics.report AS
+SELECT z.time_zone, (now() AT TIME ZONE z.time_zone)::date AS today
+FROM (SELECT coalesce((SELECT s.value FROM agent_metrics.settings s WHERE s.name = 'report_time_zone'), 'UTC') AS time_zone) z;
+COMMENT ON VIEW agent_metrics.report IS 'Time zone and present day of the reports: one row.';
+
+-- Days reach from the agent's first day with data to today, data or not. Turns dated before 2015 or in the
+-- future do not stretch the calendar; agent_kpi.implausible_times lists them.
+CREATE OR REPLACE VIEW agent_metrics.days AS
+SELECT a.agent_id, d.day::date AS day, d.day AT TIME ZONE p.time_zone AS bucket
+FROM agent_metrics.agents a
+CROSS JOIN agent_metrics.report p
+CROSS JOIN LATERAL (
+    SELECT r.bucket AS first_bucket FROM agent_metrics.rollups r
+    WHERE r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket >= '2015-01-01 00:00:00+00'
+    ORDER BY r.bucket LIMIT 1) f
+CROSS JOIN LATERAL generate_series((f.first_bucket AT TIME ZONE p.time_zone)::date::timestamp, p.today::timestamp, interval '1 day') AS d (day);
+COMMENT ON VIEW agent_metrics.days IS 'The calendar of each agent.';
+
+CREATE OR REPLACE VIEW agent_metrics.measures AS
+SELECT d.agent_id, 'day' AS level, d.bucket, d.day,
+       r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns, r.cost_usd,
+       r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals, r.bookings,
+       r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared, r.tokens_squared, r.tokens_by_turns,
+       r.turns_squared, r.leads, r.qualified_leads
+FROM agent_metrics.days d
+LEFT JOIN agent_metrics.rollups r ON r.agent_id = d.agent_id AND r.level = 'day' AND r.bucket = d.bucket
+UNION ALL
+SELECT r.agent_id, 'hour', r.bucket, (r.bucket AT TIME ZONE p.time_zone)::date,
+       r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns, r.cost_usd,
+       r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals, r.bookings,
+       r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared, r.tokens_squared, r.tokens_by_turns,
+       r.turns_squared, r.leads, r.qualified_leads
+FROM agent_metrics.rollups r CROSS JOIN agent_metrics.report p
+WHERE r.level = 'hour'
+UNION ALL
+-- the 30 report days that end yesterday, and the 30 before them
+SELECT a.agent_id, w.level, w.first_day::timestamp AT TIME ZONE p.time_zone, w.first_day,
+       sum(r.turns)::bigint AS turns, sum(r.token_turns)::bigint AS token_turns,
+       sum(r.tokens_input)::bigint AS tokens_input, sum(r.tokens_output)::bigint AS tokens_output,
+       sum(r.cost_turns)::bigint AS cost_turns, sum(r.tool_calls)::bigint AS tool_calls,
+       sum(r.error_turns)::bigint AS error_turns, sum(r.cost_usd) AS cost_usd, agent_metrics.merge(r.latency) AS latency,
+       sum(r.conversations)::bigint AS conversations, sum(r.outcomes)::bigint AS outcomes,
+       sum(r.successes)::bigint AS successes, sum(r.units)::bigint AS units, sum(r.deflections)::bigint AS deflections,
+       sum(r.escalations)::bigint AS escalations, sum(r.refusals)::bigint AS refusals, sum(r.bookings)::bigint AS bookings,
+       sum(r.automations)::bigint AS automations, sum(r.unit_cost_usd) AS unit_cost_usd,
+       sum(r.conversation_cost_usd) AS conversation_cost_usd, sum(r.cost_usd_squared) AS cost_usd_squared,
+       sum(r.tokens_squared) AS tokens_squared, sum(r.tokens_by_turns) AS tokens_by_turns,
+       sum(r.turns_squared) AS turns_squared, sum(r.leads)::bigint AS leads,
+       sum(r.qualified_leads)::bigint AS qualified_leads
+FROM agent_metrics.agents a
+CROSS JOIN agent_metrics.report p
+CROSS JOIN LATERAL (VALUES ('30d', p.today - 30, p.today), ('previous_30d', p.today - 60, p.today - 30)) AS w (level, first_day, end_day)
+LEFT JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id AND r.level = 'day'
+      AND r.bucket >= w.first_day::timestamp AT TIME ZONE p.time_zone AND r.bucket < w.end_day::timestamp AT TIME ZONE p.time_zone
+GROUP BY a.agent_id, w.level, w.first_day, p.time_zone;
+COMMENT ON VIEW agent_metrics.measures IS 'Sums and sketches per agent and span: level day (with empty days), hour, 30d or previous_30d.';
+
+-- A threshold holds from its day until the next one of the agent and metric.
+CREATE OR REPLACE VIEW agent_metrics.thresholds_in_force AS
+SELECT t.agent_id, t.metric, t.value, t.owner, t.effective_from,
+       lead(t.effective_from, 1, 'infinity'::date) OVER (PARTITION BY t.agent_id, t.metric ORDER BY t.effective_from) AS effective_to
+FROM agent_metrics.thresholds t;
+COMMENT ON VIEW agent_metrics.thresholds_in_force IS 'Thresholds with the days they hold for: effective_from up to, not including, effective_to.';
+
+CREATE OR REPLACE VIEW agent_metrics.metric_values AS
+SELECT r.level, r.agent_id, a.kind AS agent_kind, a.actor, m.metric, m.metric_class, m.unit, m.direction, m.definition, m.position,
+       r.bucket, r.day, v.value, f.numerator, f.denominator, i.ci_low, i.ci_high, t.value AS threshold,
+       CASE WHEN v.value IS NULL THEN 'no_data'
+            WHEN t.value IS NULL THEN NULL
+            WHEN m.direction = '+' AND coalesce(i.ci_low, v.value) >= t.value THEN 'pass'
+            WHEN m.direction = '+' AND coalesce(i.ci_high, v.value) < t.value THEN 'breach'
+            WHEN m.direction = '-' AND coalesce(i.ci_high, v.value) <= t.value THEN 'pass'
+            WHEN m.direction = '-' AND coalesce(i.ci_low, v.value) > t.value THEN 'breach'
+            ELSE 'inconclusive' END AS verdict,
+       coalesce(t.owner, a.owner) AS owner, coalesce(f.pending, 0) AS pending, w.refreshed_at, a.display_name
+FROM agent_metrics.measures r
+JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
+JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+JOIN agent_metrics.metrics m ON m.metric IN (
+        'task_success_rate', 'cost_per_unit_usd', 'hallucination_rate', 'latency_p50_ms', 'latency_p95_ms', 'tokens_per_turn', 'token_spend_usd',
+        'deflection_rate', 'qualified_lead_rate', 'automation_rate', 'booking_conversion_rate')
+    AND (m.metric_class <> 'outcome' OR m.metric = k.outcome_metric OR (m.metric = 'booking_conversion_rate' AND k.outcome_metric = 'qualified_lead_rate'))
+CROSS JOIN LATERAL (
+    SELECT CASE m.metric
+               WHEN 'task_success_rate' THEN r.successes
+               WHEN 'deflection_rate' THEN r.deflections
+               WHEN 'qualified_lead_rate' THEN r.qualified_leads
+               WHEN 'automation_rate' THEN r.automations
+               WHEN 'booking_conversion_rate' THEN r.bookings
+               WHEN 'cost_per_unit_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+               WHEN 'tokens_per_turn' THEN r.tokens_input + r.tokens_output
+               WHEN 'token_spend_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+           END::numeric AS numerator,
+           CASE m.metric
+               WHEN 'task_success_rate' THEN r.outcomes
+               WHEN 'deflection_rate' THEN r.outcomes
+               WHEN 'qualified_lead_rate' THEN r.leads
+               WHEN 'automation_rate' THEN r.outcomes
+               WHEN 'booking_conversion_rate' THEN r.outcomes
+               WHEN 'cost_per_unit_usd' THEN r.units
+               WHEN 'tokens_per_turn' THEN r.token_turns
+               WHEN 'latency_p50_ms' THEN agent_metrics.sketch_count(r.latency)
+               WHEN 'latency_p95_ms' THEN agent_metrics.sketch_count(r.latency)
+           END::numeric AS denominator,
+           CASE WHEN m.metric IN ('task_success_rate', 'deflection_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_unit_usd')
+                THEN r.conversations - r.outcomes END AS pending,
+           CASE m.metric
+               WHEN 'latency_p50_ms' THEN 0.50::double precision
+               WHEN 'latency_p95_ms' THEN 0.95::double precision
+           END AS fraction) f
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile(r.latency, f.fraction)
+                WHEN m.metric = 'token_spend_usd' THEN f.numerator::double precision
+                ELSE agent_metrics.ratio(f.numerator, f.denominator) END AS value) v
+CROSS JOIN LATERAL (
+    SELECT CASE m.metric
+               WHEN 'cost_per_unit_usd' THEN 1.959963984540054 * agent_metrics.ratio_error(
+                    r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
+               WHEN 'tokens_per_turn' THEN 1.959963984540054 * agent_metrics.ratio_error(
+                    r.conversations, r.tokens_input + r.tokens_output, r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared)
+           END AS half) d
+CROSS JOIN LATERAL (
+    -- rates: Wilson. percentiles: order statistics read off the sketch. ratios: the delta method over conversations.
+    -- plain sums have no interval: the value decides.
+    SELECT CASE WHEN v.value IS NULL THEN NULL
+                WHEN m.unit = 'fraction' THEN agent_metrics.wilson_low(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint))
+                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_low(r.latency, f.fraction)
+                ELSE greatest(v.value - d.half, 0) END AS ci_low,
+           CASE WHEN v.value IS NULL THEN NULL
+                WHEN m.unit = 'fraction' THEN agent_metrics.wilson_high(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint))
+                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_high(r.latency, f.fraction)
+                ELSE v.value + d.half END AS ci_high) i
+LEFT JOIN agent_metrics.thresholds_in_force t
+       ON t.agent_id = r.agent_id AND t.metric = m.metric AND r.day >= t.effective_from AND r.day < t.effective_to
+LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id;
+COMMENT ON VIEW agent_metrics.metric_values IS 'One row per agent, level, span and metric.';

@@ -1,0 +1,65 @@
+-- Whether the numbers can be trusted: freshness, and what nobody has mapped or registered.
+
+CREATE OR REPLACE VIEW agent_kpi.freshness AS
+SELECT d.agent_id, d.cadence, d.refreshed_at, d.due_at,
+       extract(epoch FROM now() - d.refreshed_at)::double precision AS lag_seconds,
+       -- a refresh has five minutes from the moment it is due
+       d.due_at IS NOT NULL AND now() > d.due_at + interval '5 minutes' AS is_stale,
+       d.display_name, d.actor, d.time_zone
+FROM (SELECT a.agent_id, coalesce(a.cadence, k.cadence) AS cadence, w.refreshed_at, a.display_name, a.actor, a.time_zone,
+             CASE WHEN w.refreshed_at IS NULL THEN a.registered_at
+                  ELSE agent_metrics.next_due(coalesce(a.cadence, k.cadence), a.time_zone, w.refreshed_at) END AS due_at
+      FROM agent_metrics.agents a
+      JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+      LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id) d;
+COMMENT ON VIEW agent_kpi.freshness IS 'One row per registered agent: how old its numbers are. Unique: agent_id.';
+COMMENT ON COLUMN agent_kpi.freshness.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.freshness.cadence IS 'Five-field crontab by which the agent is refreshed.';
+COMMENT ON COLUMN agent_kpi.freshness.refreshed_at IS 'When the numbers were last brought up to date.';
+COMMENT ON COLUMN agent_kpi.freshness.due_at IS 'When the next refresh is due.';
+COMMENT ON COLUMN agent_kpi.freshness.lag_seconds IS 'Seconds since the last refresh; NULL: there was none.';
+COMMENT ON COLUMN agent_kpi.freshness.is_stale IS 'The refresh is overdue by more than five minutes.';
+COMMENT ON COLUMN agent_kpi.freshness.display_name IS 'Name shown to people.';
+COMMENT ON COLUMN agent_kpi.freshness.actor IS 'ai or human.';
+COMMENT ON COLUMN agent_kpi.freshness.time_zone IS 'Time zone of the cadence.';
+
+CREATE OR REPLACE VIEW agent_kpi.unmapped_labels AS
+SELECT c.agent_id, c.unmapped_label AS outcome_label, count(*) AS conversations, max(c.ended_at) AS last_seen
+FROM agent_metrics.conversations c
+WHERE c.unmapped_label IS NOT NULL
+GROUP BY c.agent_id, c.unmapped_label;
+COMMENT ON VIEW agent_kpi.unmapped_labels IS 'One row per agent and label that no row of outcomes maps; it counts as no label. Unique: agent_id, outcome_label.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.outcome_label IS 'The label as the producer wrote it.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.conversations IS 'Conversations with it.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.last_seen IS 'Last turn of such a conversation.';
+
+-- Agents are found by stepping from one to the next through the key, so that the history is not read.
+CREATE OR REPLACE VIEW agent_kpi.unregistered_agents AS
+WITH RECURSIVE step AS (
+    (SELECT min(e.agent_id) AS agent_id FROM agent_metrics.agent_events e)
+    UNION ALL
+    SELECT (SELECT min(e.agent_id) FROM agent_metrics.agent_events e WHERE e.agent_id > s.agent_id) FROM step s WHERE s.agent_id IS NOT NULL
+)
+SELECT s.agent_id, n.first_seen, n.last_seen, n.events
+FROM step s
+CROSS JOIN LATERAL (SELECT min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen, count(*) AS events
+                    FROM agent_metrics.agent_events e WHERE e.agent_id = s.agent_id) n
+WHERE s.agent_id IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = s.agent_id);
+COMMENT ON VIEW agent_kpi.unregistered_agents IS 'One row per agent whose events are kept but that nobody registered. Unique: agent_id.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.agent_id IS 'Agent as the producer wrote it.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.first_seen IS 'First turn.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.last_seen IS 'Last turn.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.events IS 'Turns.';
+
+CREATE OR REPLACE VIEW agent_kpi.implausible_times AS
+SELECT r.agent_id, (r.bucket AT TIME ZONE p.time_zone)::date AS day, r.turns, r.conversations,
+       CASE WHEN r.bucket > now() THEN 'in the future' ELSE 'before 2015' END AS reason
+FROM agent_metrics.rollups r CROSS JOIN agent_metrics.report p
+WHERE r.level = 'day' AND (r.bucket > now() OR r.bucket < '2015-01-01 00:00:00+00') AND (r.turns > 0 OR r.conversations > 0);
+COMMENT ON VIEW agent_kpi.implausible_times IS 'One row per agent and day that has turns dated in the future or before 2015: kept, counted on that day, and flagged here. Unique: agent_id, day.';
+COMMENT ON COLUMN agent_kpi.implausible_times.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.implausible_times.day IS 'Report day the turns are dated on.';
+COMMENT ON COLUMN agent_kpi.implausible_times.turns IS 'Turns.';
+COMMENT ON COLUMN agent_kpi.implausible_times.conversations IS 'Conversations.';
+COMMENT ON COLUMN agent_kpi.implausible_times.reason IS 'in the future, or before 2015.';

@@ -1,0 +1,383 @@
+//! The server's binary interface: the only file of this crate with unsafe code.
+//!
+//! Why each kind of it is sound:
+//! - *arguments*: the SQL declarations in `sql/extension/` fix number and types; a function that is not STRICT
+//!   asks [`Call::is_null`] before it reads. The declared types are what the readers below assume.
+//! - *varlena*: read through the server's own size macros; what may be compressed or external is detoasted first.
+//!   Slices live until the call returns, as do the bytes they point to.
+//! - *internal state*: type `internal` cannot be made from SQL, so a state pointer is one that [`Call::new_state`]
+//!   returned for the same aggregate. It lives in the aggregate's memory context and is never freed by us.
+//! - *server functions* are called through pgrx, which turns their longjmp into a panic and back at our edge.
+
+use super::fault::Fault;
+use crate::measures::rate::Rate;
+use crate::measures::sketch::Buffer;
+use pgrx::pg_sys::{self, Datum};
+use pgrx::varlena;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+/// What a function returns: a Datum, NULL, or an error.
+pub type Answer = Result<Option<Datum>, Fault>;
+
+/// Export `fn name(call) -> Answer` under the SQL function's C name.
+macro_rules! sql_functions {
+    ($($(#[$doc:meta])* fn $name:ident($call:ident) $body:block)*) => {$(
+        const _: () = {
+            #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
+            extern "C" fn finfo() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                const V1: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+                &V1
+            }
+            #[unsafe(export_name = stringify!($name))]
+            #[pgrx::pg_guard]
+            extern "C-unwind" fn entry(fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+                let call = $crate::extension::abi::Call::new(fcinfo);
+                let answer = $name(&call);
+                call.finish(answer)
+            }
+        };
+        $(#[$doc])*
+        #[inline]
+        fn $name($call: &$crate::extension::abi::Call) -> $crate::extension::abi::Answer $body
+    )*};
+}
+pub(crate) use sql_functions;
+
+/// One call of a function.
+pub struct Call {
+    info: pg_sys::FunctionCallInfo,
+}
+
+impl Call {
+    /// Wrap what the server passed.
+    #[inline]
+    pub fn new(info: pg_sys::FunctionCallInfo) -> Self {
+        Self { info }
+    }
+
+    /// Hand the answer to the server; raises an error.
+    #[inline]
+    pub fn finish(&self, answer: Answer) -> Datum {
+        match answer {
+            Ok(Some(datum)) => datum,
+            Ok(None) => {
+                // SAFETY: the server passes a valid call record.
+                unsafe { (*self.info).isnull = true };
+                Datum::null()
+            }
+            Err(fault) => fault.raise(),
+        }
+    }
+
+    #[inline]
+    fn argument(&self, position: usize) -> pg_sys::NullableDatum {
+        // SAFETY: the record holds `nargs` arguments; positions come from this crate and match the SQL.
+        unsafe {
+            debug_assert!(position < (*self.info).nargs as usize);
+            *(*self.info).args.as_ptr().add(position)
+        }
+    }
+
+    /// Whether the argument is NULL.
+    #[inline]
+    pub fn is_null(&self, position: usize) -> bool {
+        self.argument(position).isnull
+    }
+
+    /// A double precision argument.
+    #[inline]
+    pub fn float8(&self, position: usize) -> f64 {
+        f64::from_bits(self.argument(position).value.value() as u64)
+    }
+
+    /// A real argument.
+    #[inline]
+    pub fn float4(&self, position: usize) -> f32 {
+        f32::from_bits(self.argument(position).value.value() as u32)
+    }
+
+    /// A bigint or timestamptz argument.
+    #[inline]
+    pub fn int8(&self, position: usize) -> i64 {
+        self.argument(position).value.value() as i64
+    }
+
+    /// An integer argument.
+    #[inline]
+    pub fn int4(&self, position: usize) -> i32 {
+        self.argument(position).value.value() as i32
+    }
+
+    /// A smallint argument.
+    #[inline]
+    pub fn int2(&self, position: usize) -> i16 {
+        self.argument(position).value.value() as i16
+    }
+
+    /// A boolean argument.
+    #[inline]
+    pub fn boolean(&self, position: usize) -> bool {
+        self.argument(position).value.value() & 1 == 1
+    }
+
+    /// A numeric argument, as the nearest double; beyond doubles it is infinite, as the cast has it.
+    pub fn numeric(&self, position: usize) -> f64 {
+        // SAFETY: the argument is declared numeric; numeric_float8_no_overflow takes one and returns a float8.
+        let datum = unsafe {
+            pgrx::direct_function_call_as_datum(pg_sys::numeric_float8_no_overflow, &[Some(self.argument(position).value)])
+        };
+        f64::from_bits(datum.map_or(f64::NAN.to_bits() as usize, |datum| datum.value()) as u64)
+    }
+
+    /// The bytes of a variable-length argument: quantile_sketch, bytea or text.
+    #[inline]
+    pub fn bytes(&self, position: usize) -> &[u8] {
+        let pointer = self.argument(position).value.cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: the argument is declared with a varlena type, so the pointer is a valid varlena.
+        unsafe {
+            let plain = if varlena::varatt_is_4b_u(pointer) || (varlena::varatt_is_1b(pointer) && !varlena::varatt_is_1b_e(pointer)) {
+                pointer
+            } else {
+                pg_sys::pg_detoast_datum_packed(pointer)
+            };
+            std::slice::from_raw_parts(varlena::vardata_any(plain).cast(), varlena::varsize_any_exhdr(plain))
+        }
+    }
+
+    /// A text argument.
+    pub fn text(&self, position: usize) -> String {
+        String::from_utf8_lossy(self.bytes(position)).into_owned()
+    }
+
+    /// The argument of an input function.
+    pub fn cstring(&self, position: usize) -> String {
+        let pointer = self.argument(position).value.cast_mut_ptr::<std::ffi::c_char>();
+        // SAFETY: the argument is declared cstring: it ends with a zero byte.
+        unsafe { std::ffi::CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+    }
+
+    /// What is left of the message that a receive function was given; marks it as read.
+    pub fn message(&self) -> Vec<u8> {
+        let buffer = self.argument(0).value.cast_mut_ptr::<pg_sys::StringInfoData>();
+        // SAFETY: a receive function's argument is a StringInfo whose data is `len` bytes, of which `cursor` were read.
+        unsafe {
+            let (cursor, length) = ((*buffer).cursor.max(0) as usize, (*buffer).len.max(0) as usize);
+            let bytes = std::slice::from_raw_parts((*buffer).data.cast::<u8>().add(cursor.min(length)), length.saturating_sub(cursor));
+            (*buffer).cursor = (*buffer).len;
+            bytes.to_vec()
+        }
+    }
+
+    /// A rate argument: sixteen bytes by reference.
+    #[inline]
+    pub fn rate(&self, position: usize) -> Result<Rate, Fault> {
+        let pointer = self.argument(position).value.cast_mut_ptr::<[i64; 2]>();
+        // SAFETY: the argument is declared rate: 16 bytes, aligned as a double.
+        let [hits, total] = unsafe { *pointer };
+        Ok(Rate::new(hits, total)?)
+    }
+
+    /// Write a rate over the argument in place when this is an aggregate's own state, else return a new one.
+    #[inline]
+    pub fn replace_rate(&self, position: usize, rate: Rate) -> Datum {
+        if self.is_null(position) || !self.in_aggregate() {
+            return new_rate(rate);
+        }
+        let datum = self.argument(position).value;
+        // SAFETY: inside an aggregate the first argument is its transition value, which the server lets us change.
+        unsafe { *datum.cast_mut_ptr::<[i64; 2]>() = [rate.hits(), rate.total()] };
+        datum
+    }
+
+    #[inline]
+    fn in_aggregate(&self) -> bool {
+        // SAFETY: `context` is NULL or a node, whose first word is its tag.
+        unsafe {
+            let context = (*self.info).context;
+            !context.is_null() && matches!((*context).type_, pg_sys::NodeTag::T_AggState | pg_sys::NodeTag::T_WindowAggState)
+        }
+    }
+
+    /// The memory context that an aggregate's state lives in; an error outside an aggregate.
+    fn aggregate_context(&self) -> Result<pg_sys::MemoryContext, Fault> {
+        let mut context: pg_sys::MemoryContext = std::ptr::null_mut();
+        // SAFETY: the server fills in the context when the call comes from an aggregate.
+        let kind = unsafe { pg_sys::AggCheckCallContext(self.info, &mut context) };
+        if kind == 0 || context.is_null() {
+            return Err(Fault::new(
+                pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "this function works only inside an aggregate",
+                "It is a step of an aggregate of agent_metrics.",
+                "Call the aggregate instead.",
+            ));
+        }
+        Ok(context)
+    }
+
+    /// The aggregate's state, if the argument is not NULL.
+    #[inline]
+    pub fn state<T>(&self, position: usize) -> Option<&mut T> {
+        let argument = self.argument(position);
+        if argument.isnull {
+            return None;
+        }
+        // SAFETY: `internal` arguments are pointers that `new_state::<T>` made for this aggregate (see the module doc);
+        // one call is the only user of a state while it runs.
+        unsafe { argument.value.cast_mut_ptr::<T>().as_mut() }
+    }
+
+    /// A new state in the aggregate's memory context. `make` gets the context for the buffers inside it.
+    pub fn new_state<T>(&self, make: impl FnOnce(pg_sys::MemoryContext) -> T) -> Result<(Datum, &mut T), Fault> {
+        let context = self.aggregate_context()?;
+        Ok(place(context, make(context)))
+    }
+
+    /// A new state in the current memory context: for a deserialize function, whose result lives only until it is combined.
+    pub fn new_short_state<T>(&self, make: impl FnOnce(pg_sys::MemoryContext) -> T) -> (Datum, &mut T) {
+        // SAFETY: the server always has a current memory context.
+        let context = unsafe { pg_sys::CurrentMemoryContext };
+        place(context, make(context))
+    }
+}
+
+fn place<'a, T>(context: pg_sys::MemoryContext, value: T) -> (Datum, &'a mut T) {
+    // SAFETY: the allocation has the size of T and the server's maximal alignment; it lives as long as the context,
+    // which outlives the call.
+    unsafe {
+        let pointer = pg_sys::MemoryContextAlloc(context, size_of::<T>()).cast::<T>();
+        pointer.write(value);
+        (Datum::from(pointer), &mut *pointer)
+    }
+}
+
+/// A buffer in a memory context of the server, so that it counts against work_mem and goes when the context goes.
+pub struct PgBuffer<T> {
+    context: pg_sys::MemoryContext,
+    pointer: *mut T,
+    length: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Copy> PgBuffer<T> {
+    /// An empty buffer that will grow in `context`.
+    pub fn new(context: pg_sys::MemoryContext) -> Self {
+        Self { context, pointer: std::ptr::null_mut(), length: 0, kind: PhantomData }
+    }
+}
+
+impl<T: Copy> Deref for PgBuffer<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        if self.pointer.is_null() {
+            return &[];
+        }
+        // SAFETY: the pointer is to `length` initialised elements (zeroed integers) that only this buffer refers to.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
+    }
+}
+
+impl<T: Copy> DerefMut for PgBuffer<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        if self.pointer.is_null() {
+            return &mut [];
+        }
+        // SAFETY: as in `deref`, and we hold the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.length) }
+    }
+}
+
+impl<T: Copy> Buffer<T> for PgBuffer<T> {
+    #[cold]
+    fn grow(&mut self, length: usize) {
+        if length <= self.length {
+            return;
+        }
+        // SAFETY: T is an integer, for which zero bytes are a value; sizes are bounded by the sketch (1 MiB).
+        unsafe {
+            let pointer = pg_sys::MemoryContextAllocZero(self.context, length * size_of::<T>()).cast::<T>();
+            if !self.pointer.is_null() {
+                std::ptr::copy_nonoverlapping(self.pointer, pointer, self.length);
+                pg_sys::pfree(self.pointer.cast());
+            }
+            self.pointer = pointer;
+        }
+        self.length = length;
+    }
+}
+
+/// A double precision result.
+#[inline]
+pub fn float8(value: f64) -> Datum {
+    Datum::from(value.to_bits() as usize)
+}
+
+/// A bigint or timestamptz result.
+#[inline]
+pub fn int8(value: i64) -> Datum {
+    Datum::from(value)
+}
+
+/// An integer result.
+#[inline]
+pub fn int4(value: i32) -> Datum {
+    Datum::from(value)
+}
+
+/// A boolean result.
+#[inline]
+pub fn boolean(value: bool) -> Datum {
+    Datum::from(value)
+}
+
+/// A variable-length result: quantile_sketch, bytea or text.
+pub fn bytes(value: &[u8]) -> Datum {
+    Datum::from(varlena::rust_byte_slice_to_bytea(value).into_pg())
+}
+
+/// The result of an output function.
+pub fn cstring(value: &str) -> Datum {
+    // SAFETY: palloc gives `len + 1` bytes, all of which are written.
+    unsafe {
+        let pointer = pg_sys::palloc(value.len() + 1).cast::<u8>();
+        std::ptr::copy_nonoverlapping(value.as_ptr(), pointer, value.len());
+        *pointer.add(value.len()) = 0;
+        Datum::from(pointer)
+    }
+}
+
+/// A uuid result.
+pub fn uuid(value: [u8; 16]) -> Datum {
+    fixed(value)
+}
+
+/// A new rate.
+pub fn new_rate(rate: Rate) -> Datum {
+    fixed([rate.hits(), rate.total()])
+}
+
+/// A fixed-length value by reference.
+fn fixed<T: Copy>(value: T) -> Datum {
+    // SAFETY: palloc gives the size of T at the server's maximal alignment.
+    unsafe {
+        let pointer = pg_sys::palloc(size_of::<T>()).cast::<T>();
+        pointer.write(value);
+        Datum::from(pointer)
+    }
+}
+
+/// An array of double precision that may hold NULLs, as a Rust vector.
+pub fn float8_array(call: &Call, position: usize) -> Vec<Option<f64>> {
+    // SAFETY: the argument is declared float8[].
+    let array: Option<Vec<Option<f64>>> =
+        unsafe { pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position)) };
+    array.unwrap_or_default()
+}
+
+/// An array of double precision as a result.
+pub fn new_float8_array(values: Vec<Option<f64>>) -> Option<Datum> {
+    pgrx::IntoDatum::into_datum(values)
+}

@@ -1,0 +1,59 @@
+//! Versions, event ids, cadence, and the scripts that `setup()` runs.
+
+use super::abi::{self, sql_functions};
+use crate::measures::cadence::Cadence;
+use chrono::{DateTime, Utc};
+
+/// Migrations in order; what is released is never edited.
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../sql/migrations/0001_configuration.sql"),
+    include_str!("../../sql/migrations/0002_facts.sql"),
+    include_str!("../../sql/migrations/0003_rollups.sql"),
+    include_str!("../../sql/migrations/0004_shipped_rows.sql"),
+];
+
+/// Views, replaced at each setup(), in the order in which they refer to each other.
+const VIEWS: &[&str] = &[
+    include_str!("../../sql/views/00_maintenance.sql"),
+    include_str!("../../sql/views/01_measures.sql"),
+    include_str!("../../sql/views/02_kpi.sql"),
+    include_str!("../../sql/views/03_agents.sql"),
+    include_str!("../../sql/views/04_tiles.sql"),
+    include_str!("../../sql/views/05_health.sql"),
+];
+
+/// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+fn script(scripts: &[&str], number: i32) -> abi::Answer {
+    let position = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    Ok(position.and_then(|position| scripts.get(position)).map(|script| abi::bytes(script.as_bytes())))
+}
+
+sql_functions! {
+    /// `version()`
+    fn library_version(_call) { Ok(Some(abi::bytes(env!("CARGO_PKG_VERSION").as_bytes()))) }
+
+    /// `migration_script(number)`: NULL after the last.
+    fn migration_script(call) { script(MIGRATIONS, call.int4(0)) }
+
+    /// `view_script(number)`: NULL after the last.
+    fn view_script(call) { script(VIEWS, call.int4(0)) }
+
+    /// `new_event_id()`: a uuid of version 7, whose order is that of its making.
+    fn new_event_id(_call) { Ok(Some(abi::uuid(uuid::Uuid::now_v7().into_bytes()))) }
+
+    /// `check_cadence(cadence, time_zone)`
+    fn check_cadence(call) {
+        Cadence::parse(&call.text(0), &call.text(1))?;
+        Ok(Some(abi::boolean(true)))
+    }
+
+    /// `next_due(cadence, time_zone, after)`: NULL when it never fires again.
+    fn next_due(call) {
+        let cadence = Cadence::parse(&call.text(0), &call.text(1))?;
+        let after = DateTime::<Utc>::from_timestamp_micros(call.int8(2).saturating_add(POSTGRES_EPOCH));
+        let due = after.and_then(|after| cadence.next_after(after));
+        Ok(due.map(|due| abi::int8(due.timestamp_micros() - POSTGRES_EPOCH)))
+    }
+}

@@ -1,0 +1,19 @@
+//! Everything that touches a Datum. Thin: it takes arguments apart, calls [`crate::measures`], and puts results
+//! together. All of it is version-1 C calling convention, which runs level with the server's own functions.
+//!
+//! - [`abi`]: the one file with unsafe code, and the macro that exports a function
+//! - [`fault`]: errors with SQLSTATE, detail and hint
+//! - [`sketch_type`], [`sketch_aggregates`]: `quantile_sketch`
+//! - [`rate_type`]: `rate`
+//! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
+//!
+//! The SQL side of each function is written by hand in `sql/extension/`.
+
+mod abi;
+mod fault;
+mod general;
+mod rate_type;
+mod sketch_aggregates;
+mod sketch_type;
+
+pgrx::pg_module_magic!();

@@ -1,0 +1,277 @@
+//! The growing state of an aggregate.
+//!
+//! Buckets wait in a small list of indexes until there are [`PENDING_MAX`] of them, and are then counted into a
+//! window of counters that grows to the range seen. So a group of a few values costs a few words, a row costs
+//! one append, and a big group touches its counters in batches that stay in cache.
+//!
+//! The memory is the caller's ([`Buffer`]): a `Vec` in plain Rust, palloc in a backend.
+
+use super::encoding::{Stored, encode};
+use super::mapping::{accepted_bits, index_of_bits, value_of};
+use super::{SketchError, bucket_at, nearest_rank};
+use std::ops::DerefMut;
+
+/// Indexes that wait before they are counted. 256 of them are 1 KiB: less than a window of counters.
+const PENDING_MAX: usize = 256;
+/// Indexes a new sketch has room for.
+const PENDING_MIN: usize = 16;
+/// Counters are allocated in multiples of an octave, so that a growing range does not copy at every step.
+const WINDOW_STEP: u32 = 64;
+
+/// Memory that can be enlarged; what is added is zero.
+pub trait Buffer<T>: DerefMut<Target = [T]> {
+    /// Make the buffer `length` long, keeping its contents and filling with zeros.
+    fn grow(&mut self, length: usize);
+}
+
+impl<T: Default + Clone> Buffer<T> for Vec<T> {
+    fn grow(&mut self, length: usize) {
+        self.resize(length, T::default());
+    }
+}
+
+/// A sketch that takes values. `P` holds indexes that wait, `C` the counters.
+#[derive(Debug, Clone)]
+pub struct Sketch<P: Buffer<u32> = Vec<u32>, C: Buffer<u64> = Vec<u64>> {
+    /// Values so far.
+    count: u64,
+    /// Bits of the smallest and largest value; floats that are not negative sort as their bits do.
+    min_bits: u64,
+    max_bits: u64,
+    /// How many of `pending` are used.
+    waiting: usize,
+    pending: P,
+    /// Index that `counts[0]` counts.
+    base: u32,
+    counts: C,
+}
+
+impl Default for Sketch {
+    fn default() -> Self {
+        Self::with_buffers(Vec::new(), Vec::new())
+    }
+}
+
+impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
+    /// An empty sketch over two empty buffers.
+    pub fn with_buffers(pending: P, counts: C) -> Self {
+        Self { count: 0, min_bits: u64::MAX, max_bits: 0, waiting: 0, pending, base: 0, counts }
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Add one value. NaN, infinities and negative values are refused.
+    #[inline]
+    pub fn add(&mut self, value: f64) -> Result<(), SketchError> {
+        let Some(bits) = accepted_bits(value) else { return Err(SketchError::Value(value)) };
+        if self.waiting == self.pending.len() {
+            self.make_room()?;
+        }
+        self.count = self.count.checked_add(1).ok_or(SketchError::Overflow)?;
+        self.min_bits = self.min_bits.min(bits);
+        self.max_bits = self.max_bits.max(bits);
+        let waiting = self.waiting;
+        if let Some(slot) = self.pending.get_mut(waiting) {
+            *slot = index_of_bits(bits);
+            self.waiting = waiting + 1;
+        }
+        Ok(())
+    }
+
+    /// Add all values of a stored sketch, straight from its bytes.
+    pub fn merge_stored(&mut self, stored: &Stored<'_>) -> Result<(), SketchError> {
+        let count = self.count.checked_add(stored.count()).ok_or(SketchError::Overflow)?;
+        if self.counts.is_empty() && count <= PENDING_MAX as u64 {
+            self.reserve_pending(count as usize);
+            for bucket in stored.buckets() {
+                let (index, times) = bucket?;
+                for _ in 0..times {
+                    self.push(index)?;
+                }
+            }
+        } else {
+            self.flush()?;
+            self.cover(index_of_bits(stored.min().to_bits()), index_of_bits(stored.max().to_bits()));
+            let base = self.base;
+            for bucket in stored.buckets() {
+                let (index, times) = bucket?;
+                let counter = index.checked_sub(base).and_then(|offset| self.counts.get_mut(offset as usize));
+                *counter.ok_or(SketchError::Corrupt("a bucket lies outside its minimum and maximum"))? += times;
+            }
+        }
+        self.count = count;
+        self.min_bits = self.min_bits.min(stored.min().to_bits());
+        self.max_bits = self.max_bits.max(stored.max().to_bits());
+        Ok(())
+    }
+
+    /// Add all values of another sketch.
+    pub fn merge(&mut self, other: &mut Sketch<P, C>) -> Result<(), SketchError> {
+        if other.count == 0 {
+            return Ok(());
+        }
+        let count = self.count.checked_add(other.count).ok_or(SketchError::Overflow)?;
+        if other.counts.is_empty() && self.counts.is_empty() && count <= PENDING_MAX as u64 {
+            self.reserve_pending(count as usize);
+            for position in 0..other.waiting {
+                self.push(other.pending[position])?;
+            }
+        } else {
+            other.flush()?;
+            self.flush()?;
+            self.cover(index_of_bits(other.min_bits), index_of_bits(other.max_bits));
+            for (index, times) in other.counted() {
+                let offset = (index - self.base) as usize;
+                self.counts[offset] += times;
+            }
+        }
+        self.count = count;
+        self.min_bits = self.min_bits.min(other.min_bits);
+        self.max_bits = self.max_bits.max(other.max_bits);
+        Ok(())
+    }
+
+    /// The value at `fraction` (0 to 1) by nearest rank; `None` when the sketch is empty.
+    /// Takes `&mut self` because waiting indexes are put in order; the multiset stays what it was.
+    pub fn percentile(&mut self, fraction: f64) -> Result<Option<f64>, SketchError> {
+        if self.count == 0 {
+            return Ok(None);
+        }
+        let (min, max) = (f64::from_bits(self.min_bits), f64::from_bits(self.max_bits));
+        if fraction <= 0.0 {
+            return Ok(Some(min));
+        }
+        if fraction >= 1.0 {
+            return Ok(Some(max));
+        }
+        let rank = nearest_rank(fraction, self.count);
+        let index = if self.counts.is_empty() {
+            let waiting = self.waiting;
+            let used = &mut self.pending[..waiting];
+            used.sort_unstable();
+            used.get(rank as usize - 1).copied()
+        } else {
+            self.flush()?;
+            bucket_at(self.counted(), rank)
+        };
+        Ok(index.map(|index| value_of(index).clamp(min, max)))
+    }
+
+    /// The stored form ([`super::encoding`]); `None` when the sketch is empty.
+    pub fn encode(&mut self) -> Result<Option<Vec<u8>>, SketchError> {
+        if self.count == 0 {
+            return Ok(None);
+        }
+        let (count, min_bits, max_bits) = (self.count, self.min_bits, self.max_bits);
+        let bytes = if self.counts.is_empty() {
+            let waiting = self.waiting;
+            let used = &mut self.pending[..waiting];
+            used.sort_unstable();
+            let runs = used.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u64));
+            encode(count, min_bits, max_bits, runs)
+        } else {
+            self.flush()?;
+            encode(count, min_bits, max_bits, self.counted())
+        };
+        Ok(Some(bytes))
+    }
+
+    /// Counted buckets in ascending order, empty ones left out.
+    fn counted(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let base = self.base;
+        self.counts.iter().enumerate().filter(|(_, times)| **times > 0).map(move |(offset, times)| (base + offset as u32, *times))
+    }
+
+    fn push(&mut self, index: u32) -> Result<(), SketchError> {
+        let waiting = self.waiting;
+        let slot = self.pending.get_mut(waiting).ok_or(SketchError::Corrupt("its buckets are more than its count"))?;
+        *slot = index;
+        self.waiting = waiting + 1;
+        Ok(())
+    }
+
+    /// Room for `needed` waiting indexes: the next power of two, which is what an allocator gives anyway.
+    fn reserve_pending(&mut self, needed: usize) {
+        if needed > self.pending.len() {
+            self.pending.grow(needed.next_power_of_two().clamp(PENDING_MIN, PENDING_MAX));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self) -> Result<(), SketchError> {
+        if self.pending.len() < PENDING_MAX {
+            self.reserve_pending(self.waiting + 1);
+            Ok(())
+        } else {
+            self.flush()
+        }
+    }
+
+    /// Count what waits.
+    fn flush(&mut self) -> Result<(), SketchError> {
+        let waiting = self.waiting;
+        let used = &self.pending[..waiting];
+        if let (Some(low), Some(high)) = (used.iter().min().copied(), used.iter().max().copied()) {
+            self.cover(low, high);
+            let base = self.base;
+            for index in &self.pending[..waiting] {
+                self.counts[(index - base) as usize] += 1;
+            }
+            self.waiting = 0;
+        }
+        Ok(())
+    }
+
+    /// Make the window reach from `low` to `high`. Indexes are at most 17 bits, so it is at most 1 MiB.
+    fn cover(&mut self, low: u32, high: u32) {
+        let length = self.counts.len() as u32;
+        if length > 0 && low >= self.base && high < self.base + length {
+            return;
+        }
+        let (old_base, old_end) = if length == 0 { (low, high + 1) } else { (self.base, self.base + length) };
+        let base = low.min(old_base) / WINDOW_STEP * WINDOW_STEP;
+        let end = (high + 1).max(old_end).div_ceil(WINDOW_STEP) * WINDOW_STEP;
+        self.counts.grow((end - base) as usize);
+        if length > 0 {
+            let shift = (old_base - base) as usize;
+            self.counts.copy_within(..length as usize, shift);
+            // What is now below the old contents is stale, as far as it was in use.
+            self.counts[..shift.min(length as usize)].fill(0);
+        }
+        self.base = base;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_that_grows_downwards_keeps_its_counts() {
+        let mut sketch = Sketch::default();
+        for round in 0..6 {
+            for _ in 0..1000 {
+                sketch.add(1e6 / 50f64.powi(round)).unwrap();
+            }
+        }
+        let mut reversed = Sketch::default();
+        for round in (0..6).rev() {
+            for _ in 0..1000 {
+                reversed.add(1e6 / 50f64.powi(round)).unwrap();
+            }
+        }
+        assert_eq!(sketch.encode().unwrap(), reversed.encode().unwrap());
+        assert_eq!(sketch.percentile(1.0).unwrap(), Some(1e6));
+    }
+
+    #[test]
+    fn empty_gives_none() {
+        let mut sketch = Sketch::default();
+        assert_eq!(sketch.percentile(0.5).unwrap(), None);
+        assert_eq!(sketch.encode().unwrap(), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! Intervals. Distributions come from `statrs`; only the formulas are here, each with its source.
+
+use statrs::distribution::{ContinuousCDF, Normal};
+
+/// Lower and upper bound.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+}
+
+/// The two-sided standard normal quantile at `confidence`, 1.96 at 0.95; `None` outside (0, 1).
+#[must_use]
+pub fn normal_quantile(confidence: f64) -> Option<f64> {
+    if confidence == 0.95 {
+        // The confidence nearly everybody asks for, to the last digit of a double.
+        return Some(1.959_963_984_540_054);
+    }
+    (confidence > 0.0 && confidence < 1.0).then(|| Normal::standard().inverse_cdf(0.5 + confidence / 2.0))
+}
+
+/// Wilson score interval of `hits` out of `total`: Wilson (1927), "Probable inference".
+/// `None` where there is no denominator.
+#[must_use]
+pub fn wilson(hits: u64, total: u64, confidence: f64) -> Option<Interval> {
+    if total == 0 || hits > total {
+        return None;
+    }
+    let z = normal_quantile(confidence)?;
+    let n = total as f64;
+    let p = hits as f64 / n;
+    let z2n = z * z / n;
+    let centre = (p + z2n / 2.0) / (1.0 + z2n);
+    let half = z * (p * (1.0 - p) / n + z2n / (4.0 * n)).sqrt() / (1.0 + z2n);
+    // At the ends the formula gives 0 and 1 exactly; rounding must not say otherwise.
+    let low = if hits == 0 { 0.0 } else { (centre - half).max(0.0) };
+    let high = if hits == total { 1.0 } else { (centre + half).min(1.0) };
+    Some(Interval { low, high })
+}
+
+/// Ranks, from 1, whose values bound the `fraction` quantile of `count` values: the normal approximation to the
+/// binomial order-statistic interval (Conover 1999, 3.2). For p95 of 200 values they are 184 and 197.
+/// `None` without values or outside (0, 1).
+#[must_use]
+pub fn percentile_ranks(count: u64, fraction: f64, confidence: f64) -> Option<(u64, u64)> {
+    if count == 0 || !(fraction > 0.0 && fraction < 1.0) {
+        return None;
+    }
+    let n = count as f64;
+    let half = normal_quantile(confidence)? * (n * fraction * (1.0 - fraction)).sqrt();
+    let low = (n * fraction - half).ceil().max(1.0);
+    let high = (n * fraction + half).ceil().min(n);
+    Some((low as u64, high as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(interval: Option<Interval>, low: f64, high: f64, tolerance: f64) {
+        let interval = interval.unwrap();
+        assert!((interval.low - low).abs() < tolerance && (interval.high - high).abs() < tolerance, "{interval:?}");
+    }
+
+    #[test]
+    fn wilson_values() {
+        close(wilson(184, 200, 0.95), 0.874010511733, 0.950159414110, 1e-12);
+        close(wilson(3, 200, 0.95), 0.005114237793, 0.043165728793, 1e-12);
+        close(wilson(0, 200, 0.95), 0.0, 0.018845, 1e-6);
+        close(wilson(0, 10, 0.95), 0.0, 0.277533, 1e-6);
+        close(wilson(35, 100, 0.95), 0.263642482, 0.447455567, 1e-9);
+        assert_eq!(wilson(0, 0, 0.95), None);
+    }
+
+    #[test]
+    fn ranks_of_a_percentile() {
+        assert_eq!(percentile_ranks(200, 0.95, 0.95), Some((184, 197)));
+        assert_eq!(percentile_ranks(1, 0.95, 0.95), Some((1, 1)));
+        assert_eq!(percentile_ranks(0, 0.95, 0.95), None);
+    }
+
+    #[test]
+    fn normal_quantiles() {
+        assert!((normal_quantile(0.9).unwrap() - 1.6448536269514722).abs() < 1e-9);
+        assert_eq!(normal_quantile(1.0), None);
+    }
+}
