@@ -90,7 +90,7 @@ COMMENT ON FUNCTION agent_metrics.add_turns(text[], timestamptz[], timestamptz[]
     'Adds the turns of windows to their buckets. Internal: refresh() uses it.';
 
 -- Computes the turn measures of buckets again from the level below.
-CREATE FUNCTION agent_metrics.merge_turns(agent_ids text[], buckets timestamptz[], to_level text, from_level text, time_zone text)
+CREATE FUNCTION agent_metrics.merge_turns(agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
@@ -100,7 +100,7 @@ BEGIN
     INSERT INTO agent_metrics.rollups AS r (agent_id, level, bucket, turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency)
     SELECT b.agent_id, merge_turns.to_level, b.bucket, sum(s.turns)::bigint, sum(s.token_turns)::bigint, sum(s.tokens_input)::bigint, sum(s.tokens_output)::bigint, sum(s.cost_turns)::bigint, sum(s.tool_calls)::bigint, sum(s.error_turns)::bigint, sum(s.cost_usd), agent_metrics.merge(s.latency)
     FROM (SELECT DISTINCT u.agent_id, date_trunc(merge_turns.to_level, u.bucket, merge_turns.time_zone) AS bucket
-          FROM unnest(merge_turns.agent_ids, merge_turns.buckets) AS u (agent_id, bucket)) b
+          FROM unnest(merge_turns.agent_ids, merge_turns.starts) AS u (agent_id, bucket)) b
     JOIN agent_metrics.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
      AND s.bucket >= b.bucket
      AND s.bucket < ((b.bucket AT TIME ZONE merge_turns.time_zone) + ('1 ' || merge_turns.to_level)::interval) AT TIME ZONE merge_turns.time_zone

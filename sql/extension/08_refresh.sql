@@ -27,7 +27,7 @@ DECLARE
     seconds  integer[];    --   finest bucket
     leads    boolean[];    --   whether leads are counted
     seen     pg_snapshot[];--   stored snapshot; NULL: build everything
-    foreign_to xid8[];     --   ids of another origin
+    foreign_ids xid8[];    --   ids of another origin
     present  pg_snapshot;
     presents pg_snapshot[];
     horizon  xid8;         -- no change that concerns us has a smaller id
@@ -76,7 +76,7 @@ BEGIN
     SELECT array_agg(x.agent_id ORDER BY x.agent_id), array_agg(x.bucket_seconds ORDER BY x.agent_id),
            array_agg(x.counts_leads ORDER BY x.agent_id), array_agg(x.snapshot ORDER BY x.agent_id),
            array_agg(x.foreign_to ORDER BY x.agent_id), array_agg(x.agent_id ORDER BY x.agent_id) FILTER (WHERE x.snapshot IS NULL)
-    INTO locked, seconds, leads, seen, foreign_to, builds
+    INTO locked, seconds, leads, seen, foreign_ids, builds
     FROM (
         SELECT w.agent_id, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads, w.foreign_to,
                CASE WHEN w.origin = agent_metrics.origin()
@@ -110,8 +110,8 @@ BEGIN
                              (SELECT CASE WHEN m.id >= pg_snapshot_xmax(present) THEN m.id END
                               FROM (SELECT max(e.recorded_in) AS id FROM agent_metrics.agent_events e) m)
                          ELSE f.id END ORDER BY l.agent_id)
-        INTO foreign_to
-        FROM unnest(locked, foreign_to) AS f (agent_id, id) JOIN unnest(locked) AS l (agent_id) ON l.agent_id = f.agent_id;
+        INTO foreign_ids
+        FROM unnest(locked, foreign_ids) AS f (agent_id, id) JOIN unnest(locked) AS l (agent_id) ON l.agent_id = f.agent_id;
     END IF;
 
     -- One cheap look over all: the largest id tells whether anything was written at all.
@@ -127,7 +127,7 @@ BEGIN
     IF has_changes THEN
         -- What is dirty. The log rows of these agents are taken out as they are read.
         WITH agent AS MATERIALIZED (
-            SELECT * FROM unnest(locked, seconds, seen, foreign_to) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
+            SELECT * FROM unnest(locked, seconds, seen, foreign_ids) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
         ), log AS (
             DELETE FROM agent_metrics.changes c
             WHERE c.agent_id = ANY (locked) AND pg_visible_in_snapshot(c.changed_in, present)
@@ -208,7 +208,7 @@ BEGIN
                          array_agg(NULL::pg_snapshot) AS after, array_agg(present) AS presents, array_agg(a.foreign_to) AS foreign_to,
                          array_agg(a.bucket_seconds) AS bucket_seconds
                   FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
-                  JOIN unnest(locked, seconds, foreign_to) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id) w
+                  JOIN unnest(locked, seconds, foreign_ids) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id) w
             CROSS JOIN LATERAL agent_metrics.add_turns(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to,
                 w.bucket_seconds, zone, '0'::xid8, NULL, NULL, true) t;
             counted := counted || coalesce(found_rows, '[]');
@@ -228,7 +228,7 @@ BEGIN
             -- Turns that were only inserted: added.
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
             FROM (SELECT array_agg('-infinity'::timestamptz) AS from_times, array_agg('infinity'::timestamptz) AS to_times FROM unnest(locked)) w
-            CROSS JOIN LATERAL agent_metrics.add_turns(locked, w.from_times, w.to_times, seen, presents, foreign_to, seconds, zone,
+            CROSS JOIN LATERAL agent_metrics.add_turns(locked, w.from_times, w.to_times, seen, presents, foreign_ids, seconds, zone,
                 horizon, dirty_agents, dirty_buckets, false) t;
             counted := counted || coalesce(found_rows, '[]');
 
@@ -257,7 +257,7 @@ BEGIN
     UPDATE agent_metrics.agent_watermarks w
     SET snapshot = present, origin = agent_metrics.origin(), foreign_to = u.foreign_to, refreshed_at = begun,
         settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
-    FROM unnest(locked, foreign_to) AS u (agent_id, foreign_to)
+    FROM unnest(locked, foreign_ids) AS u (agent_id, foreign_to)
     JOIN agent_metrics.agents a ON a.agent_id = u.agent_id JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
     WHERE w.agent_id = u.agent_id;
 

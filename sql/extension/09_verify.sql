@@ -64,14 +64,16 @@ BEGIN
         UNION SELECT k.agent_id, k.conversation_id
         FROM agent a JOIN agent_metrics.business_events b ON NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
         JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id AND k.business_event_ids @> ARRAY[b.business_event_id]
+        UNION SELECT a.agent_id, c.conversation_id
+        FROM agent a JOIN waiting c ON c.agent_id IS NULL AND NOT pg_visible_in_snapshot(c.changed_in, a.snapshot)
         UNION SELECT k.agent_id, k.conversation_id
         FROM agent a JOIN waiting c ON c.agent_id IS NULL AND NOT pg_visible_in_snapshot(c.changed_in, a.snapshot)
-        JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id
-         AND (k.conversation_id = c.conversation_id OR k.business_event_ids @> ARRAY[c.business_event_id] OR c.label IS NOT NULL)
+        JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id AND k.business_event_ids @> ARRAY[c.business_event_id]
         UNION SELECT k.agent_id, k.conversation_id   -- a mapping that changed may concern any of them
         FROM agent a JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id
         WHERE EXISTS (SELECT FROM agent_metrics.outcomes o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
            OR EXISTS (SELECT FROM agent_metrics.event_kinds o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
+           OR EXISTS (SELECT FROM waiting c WHERE c.label IS NOT NULL AND NOT pg_visible_in_snapshot(c.changed_in, a.snapshot))
     ), now_known AS MATERIALIZED (
         SELECT n.*
         FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.conversation_id) AS conversations
@@ -147,6 +149,12 @@ BEGIN
               FROM stored_and_recomputed x) s
         CROSS JOIN LATERAL (SELECT e.key AS measure, e.value #>> '{}' AS value FROM jsonb_each(s.content) e) m
         GROUP BY s.agent_id, s.level, s.bucket, m.measure
+    ), waiting_buckets AS MATERIALIZED (
+        SELECT DISTINCT c.agent_id, l.level,
+               CASE l.level WHEN 'fine' THEN date_bin('5 minutes', c.occurred_at, '2000-01-01 00:00:00+00')
+                            ELSE date_trunc(l.level, c.occurred_at, zone) END AS bucket
+        FROM waiting c JOIN level_of l ON l.agent_id = c.agent_id
+        WHERE c.occurred_at IS NOT NULL
     )
     SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_conversations w
     UNION ALL
@@ -154,11 +162,7 @@ BEGIN
     FROM measures m
     WHERE CASE WHEN m.measure = 'latency' THEN m.stored IS DISTINCT FROM m.recomputed
                ELSE coalesce(m.stored::numeric, 0) <> coalesce(m.recomputed::numeric, 0) END
-      AND NOT EXISTS (   -- the bucket waits to be computed again
-          SELECT FROM waiting c
-          WHERE c.agent_id = m.agent_id AND c.occurred_at IS NOT NULL
-            AND m.bucket = CASE m.level WHEN 'fine' THEN date_bin('5 minutes', c.occurred_at, '2000-01-01 00:00:00+00')
-                                        ELSE date_trunc(m.level, c.occurred_at, zone) END);
+      AND NOT EXISTS (SELECT FROM waiting_buckets b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.verify(text, timestamptz, timestamptz) IS

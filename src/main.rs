@@ -1,0 +1,225 @@
+//! The `agent-metrics` command: reads the command line, calls the scheduler's rooms, says in one line what failed.
+
+use std::process::ExitCode;
+
+use agent_metrics::scheduler::clock::SystemClock;
+use agent_metrics::scheduler::config::Server;
+use agent_metrics::scheduler::connect::Database;
+use agent_metrics::scheduler::run::Stop;
+use agent_metrics::scheduler::{advice, demo, doctor, extension, jobs, page, run, status, verify};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Measure the performance of AI agents inside PostgreSQL.
+///
+/// The agent_metrics extension keeps events, rollups and thresholds in your database. This program refreshes the
+/// rollups when each agent's cadence says so, and shows the page. It keeps no state of its own: when it is off, the
+/// numbers get stale and nothing else.
+#[derive(Parser)]
+#[command(version, max_term_width = 110, after_help = CONNECTING, after_long_help = EXAMPLES)]
+struct Arguments {
+    /// Where the database is: postgresql://user@host:5432/database, or key=value pairs
+    #[arg(long, value_name = "URL", global = true, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const CONNECTING: &str = "Without a URL the variables PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE and PGSSLMODE count.";
+
+const EXAMPLES: &str = "\
+Connecting:
+  --database-url, else DATABASE_URL, else PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT.
+  Keep the password in PGPASSWORD or DATABASE_URL: an argument can be read by everybody on the machine.
+  TLS: sslmode=disable, prefer (the default), require, verify-ca or verify-full, in the URL or in PGSSLMODE;
+  roots are the machine's, or those of sslrootcert.
+
+Examples:
+  First steps with a database that you own:
+    export DATABASE_URL=postgresql://me@db.example/warehouse?sslmode=verify-full
+    agent-metrics setup
+    psql \"$DATABASE_URL\" -c \"SELECT agent_metrics.register_agent('support-bot', 'support', 'Head of Support')\"
+    agent-metrics run --serve 127.0.0.1:8080
+  From cron or a Kubernetes job, in place of `run`:
+    */5 * * * *  agent-metrics once
+  What is going on, and what is wrong:
+    agent-metrics status
+    agent-metrics doctor
+  Have a look at it all with made-up data, in an empty database:
+    createdb try && export DATABASE_URL=postgresql:///try && agent-metrics setup && agent-metrics demo
+
+Exit status: 0 when all went well, 1 when something failed (one line on standard error says what to do), 2 for a wrong
+command line. Log lines go to standard error; RUST_LOG=debug shows more of them.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the extension, its tables and views in the database, or bring them up to date
+    ///
+    /// Runs CREATE EXTENSION agent_metrics (or ALTER EXTENSION ... UPDATE) and SELECT agent_metrics.setup(). Again and
+    /// again is fine: it keeps your data and every edit of a shipped row. Tables belong to the user that runs it.
+    Setup,
+
+    /// Refresh every agent when its cadence says so, until stopped
+    ///
+    /// Several may run on one database: one leads, the others take over when it stops. Runs that were missed are caught
+    /// up once. SIGTERM and SIGINT end it cleanly, exit status 0.
+    Run {
+        /// Show the page too, at this address
+        #[arg(long, value_name = "ADDRESS")]
+        serve: Option<String>,
+    },
+
+    /// Refresh what is due now, then exit: for cron or a Kubernetes job
+    Once,
+
+    /// Show when each agent was refreshed, when it is due next, and whether a scheduler runs
+    Status,
+
+    /// Refresh one agent, or all of them, due or not
+    Refresh {
+        /// The agent; without it, all
+        agent: Option<String>,
+    },
+
+    /// Recompute from raw events and print every stored number that differs
+    ///
+    /// No output and exit status 0 mean that the books are right; exit status 1, that they are not.
+    Verify {
+        /// The agent; without it, all
+        agent: Option<String>,
+    },
+
+    /// Load ninety days of made-up events into an empty database, and show what becomes of them
+    ///
+    /// Refreshes, prints the tiles, and, at a terminal, serves the page until Ctrl-C. A second run adds nothing.
+    Demo {
+        /// Where to serve the page; another port when this one is taken
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+        listen: String,
+    },
+
+    /// Show the page: four tiles an agent, and the conversations behind them
+    ///
+    /// It reads schema agent_kpi and nothing else, so a role with SELECT agent_metrics.grant_access(role, 'reader')
+    /// suffices. It has no login of its own: put it behind one before others can reach the address.
+    Serve {
+        /// Where to listen; port 0 takes a free one
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+        listen: String,
+    },
+
+    /// Say what is wrong, and how to mend it
+    Doctor,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+
+    let url = arguments.database_url.filter(|url| !url.is_empty());
+    let server = match Server::read(url.as_deref(), |name| std::env::var(name).ok()) {
+        Ok(server) => server,
+        Err(error) => return failure(&error, None),
+    };
+    match execute(arguments.command, &server).await {
+        Ok(code) => code,
+        Err(error) => failure(&error, Some(&server)),
+    }
+}
+
+fn failure(error: &anyhow::Error, server: Option<&Server>) -> ExitCode {
+    eprintln!("agent-metrics: {}", advice::one_line(error, server));
+    ExitCode::FAILURE
+}
+
+/// Runs one command. An error is said in one line; a command that found something wrong has said so itself.
+async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
+    match command {
+        Command::Run { serve } => {
+            let stop = Stop::on_signals()?;
+            match serve {
+                None => run::run(server, &SystemClock, stop).await?,
+                Some(address) => {
+                    let listener = page::listen(server, &address).await?;
+                    tracing::info!("the page is at http://{}/", listener.local_addr()?);
+                    tokio::try_join!(
+                        page::serve(server.clone(), listener, stop.clone()),
+                        run::run(server, &SystemClock, stop)
+                    )?;
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Serve { listen } => {
+            let listener = page::listen(server, &listen).await?;
+            tracing::info!("the page is at http://{}/", listener.local_addr()?);
+            page::serve(server.clone(), listener, Stop::on_signals()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo { listen } => demo::run(server, &listen).await.map(|()| ExitCode::SUCCESS),
+        command => {
+            let database = Database::open(server).await?;
+            let outcome = ask(command, &database, server).await;
+            database.close().await;
+            outcome
+        }
+    }
+}
+
+/// The commands that need one session and end by themselves.
+async fn ask(command: Command, database: &Database, server: &Server) -> Result<ExitCode> {
+    if !matches!(command, Command::Setup | Command::Doctor) {
+        extension::check(database, server).await?;
+    }
+    let found_something = match command {
+        Command::Setup => {
+            println!("{}", extension::setup(database, server).await?);
+            false
+        }
+        Command::Status => {
+            status::print(database).await?;
+            false
+        }
+        Command::Once => {
+            let round = jobs::once(database).await?;
+            if round.refreshed.is_empty() && round.failed.is_empty() {
+                println!("nothing is due");
+            }
+            said(&round)
+        }
+        Command::Refresh { agent } => {
+            let agents = match agent {
+                Some(agent) => {
+                    jobs::check_agent(database, &agent).await?;
+                    vec![agent]
+                }
+                None => jobs::all(database).await?,
+            };
+            said(&jobs::refresh(database, &agents, true).await?)
+        }
+        Command::Verify { agent } => {
+            if let Some(agent) = &agent {
+                jobs::check_agent(database, agent).await?;
+            }
+            verify::print(database, agent.as_deref()).await? > 0
+        }
+        Command::Doctor => doctor::print(database, server).await? > 0,
+        Command::Run { .. } | Command::Serve { .. } | Command::Demo { .. } => false,
+    };
+    Ok(if found_something { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Prints what a round did, one line an agent, and returns whether one failed.
+fn said(round: &jobs::Round) -> bool {
+    for refreshed in &round.refreshed {
+        println!("refreshed {refreshed}");
+    }
+    for (agent, words) in &round.failed {
+        eprintln!("agent-metrics: could not refresh {agent}: {words}");
+    }
+    !round.failed.is_empty()
+}

@@ -1,0 +1,99 @@
+//! What to say when it does not work: one line, with what to do about it.
+
+use std::error::Error as StdError;
+use std::io;
+
+use tokio_postgres::error::{DbError, SqlState};
+
+use super::config::Server;
+
+/// One line for the command line: what went wrong, and what to do.
+pub fn one_line(error: &anyhow::Error, server: Option<&Server>) -> String {
+    let postgres = error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    let text = match (postgres, server) {
+        (Some(postgres), Some(server)) => of_postgres(postgres, server),
+        _ => format!("{error:#}"),
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The words of a driver's error without a server at hand: for log lines.
+pub fn words(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => of_database(db),
+        None => chain(error),
+    }
+}
+
+/// Whether the server went away, so that a new session may mend it.
+pub fn is_lost(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).any(|error| match error.code() {
+        Some(code) => ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class)),
+        None => true,
+    })
+}
+
+fn of_postgres(error: &tokio_postgres::Error, server: &Server) -> String {
+    let (user, database, place) = (server.user(), server.database(), server.place());
+    if let Some(db) = error.as_db_error() {
+        return match *db.code() {
+            SqlState::INVALID_PASSWORD => format!(
+                "wrong password for user \"{user}\" at {place}; set PGPASSWORD, or put the right one into DATABASE_URL"
+            ),
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                format!("{} at {place}; name another user in DATABASE_URL, or allow this one in pg_hba.conf", db.message())
+            }
+            SqlState::INVALID_CATALOG_NAME => format!(
+                "there is no database \"{database}\" at {place}; name another in DATABASE_URL, or create it with: createdb {database}"
+            ),
+            SqlState::INSUFFICIENT_PRIVILEGE => format!(
+                "{}; user \"{user}\" may not do this: let the owner run SELECT agent_metrics.grant_access('{user}', 'admin')",
+                db.message()
+            ),
+            _ => of_database(db),
+        };
+    }
+    let words = chain(error);
+    if words.contains("password missing") {
+        return format!("{place} asks for the password of user \"{user}\"; set PGPASSWORD, or put it into DATABASE_URL");
+    }
+    if words.contains("TLS") {
+        return format!("{words} ({place}); set sslmode, and sslrootcert for a root certificate of your own");
+    }
+    if is_io(error) || words.contains("connecting to server") || words.contains("timeout") {
+        return format!("no server answers at {place} ({words}); start PostgreSQL there, or name another in DATABASE_URL");
+    }
+    words
+}
+
+fn of_database(db: &DbError) -> String {
+    let sentence = |text: &str| format!(". {}", text.trim_end_matches('.'));
+    let detail = db.detail().map(sentence).unwrap_or_default();
+    let hint = db.hint().map(sentence).unwrap_or_default();
+    format!("{}{detail}{hint}", db.message().trim_end_matches('.'))
+}
+
+/// An error and its causes, none of them said twice.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn is_io(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<io::Error>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}

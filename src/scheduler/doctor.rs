@@ -1,0 +1,70 @@
+//! `doctor`: what is wrong, and how to mend each.
+
+use anyhow::Result;
+use tokio_postgres::Client;
+
+use super::config::Server;
+use super::{extension, leader};
+
+/// Something that is wrong, and its cure.
+struct Finding {
+    what: String,
+    cure: String,
+}
+
+/// Prints the findings, and returns how many there were.
+pub async fn print(client: &Client, server: &Server) -> Result<usize> {
+    let installed = extension::Installed::look(client).await?;
+    if let Some(complaint) = installed.complaint(server.database()) {
+        println!("- {complaint}");
+        return Ok(1);
+    }
+    let mut findings = Vec::new();
+    match extension::library(client).await? {
+        Some(library) if library != extension::VERSION => findings.push(Finding {
+            what: format!("the server has loaded library {library} and this program is {}", extension::VERSION),
+            cure: "install one version on both: make install, then agent-metrics setup".to_owned(),
+        }),
+        _ => {}
+    }
+    if leader::who_leads(client).await?.is_none() {
+        findings.push(Finding {
+            what: "no scheduler runs on this database".to_owned(),
+            cure: "start one with: agent-metrics run (or call agent-metrics once from cron)".to_owned(),
+        });
+    }
+    for (sql, cure) in CHECKS {
+        for row in client.query(*sql, &[]).await? {
+            let (what, subject): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            findings.push(Finding { what, cure: cure.replace("{}", &subject.replace('\'', "''")) });
+        }
+    }
+    for finding in &findings {
+        println!("- {}\n  cure: {}", finding.what, finding.cure);
+    }
+    if findings.is_empty() {
+        println!("all is well: agent_metrics {}, every agent fresh, every label mapped", extension::VERSION);
+    }
+    Ok(findings.len())
+}
+
+/// Queries that give what is wrong and its subject, each with the cure.
+const CHECKS: &[(&str, &str)] = &[
+    (
+        "SELECT format('agent %s is stale: last refreshed %s', f.agent_id,
+                       coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), 'never')), f.agent_id
+         FROM agent_kpi.freshness f WHERE f.is_stale ORDER BY f.agent_id",
+        "agent-metrics refresh {}",
+    ),
+    (
+        "SELECT format('agent %s is not registered, and its %s events are in no number', u.agent_id, u.events), u.agent_id
+         FROM agent_kpi.unregistered_agents u ORDER BY u.agent_id",
+        "SELECT agent_metrics.register_agent('{}', 'support', 'Head of Support'); with its kind and owner",
+    ),
+    (
+        "SELECT format('label \"%s\" of agent %s is mapped to nothing, so %s conversations are pending',
+                       u.outcome_label, u.agent_id, u.conversations), u.outcome_label
+         FROM agent_kpi.unmapped_labels u ORDER BY u.agent_id, u.outcome_label",
+        "INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('{}', true); with what it counts as",
+    ),
+];

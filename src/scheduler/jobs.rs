@@ -1,0 +1,152 @@
+//! The work itself: which agents are due, and refreshing them.
+//!
+//! All that are due go in one call, which reads the facts once. When that call fails, each goes alone, so that one
+//! bad agent blocks nobody. Runs that were missed while nothing ran are caught up once: an agent is due or it is
+//! not; nothing queues. Every refresh is one transaction: what fails leaves no trace.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use tokio_postgres::{Client, Row};
+
+use super::advice;
+
+/// What a refresh did for one agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refreshed {
+    /// Agent.
+    pub agent_id: String,
+    /// Turns and business events that changed since the last refresh.
+    pub events_changed: i64,
+    /// Conversations that were computed anew.
+    pub conversations_changed: i64,
+    /// Rollup rows that were written.
+    pub buckets_written: i64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: f64,
+}
+
+impl Refreshed {
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            agent_id: row.try_get(0)?,
+            events_changed: row.try_get(1)?,
+            conversations_changed: row.try_get(2)?,
+            buckets_written: row.try_get(3)?,
+            elapsed_ms: row.try_get(4)?,
+        })
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} events, {} conversations, {} buckets in {:.0} ms",
+            self.agent_id, self.events_changed, self.conversations_changed, self.buckets_written, self.elapsed_ms
+        )
+    }
+}
+
+/// What came of a round: who was refreshed, and who failed and why.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Agents that are up to date.
+    pub refreshed: Vec<Refreshed>,
+    /// Agents whose refresh failed, with the server's words.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Agents that are due now, by the server's clock.
+pub async fn due(client: &Client) -> Result<Vec<String>> {
+    let rows = client.query("SELECT d.agent_id FROM agent_metrics.due_agents() d ORDER BY d.due_at, d.agent_id", &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Every registered agent.
+pub async fn all(client: &Client) -> Result<Vec<String>> {
+    let rows = client.query("SELECT f.agent_id FROM agent_kpi.freshness f ORDER BY 1", &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Seconds until the next agent is due, `held_back` ones left out; None when there is none.
+pub async fn seconds_to_next(client: &Client, held_back: &[String]) -> Result<Option<f64>> {
+    let row = client
+        .query_one(
+            "SELECT extract(epoch FROM min(d.due_at) - clock_timestamp())::double precision
+             FROM agent_metrics.due_agents('infinity') d WHERE d.agent_id <> ALL ($1)",
+            &[&held_back],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Refreshes agents: together, and each alone when that fails. `wait`: wait for an agent that another session is
+/// refreshing, rather than leave it to that session. An error is a lost session; anything else is in the round.
+pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<Round> {
+    let mut round = Round::default();
+    if agents.is_empty() {
+        return Ok(round);
+    }
+    match call(client, agents, wait).await {
+        Ok(refreshed) => round.refreshed = refreshed,
+        Err(error) if advice::is_lost(&error) => return Err(error),
+        Err(error) if agents.len() == 1 => round.failed.push((agents.concat(), words(&error))),
+        Err(error) => {
+            tracing::warn!("refreshing {} agents together failed, so each goes alone: {}", agents.len(), words(&error));
+            for agent in agents {
+                match call(client, std::slice::from_ref(agent), wait).await {
+                    Ok(refreshed) => round.refreshed.extend(refreshed),
+                    Err(error) if advice::is_lost(&error) => return Err(error),
+                    Err(error) => round.failed.push((agent.clone(), words(&error))),
+                }
+            }
+        }
+    }
+    Ok(round)
+}
+
+/// Makes the partitions of the months to come.
+pub async fn ensure_partitions(client: &Client) -> Result<i32> {
+    Ok(client.query_one("SELECT agent_metrics.ensure_partitions()", &[]).await?.try_get(0)?)
+}
+
+/// Fails with one line when an agent is not registered.
+pub async fn check_agent(client: &Client, agent_id: &str) -> Result<()> {
+    let agents = all(client).await?;
+    if agents.iter().any(|known| known == agent_id) {
+        return Ok(());
+    }
+    if agents.is_empty() {
+        bail!("no agent \"{agent_id}\" is registered, nor any other; SELECT agent_metrics.register_agent('{agent_id}', kind, owner)");
+    }
+    bail!("no agent \"{agent_id}\" is registered; there are: {}", agents.join(", "));
+}
+
+/// `once`: everything that is due, then done. Fails when an agent failed.
+pub async fn once(client: &Client) -> Result<Round> {
+    if let Err(error) = ensure_partitions(client).await {
+        anyhow::ensure!(!advice::is_lost(&error), error);
+        tracing::warn!("the partitions of the next months could not be made this time: {}", words(&error));
+    }
+    let agents = due(client).await?;
+    refresh(client, &agents, true).await
+}
+
+async fn call(client: &Client, agents: &[String], wait: bool) -> Result<Vec<Refreshed>> {
+    let rows = client
+        .query(
+            "SELECT r.agent_id, r.events_changed, r.conversations_changed, r.buckets_written, r.elapsed_ms
+             FROM agent_metrics.refresh_agents($1, $2) r ORDER BY r.agent_id",
+            &[&agents, &wait],
+        )
+        .await?;
+    rows.iter().map(Refreshed::read).collect()
+}
+
+fn words(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<tokio_postgres::Error>() {
+        Some(error) => advice::words(error),
+        None => format!("{error:#}"),
+    }
+}

@@ -1,0 +1,50 @@
+//! `status`: when each agent was last refreshed, when it is due, and who leads.
+
+use anyhow::Result;
+use tokio_postgres::Client;
+
+use super::leader;
+
+/// Freshness of one agent, as `agent_kpi.freshness` has it, in words.
+struct Line {
+    agent_id: String,
+    cadence: String,
+    refreshed: String,
+    due: String,
+    is_stale: bool,
+}
+
+/// Prints one line an agent and one for the scheduler.
+pub async fn print(client: &Client) -> Result<()> {
+    let rows = client
+        .query(
+            "SELECT f.agent_id, f.cadence || ' ' || f.time_zone,
+                    coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'never'),
+                    coalesce(to_char(f.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'now'), f.is_stale
+             FROM agent_kpi.freshness f ORDER BY f.agent_id",
+            &[],
+        )
+        .await?;
+    let mut lines = Vec::with_capacity(rows.len());
+    for row in &rows {
+        lines.push(Line {
+            agent_id: row.try_get(0)?,
+            cadence: row.try_get(1)?,
+            refreshed: row.try_get(2)?,
+            due: row.try_get(3)?,
+            is_stale: row.try_get(4)?,
+        });
+    }
+    let width = |of: fn(&Line) -> &str, least: usize| lines.iter().map(|line| of(line).chars().count()).fold(least, usize::max);
+    let (agents, cadences) = (width(|line| &line.agent_id, 5), width(|line| &line.cadence, 7));
+    println!("{:agents$}  {:cadences$}  {:23}  {:23}  state", "agent", "cadence", "refreshed", "due");
+    for line in &lines {
+        let state = if line.is_stale { "STALE" } else { "fresh" };
+        println!("{:agents$}  {:cadences$}  {:23}  {:23}  {state}", line.agent_id, line.cadence, line.refreshed, line.due);
+    }
+    match leader::who_leads(client).await? {
+        Some(who) => println!("scheduler: {who}"),
+        None => println!("scheduler: none runs; start one with: agent-metrics run"),
+    }
+    Ok(())
+}
