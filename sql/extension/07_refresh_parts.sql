@@ -114,6 +114,52 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.merge_turns(text[], timestamptz[], text, text, text) IS
     'Turn measures of hours from finest buckets, or of days from hours. Internal: refresh() uses it.';
 
+-- Computes the turn measures of finest buckets again from their turns, and of the hours and days above them.
+-- Its joins are of few buckets with short ranges of a key, which only a nested loop does by index.
+CREATE FUNCTION agent_metrics.recompute_turns(
+    agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text)
+RETURNS TABLE (agent_id text, buckets bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
+#variable_conflict use_column
+DECLARE
+    seconds    integer[];
+    to_times   timestamptz[];
+    foreign_ids xid8[];
+BEGIN
+    SELECT array_agg(a.bucket_seconds ORDER BY d.position), array_agg(d.bucket + make_interval(secs => a.bucket_seconds) ORDER BY d.position),
+           array_agg(a.foreign_to ORDER BY d.position)
+    INTO seconds, to_times, foreign_ids
+    FROM unnest(recompute_turns.agent_ids, recompute_turns.starts) WITH ORDINALITY AS d (agent_id, bucket, position)
+    JOIN unnest(recompute_turns.all_agents, recompute_turns.bucket_seconds, recompute_turns.foreign_to)
+             AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id;
+
+    UPDATE agent_metrics.rollups r
+    SET turns = 0, token_turns = 0, tokens_input = 0, tokens_output = 0, cost_turns = 0, tool_calls = 0, error_turns = 0, cost_usd = 0, latency = NULL
+    FROM unnest(recompute_turns.agent_ids, recompute_turns.starts, seconds) AS d (agent_id, bucket, bucket_seconds)
+    WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE d.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
+
+    RETURN QUERY
+    SELECT t.agent_id, t.buckets
+    FROM agent_metrics.add_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
+        array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.present, ARRAY[cardinality(to_times)]),
+        foreign_ids, seconds, recompute_turns.time_zone, '0'::xid8, NULL, NULL, true) t;
+
+    RETURN QUERY
+    SELECT t.agent_id, t.buckets
+    FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS starts
+          FROM unnest(recompute_turns.agent_ids, recompute_turns.starts, seconds) AS d (agent_id, bucket, bucket_seconds)
+          WHERE d.bucket_seconds = 300) f
+    CROSS JOIN LATERAL agent_metrics.merge_turns(f.agents, f.starts, 'hour', 'fine', recompute_turns.time_zone) t;
+
+    RETURN QUERY
+    SELECT t.agent_id, t.buckets
+    FROM agent_metrics.merge_turns(recompute_turns.agent_ids, recompute_turns.starts, 'day', 'hour', recompute_turns.time_zone) t;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
+    'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
+
 -- Brings conversations up to their facts and adds the difference to their buckets.
 CREATE FUNCTION agent_metrics.refresh_conversations(
     agent_ids text[], conversation_ids text[], all_agents text[], bucket_seconds integer[], time_zone text)

@@ -196,31 +196,8 @@ BEGIN
 
         -- Buckets that saw an update or a deletion: from their turns again, then upwards.
         IF dirty_agents IS NOT NULL THEN
-            UPDATE agent_metrics.rollups r
-            SET turns = 0, token_turns = 0, tokens_input = 0, tokens_output = 0, cost_turns = 0, tool_calls = 0, error_turns = 0,
-                cost_usd = 0, latency = NULL
-            FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
-            JOIN unnest(locked, seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
-            WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS from_times,
-                         array_agg(d.bucket + make_interval(secs => a.bucket_seconds)) AS to_times,
-                         array_agg(NULL::pg_snapshot) AS after, array_agg(present) AS presents, array_agg(a.foreign_to) AS foreign_to,
-                         array_agg(a.bucket_seconds) AS bucket_seconds
-                  FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
-                  JOIN unnest(locked, seconds, foreign_ids) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id) w
-            CROSS JOIN LATERAL agent_metrics.add_turns(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to,
-                w.bucket_seconds, zone, '0'::xid8, NULL, NULL, true) t;
-            counted := counted || coalesce(found_rows, '[]');
-            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS buckets
-                  FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
-                  JOIN unnest(locked, seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
-                  WHERE a.bucket_seconds = 300) w
-            CROSS JOIN LATERAL agent_metrics.merge_turns(w.agents, w.buckets, 'hour', 'fine', zone) t;
-            counted := counted || coalesce(found_rows, '[]');
-            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM agent_metrics.merge_turns(dirty_agents, dirty_buckets, 'day', 'hour', zone) t;
+            FROM agent_metrics.recompute_turns(dirty_agents, dirty_buckets, locked, seconds, foreign_ids, present, zone) t;
             counted := counted || coalesce(found_rows, '[]');
         END IF;
 
