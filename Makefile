@@ -1,0 +1,70 @@
+# agent_metrics: demo, test, install. PG_CONFIG picks the PostgreSQL server.
+#
+#   make demo      on a bare Debian or Ubuntu with Rust: everything, to four tiles an agent and a page
+#   make test      formatting, lints, and every test, on a temporary cluster of its own
+#   make install   build the extension for PG_CONFIG's server and copy its three files there
+#   make bench     the benchmarks
+#   make package   the three files in a tar archive
+
+PG_CONFIG ?= pg_config
+CARGO ?= cargo
+export PG_CONFIG
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+MAJOR := $(shell $(PG_CONFIG) --version 2>/dev/null | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
+# A folder of its own, so that building the program does not make cargo build the extension anew.
+EXTENSION_TARGET := target/pg$(MAJOR)
+BUILD := $(EXTENSION_TARGET)/extension
+FEATURES := --no-default-features --features pg$(MAJOR)
+PROGRAM := target/release/agent-metrics
+
+.PHONY: demo test bench install package tools program extension lint clean
+
+# What is missing is installed first; only then can PG_CONFIG be asked anything.
+demo: tools
+	@$(MAKE) --no-print-directory install program
+	@scripts/demo
+
+test: tools
+	@$(MAKE) --no-print-directory install lint
+	scripts/with-cluster $(CARGO) test
+
+bench: tools
+	@$(MAKE) --no-print-directory install
+	scripts/with-cluster $(CARGO) bench
+
+tools:
+	@scripts/install-tools
+
+program:
+	$(CARGO) build --release --bin agent-metrics --target-dir target
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --lib $(FEATURES) -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; fi
+
+# cargo decides what to build; a file that came out the same keeps its time, so that nothing after it is done again.
+extension:
+	@test -n "$(MAJOR)" || { echo "make: $(PG_CONFIG) is not there; run scripts/install-tools or set PG_CONFIG" >&2; exit 1; }
+	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) build --lib --release $(FEATURES) --target-dir $(EXTENSION_TARGET)
+	@mkdir -p $(BUILD)
+	@cmp -s $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so || \
+		cp $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so
+	@cat sql/extension/*.sql >$(BUILD)/new.sql
+	@cmp -s $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql || cp $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql
+	@rm $(BUILD)/new.sql
+
+install: extension
+	@scripts/install-files $(BUILD)/agent_metrics.so "$(DESTDIR)$$($(PG_CONFIG) --pkglibdir)"
+	@scripts/install-files agent_metrics.control $(BUILD)/agent_metrics--$(VERSION).sql $(wildcard sql/agent_metrics--*.sql) \
+		"$(DESTDIR)$$($(PG_CONFIG) --sharedir)/extension"
+
+package: extension
+	@rm -rf $(BUILD)/package
+	@$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/$(BUILD)/package
+	tar -C $(BUILD)/package -czf target/agent_metrics-$(VERSION)-pg$(MAJOR).tar.gz .
+
+clean:
+	$(CARGO) clean
