@@ -1,6 +1,7 @@
 -- What a conversation is, computed from its facts: the one definition, used by refresh() and by verify().
+-- All its turns lie between from_times and to_times, so that only the partitions concerned are looked into.
 
-CREATE FUNCTION agent_metrics.compute_conversations(agent_ids text[], conversation_ids text[])
+CREATE FUNCTION agent_metrics.compute_conversations(agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[])
 RETURNS TABLE (
     agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
     tokens bigint, cost_usd numeric, lead_id text, agent_label text, judge_label text, crm_label text, human_label text,
@@ -12,8 +13,10 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET 
 BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
-        SELECT DISTINCT a.agent_id, a.conversation_id
-        FROM unnest(compute_conversations.agent_ids, compute_conversations.conversation_ids) AS a (agent_id, conversation_id)
+        SELECT a.agent_id, a.conversation_id, min(a.from_time) AS from_time, max(a.to_time) AS to_time
+        FROM unnest(compute_conversations.agent_ids, compute_conversations.conversation_ids, compute_conversations.from_times,
+                    compute_conversations.to_times) AS a (agent_id, conversation_id, from_time, to_time)
+        GROUP BY a.agent_id, a.conversation_id
     ), events AS MATERIALIZED (
         SELECT e.agent_id, e.conversation_id, e.occurred_at, e.turn_index, e.event_id, e.user_id, e.business_event_id,
                e.outcome_label, e.outcome_source, e.cost_usd,
@@ -21,6 +24,7 @@ BEGIN
                coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0) AS tokens
         FROM asked a
         JOIN agent_metrics.agent_events e ON e.conversation_id = a.conversation_id AND e.agent_id = a.agent_id
+         AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time
         WHERE NOT e.is_eval
     ), turns AS MATERIALIZED (
         SELECT e.agent_id, e.conversation_id, min(e.occurred_at) AS started_at, max(e.occurred_at) AS ended_at,
@@ -99,5 +103,5 @@ BEGIN
     LEFT JOIN agent_metrics.outcomes o ON o.label = coalesce(human.label, crm.label, judge.label, agent.label);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.compute_conversations(text[], text[]) IS
+COMMENT ON FUNCTION agent_metrics.compute_conversations(text[], text[], timestamptz[], timestamptz[]) IS
     'Conversations as their facts are now, one row each; a conversation without turns gives none. Internal: refresh() and verify() use it.';

@@ -160,19 +160,20 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
--- Brings conversations up to their facts and adds the difference to their buckets.
+-- Brings conversations up to their facts and adds the difference to their buckets. lead_ids: leads, before and after,
+-- of conversations that changed in what a lead is made of.
 CREATE FUNCTION agent_metrics.refresh_conversations(
-    agent_ids text[], conversation_ids text[], all_agents text[], bucket_seconds integer[], time_zone text)
-RETURNS TABLE (agent_id text, conversations bigint, buckets bigint)
+    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], all_agents text[], bucket_seconds integer[], time_zone text)
+RETURNS TABLE (agent_id text, conversations bigint, buckets bigint, lead_ids text[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH now_known AS MATERIALIZED (
-        SELECT * FROM agent_metrics.compute_conversations(refresh_conversations.agent_ids, refresh_conversations.conversation_ids)
+        SELECT * FROM agent_metrics.compute_conversations(refresh_conversations.agent_ids, refresh_conversations.conversation_ids,
+            refresh_conversations.from_times, refresh_conversations.to_times)
     ), known AS MATERIALIZED (
-        SELECT c.* FROM (SELECT DISTINCT u.agent_id, u.conversation_id
-              FROM unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids) AS u (agent_id, conversation_id)) d
+        SELECT c.* FROM unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids) AS d (agent_id, conversation_id)
         JOIN agent_metrics.conversations c ON c.conversation_id = d.conversation_id AND c.agent_id = d.agent_id
     ), changed AS MATERIALIZED (
         -- what differs, before (-1) and after (+1)
@@ -180,9 +181,9 @@ BEGIN
         UNION ALL
         SELECT -1, o.* FROM (SELECT * FROM known EXCEPT SELECT * FROM now_known) o
     ), gone AS (
-        DELETE FROM agent_metrics.conversations c USING known k
-        WHERE c.agent_id = k.agent_id AND c.conversation_id = k.conversation_id
-          AND NOT EXISTS (SELECT FROM now_known n WHERE n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id)
+        DELETE FROM agent_metrics.conversations c
+        USING (SELECT k.agent_id, k.conversation_id FROM known k EXCEPT SELECT n.agent_id, n.conversation_id FROM now_known n) g
+        WHERE c.agent_id = g.agent_id AND c.conversation_id = g.conversation_id
     ), kept AS (
         INSERT INTO agent_metrics.conversations AS c (
             agent_id, conversation_id, started_at, ended_at, turns, token_turns, tokens, cost_usd, lead_id, agent_label,
@@ -244,13 +245,16 @@ BEGIN
         turns_squared = r.turns_squared + excluded.turns_squared
         RETURNING r.agent_id
     )
-    SELECT x.agent_id, sum(x.conversations)::bigint, sum(x.buckets)::bigint
-    FROM (SELECT h.agent_id, count(DISTINCT h.conversation_id) AS conversations, 0 AS buckets FROM changed h GROUP BY h.agent_id
-          UNION ALL SELECT w.agent_id, 0, count(*) FROM written w GROUP BY w.agent_id) x
+    SELECT x.agent_id, sum(x.conversations)::bigint, sum(x.buckets)::bigint, array_agg(x.lead_id) FILTER (WHERE x.lead_id IS NOT NULL)
+    FROM (SELECT h.agent_id, count(DISTINCT h.conversation_id) AS conversations, 0 AS buckets, NULL AS lead_id FROM changed h GROUP BY h.agent_id
+          UNION ALL SELECT w.agent_id, 0, count(*), NULL FROM written w GROUP BY w.agent_id
+          UNION ALL SELECT DISTINCT l.agent_id, 0, 0, l.lead_id
+                    FROM (SELECT h.agent_id, h.lead_id FROM changed h
+                          GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) l) x
     GROUP BY x.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], text[], integer[], text) IS
+COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], text[], integer[], text) IS
     'Brings conversations up to their facts and adds the differences to their buckets. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation.
@@ -275,9 +279,9 @@ BEGIN
         UNION ALL
         SELECT -1, o.* FROM (SELECT * FROM known EXCEPT SELECT * FROM now_known) o
     ), gone AS (
-        DELETE FROM agent_metrics.leads k USING known o
-        WHERE k.agent_id = o.agent_id AND k.lead_id = o.lead_id
-          AND NOT EXISTS (SELECT FROM now_known n WHERE n.agent_id = o.agent_id AND n.lead_id = o.lead_id)
+        DELETE FROM agent_metrics.leads k
+        USING (SELECT o.agent_id, o.lead_id FROM known o EXCEPT SELECT n.agent_id, n.lead_id FROM now_known n) g
+        WHERE k.agent_id = g.agent_id AND k.lead_id = g.lead_id
     ), kept AS (
         INSERT INTO agent_metrics.leads AS k (agent_id, lead_id, started_at, is_qualified)
         SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1

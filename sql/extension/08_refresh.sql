@@ -38,6 +38,8 @@ DECLARE
     dirty_buckets timestamptz[];
     conversation_agents text[];
     conversation_ids    text[];
+    conversation_starts timestamptz[];
+    conversation_ends   timestamptz[];
     lead_agents text[];
     lead_ids    text[];
     counted  jsonb := '[]';  -- what was done, as rows of agent, events, conversations, buckets
@@ -131,10 +133,10 @@ BEGIN
         ), log AS (
             DELETE FROM agent_metrics.changes c
             WHERE c.agent_id = ANY (locked) AND pg_visible_in_snapshot(c.changed_in, present)
-            RETURNING c.agent_id, c.conversation_id, c.occurred_at
+            RETURNING c.agent_id, c.conversation_id, c.occurred_at, c.measures_changed
         ), arrived AS MATERIALIZED (
-            SELECT e.agent_id, e.conversation_id,
-                   CASE WHEN e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL THEN e.occurred_at END AS recompute_at
+            SELECT e.agent_id, e.conversation_id, e.occurred_at,
+                   coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false) AS is_foreign
             FROM agent_metrics.agent_events e JOIN agent a ON a.agent_id = e.agent_id
             WHERE e.recorded_in >= horizon AND NOT e.is_eval AND e.agent_id = ANY (locked)
               AND (pg_visible_in_snapshot(e.recorded_in, present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
@@ -156,42 +158,48 @@ BEGIN
             UNION ALL
             SELECT b.conversation_id, b.business_event_id, m.changed_in
             FROM remapped m JOIN agent_metrics.business_events b ON b.kind = m.label
-        ), dirty AS (
-            SELECT l.agent_id, l.conversation_id FROM log l WHERE l.conversation_id IS NOT NULL
-            UNION
-            SELECT r.agent_id, r.conversation_id FROM arrived r
-            UNION
-            SELECT c.agent_id, c.conversation_id
+        ), touched AS (
+            SELECT l.agent_id, l.conversation_id, l.occurred_at FROM log l
+            UNION ALL
+            SELECT r.agent_id, r.conversation_id, r.occurred_at FROM arrived r
+            UNION ALL
+            SELECT c.agent_id, c.conversation_id, NULL
             FROM business b JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
             JOIN agent a ON a.agent_id = c.agent_id
             WHERE b.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
-            UNION
-            SELECT c.agent_id, c.conversation_id
+            UNION ALL
+            SELECT c.agent_id, c.conversation_id, NULL
             FROM business b JOIN agent_metrics.conversations c ON c.business_event_ids @> ARRAY[b.business_event_id]
             JOIN agent a ON a.agent_id = c.agent_id
             WHERE b.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
-            UNION
-            SELECT c.agent_id, c.conversation_id
+            UNION ALL
+            SELECT c.agent_id, c.conversation_id, NULL
             FROM remapped m JOIN agent_metrics.conversations c ON m.label IN (c.agent_label, c.judge_label, c.crm_label, c.human_label)
             JOIN agent a ON a.agent_id = c.agent_id
             WHERE m.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
+        ), dirty AS (
+            -- the turns of a conversation lie where it was known to be, or where something was touched
+            SELECT t.agent_id, t.conversation_id, least(t.from_time, c.started_at) AS from_time, greatest(t.to_time, c.ended_at) AS to_time
+            FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time
+                  FROM touched u GROUP BY u.agent_id, u.conversation_id) t
+            LEFT JOIN agent_metrics.conversations c ON c.conversation_id = t.conversation_id AND c.agent_id = t.agent_id
         ), again AS (
             SELECT DISTINCT x.agent_id,
                    CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', x.occurred_at, '2000-01-01 00:00:00+00')
                                          ELSE date_trunc('hour', x.occurred_at, zone) END AS bucket
-            FROM (SELECT l.agent_id, l.occurred_at FROM log l WHERE l.occurred_at IS NOT NULL
-                  UNION ALL SELECT r.agent_id, r.recompute_at FROM arrived r WHERE r.recompute_at IS NOT NULL) x
+            FROM (SELECT l.agent_id, l.occurred_at FROM log l WHERE l.measures_changed
+                  UNION ALL SELECT r.agent_id, r.occurred_at FROM arrived r WHERE r.is_foreign) x
             JOIN agent a ON a.agent_id = x.agent_id
             WHERE a.snapshot IS NOT NULL
         )
         SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
                 FROM (SELECT x.agent_id, count(*) AS events
                       FROM (SELECT l.agent_id FROM log l UNION ALL SELECT r.agent_id FROM arrived r) x GROUP BY x.agent_id) n),
-               (SELECT array_agg(d.agent_id ORDER BY d.agent_id, d.conversation_id) FROM dirty d),
-               (SELECT array_agg(d.conversation_id ORDER BY d.agent_id, d.conversation_id) FROM dirty d),
-               (SELECT array_agg(g.agent_id ORDER BY g.agent_id, g.bucket) FROM again g),
-               (SELECT array_agg(g.bucket ORDER BY g.agent_id, g.bucket) FROM again g)
-        INTO found_rows, conversation_agents, conversation_ids, dirty_agents, dirty_buckets;
+               d.agents, d.ids, d.from_times, d.to_times, g.agents, g.buckets
+        INTO found_rows, conversation_agents, conversation_ids, conversation_starts, conversation_ends, dirty_agents, dirty_buckets
+        FROM (SELECT array_agg(y.agent_id) AS agents, array_agg(y.conversation_id) AS ids,
+                     array_agg(y.from_time) AS from_times, array_agg(y.to_time) AS to_times FROM dirty y) d
+        CROSS JOIN (SELECT array_agg(y.agent_id) AS agents, array_agg(y.bucket) AS buckets FROM again y) g;
         counted := counted || coalesce(found_rows, '[]');
 
         -- Buckets that saw an update or a deletion: from their turns again, then upwards.
@@ -209,21 +217,15 @@ BEGIN
                 horizon, dirty_agents, dirty_buckets, false) t;
             counted := counted || coalesce(found_rows, '[]');
 
-            -- Leads of these conversations, before and after.
-            IF true = ANY (leads) THEN
-                SELECT array_agg(c.agent_id), array_agg(c.lead_id) INTO lead_agents, lead_ids
-                FROM unnest(conversation_agents, conversation_ids) AS d (agent_id, conversation_id)
-                JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = d.agent_id AND a.counts_leads
-                JOIN agent_metrics.conversations c ON c.conversation_id = d.conversation_id AND c.agent_id = d.agent_id;
-            END IF;
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, locked, seconds, zone) t;
+            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, locked, seconds, zone) t;
             counted := counted || coalesce(found_rows, '[]');
-            IF true = ANY (leads) THEN
-                SELECT lead_agents || array_agg(c.agent_id), lead_ids || array_agg(c.lead_id) INTO lead_agents, lead_ids
-                FROM unnest(conversation_agents, conversation_ids) AS d (agent_id, conversation_id)
-                JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = d.agent_id AND a.counts_leads
-                JOIN agent_metrics.conversations c ON c.conversation_id = d.conversation_id AND c.agent_id = d.agent_id;
+
+            SELECT array_agg(n.agent_id), array_agg(l.lead_id) INTO lead_agents, lead_ids
+            FROM jsonb_to_recordset(coalesce(found_rows, '[]')) AS n (agent_id text, lead_ids text[])
+            JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = n.agent_id AND a.counts_leads
+            CROSS JOIN LATERAL unnest(n.lead_ids) AS l (lead_id);
+            IF lead_agents IS NOT NULL THEN
                 SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
                 FROM agent_metrics.refresh_leads(lead_agents, lead_ids, locked, seconds, zone) t;
                 counted := counted || coalesce(found_rows, '[]');

@@ -42,7 +42,7 @@ BEGIN
                           WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
                             AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot))
     ), waiting AS MATERIALIZED (
-        SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.changed_in FROM agent_metrics.changes c
+        SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.measures_changed, c.changed_in FROM agent_metrics.changes c
     ), fine AS MATERIALIZED (
         SELECT f.*
         FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(begun) AS from_times, array_agg(ended) AS to_times,
@@ -76,12 +76,13 @@ BEGIN
            OR EXISTS (SELECT FROM waiting c WHERE c.label IS NOT NULL AND NOT pg_visible_in_snapshot(c.changed_in, a.snapshot))
     ), now_known AS MATERIALIZED (
         SELECT n.*
-        FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.conversation_id) AS conversations
+        FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.conversation_id) AS conversations,
+                     array_agg('-infinity'::timestamptz) AS from_times, array_agg('infinity'::timestamptz) AS to_times
               FROM (SELECT k.agent_id, k.conversation_id FROM known k
                     UNION SELECT e.agent_id, e.conversation_id
                     FROM agent a JOIN agent_metrics.agent_events e ON e.agent_id = a.agent_id
                     WHERE e.occurred_at >= begun AND e.occurred_at < ended) x) w
-        CROSS JOIN LATERAL agent_metrics.compute_conversations(w.agents, w.conversations) n
+        CROSS JOIN LATERAL agent_metrics.compute_conversations(w.agents, w.conversations, w.from_times, w.to_times) n
         WHERE n.started_at >= begun AND n.started_at < ended
     ), wrong_conversations AS (
         SELECT d.agent_id, 'conversation' AS level, max(d.started_at) AS bucket, d.conversation_id AS measure,
@@ -154,7 +155,7 @@ BEGIN
                CASE l.level WHEN 'fine' THEN date_bin('5 minutes', c.occurred_at, '2000-01-01 00:00:00+00')
                             ELSE date_trunc(l.level, c.occurred_at, zone) END AS bucket
         FROM waiting c JOIN level_of l ON l.agent_id = c.agent_id
-        WHERE c.occurred_at IS NOT NULL
+        WHERE c.measures_changed
     )
     SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_conversations w
     UNION ALL

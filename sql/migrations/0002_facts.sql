@@ -96,6 +96,7 @@ CREATE TABLE agent_metrics.changes (
     business_event_id text,
     label             text,
     occurred_at       timestamptz,
+    measures_changed  boolean NOT NULL DEFAULT false,
     changed_in        xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 COMMENT ON TABLE agent_metrics.changes IS 'Log of updates and deletions of facts that the next refresh has to look at. Written by triggers.';
@@ -104,7 +105,8 @@ COMMENT ON COLUMN agent_metrics.changes.agent_id IS 'Agent concerned; NULL: any 
 COMMENT ON COLUMN agent_metrics.changes.conversation_id IS 'Conversation concerned.';
 COMMENT ON COLUMN agent_metrics.changes.business_event_id IS 'Business event concerned.';
 COMMENT ON COLUMN agent_metrics.changes.label IS 'Outcome label, or kind of business event, whose mapping went.';
-COMMENT ON COLUMN agent_metrics.changes.occurred_at IS 'Moment of the turn whose bucket has to be recomputed; NULL: no turn measure changed.';
+COMMENT ON COLUMN agent_metrics.changes.occurred_at IS 'Moment of the turn.';
+COMMENT ON COLUMN agent_metrics.changes.measures_changed IS 'Whether the bucket of that moment has to be computed again.';
 COMMENT ON COLUMN agent_metrics.changes.changed_in IS 'Transaction that made the change.';
 CREATE INDEX changes_agent ON agent_metrics.changes (agent_id);
 
@@ -119,11 +121,11 @@ DECLARE
         (NEW.agent_id, NEW.occurred_at, NEW.latency_ms, NEW.token_usage_input, NEW.token_usage_output, NEW.cost_usd,
          NEW.tools_called, NEW.is_eval, NEW.error);
 BEGIN
-    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)
-    VALUES (OLD.agent_id, OLD.conversation_id, CASE WHEN measures_changed THEN OLD.occurred_at END);
+    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
+    VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, measures_changed);
     IF measures_changed OR OLD.conversation_id <> NEW.conversation_id THEN
-        INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)
-        VALUES (NEW.agent_id, NEW.conversation_id, CASE WHEN measures_changed THEN NEW.occurred_at END);
+        INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
+        VALUES (NEW.agent_id, NEW.conversation_id, NEW.occurred_at, measures_changed);
     END IF;
     RETURN NEW;
 END
@@ -136,8 +138,8 @@ CREATE TRIGGER log_event_update BEFORE UPDATE ON agent_metrics.agent_events
 CREATE FUNCTION agent_metrics.log_event_delete() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)
-    VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at);
+    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
+    VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, true);
     RETURN NULL;
 END
 $function$;
