@@ -20,7 +20,13 @@ use tracing_subscriber::EnvFilter;
 #[command(version, max_term_width = 110, after_help = CONNECTING, after_long_help = EXAMPLES)]
 struct Arguments {
     /// Where the database is: postgresql://user@host:5432/database, or key=value pairs
-    #[arg(long, value_name = "URL", global = true, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        env = "DATABASE_URL",
+        hide_env_values = true
+    )]
     database_url: Option<String>,
 
     #[command(subcommand)]
@@ -118,7 +124,11 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
 
     let url = arguments.database_url.filter(|url| !url.is_empty());
     let server = match Server::read(url.as_deref(), |name| std::env::var(name).ok()) {
@@ -210,7 +220,11 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
         Command::Doctor => doctor::print(database, server).await? > 0,
         Command::Run { .. } | Command::Serve { .. } | Command::Demo { .. } => false,
     };
-    Ok(if found_something { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if found_something {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Prints what a round did, one line an agent, and returns whether one failed.

@@ -9,7 +9,9 @@ use super::config::Server;
 
 /// One line for the command line: what went wrong, and what to do.
 pub fn one_line(error: &anyhow::Error, server: Option<&Server>) -> String {
-    let postgres = error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    let postgres = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>());
     let text = match (postgres, server) {
         (Some(postgres), Some(server)) => of_postgres(postgres, server),
         _ => format!("{error:#}"),
@@ -27,10 +29,15 @@ pub fn words(error: &tokio_postgres::Error) -> String {
 
 /// Whether the server went away, so that a new session may mend it.
 pub fn is_lost(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).any(|error| match error.code() {
-        Some(code) => ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class)),
-        None => true,
-    })
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
+        .any(|error| match error.code() {
+            Some(code) => ["08", "53", "57P"]
+                .iter()
+                .any(|class| code.code().starts_with(class)),
+            None => true,
+        })
 }
 
 fn of_postgres(error: &tokio_postgres::Error, server: &Server) -> String {
@@ -41,7 +48,10 @@ fn of_postgres(error: &tokio_postgres::Error, server: &Server) -> String {
                 "wrong password for user \"{user}\" at {place}; set PGPASSWORD, or put the right one into DATABASE_URL"
             ),
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                format!("{} at {place}; name another user in DATABASE_URL, or allow this one in pg_hba.conf", db.message())
+                format!(
+                    "{} at {place}; name another user in DATABASE_URL, or allow this one in pg_hba.conf",
+                    db.message()
+                )
             }
             SqlState::INVALID_CATALOG_NAME => format!(
                 "there is no database \"{database}\" at {place}; name another in DATABASE_URL, or create it with: createdb {database}"
@@ -55,13 +65,19 @@ fn of_postgres(error: &tokio_postgres::Error, server: &Server) -> String {
     }
     let words = chain(error);
     if words.contains("password missing") {
-        return format!("{place} asks for the password of user \"{user}\"; set PGPASSWORD, or put it into DATABASE_URL");
+        return format!(
+            "{place} asks for the password of user \"{user}\"; set PGPASSWORD, or put it into DATABASE_URL"
+        );
     }
     if words.contains("TLS") {
-        return format!("{words} ({place}); set sslmode, and sslrootcert for a root certificate of your own");
+        return format!(
+            "{words} ({place}); set sslmode, and sslrootcert for a root certificate of your own"
+        );
     }
     if is_io(error) || words.contains("connecting to server") || words.contains("timeout") {
-        return format!("no server answers at {place} ({words}); start PostgreSQL there, or name another in DATABASE_URL");
+        return format!(
+            "no server answers at {place} ({words}); start PostgreSQL there, or name another in DATABASE_URL"
+        );
     }
     words
 }

@@ -41,12 +41,19 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first` and ends at `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, failures: 0 }
+        Self {
+            first,
+            longest,
+            failures: 0,
+        }
     }
 
     /// How long to wait after one more failure.
     pub fn failed(&mut self) -> Duration {
-        let wait = self.first.saturating_mul(2_u32.saturating_pow(self.failures)).min(self.longest);
+        let wait = self
+            .first
+            .saturating_mul(2_u32.saturating_pow(self.failures))
+            .min(self.longest);
         self.failures = self.failures.saturating_add(1);
         wait
     }

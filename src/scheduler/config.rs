@@ -51,8 +51,9 @@ impl Server {
             Some(url) => take_tls(url),
             None => (String::new(), None, None),
         };
-        let mut postgres: tokio_postgres::Config =
-            rest.parse().context("the database URL cannot be read; it looks like postgresql://user@host:5432/database")?;
+        let mut postgres: tokio_postgres::Config = rest.parse().context(
+            "the database URL cannot be read; it looks like postgresql://user@host:5432/database",
+        )?;
 
         if postgres.get_hosts().is_empty() {
             match variable("PGHOST") {
@@ -71,7 +72,11 @@ impl Server {
             && let Some(ports) = variable("PGPORT")
         {
             for port in ports.split(',') {
-                postgres.port(port.parse().with_context(|| format!("PGPORT is \"{port}\", which is no port number"))?);
+                postgres.port(
+                    port.parse().with_context(|| {
+                        format!("PGPORT is \"{port}\", which is no port number")
+                    })?,
+                );
             }
         }
         if postgres.get_user().is_none()
@@ -95,10 +100,14 @@ impl Server {
             postgres.options(options);
         }
         if postgres.get_application_name().is_none() {
-            postgres.application_name(variable("PGAPPNAME").unwrap_or_else(|| "agent-metrics".to_owned()));
+            postgres.application_name(
+                variable("PGAPPNAME").unwrap_or_else(|| "agent-metrics".to_owned()),
+            );
         }
         if postgres.get_connect_timeout().is_none() {
-            let given = variable("PGCONNECT_TIMEOUT").and_then(|seconds| seconds.parse().ok()).filter(|s| *s > 0);
+            let given = variable("PGCONNECT_TIMEOUT")
+                .and_then(|seconds| seconds.parse().ok())
+                .filter(|s| *s > 0);
             postgres.connect_timeout(given.map_or(CONNECT_TIMEOUT, Duration::from_secs));
         }
         sslmode = sslmode.or_else(|| variable("PGSSLMODE"));
@@ -112,7 +121,9 @@ impl Server {
             Some("verify-ca") => Tls::VerifyCa,
             Some("verify-full") => Tls::VerifyFull,
             Some(other) => {
-                bail!("sslmode is \"{other}\"; it is one of disable, prefer, require, verify-ca and verify-full")
+                bail!(
+                    "sslmode is \"{other}\"; it is one of disable, prefer, require, verify-ca and verify-full"
+                )
             }
         };
         postgres.ssl_mode(match tls {
@@ -120,19 +131,37 @@ impl Server {
             Tls::Prefer => SslMode::Prefer,
             Tls::Require | Tls::VerifyCa | Tls::VerifyFull => SslMode::Require,
         });
-        let root_certificate = root_certificate.filter(|path| path != "system").map(PathBuf::from);
-        Ok(Self { postgres, tls, root_certificate })
+        let root_certificate = root_certificate
+            .filter(|path| path != "system")
+            .map(PathBuf::from);
+        Ok(Self {
+            postgres,
+            tls,
+            root_certificate,
+        })
     }
 
     /// Where the server is: `host:port`, or several.
     pub fn place(&self) -> String {
         let ports = self.postgres.get_ports();
-        let port = |i: usize| ports.get(i).or_else(|| ports.first()).copied().unwrap_or(5432);
+        let port = |i: usize| {
+            ports
+                .get(i)
+                .or_else(|| ports.first())
+                .copied()
+                .unwrap_or(5432)
+        };
         let place = |(i, host): (usize, &Host)| match host {
             Host::Tcp(name) => format!("{name}:{}", port(i)),
             Host::Unix(path) => format!("{}/.s.PGSQL.{}", path.display(), port(i)),
         };
-        self.postgres.get_hosts().iter().enumerate().map(place).collect::<Vec<_>>().join(", ")
+        self.postgres
+            .get_hosts()
+            .iter()
+            .enumerate()
+            .map(place)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Name of the user that connects.
@@ -185,7 +214,10 @@ fn plain(value: &str, is_url: bool) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok()).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let hex = after
+            .get(..2)
+            .and_then(|two| std::str::from_utf8(two).ok())
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
         match hex {
             Some(byte) if first == b'%' => {
                 bytes.push(byte);
@@ -205,27 +237,51 @@ mod tests {
     use super::*;
 
     fn read(url: Option<&str>, variables: &[(&str, &str)]) -> Result<Server> {
-        let variables: Vec<(String, String)> =
-            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Server::read(url, move |name| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()))
+        let variables: Vec<(String, String)> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Server::read(url, move |name| {
+            variables
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, value)| value.clone())
+        })
     }
 
     #[test]
     fn a_url_wins_over_variables_which_fill_the_rest() {
         let server = read(
             Some("postgresql://ann@db.example:6000"),
-            &[("PGHOST", "elsewhere"), ("PGUSER", "bob"), ("PGPASSWORD", "pa55"), ("PGDATABASE", "books")],
+            &[
+                ("PGHOST", "elsewhere"),
+                ("PGUSER", "bob"),
+                ("PGPASSWORD", "pa55"),
+                ("PGDATABASE", "books"),
+            ],
         )
         .unwrap();
         assert_eq!(format!("{server:?}"), "ann@db.example:6000/books");
         assert_eq!(server.postgres.get_password(), Some(b"pa55".as_slice()));
         assert_eq!(server.tls, Tls::Prefer);
-        assert_eq!(server.postgres.get_application_name(), Some("agent-metrics"));
+        assert_eq!(
+            server.postgres.get_application_name(),
+            Some("agent-metrics")
+        );
     }
 
     #[test]
     fn variables_alone_suffice() {
-        let server = read(None, &[("PGHOST", "h"), ("PGPORT", "5433"), ("PGUSER", "u"), ("PGSSLMODE", "require")]).unwrap();
+        let server = read(
+            None,
+            &[
+                ("PGHOST", "h"),
+                ("PGPORT", "5433"),
+                ("PGUSER", "u"),
+                ("PGSSLMODE", "require"),
+            ],
+        )
+        .unwrap();
         assert_eq!(format!("{server:?}"), "u@h:5433/u");
         assert_eq!(server.tls, Tls::Require);
     }
@@ -240,32 +296,63 @@ mod tests {
             ("verify-ca", Tls::VerifyCa),
             ("verify-full", Tls::VerifyFull),
         ] {
-            let url = format!("postgresql://u@h/d?connect_timeout=3&sslmode={mode}&application_name=x");
+            let url =
+                format!("postgresql://u@h/d?connect_timeout=3&sslmode={mode}&application_name=x");
             let server = read(Some(&url), &[]).unwrap();
-            assert_eq!((server.tls, server.postgres.get_application_name()), (tls, Some("x")));
-            assert_eq!(server.postgres.get_connect_timeout(), Some(&Duration::from_secs(3)));
-            assert_eq!(read(Some(&format!("host=h user=u sslmode={mode}")), &[]).unwrap().tls, tls);
+            assert_eq!(
+                (server.tls, server.postgres.get_application_name()),
+                (tls, Some("x"))
+            );
+            assert_eq!(
+                server.postgres.get_connect_timeout(),
+                Some(&Duration::from_secs(3))
+            );
+            assert_eq!(
+                read(Some(&format!("host=h user=u sslmode={mode}")), &[])
+                    .unwrap()
+                    .tls,
+                tls
+            );
         }
         let error = read(Some("postgresql://u:hidden@h/d?sslmode=maybe"), &[]).unwrap_err();
-        assert!(error.to_string().contains("\"maybe\"") && !format!("{error:#}").contains("hidden"));
+        assert!(
+            error.to_string().contains("\"maybe\"") && !format!("{error:#}").contains("hidden")
+        );
     }
 
     #[test]
     fn a_root_certificate_makes_require_verify() {
-        let server = read(Some("postgresql://h/d?sslmode=require&sslrootcert=/etc/my%20ca.pem"), &[]).unwrap();
+        let server = read(
+            Some("postgresql://h/d?sslmode=require&sslrootcert=/etc/my%20ca.pem"),
+            &[],
+        )
+        .unwrap();
         assert_eq!(server.tls, Tls::VerifyCa);
-        assert_eq!(server.root_certificate, Some(PathBuf::from("/etc/my ca.pem")));
+        assert_eq!(
+            server.root_certificate,
+            Some(PathBuf::from("/etc/my ca.pem"))
+        );
         let server = read(Some("host=h sslmode=verify-full sslrootcert=system"), &[]).unwrap();
-        assert_eq!((server.tls, server.root_certificate), (Tls::VerifyFull, None));
+        assert_eq!(
+            (server.tls, server.root_certificate),
+            (Tls::VerifyFull, None)
+        );
     }
 
     #[test]
     fn a_password_is_never_shown() {
         let server = read(Some("postgresql://u:hidden@h/d"), &[]).unwrap();
         assert!(!format!("{server:?}").contains("hidden"));
-        for broken in ["postgresql://u:hidden@h:port/d", "postgresql://u:hidden@h/d?nonsense=1", "hidden"] {
+        for broken in [
+            "postgresql://u:hidden@h:port/d",
+            "postgresql://u:hidden@h/d?nonsense=1",
+            "hidden",
+        ] {
             let error = read(Some(broken), &[]).unwrap_err();
-            assert!(!format!("{error:#}{error:?}").contains("hidden"), "{error:#}");
+            assert!(
+                !format!("{error:#}{error:?}").contains("hidden"),
+                "{error:#}"
+            );
         }
     }
 }

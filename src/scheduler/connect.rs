@@ -13,7 +13,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -44,13 +46,21 @@ impl Database {
         let (client, connection) = server.postgres.connect(tls.clone()).await?;
         let driver = tokio::spawn(connection);
         client.batch_execute(PREAMBLE).await?;
-        Ok(Self { client, driver, tls })
+        Ok(Self {
+            client,
+            driver,
+            tls,
+        })
     }
 
     /// Asks the server to give up what this session is doing.
     pub async fn cancel(&self) {
         // When that fails the session is gone or idle: nothing is left to cancel.
-        let _ = tokio::time::timeout(FAREWELL, self.client.cancel_token().cancel_query(self.tls.clone())).await;
+        let _ = tokio::time::timeout(
+            FAREWELL,
+            self.client.cancel_token().cancel_query(self.tls.clone()),
+        )
+        .await;
     }
 
     /// Ends the session and waits until the server has seen it.
@@ -81,18 +91,32 @@ fn tls_config(server: &Server) -> Result<ClientConfig> {
         .context("TLS cannot be set up")?;
     Ok(match server.tls {
         Tls::Disable | Tls::Prefer | Tls::Require => {
-            let verifier = Lenient { provider, chain: None };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+            let verifier = Lenient {
+                provider,
+                chain: None,
+            };
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth()
         }
         Tls::VerifyCa => {
             let roots = Arc::new(roots(server)?);
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
                 .build()
                 .context("the root certificates cannot be used")?;
-            let verifier = Lenient { provider, chain: Some(chain) };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+            let verifier = Lenient {
+                provider,
+                chain: Some(chain),
+            };
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth()
         }
-        Tls::VerifyFull => builder.with_root_certificates(roots(server)?).with_no_client_auth(),
+        Tls::VerifyFull => builder
+            .with_root_certificates(roots(server)?)
+            .with_no_client_auth(),
     })
 }
 
@@ -100,16 +124,26 @@ fn roots(server: &Server) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match &server.root_certificate {
         Some(path) => {
-            let unreadable = || format!("the root certificate {} (sslrootcert) cannot be read", path.display());
+            let unreadable = || {
+                format!(
+                    "the root certificate {} (sslrootcert) cannot be read",
+                    path.display()
+                )
+            };
             for certificate in CertificateDer::pem_file_iter(path).with_context(unreadable)? {
-                roots.add(certificate.with_context(unreadable)?).with_context(unreadable)?;
+                roots
+                    .add(certificate.with_context(unreadable)?)
+                    .with_context(unreadable)?;
             }
         }
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
-    anyhow::ensure!(!roots.is_empty(), "there is no root certificate to check the server's with; name one with sslrootcert");
+    anyhow::ensure!(
+        !roots.is_empty(),
+        "there is no root certificate to check the server's with; name one with sslrootcert"
+    );
     Ok(roots)
 }
 
@@ -146,7 +180,12 @@ impl ServerCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -155,10 +194,17 @@ impl ServerCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -22,7 +22,10 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
     let mut findings = Vec::new();
     match extension::library(client).await? {
         Some(library) if library != extension::VERSION => findings.push(Finding {
-            what: format!("the server has loaded library {library} and this program is {}", extension::VERSION),
+            what: format!(
+                "the server has loaded library {library} and this program is {}",
+                extension::VERSION
+            ),
             cure: "install one version on both: make install, then agent-metrics setup".to_owned(),
         }),
         _ => {}
@@ -30,20 +33,27 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
     if leader::who_leads(client).await?.is_none() {
         findings.push(Finding {
             what: "no scheduler runs on this database".to_owned(),
-            cure: "start one with: agent-metrics run (or call agent-metrics once from cron)".to_owned(),
+            cure: "start one with: agent-metrics run (or call agent-metrics once from cron)"
+                .to_owned(),
         });
     }
     for (sql, cure) in CHECKS {
         for row in client.query(*sql, &[]).await? {
             let (what, subject): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            findings.push(Finding { what, cure: cure.replace("{}", &subject.replace('\'', "''")) });
+            findings.push(Finding {
+                what,
+                cure: cure.replace("{}", &subject.replace('\'', "''")),
+            });
         }
     }
     for finding in &findings {
         println!("- {}\n  cure: {}", finding.what, finding.cure);
     }
     if findings.is_empty() {
-        println!("all is well: agent_metrics {}, every agent fresh, every label mapped", extension::VERSION);
+        println!(
+            "all is well: agent_metrics {}, every agent fresh, every label mapped",
+            extension::VERSION
+        );
     }
     Ok(findings.len())
 }

@@ -35,17 +35,26 @@ impl Installed {
                 &[],
             )
             .await?;
-        Ok(Self { sql: row.try_get(0)?, available: row.try_get(1)?, is_set_up: row.try_get(2)? })
+        Ok(Self {
+            sql: row.try_get(0)?,
+            available: row.try_get(1)?,
+            is_set_up: row.try_get(2)?,
+        })
     }
 
     /// What is wrong and how to mend it; None when all is well so far. The loaded library is asked apart.
     pub fn complaint(&self, database: &str) -> Option<String> {
         match &self.sql {
-            None => Some(format!("there is no agent_metrics in database \"{database}\"; make it with: agent-metrics setup")),
-            Some(sql) if sql != VERSION => Some(mismatch(&format!("the extension in database \"{database}\""), sql)),
-            Some(_) if !self.is_set_up => {
-                Some(format!("agent_metrics in database \"{database}\" has no tables yet; make them with: agent-metrics setup"))
-            }
+            None => Some(format!(
+                "there is no agent_metrics in database \"{database}\"; make it with: agent-metrics setup"
+            )),
+            Some(sql) if sql != VERSION => Some(mismatch(
+                &format!("the extension in database \"{database}\""),
+                sql,
+            )),
+            Some(_) if !self.is_set_up => Some(format!(
+                "agent_metrics in database \"{database}\" has no tables yet; make them with: agent-metrics setup"
+            )),
             Some(_) => None,
         }
     }
@@ -57,14 +66,19 @@ pub async fn check(client: &Client, server: &Server) -> Result<()> {
         bail!(complaint);
     }
     match library(client).await? {
-        Some(library) if library != VERSION => bail!(mismatch("the library on the server", &library)),
+        Some(library) if library != VERSION => {
+            bail!(mismatch("the library on the server", &library))
+        }
         _ => Ok(()),
     }
 }
 
 /// Version of the library that the server loads; None when this user may not ask.
 pub async fn library(client: &Client) -> Result<Option<String>> {
-    match client.query_one("SELECT agent_metrics.version()", &[]).await {
+    match client
+        .query_one("SELECT agent_metrics.version()", &[])
+        .await
+    {
         Ok(row) => Ok(Some(row.try_get(0)?)),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(None),
         Err(error) => Err(error.into()),
@@ -81,15 +95,32 @@ pub async fn setup(client: &Client, server: &Server) -> Result<String> {
         );
     };
     if available != VERSION {
-        bail!(mismatch(&format!("the extension on the server at {}", server.place()), &available));
+        bail!(mismatch(
+            &format!("the extension on the server at {}", server.place()),
+            &available
+        ));
     }
     match installed.sql {
-        None => client.batch_execute("CREATE EXTENSION IF NOT EXISTS agent_metrics").await?,
-        Some(sql) if is_older(&sql, VERSION) => client.batch_execute("ALTER EXTENSION agent_metrics UPDATE").await?,
-        Some(sql) if sql != VERSION => bail!(mismatch(&format!("the extension in database \"{}\"", server.database()), &sql)),
+        None => {
+            client
+                .batch_execute("CREATE EXTENSION IF NOT EXISTS agent_metrics")
+                .await?
+        }
+        Some(sql) if is_older(&sql, VERSION) => {
+            client
+                .batch_execute("ALTER EXTENSION agent_metrics UPDATE")
+                .await?
+        }
+        Some(sql) if sql != VERSION => bail!(mismatch(
+            &format!("the extension in database \"{}\"", server.database()),
+            &sql
+        )),
         Some(_) => {}
     }
-    Ok(client.query_one("SELECT agent_metrics.setup()", &[]).await?.try_get(0)?)
+    Ok(client
+        .query_one("SELECT agent_metrics.setup()", &[])
+        .await?
+        .try_get(0)?)
 }
 
 /// Says which of two versions is newer, and what to do.
@@ -99,13 +130,17 @@ fn mismatch(what: &str, version: &str) -> String {
             "{what} is agent_metrics {version} and this program is {VERSION}: install {VERSION} on the server (make install), then run: agent-metrics setup"
         )
     } else {
-        format!("{what} is agent_metrics {version} and this program is older, {VERSION}: install agent-metrics {version}")
+        format!(
+            "{what} is agent_metrics {version} and this program is older, {VERSION}: install agent-metrics {version}"
+        )
     }
 }
 
 fn is_older(version: &str, than: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
-        text.split(['.', '-']).map(|part| part.parse().unwrap_or(0)).collect()
+        text.split(['.', '-'])
+            .map(|part| part.parse().unwrap_or(0))
+            .collect()
     };
     numbers(version) < numbers(than)
 }
@@ -116,15 +151,28 @@ mod tests {
 
     #[test]
     fn versions_compare_by_number() {
-        assert!(is_older("0.9.0", "0.10.0") && is_older("0.1.0", "1.0.0") && !is_older("0.1.0", "0.1.0"));
+        assert!(
+            is_older("0.9.0", "0.10.0")
+                && is_older("0.1.0", "1.0.0")
+                && !is_older("0.1.0", "0.1.0")
+        );
         assert!(!is_older("10.0.0", "9.9.9"));
     }
 
     #[test]
     fn a_mismatch_says_which_is_newer_and_what_to_do() {
         let older = mismatch("the extension", "0.0.9");
-        assert!(older.contains("0.0.9") && older.contains(VERSION) && older.contains("agent-metrics setup"), "{older}");
+        assert!(
+            older.contains("0.0.9")
+                && older.contains(VERSION)
+                && older.contains("agent-metrics setup"),
+            "{older}"
+        );
         let newer = mismatch("the extension", "99.0.0");
-        assert!(newer.contains("this program is older") && newer.ends_with("install agent-metrics 99.0.0"), "{newer}");
+        assert!(
+            newer.contains("this program is older")
+                && newer.ends_with("install agent-metrics 99.0.0"),
+            "{newer}"
+        );
     }
 }

@@ -16,7 +16,14 @@ pub fn value(value: Option<f64>, unit: &str) -> String {
         "s" if value >= 120.0 => format!("{} min", decimals(value / 60.0, 1)),
         "s" => format!("{} s", decimals(value, 1)),
         "points" => decimals(value, 1),
-        _ => decimals(value, if value.abs() < 100.0 && value.fract() != 0.0 { 1 } else { 0 }),
+        _ => decimals(
+            value,
+            if value.abs() < 100.0 && value.fract() != 0.0 {
+                1
+            } else {
+                0
+            },
+        ),
     }
 }
 
@@ -44,16 +51,26 @@ pub fn decimals(value: f64, places: usize) -> String {
         grouped.push(digit);
     }
     let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
-    let sign = if value < 0.0 && !is_zero { "\u{2212}" } else { "" };
+    let sign = if value < 0.0 && !is_zero {
+        "\u{2212}"
+    } else {
+        ""
+    };
     format!("{sign}{grouped}{fraction}")
 }
 
 /// A metric's name in words: `task_success_rate` is "Task success rate", `cost_per_unit_usd` "Cost per unit".
 pub fn metric(name: &str) -> String {
-    let bare = ["_usd", "_ms", "_s"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
+    let bare = ["_usd", "_ms", "_s"]
+        .iter()
+        .find_map(|unit| name.strip_suffix(unit))
+        .unwrap_or(name);
     let words = bare.replace('_', " ");
     let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 /// A verdict in words.
@@ -70,14 +87,25 @@ pub fn verdict(name: &str) -> &str {
 /// The line, with its direction: `at least 92.0%`.
 pub fn threshold(threshold: Option<f64>, direction: &str, unit: &str) -> String {
     match threshold {
-        Some(line) => format!("{} {}", if direction == "+" { "at least" } else { "at most" }, value(Some(line), unit)),
+        Some(line) => format!(
+            "{} {}",
+            if direction == "+" {
+                "at least"
+            } else {
+                "at most"
+            },
+            value(Some(line), unit)
+        ),
         None => "no threshold".to_owned(),
     }
 }
 
 /// A moment in UTC, to the minute.
 pub fn moment(moment: Option<DateTime<Utc>>) -> String {
-    moment.map_or_else(|| "never".to_owned(), |moment| moment.format("%-d %b %Y, %H:%M UTC").to_string())
+    moment.map_or_else(
+        || "never".to_owned(),
+        |moment| moment.format("%-d %b %Y, %H:%M UTC").to_string(),
+    )
 }
 
 /// A duration as a person says it: `4 minutes`.
@@ -96,9 +124,15 @@ pub fn lag(seconds: f64) -> String {
 
 /// A spark in text: eight heights, a dot where a day has no value.
 pub fn spark(days: &[SparkDay]) -> String {
-    const HEIGHTS: [char; 8] = ['\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}', '\u{2588}'];
+    const HEIGHTS: [char; 8] = [
+        '\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}',
+        '\u{2588}',
+    ];
     let values = || days.iter().filter_map(|day| day.value);
-    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    let (low, high) = (
+        values().fold(f64::INFINITY, f64::min),
+        values().fold(f64::NEG_INFINITY, f64::max),
+    );
     days.iter()
         .map(|day| match day.value {
             None => '\u{b7}',
@@ -154,7 +188,13 @@ mod tests {
 
     #[test]
     fn lags_are_rounded_down() {
-        for (seconds, text) in [(-5.0, "less than a minute"), (61.0, "1 minute"), (3599.0, "59 minutes"), (90_000.0, "25 hours"), (200_000.0, "2 days")] {
+        for (seconds, text) in [
+            (-5.0, "less than a minute"),
+            (61.0, "1 minute"),
+            (3599.0, "59 minutes"),
+            (90_000.0, "25 hours"),
+            (200_000.0, "2 days"),
+        ] {
             assert_eq!(lag(seconds), text);
         }
     }
@@ -162,9 +202,19 @@ mod tests {
     #[test]
     fn a_spark_has_a_dot_where_a_day_has_no_value() {
         let days = |values: &[Option<f64>]| -> Vec<SparkDay> {
-            values.iter().map(|&value| SparkDay { day: NaiveDate::default(), value, threshold: None }).collect()
+            values
+                .iter()
+                .map(|&value| SparkDay {
+                    day: NaiveDate::default(),
+                    value,
+                    threshold: None,
+                })
+                .collect()
         };
-        assert_eq!(spark(&days(&[Some(0.0), None, Some(7.0), Some(3.5)])), "\u{2581}\u{b7}\u{2588}\u{2585}");
+        assert_eq!(
+            spark(&days(&[Some(0.0), None, Some(7.0), Some(3.5)])),
+            "\u{2581}\u{b7}\u{2588}\u{2585}"
+        );
         assert_eq!(spark(&days(&[Some(2.0), Some(2.0)])), "\u{2584}\u{2584}");
         assert_eq!(spark(&days(&[None, None])), "\u{b7}\u{b7}");
         assert_eq!(spark(&[]), "");

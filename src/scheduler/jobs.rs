@@ -43,7 +43,11 @@ impl fmt::Display for Refreshed {
         write!(
             f,
             "{}: {} events, {} conversations, {} buckets in {:.0} ms",
-            self.agent_id, self.events_changed, self.conversations_changed, self.buckets_written, self.elapsed_ms
+            self.agent_id,
+            self.events_changed,
+            self.conversations_changed,
+            self.buckets_written,
+            self.elapsed_ms
         )
     }
 }
@@ -59,13 +63,23 @@ pub struct Round {
 
 /// Agents that are due now, by the server's clock.
 pub async fn due(client: &Client) -> Result<Vec<String>> {
-    let rows = client.query("SELECT d.agent_id FROM agent_metrics.due_agents() d ORDER BY d.due_at, d.agent_id", &[]).await?;
+    let rows = client
+        .query(
+            "SELECT d.agent_id FROM agent_metrics.due_agents() d ORDER BY d.due_at, d.agent_id",
+            &[],
+        )
+        .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Every registered agent.
 pub async fn all(client: &Client) -> Result<Vec<String>> {
-    let rows = client.query("SELECT f.agent_id FROM agent_kpi.freshness f ORDER BY 1", &[]).await?;
+    let rows = client
+        .query(
+            "SELECT f.agent_id FROM agent_kpi.freshness f ORDER BY 1",
+            &[],
+        )
+        .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -93,7 +107,11 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
         Err(error) if advice::is_lost(&error) => return Err(error),
         Err(error) if agents.len() == 1 => round.failed.push((agents.concat(), words(&error))),
         Err(error) => {
-            tracing::warn!("refreshing {} agents together failed, so each goes alone: {}", agents.len(), words(&error));
+            tracing::warn!(
+                "refreshing {} agents together failed, so each goes alone: {}",
+                agents.len(),
+                words(&error)
+            );
             for agent in agents {
                 match call(client, std::slice::from_ref(agent), wait).await {
                     Ok(refreshed) => round.refreshed.extend(refreshed),
@@ -108,7 +126,10 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
 
 /// Makes the partitions of the months to come.
 pub async fn ensure_partitions(client: &Client) -> Result<i32> {
-    Ok(client.query_one("SELECT agent_metrics.ensure_partitions()", &[]).await?.try_get(0)?)
+    Ok(client
+        .query_one("SELECT agent_metrics.ensure_partitions()", &[])
+        .await?
+        .try_get(0)?)
 }
 
 /// Fails with one line when an agent is not registered.
@@ -118,16 +139,24 @@ pub async fn check_agent(client: &Client, agent_id: &str) -> Result<()> {
         return Ok(());
     }
     if agents.is_empty() {
-        bail!("no agent \"{agent_id}\" is registered, nor any other; SELECT agent_metrics.register_agent('{agent_id}', kind, owner)");
+        bail!(
+            "no agent \"{agent_id}\" is registered, nor any other; SELECT agent_metrics.register_agent('{agent_id}', kind, owner)"
+        );
     }
-    bail!("no agent \"{agent_id}\" is registered; there are: {}", agents.join(", "));
+    bail!(
+        "no agent \"{agent_id}\" is registered; there are: {}",
+        agents.join(", ")
+    );
 }
 
 /// `once`: everything that is due, then done. Fails when an agent failed.
 pub async fn once(client: &Client) -> Result<Round> {
     if let Err(error) = ensure_partitions(client).await {
         anyhow::ensure!(!advice::is_lost(&error), error);
-        tracing::warn!("the partitions of the next months could not be made this time: {}", words(&error));
+        tracing::warn!(
+            "the partitions of the next months could not be made this time: {}",
+            words(&error)
+        );
     }
     let agents = due(client).await?;
     refresh(client, &agents, true).await

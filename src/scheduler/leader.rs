@@ -13,7 +13,10 @@ pub const KEY: i64 = 0x6167_656e_746d_6574;
 
 /// Becomes the leader, if there is none.
 pub async fn try_lead(client: &Client) -> Result<bool> {
-    Ok(client.query_one("SELECT pg_try_advisory_lock($1)", &[&KEY]).await?.try_get(0)?)
+    Ok(client
+        .query_one("SELECT pg_try_advisory_lock($1)", &[&KEY])
+        .await?
+        .try_get(0)?)
 }
 
 /// The session that leads: backend process, user, address and since when.

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// And not before this time: an agent that another session is refreshing stays due meanwhile.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a follower asks for the lead.
-const FOLLOWER_PAUSE: Duration = Duration::from_secs(5);
+const FOLLOWER_PAUSE: Duration = Duration::from_secs(2);
 /// How often partitions are seen to.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -38,7 +38,10 @@ pub async fn run(server: &Server, clock: &impl Clock, mut stop: Stop) -> Result<
     let mut scheduler = Scheduler::default();
     let mut has_begun = false;
     loop {
-        let lost = match scheduler.session(server, clock, &mut stop, &mut has_begun).await {
+        let lost = match scheduler
+            .session(server, clock, &mut stop, &mut has_begun)
+            .await
+        {
             Ok(()) => {
                 info!("stopped");
                 return Ok(());
@@ -50,7 +53,11 @@ pub async fn run(server: &Server, clock: &impl Clock, mut stop: Stop) -> Result<
             backoff.succeeded();
         }
         let wait = backoff.failed();
-        warn!("lost the server, looking again in {} s: {}", wait.as_secs(), advice::one_line(&lost, Some(server)));
+        warn!(
+            "lost the server, looking again in {} s: {}",
+            wait.as_secs(),
+            advice::one_line(&lost, Some(server))
+        );
         tokio::select! {
             () = clock.sleep(wait) => {}
             () = stop.told() => return Ok(()),
@@ -73,7 +80,10 @@ impl Stop {
     pub fn on_signals() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let (sender, stop) = Self::new();
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -125,14 +135,22 @@ impl Scheduler {
     }
 
     /// Leads when it can, and refreshes what is due. Ends only by an error.
-    async fn work(&mut self, database: &Database, server: &Server, clock: &impl Clock, has_begun: &mut bool) -> Result<()> {
+    async fn work(
+        &mut self,
+        database: &Database,
+        server: &Server,
+        clock: &impl Clock,
+        has_begun: &mut bool,
+    ) -> Result<()> {
         extension::check(database, server).await?;
         *has_begun = true;
         info!("connected to {server:?}");
         let mut follows = false;
         while !leader::try_lead(database).await? {
             if !std::mem::replace(&mut follows, true) {
-                let who = leader::who_leads(database).await?.unwrap_or_else(|| "another".to_owned());
+                let who = leader::who_leads(database)
+                    .await?
+                    .unwrap_or_else(|| "another".to_owned());
                 info!("following: {who} leads; this one takes over when it stops");
             }
             clock.sleep(FOLLOWER_PAUSE).await;
@@ -143,7 +161,9 @@ impl Scheduler {
             self.round(database, clock).await?;
             self.did_work = true;
             let held_back: Vec<String> = self.held_back.keys().cloned().collect();
-            clock.sleep(pause(jobs::seconds_to_next(database, &held_back).await?)).await;
+            clock
+                .sleep(pause(jobs::seconds_to_next(database, &held_back).await?))
+                .await;
         }
     }
 
@@ -152,18 +172,30 @@ impl Scheduler {
         let now = clock.now();
         let mut due = jobs::due(database).await?;
         self.held_back.retain(|agent, _| due.contains(agent));
-        due.retain(|agent| self.held_back.get(agent).is_none_or(|(_, until)| *until <= now));
+        due.retain(|agent| {
+            self.held_back
+                .get(agent)
+                .is_none_or(|(_, until)| *until <= now)
+        });
         let round = jobs::refresh(database, &due, false).await?;
         for refreshed in round.refreshed {
             info!("refreshed {refreshed}");
             self.held_back.remove(&refreshed.agent_id);
         }
         for (agent, words) in round.failed {
-            let first = || (Backoff::new(LONGEST_PAUSE, Duration::from_secs(60 * 60)), now);
+            let first = || {
+                (
+                    Backoff::new(LONGEST_PAUSE, Duration::from_secs(60 * 60)),
+                    now,
+                )
+            };
             let (backoff, until) = self.held_back.entry(agent.clone()).or_insert_with(first);
             let wait = backoff.failed();
             *until = now + wait;
-            error!("could not refresh {agent}, trying again in {} s: {words}", wait.as_secs());
+            error!(
+                "could not refresh {agent}, trying again in {} s: {words}",
+                wait.as_secs()
+            );
         }
         Ok(())
     }
@@ -171,7 +203,9 @@ impl Scheduler {
     /// Once a day, and soon again when it failed: somebody may hold a lock.
     async fn see_to_partitions(&mut self, database: &Database, clock: &impl Clock) -> Result<()> {
         let now = clock.now();
-        if self.partitions_seen_to.is_some_and(|then| now - then < chrono::Duration::from_std(PARTITIONS_EVERY).unwrap_or_default()) {
+        if self.partitions_seen_to.is_some_and(|then| {
+            now - then < chrono::Duration::from_std(PARTITIONS_EVERY).unwrap_or_default()
+        }) {
             return Ok(());
         }
         match jobs::ensure_partitions(database).await {
@@ -182,7 +216,10 @@ impl Scheduler {
                 }
             }
             Err(error) if advice::is_lost(&error) => return Err(error),
-            Err(error) => warn!("could not make partitions, trying again soon: {}", advice::one_line(&error, None)),
+            Err(error) => warn!(
+                "could not make partitions, trying again soon: {}",
+                advice::one_line(&error, None)
+            ),
         }
         Ok(())
     }
@@ -190,8 +227,12 @@ impl Scheduler {
 
 /// How long to wait when the next agent is due in so many seconds.
 fn pause(seconds_to_next: Option<f64>) -> Duration {
-    let seconds = seconds_to_next.filter(|seconds| seconds.is_finite()).unwrap_or(f64::MAX);
-    Duration::from_secs_f64(seconds.clamp(SHORTEST_PAUSE.as_secs_f64(), LONGEST_PAUSE.as_secs_f64()))
+    let seconds = seconds_to_next
+        .filter(|seconds| seconds.is_finite())
+        .unwrap_or(f64::MAX);
+    Duration::from_secs_f64(
+        seconds.clamp(SHORTEST_PAUSE.as_secs_f64(), LONGEST_PAUSE.as_secs_f64()),
+    )
 }
 
 #[cfg(test)]

@@ -35,12 +35,26 @@ pub async fn print(client: &Client) -> Result<()> {
             is_stale: row.try_get(4)?,
         });
     }
-    let width = |of: fn(&Line) -> &str, least: usize| lines.iter().map(|line| of(line).chars().count()).fold(least, usize::max);
-    let (agents, cadences) = (width(|line| &line.agent_id, 5), width(|line| &line.cadence, 7));
-    println!("{:agents$}  {:cadences$}  {:23}  {:23}  state", "agent", "cadence", "refreshed", "due");
+    let width = |of: fn(&Line) -> &str, least: usize| {
+        lines
+            .iter()
+            .map(|line| of(line).chars().count())
+            .fold(least, usize::max)
+    };
+    let (agents, cadences) = (
+        width(|line| &line.agent_id, 5),
+        width(|line| &line.cadence, 7),
+    );
+    println!(
+        "{:agents$}  {:cadences$}  {:23}  {:23}  state",
+        "agent", "cadence", "refreshed", "due"
+    );
     for line in &lines {
         let state = if line.is_stale { "STALE" } else { "fresh" };
-        println!("{:agents$}  {:cadences$}  {:23}  {:23}  {state}", line.agent_id, line.cadence, line.refreshed, line.due);
+        println!(
+            "{:agents$}  {:cadences$}  {:23}  {:23}  {state}",
+            line.agent_id, line.cadence, line.refreshed, line.due
+        );
     }
     match leader::who_leads(client).await? {
         Some(who) => println!("scheduler: {who}"),

@@ -130,7 +130,10 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
         .await?;
     for row in &tiles {
         let tile = Tile::read(row)?;
-        match agents.last_mut().filter(|agent| agent.agent_id == tile.agent_id) {
+        match agents
+            .last_mut()
+            .filter(|agent| agent.agent_id == tile.agent_id)
+        {
             Some(agent) => agent.tiles.push(tile),
             None => agents.push(Agent {
                 agent_id: tile.agent_id.clone(),
@@ -146,8 +149,15 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
         .await?;
     for row in &days {
         let (agent_id, metric): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let day = SparkDay { day: row.try_get(2)?, value: row.try_get(3)?, threshold: row.try_get(4)? };
-        let tiles = agents.iter_mut().filter(|agent| agent.agent_id == agent_id).flat_map(|agent| &mut agent.tiles);
+        let day = SparkDay {
+            day: row.try_get(2)?,
+            value: row.try_get(3)?,
+            threshold: row.try_get(4)?,
+        };
+        let tiles = agents
+            .iter_mut()
+            .filter(|agent| agent.agent_id == agent_id)
+            .flat_map(|agent| &mut agent.tiles);
         if let Some(tile) = tiles.into_iter().find(|tile| tile.metric == metric) {
             tile.spark.push(day);
         }
@@ -156,7 +166,8 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
         .query("SELECT f.agent_id, f.cadence, f.time_zone, f.refreshed_at, f.lag_seconds, f.is_stale FROM agent_kpi.freshness f", &[])
         .await?;
     for row in &freshness {
-        let (agent_id, cadence, zone): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (agent_id, cadence, zone): (String, String, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if let Some(agent) = agents.iter_mut().find(|agent| agent.agent_id == agent_id) {
             agent.freshness = Some(Freshness {
                 agent_id,
@@ -171,7 +182,12 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
 }
 
 /// The newest conversations that count against a metric of an agent.
-pub async fn failing(transaction: &Transaction<'_>, agent_id: &str, metric: &str, limit: i64) -> Result<Vec<Failing>> {
+pub async fn failing(
+    transaction: &Transaction<'_>,
+    agent_id: &str,
+    metric: &str,
+    limit: i64,
+) -> Result<Vec<Failing>> {
     let rows = transaction
         .query(
             "SELECT f.conversation_id, f.started_at, f.outcome_label, f.reason, f.cost_usd::double precision, f.turns

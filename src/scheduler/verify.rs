@@ -13,7 +13,10 @@ pub async fn print(client: &Client, agent_id: Option<&str>) -> Result<usize> {
         )
         .await?;
     for row in &rows {
-        let text = |i: usize| row.try_get::<_, Option<String>>(i).map(|text| text.unwrap_or_else(|| "NULL".to_owned()));
+        let text = |i: usize| {
+            row.try_get::<_, Option<String>>(i)
+                .map(|text| text.unwrap_or_else(|| "NULL".to_owned()))
+        };
         println!(
             "{} {} {} {}: stored {}, recomputed {}",
             text(0)?,

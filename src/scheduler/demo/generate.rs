@@ -98,7 +98,13 @@ pub fn company(now: DateTime<Utc>) -> Company {
     for (stream, agent) in (0_u64..).zip(AGENTS) {
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
         random.set_stream(stream);
-        let mut teller = Teller { agent, now, random, told: 0, company: &mut company };
+        let mut teller = Teller {
+            agent,
+            now,
+            random,
+            told: 0,
+            company: &mut company,
+        };
         for days_back in (0..=DAYS).rev() {
             teller.day(days_back);
         }
@@ -119,10 +125,15 @@ impl Teller<'_> {
     fn day(&mut self, days_back: i64) {
         let day = (self.now - Duration::days(days_back)).date_naive();
         let midnight = day.and_time(NaiveTime::MIN).and_utc();
-        let share = if day.weekday().number_from_monday() > 5 { self.agent.weekend } else { 1.0 };
+        let share = if day.weekday().number_from_monday() > 5 {
+            self.agent.weekend
+        } else {
+            1.0
+        };
         let count = self.poisson(self.agent.conversations * share);
         for _ in 0..count {
-            let start = midnight + Duration::milliseconds((self.hour_of_day() * 3_600_000.0) as i64);
+            let start =
+                midnight + Duration::milliseconds((self.hour_of_day() * 3_600_000.0) as i64);
             self.told += 1;
             if self.agent.missing_day != Some(days_back) && start < self.now {
                 self.conversation(start, days_back <= 7);
@@ -133,9 +144,21 @@ impl Teller<'_> {
     fn conversation(&mut self, start: DateTime<Utc>, is_last_week: bool) {
         let agent = self.agent;
         let conversation_id = format!("{}-{:06}", agent.prefix, self.told);
-        let user_id = format!("user-{}-{}", agent.prefix, self.random.random_range(0..40_000));
-        let intent = agent.intents.get(self.random.random_range(0..agent.intents.len())).copied().unwrap_or("other");
-        let success = if is_last_week { agent.success.1 } else { agent.success.0 };
+        let user_id = format!(
+            "user-{}-{}",
+            agent.prefix,
+            self.random.random_range(0..40_000)
+        );
+        let intent = agent
+            .intents
+            .get(self.random.random_range(0..agent.intents.len()))
+            .copied()
+            .unwrap_or("other");
+        let success = if is_last_week {
+            agent.success.1
+        } else {
+            agent.success.0
+        };
         let slowdown = if is_last_week { agent.slowdown } else { 1.0 };
         let first = self.company.turns.len();
         let mut at = start;
@@ -143,7 +166,15 @@ impl Teller<'_> {
             if at >= self.now {
                 break;
             }
-            let turn = self.turn(at, &conversation_id, &user_id, intent, turn_index, slowdown, is_last_week);
+            let turn = self.turn(
+                at,
+                &conversation_id,
+                &user_id,
+                intent,
+                turn_index,
+                slowdown,
+                is_last_week,
+            );
             at += Duration::milliseconds(turn.latency_ms as i64) + self.thinking_time();
             self.company.turns.push(turn);
         }
@@ -176,7 +207,9 @@ impl Teller<'_> {
             (input as i64, self.log_normal(output, 0.6) as i64)
         });
         let cost_usd = match tokens {
-            Some((input, output)) => (input as f64 * TOKEN_PRICES.0 + output as f64 * TOKEN_PRICES.1) / 1e6,
+            Some((input, output)) => {
+                (input as f64 * TOKEN_PRICES.0 + output as f64 * TOKEN_PRICES.1) / 1e6
+            }
             None => self.log_normal(agent.turn_cost, 0.4),
         };
         Turn {
@@ -193,7 +226,11 @@ impl Teller<'_> {
             business_event_id: None,
             turn_index,
             model: agent.model,
-            agent_version: if is_last_week && agent.slowdown > 1.0 { "2.4.0" } else { "2.3.1" },
+            agent_version: if is_last_week && agent.slowdown > 1.0 {
+                "2.4.0"
+            } else {
+                "2.3.1"
+            },
         }
     }
 
@@ -217,7 +254,9 @@ impl Teller<'_> {
             _ => label,
         };
         let is_late = self.random.random_bool(LATE_SHARE);
-        let Some(last) = self.company.turns.last_mut() else { return };
+        let Some(last) = self.company.turns.last_mut() else {
+            return;
+        };
         if is_late {
             self.company.late_labels.push(LateLabel {
                 agent_id: self.agent.agent_id,
@@ -231,8 +270,12 @@ impl Teller<'_> {
     }
 
     fn ticket(&mut self, conversation_id: &str, at: DateTime<Utc>, succeeds: bool) -> &'static str {
-        let touched = self.random.random_bool(if succeeds { self.agent.human_touch } else { 0.6 });
-        if touched && self.agent.actor == "ai" {
+        let touched = self.random.random_bool(if succeeds {
+            self.agent.human_touch
+        } else {
+            0.6
+        });
+        if touched {
             self.business_event("human_touch", at, 0.5, Some(conversation_id), None);
         }
         if succeeds {
@@ -253,7 +296,11 @@ impl Teller<'_> {
 
     fn lead(&mut self, conversation_id: &str, at: DateTime<Utc>, succeeds: bool) -> &'static str {
         if !succeeds {
-            return if self.random.random_bool(0.5) { "abandoned" } else { "info_only" };
+            return if self.random.random_bool(0.5) {
+                "abandoned"
+            } else {
+                "info_only"
+            };
         }
         match self.random.random_range(0.0..1.0) {
             chance if chance < 0.24 => {
@@ -268,7 +315,13 @@ impl Teller<'_> {
                 }
                 if self.random.random_bool(0.35) {
                     let amount = (self.log_normal(2_400.0, 0.6) * 100.0).round() / 100.0;
-                    self.business_event("booking_completed", at, 90.0, Some(conversation_id), Some(amount));
+                    self.business_event(
+                        "booking_completed",
+                        at,
+                        90.0,
+                        Some(conversation_id),
+                        Some(amount),
+                    );
                 }
             }
             chance if chance < 0.26 => {
@@ -312,7 +365,10 @@ impl Teller<'_> {
         if tools.is_empty() || self.random.random_bool(0.4) {
             return None;
         }
-        let tool = tools.get(self.random.random_range(0..tools.len())).copied().unwrap_or_default();
+        let tool = tools
+            .get(self.random.random_range(0..tools.len()))
+            .copied()
+            .unwrap_or_default();
         let ok = self.random.random_bool(0.97);
         Some(format!(r#"[{{"name": "{tool}", "ok": {ok}}}]"#))
     }
@@ -324,7 +380,9 @@ impl Teller<'_> {
             let weight = match self.agent.hours {
                 Hours::Customers => 0.15 + 0.85 * bell(hour, 14.0, 4.5),
                 Hours::Office => 0.02 + 0.98 * bell(hour, 13.5, 2.8),
-                Hours::Batches => 0.10 + 0.90 * bell(hour, 3.0, 1.8).max(0.5 * bell(hour, 18.0, 2.0)),
+                Hours::Batches => {
+                    0.10 + 0.90 * bell(hour, 3.0, 1.8).max(0.5 * bell(hour, 18.0, 2.0))
+                }
             };
             if self.random.random_bool(weight.clamp(0.0, 1.0)) {
                 return hour;
@@ -337,11 +395,12 @@ impl Teller<'_> {
     }
 
     fn poisson(&mut self, mean: f64) -> i32 {
-        Poisson::new(mean).map_or(0, |poisson| poisson.sample(&mut self.random)) as i32
+        Poisson::new(mean).map_or(0.0, |poisson| poisson.sample(&mut self.random)) as i32
     }
 
     fn log_normal(&mut self, median: f64, spread: f64) -> f64 {
-        LogNormal::new(median.max(f64::MIN_POSITIVE).ln(), spread).map_or(median, |normal| normal.sample(&mut self.random))
+        LogNormal::new(median.max(f64::MIN_POSITIVE).ln(), spread)
+            .map_or(median, |normal| normal.sample(&mut self.random))
     }
 }
 
@@ -355,16 +414,30 @@ mod tests {
     use std::collections::HashMap;
 
     fn now() -> DateTime<Utc> {
-        DateTime::parse_from_rfc3339("2026-05-20T15:30:00Z").unwrap().to_utc()
+        DateTime::parse_from_rfc3339("2026-05-20T15:30:00Z")
+            .unwrap()
+            .to_utc()
     }
 
     #[test]
     fn the_company_is_the_same_every_time_and_of_the_right_size() {
         let company = company(now());
         assert!(company == super::company(now()));
-        assert!((100_000..160_000).contains(&company.turns.len()), "{} turns", company.turns.len());
-        assert!(company.late_labels.len() > 500, "{} late labels", company.late_labels.len());
-        let named_by_turns = company.turns.iter().filter(|turn| turn.business_event_id.is_some()).count();
+        assert!(
+            (100_000..160_000).contains(&company.turns.len()),
+            "{} turns",
+            company.turns.len()
+        );
+        assert!(
+            company.late_labels.len() > 500,
+            "{} late labels",
+            company.late_labels.len()
+        );
+        let named_by_turns = company
+            .turns
+            .iter()
+            .filter(|turn| turn.business_event_id.is_some())
+            .count();
         assert!(named_by_turns > 200, "{named_by_turns}");
     }
 
@@ -372,13 +445,35 @@ mod tests {
     fn nothing_lies_in_the_future_and_a_label_is_on_the_last_turn() {
         let company = company(now());
         let first = now() - Duration::days(DAYS + 1);
-        assert!(company.turns.iter().all(|turn| (first..now()).contains(&turn.occurred_at)));
-        assert!(company.business_events.iter().all(|event| event.occurred_at <= now()));
+        assert!(
+            company
+                .turns
+                .iter()
+                .all(|turn| (first..now()).contains(&turn.occurred_at))
+        );
+        assert!(
+            company
+                .business_events
+                .iter()
+                .all(|event| event.occurred_at <= now())
+        );
         let mut last: HashMap<&str, &Turn> = HashMap::new();
         for turn in &company.turns {
-            last.entry(&turn.conversation_id).and_modify(|t| if turn.turn_index > t.turn_index { *t = turn }).or_insert(turn);
+            last.entry(&turn.conversation_id)
+                .and_modify(|t| {
+                    if turn.turn_index > t.turn_index {
+                        *t = turn
+                    }
+                })
+                .or_insert(turn);
         }
-        assert!(company.turns.iter().filter(|turn| turn.outcome_label.is_some()).all(|turn| last[turn.conversation_id.as_str()] == turn));
+        assert!(
+            company
+                .turns
+                .iter()
+                .filter(|turn| turn.outcome_label.is_some())
+                .all(|turn| last[turn.conversation_id.as_str()] == turn)
+        );
         for late in &company.late_labels {
             let turn = last[late.conversation_id.as_str()];
             assert!(turn.outcome_label.is_none() && turn.occurred_at == late.occurred_at);
@@ -389,9 +484,14 @@ mod tests {
     fn the_ops_agent_misses_one_day() {
         let company = company(now());
         let days = |agent: &str| -> Vec<i64> {
-            let back = |turn: &Turn| (now().date_naive() - turn.occurred_at.date_naive()).num_days();
-            let seen: std::collections::BTreeSet<i64> =
-                company.turns.iter().filter(|turn| turn.agent_id == agent && turn.turn_index == 0).map(back).collect();
+            let back =
+                |turn: &Turn| (now().date_naive() - turn.occurred_at.date_naive()).num_days();
+            let seen: std::collections::BTreeSet<i64> = company
+                .turns
+                .iter()
+                .filter(|turn| turn.agent_id == agent && turn.turn_index == 0)
+                .map(back)
+                .collect();
             (0..=DAYS).filter(|day| !seen.contains(day)).collect()
         };
         assert_eq!(days("ops-agent"), [12]);
@@ -402,17 +502,38 @@ mod tests {
     fn the_support_bot_gets_slower_and_worse_in_its_last_week() {
         let company = company(now());
         let week = now() - Duration::days(7);
-        let bot = || company.turns.iter().filter(|turn| turn.agent_id == "support-bot");
+        let bot = || {
+            company
+                .turns
+                .iter()
+                .filter(|turn| turn.agent_id == "support-bot")
+        };
         let p95 = |is_last: bool| {
-            let mut all: Vec<f64> = bot().filter(|t| (t.occurred_at >= week) == is_last).map(|t| t.latency_ms).collect();
+            let mut all: Vec<f64> = bot()
+                .filter(|t| (t.occurred_at >= week) == is_last)
+                .map(|t| t.latency_ms)
+                .collect();
             all.sort_by(f64::total_cmp);
             all[all.len() * 95 / 100]
         };
-        assert!(p95(false) < 3000.0 && p95(true) > 3000.0, "{} {}", p95(false), p95(true));
+        assert!(
+            p95(false) < 3000.0 && p95(true) > 3000.0,
+            "{} {}",
+            p95(false),
+            p95(true)
+        );
         let success = |is_last: bool| {
-            let labels: Vec<&str> = bot().filter(|t| (t.occurred_at >= week) == is_last).filter_map(|t| t.outcome_label).collect();
+            let labels: Vec<&str> = bot()
+                .filter(|t| (t.occurred_at >= week) == is_last)
+                .filter_map(|t| t.outcome_label)
+                .collect();
             labels.iter().filter(|label| **label == "resolved").count() as f64 / labels.len() as f64
         };
-        assert!(success(false) > 0.92 && success(true) < 0.90, "{} {}", success(false), success(true));
+        assert!(
+            success(false) > 0.92 && success(true) < 0.90,
+            "{} {}",
+            success(false),
+            success(true)
+        );
     }
 }

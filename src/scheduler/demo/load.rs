@@ -57,8 +57,14 @@ pub async fn load(database: &mut Database, company: &Company) -> Result<()> {
     )
     .await?;
     transaction.commit().await?;
-    database.batch_execute("ANALYZE agent_metrics.agent_events, agent_metrics.business_events").await?;
-    println!("loaded {} turns and {} business events", company.turns.len(), company.business_events.len());
+    database
+        .batch_execute("ANALYZE agent_metrics.agent_events, agent_metrics.business_events")
+        .await?;
+    println!(
+        "loaded {} turns and {} business events",
+        company.turns.len(),
+        company.business_events.len()
+    );
     Ok(())
 }
 
@@ -66,7 +72,10 @@ pub async fn load(database: &mut Database, company: &Company) -> Result<()> {
 pub async fn apply_late_labels(database: &Database, labels: &[LateLabel]) -> Result<u64> {
     let agents: Vec<&str> = labels.iter().map(|late| late.agent_id).collect();
     let moments: Vec<DateTime<Utc>> = labels.iter().map(|late| late.occurred_at).collect();
-    let conversations: Vec<&str> = labels.iter().map(|late| late.conversation_id.as_str()).collect();
+    let conversations: Vec<&str> = labels
+        .iter()
+        .map(|late| late.conversation_id.as_str())
+        .collect();
     let outcomes: Vec<&str> = labels.iter().map(|late| late.label).collect();
     let updated = database
         .execute(
@@ -88,7 +97,8 @@ async fn copy<T>(
 ) -> Result<()> {
     // Hidden when standard error is no terminal.
     let bar = ProgressBar::new(rows.len() as u64).with_message(name);
-    if let Ok(style) = ProgressStyle::with_template("{msg:>16} {wide_bar} {human_pos}/{human_len}") {
+    if let Ok(style) = ProgressStyle::with_template("{msg:>16} {wide_bar} {human_pos}/{human_len}")
+    {
         bar.set_style(style);
     }
     let mut sink = pin!(transaction.copy_in::<_, Bytes>(sql).await?);
@@ -110,7 +120,11 @@ async fn copy<T>(
 const NULL: &str = "\\N";
 
 fn write_turn(text: &mut String, turn: &Turn) {
-    let (input, output) = turn.tokens.map_or((NULL.to_owned(), NULL.to_owned()), |(i, o)| (i.to_string(), o.to_string()));
+    let (input, output) = turn
+        .tokens
+        .map_or((NULL.to_owned(), NULL.to_owned()), |(i, o)| {
+            (i.to_string(), o.to_string())
+        });
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
@@ -139,6 +153,8 @@ fn write_business_event(text: &mut String, event: &BusinessEvent) {
         event.kind,
         event.occurred_at.to_rfc3339(),
         event.conversation_id.as_deref().unwrap_or(NULL),
-        event.amount_usd.map_or(NULL.to_owned(), |amount| format!("{amount:.2}"))
+        event
+            .amount_usd
+            .map_or(NULL.to_owned(), |amount| format!("{amount:.2}"))
     );
 }

@@ -35,9 +35,15 @@ pub async fn run(server: &Server, address: &str) -> Result<()> {
         Ok(listener) => listener,
         Err(_) => page::listen(server, "127.0.0.1:0").await?,
     };
-    println!("\nThe page: http://{}/ (Ctrl-C ends it; agents are refreshed meanwhile)", listener.local_addr()?);
+    println!(
+        "\nThe page: http://{}/ (Ctrl-C ends it; agents are refreshed meanwhile)",
+        listener.local_addr()?
+    );
     let stop = Stop::on_signals()?;
-    tokio::try_join!(page::serve(server.clone(), listener, stop.clone()), run::run(server, &SystemClock, stop))?;
+    tokio::try_join!(
+        page::serve(server.clone(), listener, stop.clone()),
+        run::run(server, &SystemClock, stop)
+    )?;
     Ok(())
 }
 
@@ -53,7 +59,10 @@ async fn show(database: &mut Database, server: &Server) -> Result<()> {
         report(&jobs::once(database).await?)?;
         let late = load::apply_late_labels(database, &company.late_labels).await?;
         println!("{late} labels came late");
-        let agents: Vec<String> = cast::AGENTS.iter().map(|agent| agent.agent_id.to_owned()).collect();
+        let agents: Vec<String> = cast::AGENTS
+            .iter()
+            .map(|agent| agent.agent_id.to_owned())
+            .collect();
         report(&jobs::refresh(database, &agents, true).await?)?;
     }
     println!();
@@ -93,8 +102,12 @@ fn report(round: &jobs::Round) -> Result<()> {
 
 /// One line a tile: agent, metric, value, threshold, verdict, owner, thirty days.
 async fn print_tiles(database: &mut Database) -> Result<()> {
-    let transaction =
-        database.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let transaction = database
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
     let agents = tiles::agents(&transaction).await?;
     transaction.commit().await?;
     for tile in agents.iter().flat_map(|agent| &agent.tiles) {

@@ -44,9 +44,11 @@ pub async fn listen(server: &Server, address: &str) -> Result<TcpListener> {
     let fits = extension::check(&database, server).await;
     database.close().await;
     fits?;
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; give another address with --listen, such as 127.0.0.1:0"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address}; give another address with --listen, such as 127.0.0.1:0"
+        )
+    })
 }
 
 /// Serves the page until told to stop.
@@ -55,8 +57,16 @@ pub async fn serve(server: Server, listener: TcpListener, mut stop: Stop) -> Res
         .route("/", get(overview))
         .route("/agents/{agent_id}/{metric}", get(failing))
         .route("/healthz", get(healthz))
-        .fallback(async || reply(StatusCode::NOT_FOUND, view::message("Not found", "There is no such page.")))
-        .with_state(Arc::new(Shared { server, sessions: Semaphore::new(SESSIONS) }));
+        .fallback(async || {
+            reply(
+                StatusCode::NOT_FOUND,
+                view::message("Not found", "There is no such page."),
+            )
+        })
+        .with_state(Arc::new(Shared {
+            server,
+            sessions: Semaphore::new(SESSIONS),
+        }));
     tokio::select! {
         // Open connections of a browser would hold up a graceful end; a page is not worth waiting for.
         served = async { axum::serve(listener, app).await } => served.context("the page cannot be served any longer"),
@@ -66,7 +76,10 @@ pub async fn serve(server: Server, listener: TcpListener, mut stop: Stop) -> Res
 
 async fn overview(State(shared): State<Arc<Shared>>) -> Response {
     let read = shared.read(async |transaction| {
-        let now = transaction.query_one("SELECT now()", &[]).await?.try_get(0)?;
+        let now = transaction
+            .query_one("SELECT now()", &[])
+            .await?
+            .try_get(0)?;
         Ok((tiles::agents(transaction).await?, now))
     });
     match read.await {
@@ -75,33 +88,54 @@ async fn overview(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn failing(State(shared): State<Arc<Shared>>, Path((agent_id, metric)): Path<(String, String)>) -> Response {
+async fn failing(
+    State(shared): State<Arc<Shared>>,
+    Path((agent_id, metric)): Path<(String, String)>,
+) -> Response {
     let read = shared.read(async |transaction| {
         let agents = tiles::agents(transaction).await?;
         let tile = agents.into_iter().flat_map(|agent| agent.tiles);
-        let Some(tile) = tile.into_iter().find(|tile| tile.agent_id == agent_id && tile.metric == metric) else {
+        let Some(tile) = tile
+            .into_iter()
+            .find(|tile| tile.agent_id == agent_id && tile.metric == metric)
+        else {
             return Ok(None);
         };
         let conversations = tiles::failing(transaction, &agent_id, &metric, FAILING_LIMIT).await?;
         Ok(Some((tile, conversations)))
     });
     match read.await {
-        Ok(Some((tile, conversations))) => reply(StatusCode::OK, view::failing(&tile, &conversations, FAILING_LIMIT)),
-        Ok(None) => reply(StatusCode::NOT_FOUND, view::message("Not found", "No AI agent has such a tile.")),
+        Ok(Some((tile, conversations))) => reply(
+            StatusCode::OK,
+            view::failing(&tile, &conversations, FAILING_LIMIT),
+        ),
+        Ok(None) => reply(
+            StatusCode::NOT_FOUND,
+            view::message("Not found", "No AI agent has such a tile."),
+        ),
         Err(error) => shared.failure(&error),
     }
 }
 
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
     let read = shared.read(async |transaction| {
-        transaction.query("SELECT FROM agent_kpi.freshness LIMIT 1", &[]).await?;
+        transaction
+            .query("SELECT FROM agent_kpi.freshness LIMIT 1", &[])
+            .await?;
         Ok(())
     });
     match read.await {
         Ok(()) => (StatusCode::OK, "ok\n").into_response(),
         Err(error) => {
-            tracing::warn!("not healthy: {}", advice::one_line(&error, Some(&shared.server)));
-            (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read\n").into_response()
+            tracing::warn!(
+                "not healthy: {}",
+                advice::one_line(&error, Some(&shared.server))
+            );
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database cannot be read\n",
+            )
+                .into_response()
         }
     }
 }
@@ -126,7 +160,10 @@ impl Shared {
             Ok(outcome) => outcome,
             Err(_) => {
                 database.cancel().await;
-                Err(anyhow::anyhow!("reading the numbers took longer than {} s", TIMEOUT.as_secs()))
+                Err(anyhow::anyhow!(
+                    "reading the numbers took longer than {} s",
+                    TIMEOUT.as_secs()
+                ))
             }
         };
         database.close().await;
@@ -135,23 +172,38 @@ impl Shared {
 
     /// The reason goes to the log; a visitor need not know where the database is.
     fn failure(&self, error: &anyhow::Error) -> Response {
-        tracing::error!("a page could not be shown: {}", advice::one_line(error, Some(&self.server)));
+        tracing::error!(
+            "a page could not be shown: {}",
+            advice::one_line(error, Some(&self.server))
+        );
         let text = "The database cannot be read right now. The log of agent-metrics says why.";
-        reply(StatusCode::SERVICE_UNAVAILABLE, view::message("No numbers", text))
+        reply(
+            StatusCode::SERVICE_UNAVAILABLE,
+            view::message("No numbers", text),
+        )
     }
 }
 
 fn reply(status: StatusCode, page: Markup) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        ),
         (
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(
                 "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
             ),
         ),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (status, headers, page.into_string()).into_response()

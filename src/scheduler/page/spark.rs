@@ -17,10 +17,21 @@ pub fn svg(tile: &Tile) -> Markup {
     let lines = runs(&tile.spark, |day| day.value);
     let thresholds = runs(&tile.spark, |day| day.threshold);
     let wrong = |day: &SparkDay| match (day.value, day.threshold) {
-        (Some(value), Some(line)) => if tile.direction == "+" { value < line } else { value > line },
+        (Some(value), Some(line)) => {
+            if tile.direction == "+" {
+                value < line
+            } else {
+                value > line
+            }
+        }
         _ => false,
     };
-    let last = tile.spark.iter().enumerate().rev().find_map(|(i, day)| day.value.map(|value| (i, value)));
+    let last = tile
+        .spark
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(i, day)| day.value.map(|value| (i, value)));
     html! {
         svg.spark viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(description(tile)) {
             @for line in &thresholds {
@@ -47,9 +58,16 @@ pub fn svg(tile: &Tile) -> Markup {
 /// What the spark shows, for who does not see it.
 fn description(tile: &Tile) -> String {
     let values: Vec<f64> = tile.spark.iter().filter_map(|day| day.value).collect();
-    let (low, high) = (values.iter().copied().reduce(f64::min), values.iter().copied().reduce(f64::max));
+    let (low, high) = (
+        values.iter().copied().reduce(f64::min),
+        values.iter().copied().reduce(f64::max),
+    );
     let missing = tile.spark.len() - values.len();
-    let gaps = if missing == 0 { String::new() } else { format!(", {missing} without a value") };
+    let gaps = if missing == 0 {
+        String::new()
+    } else {
+        format!(", {missing} without a value")
+    };
     format!(
         "{} days{gaps}: lowest {}, highest {}, latest {}",
         tile.spark.len(),
@@ -65,7 +83,10 @@ fn runs(days: &[SparkDay], of: impl Fn(&SparkDay) -> Option<f64>) -> Vec<Vec<(us
     let mut previous = None;
     for (i, day) in days.iter().enumerate() {
         if let Some(value) = of(day) {
-            match runs.last_mut().filter(|_| previous == Some(i.wrapping_sub(1))) {
+            match runs
+                .last_mut()
+                .filter(|_| previous == Some(i.wrapping_sub(1)))
+            {
                 Some(run) => run.push((i, value)),
                 None => runs.push(vec![(i, value)]),
             }
@@ -85,10 +106,23 @@ struct Scale {
 impl Scale {
     /// Values and thresholds fit in; None when there is neither.
     fn of(days: &[SparkDay]) -> Option<Self> {
-        let all = || days.iter().flat_map(|day| [day.value, day.threshold]).flatten().filter(|value| value.is_finite());
+        let all = || {
+            days.iter()
+                .flat_map(|day| [day.value, day.threshold])
+                .flatten()
+                .filter(|value| value.is_finite())
+        };
         let (low, high) = (all().reduce(f64::min)?, all().reduce(f64::max)?);
-        let (low, high) = if high > low { (low, high) } else { (low - 1.0, high + 1.0) };
-        Some(Self { days: days.len(), low, high })
+        let (low, high) = if high > low {
+            (low, high)
+        } else {
+            (low - 1.0, high + 1.0)
+        };
+        Some(Self {
+            days: days.len(),
+            low,
+            high,
+        })
     }
 
     fn x(&self, day: usize) -> f64 {
@@ -103,7 +137,10 @@ impl Scale {
 
     fn path(&self, points: &[(usize, f64)]) -> String {
         let place = |(i, value): &(usize, f64)| format!("{} {}", self.x(*i), self.y(*value));
-        let mut path = format!("M{}", points.iter().map(place).collect::<Vec<_>>().join("L"));
+        let mut path = format!(
+            "M{}",
+            points.iter().map(place).collect::<Vec<_>>().join("L")
+        );
         if let [(0, only)] = points {
             path.push_str(&format!("H{}", self.y(*only)));
         }
@@ -132,8 +169,27 @@ mod tests {
 
     #[test]
     fn a_day_without_a_value_breaks_the_line() {
-        let runs = runs(&days(&[Some(1.0), Some(2.0), None, Some(3.0), None, None, Some(4.0), Some(5.0)]), |day| day.value);
-        assert_eq!(runs, [vec![(0, 1.0), (1, 2.0)], vec![(3, 3.0)], vec![(6, 4.0), (7, 5.0)]]);
+        let runs = runs(
+            &days(&[
+                Some(1.0),
+                Some(2.0),
+                None,
+                Some(3.0),
+                None,
+                None,
+                Some(4.0),
+                Some(5.0),
+            ]),
+            |day| day.value,
+        );
+        assert_eq!(
+            runs,
+            [
+                vec![(0, 1.0), (1, 2.0)],
+                vec![(3, 3.0)],
+                vec![(6, 4.0), (7, 5.0)]
+            ]
+        );
     }
 
     #[test]
@@ -142,7 +198,10 @@ mod tests {
         let scale = Scale::of(&days).unwrap();
         for (i, value) in [(0, -3.0), (1, 12.0), (3, 0.1), (3, 0.5)] {
             assert!((MARGIN..=WIDTH - MARGIN).contains(&scale.x(i)), "{i}");
-            assert!((MARGIN..=HEIGHT - MARGIN).contains(&scale.y(value)), "{value}");
+            assert!(
+                (MARGIN..=HEIGHT - MARGIN).contains(&scale.y(value)),
+                "{value}"
+            );
         }
         assert!(scale.y(12.0) < scale.y(-3.0), "more is higher");
         assert!(Scale::of(&[]).is_none());
