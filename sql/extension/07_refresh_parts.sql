@@ -174,7 +174,8 @@ BEGIN
             refresh_conversations.from_times, refresh_conversations.to_times)
     ), known AS MATERIALIZED (
         SELECT c.* FROM unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids) AS d (agent_id, conversation_id)
-        JOIN agent_metrics.conversations c ON c.conversation_id = d.conversation_id AND c.agent_id = d.agent_id
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
+                            WHERE x.conversation_id = d.conversation_id AND x.agent_id = d.agent_id LIMIT 1) c
     ), changed AS MATERIALIZED (
         -- what differs, before (-1) and after (+1)
         SELECT 1 AS sign, n.* FROM (SELECT * FROM now_known EXCEPT SELECT * FROM known) n

@@ -182,7 +182,8 @@ BEGIN
             SELECT t.agent_id, t.conversation_id, least(t.from_time, c.started_at) AS from_time, greatest(t.to_time, c.ended_at) AS to_time
             FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time
                   FROM touched u GROUP BY u.agent_id, u.conversation_id) t
-            LEFT JOIN agent_metrics.conversations c ON c.conversation_id = t.conversation_id AND c.agent_id = t.agent_id
+            LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
+                               WHERE x.conversation_id = t.conversation_id AND x.agent_id = t.agent_id LIMIT 1) c ON true
         ), again AS (
             SELECT DISTINCT x.agent_id,
                    CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', x.occurred_at, '2000-01-01 00:00:00+00')
