@@ -125,7 +125,10 @@ impl Call {
     pub fn numeric(&self, position: usize) -> f64 {
         // SAFETY: the argument is declared numeric; numeric_float8_no_overflow takes one and returns a float8.
         let datum = unsafe {
-            pgrx::direct_function_call_as_datum(pg_sys::numeric_float8_no_overflow, &[Some(self.argument(position).value)])
+            pgrx::direct_function_call_as_datum(
+                pg_sys::numeric_float8_no_overflow,
+                &[Some(self.argument(position).value)],
+            )
         };
         f64::from_bits(datum.map_or(f64::NAN.to_bits() as usize, |datum| datum.value()) as u64)
     }
@@ -133,15 +136,23 @@ impl Call {
     /// The bytes of a variable-length argument: quantile_sketch, bytea or text.
     #[inline]
     pub fn bytes(&self, position: usize) -> &[u8] {
-        let pointer = self.argument(position).value.cast_mut_ptr::<pg_sys::varlena>();
+        let pointer = self
+            .argument(position)
+            .value
+            .cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the argument is declared with a varlena type, so the pointer is a valid varlena.
         unsafe {
-            let plain = if varlena::varatt_is_4b_u(pointer) || (varlena::varatt_is_1b(pointer) && !varlena::varatt_is_1b_e(pointer)) {
+            let plain = if varlena::varatt_is_4b_u(pointer)
+                || (varlena::varatt_is_1b(pointer) && !varlena::varatt_is_1b_e(pointer))
+            {
                 pointer
             } else {
                 pg_sys::pg_detoast_datum_packed(pointer)
             };
-            std::slice::from_raw_parts(varlena::vardata_any(plain).cast(), varlena::varsize_any_exhdr(plain))
+            std::slice::from_raw_parts(
+                varlena::vardata_any(plain).cast(),
+                varlena::varsize_any_exhdr(plain),
+            )
         }
     }
 
@@ -152,18 +163,32 @@ impl Call {
 
     /// The argument of an input function.
     pub fn cstring(&self, position: usize) -> String {
-        let pointer = self.argument(position).value.cast_mut_ptr::<std::ffi::c_char>();
+        let pointer = self
+            .argument(position)
+            .value
+            .cast_mut_ptr::<std::ffi::c_char>();
         // SAFETY: the argument is declared cstring: it ends with a zero byte.
-        unsafe { std::ffi::CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+        unsafe { std::ffi::CStr::from_ptr(pointer) }
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// What is left of the message that a receive function was given; marks it as read.
     pub fn message(&self) -> Vec<u8> {
-        let buffer = self.argument(0).value.cast_mut_ptr::<pg_sys::StringInfoData>();
+        let buffer = self
+            .argument(0)
+            .value
+            .cast_mut_ptr::<pg_sys::StringInfoData>();
         // SAFETY: a receive function's argument is a StringInfo whose data is `len` bytes, of which `cursor` were read.
         unsafe {
-            let (cursor, length) = ((*buffer).cursor.max(0) as usize, (*buffer).len.max(0) as usize);
-            let bytes = std::slice::from_raw_parts((*buffer).data.cast::<u8>().add(cursor.min(length)), length.saturating_sub(cursor));
+            let (cursor, length) = (
+                (*buffer).cursor.max(0) as usize,
+                (*buffer).len.max(0) as usize,
+            );
+            let bytes = std::slice::from_raw_parts(
+                (*buffer).data.cast::<u8>().add(cursor.min(length)),
+                length.saturating_sub(cursor),
+            );
             (*buffer).cursor = (*buffer).len;
             bytes.to_vec()
         }
@@ -195,7 +220,11 @@ impl Call {
         // SAFETY: `context` is NULL or a node, whose first word is its tag.
         unsafe {
             let context = (*self.info).context;
-            !context.is_null() && matches!((*context).type_, pg_sys::NodeTag::T_AggState | pg_sys::NodeTag::T_WindowAggState)
+            !context.is_null()
+                && matches!(
+                    (*context).type_,
+                    pg_sys::NodeTag::T_AggState | pg_sys::NodeTag::T_WindowAggState
+                )
         }
     }
 
@@ -228,13 +257,19 @@ impl Call {
     }
 
     /// A new state in the aggregate's memory context. `make` gets the context for the buffers inside it.
-    pub fn new_state<T>(&self, make: impl FnOnce(pg_sys::MemoryContext) -> T) -> Result<(Datum, &mut T), Fault> {
+    pub fn new_state<T>(
+        &self,
+        make: impl FnOnce(pg_sys::MemoryContext) -> T,
+    ) -> Result<(Datum, &mut T), Fault> {
         let context = self.aggregate_context()?;
         Ok(place(context, make(context)))
     }
 
     /// A new state in the current memory context: for a deserialize function, whose result lives only until it is combined.
-    pub fn new_short_state<T>(&self, make: impl FnOnce(pg_sys::MemoryContext) -> T) -> (Datum, &mut T) {
+    pub fn new_short_state<T>(
+        &self,
+        make: impl FnOnce(pg_sys::MemoryContext) -> T,
+    ) -> (Datum, &mut T) {
         // SAFETY: the server always has a current memory context.
         let context = unsafe { pg_sys::CurrentMemoryContext };
         place(context, make(context))
@@ -262,7 +297,12 @@ pub struct PgBuffer<T> {
 impl<T: Copy> PgBuffer<T> {
     /// An empty buffer that will grow in `context`.
     pub fn new(context: pg_sys::MemoryContext) -> Self {
-        Self { context, pointer: std::ptr::null_mut(), length: 0, kind: PhantomData }
+        Self {
+            context,
+            pointer: std::ptr::null_mut(),
+            length: 0,
+            kind: PhantomData,
+        }
     }
 }
 
@@ -298,7 +338,8 @@ impl<T: Copy> Buffer<T> for PgBuffer<T> {
         }
         // SAFETY: T is an integer, for which zero bytes are a value; sizes are bounded by the sketch (1 MiB).
         unsafe {
-            let pointer = pg_sys::MemoryContextAllocZero(self.context, length * size_of::<T>()).cast::<T>();
+            let pointer =
+                pg_sys::MemoryContextAllocZero(self.context, length * size_of::<T>()).cast::<T>();
             if !self.pointer.is_null() {
                 std::ptr::copy_nonoverlapping(self.pointer, pointer, self.length);
                 pg_sys::pfree(self.pointer.cast());
@@ -372,8 +413,9 @@ fn fixed<T: Copy>(value: T) -> Datum {
 /// An array of double precision that may hold NULLs, as a Rust vector.
 pub fn float8_array(call: &Call, position: usize) -> Vec<Option<f64>> {
     // SAFETY: the argument is declared float8[].
-    let array: Option<Vec<Option<f64>>> =
-        unsafe { pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position)) };
+    let array: Option<Vec<Option<f64>>> = unsafe {
+        pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position))
+    };
     array.unwrap_or_default()
 }
 

@@ -16,8 +16,18 @@ pub struct Fault {
 
 impl Fault {
     /// An error with all its parts. Detail says why, hint what to do.
-    pub fn new(code: PgSqlErrorCode, message: impl Into<String>, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: detail.into(), hint: hint.into() }
+    pub fn new(
+        code: PgSqlErrorCode,
+        message: impl Into<String>,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            detail: detail.into(),
+            hint: hint.into(),
+        }
     }
 
     /// Raise it; does not return.
@@ -58,14 +68,26 @@ impl From<RateError> for Fault {
     fn from(error: RateError) -> Self {
         let code = match error {
             RateError::Text(_) => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
-            RateError::Impossible(..) | RateError::Overflow => PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            RateError::Impossible(..) | RateError::Overflow => {
+                PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
+            }
         };
-        Self::new(code, error.to_string(), "A rate is hits/total with 0 <= hits <= total.", "Write it like '184/200'.")
+        Self::new(
+            code,
+            error.to_string(),
+            "A rate is hits/total with 0 <= hits <= total.",
+            "Write it like '184/200'.",
+        )
     }
 }
 
 impl From<CadenceError> for Fault {
     fn from(error: CadenceError) -> Self {
-        Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, error.to_string(), error.detail(), error.hint())
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            error.to_string(),
+            error.detail(),
+            error.hint(),
+        )
     }
 }

@@ -26,8 +26,12 @@ const VIEWS: &[&str] = &[
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 fn script(scripts: &[&str], number: i32) -> abi::Answer {
-    let position = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    Ok(position.and_then(|position| scripts.get(position)).map(|script| abi::bytes(script.as_bytes())))
+    let position = usize::try_from(number)
+        .ok()
+        .and_then(|number| number.checked_sub(1));
+    Ok(position
+        .and_then(|position| scripts.get(position))
+        .map(|script| abi::bytes(script.as_bytes())))
 }
 
 sql_functions! {

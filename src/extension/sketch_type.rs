@@ -22,10 +22,17 @@ pub fn fraction(value: f64) -> Result<f64, Fault> {
 /// The interval of a percentile: order statistics read off the sketch.
 fn bounds(call: &abi::Call) -> Result<Option<Interval>, Fault> {
     let stored = Stored::read(call.bytes(0))?;
-    let Some((low, high)) = percentile_ranks(stored.count(), fraction(call.float8(1))?, fraction(call.float8(2))?) else {
+    let Some((low, high)) = percentile_ranks(
+        stored.count(),
+        fraction(call.float8(1))?,
+        fraction(call.float8(2))?,
+    ) else {
         return Ok(None);
     };
-    Ok(Some(Interval { low: stored.at_rank(low)?, high: stored.at_rank(high)? }))
+    Ok(Some(Interval {
+        low: stored.at_rank(low)?,
+        high: stored.at_rank(high)?,
+    }))
 }
 
 sql_functions! {

@@ -26,7 +26,11 @@ pub struct Rate {
 impl Rate {
     /// A rate of `hits` out of `total`.
     pub fn new(hits: i64, total: i64) -> Result<Self, RateError> {
-        if (0..=total).contains(&hits) { Ok(Self { hits, total }) } else { Err(RateError::Impossible(hits, total)) }
+        if (0..=total).contains(&hits) {
+            Ok(Self { hits, total })
+        } else {
+            Err(RateError::Impossible(hits, total))
+        }
     }
 
     /// Hits.
@@ -43,8 +47,14 @@ impl Rate {
 
     /// Both together.
     pub fn plus(self, other: Self) -> Result<Self, RateError> {
-        let hits = self.hits.checked_add(other.hits).ok_or(RateError::Overflow)?;
-        let total = self.total.checked_add(other.total).ok_or(RateError::Overflow)?;
+        let hits = self
+            .hits
+            .checked_add(other.hits)
+            .ok_or(RateError::Overflow)?;
+        let total = self
+            .total
+            .checked_add(other.total)
+            .ok_or(RateError::Overflow)?;
         Ok(Self { hits, total })
     }
 

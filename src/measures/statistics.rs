@@ -18,7 +18,8 @@ pub fn normal_quantile(confidence: f64) -> Option<f64> {
         // The confidence nearly everybody asks for, to the last digit of a double.
         return Some(1.959_963_984_540_054);
     }
-    (confidence > 0.0 && confidence < 1.0).then(|| Normal::standard().inverse_cdf(0.5 + confidence / 2.0))
+    (confidence > 0.0 && confidence < 1.0)
+        .then(|| Normal::standard().inverse_cdf(0.5 + confidence / 2.0))
 }
 
 /// Wilson score interval of `hits` out of `total`: Wilson (1927), "Probable inference".
@@ -35,8 +36,16 @@ pub fn wilson(hits: u64, total: u64, confidence: f64) -> Option<Interval> {
     let centre = (p + z2n / 2.0) / (1.0 + z2n);
     let half = z * (p * (1.0 - p) / n + z2n / (4.0 * n)).sqrt() / (1.0 + z2n);
     // At the ends the formula gives 0 and 1 exactly; rounding must not say otherwise.
-    let low = if hits == 0 { 0.0 } else { (centre - half).max(0.0) };
-    let high = if hits == total { 1.0 } else { (centre + half).min(1.0) };
+    let low = if hits == 0 {
+        0.0
+    } else {
+        (centre - half).max(0.0)
+    };
+    let high = if hits == total {
+        1.0
+    } else {
+        (centre + half).min(1.0)
+    };
     Some(Interval { low, high })
 }
 
@@ -61,12 +70,20 @@ mod tests {
 
     fn close(interval: Option<Interval>, low: f64, high: f64, tolerance: f64) {
         let interval = interval.unwrap();
-        assert!((interval.low - low).abs() < tolerance && (interval.high - high).abs() < tolerance, "{interval:?}");
+        assert!(
+            (interval.low - low).abs() < tolerance && (interval.high - high).abs() < tolerance,
+            "{interval:?}"
+        );
     }
 
     #[test]
     fn wilson_values() {
-        close(wilson(184, 200, 0.95), 0.874010511733, 0.950159414110, 1e-12);
+        close(
+            wilson(184, 200, 0.95),
+            0.874010511733,
+            0.950159414110,
+            1e-12,
+        );
         close(wilson(3, 200, 0.95), 0.005114237793, 0.043165728793, 1e-12);
         close(wilson(0, 200, 0.95), 0.0, 0.018845, 1e-6);
         close(wilson(0, 10, 0.95), 0.0, 0.277533, 1e-6);

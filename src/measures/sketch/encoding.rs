@@ -35,7 +35,8 @@ fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
 #[inline]
 fn take_varint(bytes: &[u8], position: &mut usize) -> Result<u64, SketchError> {
     const CUT: SketchError = SketchError::Corrupt("it ends in the middle of a number");
-    const LONG: SketchError = SketchError::Corrupt("a number is longer than needed or than 64 bits");
+    const LONG: SketchError =
+        SketchError::Corrupt("a number is longer than needed or than 64 bits");
     let first = *bytes.get(*position).ok_or(CUT)?;
     *position += 1;
     if first < 0x80 {
@@ -61,7 +62,12 @@ fn take_varint(bytes: &[u8], position: &mut usize) -> Result<u64, SketchError> {
 }
 
 /// The stored form of `buckets`, which must be in ascending order and not empty.
-pub(super) fn encode(count: u64, min_bits: u64, max_bits: u64, buckets: impl Iterator<Item = (u32, u64)>) -> Vec<u8> {
+pub(super) fn encode(
+    count: u64,
+    min_bits: u64,
+    max_bits: u64,
+    buckets: impl Iterator<Item = (u32, u64)>,
+) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(192);
     bytes.push(VERSION);
     push_varint(&mut bytes, count);
@@ -98,18 +104,30 @@ impl<'a> Stored<'a> {
         match bytes.first() {
             None => return Err(SketchError::Corrupt("it is empty")),
             Some(&VERSION) => {}
-            Some(_) => return Err(SketchError::Corrupt("its version is not known to this library")),
+            Some(_) => {
+                return Err(SketchError::Corrupt(
+                    "its version is not known to this library",
+                ));
+            }
         }
         let mut start = 1;
         let count = take_varint(bytes, &mut start)?;
         let number = |at: usize| -> Result<f64, SketchError> {
-            let slice = bytes.get(at..at + 8).ok_or(SketchError::Corrupt("it is too short"))?;
+            let slice = bytes
+                .get(at..at + 8)
+                .ok_or(SketchError::Corrupt("it is too short"))?;
             let mut eight = [0u8; 8];
             eight.copy_from_slice(slice);
             Ok(f64::from_le_bytes(eight))
         };
         let (min, max) = (number(start)?, number(start + 8)?);
-        Ok(Self { bytes, count, min, max, start: start + 16 })
+        Ok(Self {
+            bytes,
+            count,
+            min,
+            max,
+            start: start + 16,
+        })
     }
 
     /// Read bytes from outside: everything that [`encode`] promises is checked.
@@ -117,7 +135,9 @@ impl<'a> Stored<'a> {
         let stored = Self::read(bytes)?;
         let bits = |value: f64| accepted_bits(value).filter(|bits| *bits == value.to_bits());
         let (Some(min_bits), Some(max_bits)) = (bits(stored.min), bits(stored.max)) else {
-            return Err(SketchError::Corrupt("its minimum or maximum is no value of a sketch"));
+            return Err(SketchError::Corrupt(
+                "its minimum or maximum is no value of a sketch",
+            ));
         };
         if min_bits > max_bits {
             return Err(SketchError::Corrupt("its minimum is above its maximum"));
@@ -130,10 +150,14 @@ impl<'a> Stored<'a> {
             last = Some(index);
         }
         if total != stored.count || total == 0 {
-            return Err(SketchError::Corrupt("its buckets do not add up to its count"));
+            return Err(SketchError::Corrupt(
+                "its buckets do not add up to its count",
+            ));
         }
         if first != Some(index_of_bits(min_bits)) || last != Some(index_of_bits(max_bits)) {
-            return Err(SketchError::Corrupt("its outer buckets are not those of its minimum and maximum"));
+            return Err(SketchError::Corrupt(
+                "its outer buckets are not those of its minimum and maximum",
+            ));
         }
         if total == 1 && min_bits != max_bits {
             return Err(SketchError::Corrupt("one value cannot have two extremes"));
@@ -162,7 +186,11 @@ impl<'a> Stored<'a> {
     /// Buckets in ascending order: index and count.
     #[must_use]
     pub fn buckets(&self) -> Buckets<'a> {
-        Buckets { bytes: self.bytes, position: self.start, next: 0 }
+        Buckets {
+            bytes: self.bytes,
+            position: self.start,
+            next: 0,
+        }
     }
 
     /// The value at `fraction` (0 to 1) by nearest rank, within the guaranteed error; 0 and 1 are exact.
@@ -185,7 +213,9 @@ impl<'a> Stored<'a> {
             return Ok(self.max);
         }
         let mut fault = None;
-        let buckets = self.buckets().map_while(|bucket| bucket.map_err(|error| fault = Some(error)).ok());
+        let buckets = self
+            .buckets()
+            .map_while(|bucket| bucket.map_err(|error| fault = Some(error)).ok());
         let index = bucket_at(buckets, rank);
         match (fault, index) {
             (Some(error), _) => Err(error),
@@ -220,7 +250,10 @@ impl<'a> Stored<'a> {
 
     /// The stored form of both together.
     pub fn plus(&self, other: &Stored<'_>) -> Result<Vec<u8>, SketchError> {
-        let count = self.count.checked_add(other.count).ok_or(SketchError::Overflow)?;
+        let count = self
+            .count
+            .checked_add(other.count)
+            .ok_or(SketchError::Overflow)?;
         let mut merged: Vec<(u32, u64)> = Vec::with_capacity(128);
         let (mut ours, mut theirs) = (self.buckets(), other.buckets());
         let (mut left, mut right) = (ours.next().transpose()?, theirs.next().transpose()?);
@@ -268,12 +301,16 @@ impl Buckets<'_> {
         let head = take_varint(self.bytes, &mut self.position)?;
         let index = self.next.saturating_add(head >> 1);
         if index > u64::from(MAX_INDEX) {
-            return Err(SketchError::Corrupt("a bucket lies beyond the largest double"));
+            return Err(SketchError::Corrupt(
+                "a bucket lies beyond the largest double",
+            ));
         }
         let times = if head & 1 == 0 {
             1
         } else {
-            take_varint(self.bytes, &mut self.position)?.checked_add(2).ok_or(SketchError::Overflow)?
+            take_varint(self.bytes, &mut self.position)?
+                .checked_add(2)
+                .ok_or(SketchError::Overflow)?
         };
         self.next = index + 1;
         Ok((index as u32, times))

@@ -81,7 +81,14 @@ mod tests {
 
     #[test]
     fn what_is_not_accepted() {
-        for value in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -f64::MIN_POSITIVE] {
+        for value in [
+            f64::NAN,
+            -f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            -1.0,
+            -f64::MIN_POSITIVE,
+        ] {
             assert_eq!(accepted_bits(value), None);
         }
         assert_eq!(index_of_bits(accepted_bits(f64::MAX).unwrap()), MAX_INDEX);

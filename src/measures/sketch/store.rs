@@ -55,7 +55,15 @@ impl Default for Sketch {
 impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
     /// An empty sketch over two empty buffers.
     pub fn with_buffers(pending: P, counts: C) -> Self {
-        Self { count: 0, min_bits: u64::MAX, max_bits: 0, waiting: 0, pending, base: 0, counts }
+        Self {
+            count: 0,
+            min_bits: u64::MAX,
+            max_bits: 0,
+            waiting: 0,
+            pending,
+            base: 0,
+            counts,
+        }
     }
 
     /// Number of values.
@@ -66,7 +74,9 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
     /// Add one value. NaN, infinities and negative values are refused.
     #[inline]
     pub fn add(&mut self, value: f64) -> Result<(), SketchError> {
-        let Some(bits) = accepted_bits(value) else { return Err(SketchError::Value(value)) };
+        let Some(bits) = accepted_bits(value) else {
+            return Err(SketchError::Value(value));
+        };
         if self.waiting == self.pending.len() {
             self.make_room()?;
         }
@@ -83,7 +93,10 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
 
     /// Add all values of a stored sketch, straight from its bytes.
     pub fn merge_stored(&mut self, stored: &Stored<'_>) -> Result<(), SketchError> {
-        let count = self.count.checked_add(stored.count()).ok_or(SketchError::Overflow)?;
+        let count = self
+            .count
+            .checked_add(stored.count())
+            .ok_or(SketchError::Overflow)?;
         if self.counts.is_empty() && count <= PENDING_MAX as u64 {
             self.reserve_pending(count as usize);
             for bucket in stored.buckets() {
@@ -94,12 +107,19 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
             }
         } else {
             self.flush()?;
-            self.cover(index_of_bits(stored.min().to_bits()), index_of_bits(stored.max().to_bits()));
+            self.cover(
+                index_of_bits(stored.min().to_bits()),
+                index_of_bits(stored.max().to_bits()),
+            );
             let base = self.base;
             for bucket in stored.buckets() {
                 let (index, times) = bucket?;
-                let counter = index.checked_sub(base).and_then(|offset| self.counts.get_mut(offset as usize));
-                *counter.ok_or(SketchError::Corrupt("a bucket lies outside its minimum and maximum"))? += times;
+                let counter = index
+                    .checked_sub(base)
+                    .and_then(|offset| self.counts.get_mut(offset as usize));
+                *counter.ok_or(SketchError::Corrupt(
+                    "a bucket lies outside its minimum and maximum",
+                ))? += times;
             }
         }
         self.count = count;
@@ -113,7 +133,10 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
         if other.count == 0 {
             return Ok(());
         }
-        let count = self.count.checked_add(other.count).ok_or(SketchError::Overflow)?;
+        let count = self
+            .count
+            .checked_add(other.count)
+            .ok_or(SketchError::Overflow)?;
         if other.counts.is_empty() && self.counts.is_empty() && count <= PENDING_MAX as u64 {
             self.reserve_pending(count as usize);
             for position in 0..other.waiting {
@@ -170,7 +193,9 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
             let waiting = self.waiting;
             let used = &mut self.pending[..waiting];
             used.sort_unstable();
-            let runs = used.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u64));
+            let runs = used
+                .chunk_by(|a, b| a == b)
+                .map(|run| (run[0], run.len() as u64));
             encode(count, min_bits, max_bits, runs)
         } else {
             self.flush()?;
@@ -182,12 +207,19 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
     /// Counted buckets in ascending order, empty ones left out.
     fn counted(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
         let base = self.base;
-        self.counts.iter().enumerate().filter(|(_, times)| **times > 0).map(move |(offset, times)| (base + offset as u32, *times))
+        self.counts
+            .iter()
+            .enumerate()
+            .filter(|(_, times)| **times > 0)
+            .map(move |(offset, times)| (base + offset as u32, *times))
     }
 
     fn push(&mut self, index: u32) -> Result<(), SketchError> {
         let waiting = self.waiting;
-        let slot = self.pending.get_mut(waiting).ok_or(SketchError::Corrupt("its buckets are more than its count"))?;
+        let slot = self
+            .pending
+            .get_mut(waiting)
+            .ok_or(SketchError::Corrupt("its buckets are more than its count"))?;
         *slot = index;
         self.waiting = waiting + 1;
         Ok(())
@@ -196,7 +228,8 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
     /// Room for `needed` waiting indexes: the next power of two, which is what an allocator gives anyway.
     fn reserve_pending(&mut self, needed: usize) {
         if needed > self.pending.len() {
-            self.pending.grow(needed.next_power_of_two().clamp(PENDING_MIN, PENDING_MAX));
+            self.pending
+                .grow(needed.next_power_of_two().clamp(PENDING_MIN, PENDING_MAX));
         }
     }
 
@@ -232,7 +265,11 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
         if length > 0 && low >= self.base && high < self.base + length {
             return;
         }
-        let (old_base, old_end) = if length == 0 { (low, high + 1) } else { (self.base, self.base + length) };
+        let (old_base, old_end) = if length == 0 {
+            (low, high + 1)
+        } else {
+            (self.base, self.base + length)
+        };
         let base = low.min(old_base) / WINDOW_STEP * WINDOW_STEP;
         let end = (high + 1).max(old_end).div_ceil(WINDOW_STEP) * WINDOW_STEP;
         self.counts.grow((end - base) as usize);

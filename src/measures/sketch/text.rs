@@ -18,7 +18,11 @@ pub fn to_text(stored: &Stored<'_>) -> Result<String, SketchError> {
         let (index, times) = bucket?;
         // The bucket of the largest doubles stands where infinity would be; the largest double rounds to it.
         let value = value_of(index).min(f64::MAX);
-        let star = if times == 1 { String::new() } else { format!("*{times}") };
+        let star = if times == 1 {
+            String::new()
+        } else {
+            format!("*{times}")
+        };
         // Writing to a String cannot fail.
         let _ = write!(text, " {value}{star}");
     }
@@ -27,7 +31,8 @@ pub fn to_text(stored: &Stored<'_>) -> Result<String, SketchError> {
 
 /// The stored form of a text.
 pub fn from_text(text: &str) -> Result<Vec<u8>, SketchError> {
-    const SHAPE: SketchError = SketchError::Corrupt("it must read: count [min, max] value*count value ...");
+    const SHAPE: SketchError =
+        SketchError::Corrupt("it must read: count [min, max] value*count value ...");
     let (count, rest) = text.trim().split_once('[').ok_or(SHAPE)?;
     let (extremes, buckets) = rest.split_once(']').ok_or(SHAPE)?;
     let (min, max) = extremes.split_once(',').ok_or(SHAPE)?;
@@ -42,7 +47,9 @@ pub fn from_text(text: &str) -> Result<Vec<u8>, SketchError> {
         let times: u64 = times.parse().map_err(|_| SHAPE)?;
         let index = index_of_bits(bits(value)?);
         if times == 0 || parsed.last().is_some_and(|(before, _)| *before >= index) {
-            return Err(SketchError::Corrupt("its buckets must ascend and hold something"));
+            return Err(SketchError::Corrupt(
+                "its buckets must ascend and hold something",
+            ));
         }
         parsed.push((index, times));
     }
@@ -59,7 +66,18 @@ mod tests {
     #[test]
     fn text_comes_back() {
         let mut sketch = Sketch::default();
-        for value in [0.0, 12.25, 96.0, 96.1, 96.2, 8033.5, 1e-9, 1e12, f64::MAX, 0.1 + 0.2] {
+        for value in [
+            0.0,
+            12.25,
+            96.0,
+            96.1,
+            96.2,
+            8033.5,
+            1e-9,
+            1e12,
+            f64::MAX,
+            0.1 + 0.2,
+        ] {
             sketch.add(value).unwrap();
         }
         let bytes = sketch.encode().unwrap().unwrap();
@@ -69,7 +87,18 @@ mod tests {
 
     #[test]
     fn text_that_is_none() {
-        for text in ["", "1", "1 [1,1]", "2 [1,1] 1", "1 [1,1] 1*0", "1 [1,1] 2", "2 [1,2] 2 1", "1 [-1,1] 1", "x [1,1] 1", "1 [nan,1] 1"] {
+        for text in [
+            "",
+            "1",
+            "1 [1,1]",
+            "2 [1,1] 1",
+            "1 [1,1] 1*0",
+            "1 [1,1] 2",
+            "2 [1,2] 2 1",
+            "1 [-1,1] 1",
+            "x [1,1] 1",
+            "1 [nan,1] 1",
+        ] {
             assert!(from_text(text).is_err(), "{text}");
         }
     }
