@@ -15,6 +15,10 @@ BEGIN
                        month AT TIME ZONE 'UTC');
         EXECUTE format('CREATE TABLE agent_metrics.agent_events_after PARTITION OF agent_metrics.agent_events FOR VALUES FROM (%L) TO (MAXVALUE)',
                        month AT TIME ZONE 'UTC');
+        CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.agent_events_before
+            FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
+        CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.agent_events_after
+            FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
         COMMENT ON TABLE agent_metrics.agent_events_before IS 'Turns before the first month.';
         COMMENT ON TABLE agent_metrics.agent_events_after IS 'Turns after the last month made so far; ensure_partitions() moves them to their own.';
         made := 2;
@@ -28,6 +32,9 @@ BEGIN
         ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_after;
         EXECUTE format('CREATE TABLE agent_metrics.%I PARTITION OF agent_metrics.agent_events FOR VALUES FROM (%L) TO (%L)',
                        to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC', next_month AT TIME ZONE 'UTC');
+        -- A trigger of a statement is not handed down to partitions, and a partition may be truncated by itself.
+        EXECUTE format('CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate()', to_char(month, '"agent_events_y"YYYY"m"MM'));
         EXECUTE format('COMMENT ON TABLE agent_metrics.%I IS %L', to_char(month, '"agent_events_y"YYYY"m"MM'), to_char(month, '"Turns of "YYYY-MM.'));
         -- Detached, the partition has no triggers: moving its rows is no change of the facts.
         EXECUTE format('WITH moved AS (DELETE FROM agent_metrics.agent_events_after e WHERE e.occurred_at < %L RETURNING e.*)
