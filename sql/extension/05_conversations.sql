@@ -8,7 +8,7 @@ RETURNS TABLE (
     outcome_label text, outcome_source text, unmapped_label text, has_outcome boolean, is_success boolean, is_unit boolean,
     is_deflection boolean, is_escalation boolean, is_refusal boolean, is_booking boolean, is_automation boolean,
     is_qualified boolean, is_human_touched boolean, business_event_ids text[])
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY

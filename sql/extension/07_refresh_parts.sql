@@ -46,7 +46,7 @@ CREATE FUNCTION agent_metrics.add_turns(
     foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8,
     skip_agents text[], skip_buckets timestamptz[], finest_only boolean)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -92,7 +92,7 @@ COMMENT ON FUNCTION agent_metrics.add_turns(text[], timestamptz[], timestamptz[]
 -- Computes the turn measures of buckets again from the level below.
 CREATE FUNCTION agent_metrics.merge_turns(agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -119,7 +119,7 @@ COMMENT ON FUNCTION agent_metrics.merge_turns(text[], timestamptz[], text, text,
 CREATE FUNCTION agent_metrics.recompute_turns(
     agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
@@ -165,7 +165,7 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 CREATE FUNCTION agent_metrics.refresh_conversations(
     agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], all_agents text[], bucket_seconds integer[], time_zone text)
 RETURNS TABLE (agent_id text, conversations bigint, buckets bigint, lead_ids text[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -262,7 +262,7 @@ COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestam
 CREATE FUNCTION agent_metrics.refresh_leads(
     agent_ids text[], lead_ids text[], all_agents text[], bucket_seconds integer[], time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -270,11 +270,13 @@ BEGIN
         SELECT DISTINCT u.agent_id, u.lead_id FROM unnest(refresh_leads.agent_ids, refresh_leads.lead_ids) AS u (agent_id, lead_id)
     ), now_known AS MATERIALIZED (
         SELECT c.agent_id, c.lead_id, min(c.started_at) AS started_at, bool_or(c.is_qualified) AS is_qualified
-        FROM asked d JOIN agent_metrics.conversations c ON c.agent_id = d.agent_id AND c.lead_id = d.lead_id
+        FROM asked d
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) c
         GROUP BY c.agent_id, c.lead_id
     ), known AS MATERIALIZED (
         SELECT k.agent_id, k.lead_id, k.started_at, k.is_qualified
-        FROM asked d JOIN agent_metrics.leads k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
+        FROM asked d
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.leads x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) k
     ), changed AS MATERIALIZED (
         SELECT 1 AS sign, n.* FROM (SELECT * FROM now_known EXCEPT SELECT * FROM known) n
         UNION ALL

@@ -15,10 +15,95 @@ RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_me
 COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
     'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
 
+-- What is dirty since the stored snapshots. The log rows of these agents are taken out as they are read.
+CREATE FUNCTION agent_metrics.take_changes(
+    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text)
+RETURNS TABLE (counted jsonb, conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
+               dirty_agents text[], dirty_buckets timestamptz[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH agent AS MATERIALIZED (
+        SELECT * FROM unnest(take_changes.agent_ids, take_changes.bucket_seconds, take_changes.seen, take_changes.foreign_to) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
+    ), log AS (
+        DELETE FROM agent_metrics.changes c
+        WHERE c.agent_id = ANY (take_changes.agent_ids) AND pg_visible_in_snapshot(c.changed_in, take_changes.present)
+        RETURNING c.agent_id, c.conversation_id, c.occurred_at, c.measures_changed
+    ), arrived AS MATERIALIZED (
+        SELECT e.agent_id, e.conversation_id, e.occurred_at,
+               coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false) AS is_foreign
+        FROM agent_metrics.agent_events e JOIN agent a ON a.agent_id = e.agent_id
+        WHERE e.recorded_in >= take_changes.horizon AND NOT e.is_eval AND e.agent_id = ANY (take_changes.agent_ids)
+          AND (pg_visible_in_snapshot(e.recorded_in, take_changes.present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
+          AND (a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot))
+    ), remapped AS MATERIALIZED (
+        -- labels, and kinds of business events, whose meaning changed
+        SELECT o.label, o.changed_in FROM agent_metrics.outcomes o WHERE o.changed_in >= take_changes.horizon
+        UNION ALL SELECT k.kind, k.changed_in FROM agent_metrics.event_kinds k WHERE k.changed_in >= take_changes.horizon
+        UNION ALL SELECT c.label, c.changed_in FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.label IS NOT NULL
+    ), business AS MATERIALIZED (
+        SELECT b.conversation_id, b.business_event_id, b.changed_in FROM agent_metrics.business_events b WHERE b.changed_in >= take_changes.horizon
+        UNION ALL
+        SELECT c.conversation_id, c.business_event_id, c.changed_in
+        FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.business_event_id IS NOT NULL
+        UNION ALL
+        SELECT b.conversation_id, b.business_event_id, m.changed_in
+        FROM remapped m JOIN agent_metrics.event_kinds k ON m.label IN (k.kind, k.meaning)
+        JOIN agent_metrics.business_events b ON b.kind = k.kind
+        UNION ALL
+        SELECT b.conversation_id, b.business_event_id, m.changed_in
+        FROM remapped m JOIN agent_metrics.business_events b ON b.kind = m.label
+    ), touched AS (
+        SELECT l.agent_id, l.conversation_id, l.occurred_at FROM log l
+        UNION ALL
+        SELECT r.agent_id, r.conversation_id, r.occurred_at FROM arrived r
+        UNION ALL
+        SELECT c.agent_id, c.conversation_id, NULL
+        FROM business b JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
+        JOIN agent a ON a.agent_id = c.agent_id
+        WHERE b.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+        UNION ALL
+        SELECT c.agent_id, c.conversation_id, NULL
+        FROM business b JOIN agent_metrics.conversations c ON c.business_event_ids @> ARRAY[b.business_event_id]
+        JOIN agent a ON a.agent_id = c.agent_id
+        WHERE b.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+        UNION ALL
+        SELECT c.agent_id, c.conversation_id, NULL
+        FROM remapped m JOIN agent_metrics.conversations c ON m.label IN (c.agent_label, c.judge_label, c.crm_label, c.human_label)
+        JOIN agent a ON a.agent_id = c.agent_id
+        WHERE m.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
+    ), dirty AS (
+        -- the turns of a conversation lie where it was known to be, or where something was touched
+        SELECT t.agent_id, t.conversation_id, least(t.from_time, c.started_at) AS from_time, greatest(t.to_time, c.ended_at) AS to_time
+        FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time
+              FROM touched u GROUP BY u.agent_id, u.conversation_id) t
+        LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
+                           WHERE x.conversation_id = t.conversation_id AND x.agent_id = t.agent_id LIMIT 1) c ON true
+    ), again AS (
+        SELECT DISTINCT x.agent_id,
+               CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', x.occurred_at, '2000-01-01 00:00:00+00')
+                                     ELSE date_trunc('hour', x.occurred_at, take_changes.time_zone) END AS bucket
+        FROM (SELECT l.agent_id, l.occurred_at FROM log l WHERE l.measures_changed
+              UNION ALL SELECT r.agent_id, r.occurred_at FROM arrived r WHERE r.is_foreign) x
+        JOIN agent a ON a.agent_id = x.agent_id
+        WHERE a.snapshot IS NOT NULL
+    )
+    SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
+            FROM (SELECT x.agent_id, count(*) AS events
+                  FROM (SELECT l.agent_id FROM log l UNION ALL SELECT r.agent_id FROM arrived r) x GROUP BY x.agent_id) n),
+           d.agents, d.ids, d.from_times, d.to_times, g.agents, g.buckets
+    FROM (SELECT array_agg(y.agent_id) AS agents, array_agg(y.conversation_id) AS ids,
+                 array_agg(y.from_time) AS from_times, array_agg(y.to_time) AS to_times FROM dirty y) d
+    CROSS JOIN (SELECT array_agg(y.agent_id) AS agents, array_agg(y.bucket) AS buckets FROM again y) g;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text) IS
+    'Conversations and buckets that changed since the stored snapshots. Internal: refresh() uses it.';
+
 CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], wait boolean)
 RETURNS SETOF agent_metrics.refresh_result
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     begun    timestamptz := clock_timestamp();
@@ -127,80 +212,9 @@ BEGIN
     INTO has_changes;
 
     IF has_changes THEN
-        -- What is dirty. The log rows of these agents are taken out as they are read.
-        WITH agent AS MATERIALIZED (
-            SELECT * FROM unnest(locked, seconds, seen, foreign_ids) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
-        ), log AS (
-            DELETE FROM agent_metrics.changes c
-            WHERE c.agent_id = ANY (locked) AND pg_visible_in_snapshot(c.changed_in, present)
-            RETURNING c.agent_id, c.conversation_id, c.occurred_at, c.measures_changed
-        ), arrived AS MATERIALIZED (
-            SELECT e.agent_id, e.conversation_id, e.occurred_at,
-                   coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false) AS is_foreign
-            FROM agent_metrics.agent_events e JOIN agent a ON a.agent_id = e.agent_id
-            WHERE e.recorded_in >= horizon AND NOT e.is_eval AND e.agent_id = ANY (locked)
-              AND (pg_visible_in_snapshot(e.recorded_in, present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
-              AND (a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot))
-        ), remapped AS MATERIALIZED (
-            -- labels, and kinds of business events, whose meaning changed
-            SELECT o.label, o.changed_in FROM agent_metrics.outcomes o WHERE o.changed_in >= horizon
-            UNION ALL SELECT k.kind, k.changed_in FROM agent_metrics.event_kinds k WHERE k.changed_in >= horizon
-            UNION ALL SELECT c.label, c.changed_in FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.label IS NOT NULL
-        ), business AS MATERIALIZED (
-            SELECT b.conversation_id, b.business_event_id, b.changed_in FROM agent_metrics.business_events b WHERE b.changed_in >= horizon
-            UNION ALL
-            SELECT c.conversation_id, c.business_event_id, c.changed_in
-            FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.business_event_id IS NOT NULL
-            UNION ALL
-            SELECT b.conversation_id, b.business_event_id, m.changed_in
-            FROM remapped m JOIN agent_metrics.event_kinds k ON m.label IN (k.kind, k.meaning)
-            JOIN agent_metrics.business_events b ON b.kind = k.kind
-            UNION ALL
-            SELECT b.conversation_id, b.business_event_id, m.changed_in
-            FROM remapped m JOIN agent_metrics.business_events b ON b.kind = m.label
-        ), touched AS (
-            SELECT l.agent_id, l.conversation_id, l.occurred_at FROM log l
-            UNION ALL
-            SELECT r.agent_id, r.conversation_id, r.occurred_at FROM arrived r
-            UNION ALL
-            SELECT c.agent_id, c.conversation_id, NULL
-            FROM business b JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
-            JOIN agent a ON a.agent_id = c.agent_id
-            WHERE b.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
-            UNION ALL
-            SELECT c.agent_id, c.conversation_id, NULL
-            FROM business b JOIN agent_metrics.conversations c ON c.business_event_ids @> ARRAY[b.business_event_id]
-            JOIN agent a ON a.agent_id = c.agent_id
-            WHERE b.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
-            UNION ALL
-            SELECT c.agent_id, c.conversation_id, NULL
-            FROM remapped m JOIN agent_metrics.conversations c ON m.label IN (c.agent_label, c.judge_label, c.crm_label, c.human_label)
-            JOIN agent a ON a.agent_id = c.agent_id
-            WHERE m.changed_in < pg_snapshot_xmax(present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
-        ), dirty AS (
-            -- the turns of a conversation lie where it was known to be, or where something was touched
-            SELECT t.agent_id, t.conversation_id, least(t.from_time, c.started_at) AS from_time, greatest(t.to_time, c.ended_at) AS to_time
-            FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time
-                  FROM touched u GROUP BY u.agent_id, u.conversation_id) t
-            LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
-                               WHERE x.conversation_id = t.conversation_id AND x.agent_id = t.agent_id LIMIT 1) c ON true
-        ), again AS (
-            SELECT DISTINCT x.agent_id,
-                   CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', x.occurred_at, '2000-01-01 00:00:00+00')
-                                         ELSE date_trunc('hour', x.occurred_at, zone) END AS bucket
-            FROM (SELECT l.agent_id, l.occurred_at FROM log l WHERE l.measures_changed
-                  UNION ALL SELECT r.agent_id, r.occurred_at FROM arrived r WHERE r.is_foreign) x
-            JOIN agent a ON a.agent_id = x.agent_id
-            WHERE a.snapshot IS NOT NULL
-        )
-        SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
-                FROM (SELECT x.agent_id, count(*) AS events
-                      FROM (SELECT l.agent_id FROM log l UNION ALL SELECT r.agent_id FROM arrived r) x GROUP BY x.agent_id) n),
-               d.agents, d.ids, d.from_times, d.to_times, g.agents, g.buckets
+        SELECT c.counted, c.conversation_agents, c.conversation_ids, c.from_times, c.to_times, c.dirty_agents, c.dirty_buckets
         INTO found_rows, conversation_agents, conversation_ids, conversation_starts, conversation_ends, dirty_agents, dirty_buckets
-        FROM (SELECT array_agg(y.agent_id) AS agents, array_agg(y.conversation_id) AS ids,
-                     array_agg(y.from_time) AS from_times, array_agg(y.to_time) AS to_times FROM dirty y) d
-        CROSS JOIN (SELECT array_agg(y.agent_id) AS agents, array_agg(y.bucket) AS buckets FROM again y) g;
+        FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone) c;
         counted := counted || coalesce(found_rows, '[]');
 
         -- Buckets that saw an update or a deletion: from their turns again, then upwards.
@@ -271,6 +285,11 @@ DECLARE
     built text[];
     one   text;
 BEGIN
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        RAISE NOTICE 'refresh in a transaction that has already written'
+            USING DETAIL = 'What this transaction wrote is not committed, so it is not counted yet.',
+                  HINT = 'The next refresh after COMMIT counts it; better: refresh in a transaction of its own.';
+    END IF;
     SELECT array_agg(u.id ORDER BY u.id) INTO built
     FROM unnest(refresh_agents.agent_ids) AS u (id)
     WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w
