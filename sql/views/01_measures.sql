@@ -37,6 +37,18 @@ SELECT r.agent_id, 'hour', r.bucket, (r.bucket AT TIME ZONE p.time_zone)::date,
 FROM agent_metrics.rollups r CROSS JOIN agent_metrics.report p
 WHERE r.level = 'hour'
 UNION ALL
+-- each of the 30 report days that end yesterday, for an agent without data too
+SELECT a.agent_id, 'spark', (p.today - n.days_ago)::timestamp AT TIME ZONE p.time_zone, p.today - n.days_ago,
+       r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns, r.cost_usd,
+       r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals, r.bookings,
+       r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared, r.tokens_squared, r.tokens_by_turns,
+       r.turns_squared, r.leads, r.qualified_leads
+FROM agent_metrics.agents a
+CROSS JOIN agent_metrics.report p
+CROSS JOIN generate_series(1, 30) AS n (days_ago)
+LEFT JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id AND r.level = 'day'
+      AND r.bucket = (p.today - n.days_ago)::timestamp AT TIME ZONE p.time_zone
+UNION ALL
 -- the 30 report days that end yesterday, and the 30 before them
 SELECT a.agent_id, w.level, w.first_day::timestamp AT TIME ZONE p.time_zone, w.first_day,
        sum(r.turns)::bigint AS turns, sum(r.token_turns)::bigint AS token_turns,
@@ -57,7 +69,7 @@ CROSS JOIN LATERAL (VALUES ('30d', p.today - 30, p.today), ('previous_30d', p.to
 LEFT JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id AND r.level = 'day'
       AND r.bucket >= w.first_day::timestamp AT TIME ZONE p.time_zone AND r.bucket < w.end_day::timestamp AT TIME ZONE p.time_zone
 GROUP BY a.agent_id, w.level, w.first_day, p.time_zone;
-COMMENT ON VIEW agent_metrics.measures IS 'Sums and sketches per agent and span: level day (with empty days), hour, 30d or previous_30d.';
+COMMENT ON VIEW agent_metrics.measures IS 'Sums and sketches per agent and span: level day (with empty days), spark (the last 30 days), hour, 30d or previous_30d.';
 
 -- A threshold holds from its day until the next one of the agent and metric.
 CREATE OR REPLACE VIEW agent_metrics.thresholds_in_force AS
@@ -84,6 +96,7 @@ JOIN agent_metrics.metrics m ON m.metric IN (
         'task_success_rate', 'cost_per_unit_usd', 'hallucination_rate', 'latency_p50_ms', 'latency_p95_ms', 'tokens_per_turn', 'token_spend_usd',
         'deflection_rate', 'qualified_lead_rate', 'automation_rate', 'booking_conversion_rate')
     AND (m.metric_class <> 'outcome' OR m.metric = k.outcome_metric OR (m.metric = 'booking_conversion_rate' AND k.outcome_metric = 'qualified_lead_rate'))
+-- OFFSET 0 keeps each step from being copied into every expression that refers to it.
 CROSS JOIN LATERAL (
     SELECT CASE m.metric
                WHEN 'task_success_rate' THEN r.successes
@@ -111,18 +124,21 @@ CROSS JOIN LATERAL (
            CASE m.metric
                WHEN 'latency_p50_ms' THEN 0.50::double precision
                WHEN 'latency_p95_ms' THEN 0.95::double precision
-           END AS fraction) f
+           END AS fraction
+    OFFSET 0) f
 CROSS JOIN LATERAL (
     SELECT CASE WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile(r.latency, f.fraction)
                 WHEN m.metric = 'token_spend_usd' THEN f.numerator::double precision
-                ELSE agent_metrics.ratio(f.numerator, f.denominator) END AS value) v
+                ELSE agent_metrics.ratio(f.numerator, f.denominator) END AS value
+    OFFSET 0) v
 CROSS JOIN LATERAL (
     SELECT CASE m.metric
                WHEN 'cost_per_unit_usd' THEN 1.959963984540054 * agent_metrics.ratio_error(
                     r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
                WHEN 'tokens_per_turn' THEN 1.959963984540054 * agent_metrics.ratio_error(
                     r.conversations, r.tokens_input + r.tokens_output, r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared)
-           END AS half) d
+           END AS half
+    OFFSET 0) d
 CROSS JOIN LATERAL (
     -- rates: Wilson. percentiles: order statistics read off the sketch. ratios: the delta method over conversations.
     -- plain sums have no interval: the value decides.
@@ -133,7 +149,8 @@ CROSS JOIN LATERAL (
            CASE WHEN v.value IS NULL THEN NULL
                 WHEN m.unit = 'fraction' THEN agent_metrics.wilson_high(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint))
                 WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_high(r.latency, f.fraction)
-                ELSE v.value + d.half END AS ci_high) i
+                ELSE v.value + d.half END AS ci_high
+    OFFSET 0) i
 LEFT JOIN agent_metrics.thresholds_in_force t
        ON t.agent_id = r.agent_id AND t.metric = m.metric AND r.day >= t.effective_from AND r.day < t.effective_to
 LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id;

@@ -43,14 +43,11 @@ COMMENT ON COLUMN agent_kpi.cfo_tiles.definition IS 'The definition in words.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.needed IS 'When inconclusive: how many more observations would settle it at the present rate.';
 
 CREATE OR REPLACE VIEW agent_kpi.cfo_spark AS
-SELECT a.agent_id, m.metric, d.day, v.value, v.threshold
-FROM agent_metrics.agents a
-JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-JOIN agent_metrics.metrics m ON m.metric IN ('task_success_rate', 'cost_per_unit_usd', k.outcome_metric, 'hallucination_rate')
-CROSS JOIN agent_metrics.report p
-CROSS JOIN LATERAL (SELECT g.day::date AS day FROM generate_series(p.today - 30, p.today - 1, interval '1 day') AS g (day)) d
-LEFT JOIN agent_metrics.metric_values v ON v.level = 'day' AND v.agent_id = a.agent_id AND v.metric = m.metric AND v.day = d.day
-WHERE a.actor = 'ai';
+SELECT v.agent_id, v.metric, v.day, v.value, v.threshold
+FROM agent_metrics.metric_values v
+JOIN agent_metrics.agent_kinds k ON k.kind = v.agent_kind
+WHERE v.level = 'spark' AND v.actor = 'ai'
+  AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', k.outcome_metric, 'hallucination_rate');
 COMMENT ON VIEW agent_kpi.cfo_spark IS 'One row per tile and day of the last 30, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.metric IS 'Metric; agent_kpi.metric_catalogue says what it means.';
