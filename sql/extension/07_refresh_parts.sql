@@ -174,8 +174,9 @@ BEGIN
             refresh_conversations.from_times, refresh_conversations.to_times)
     ), known AS MATERIALIZED (
         SELECT c.* FROM unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids) AS d (agent_id, conversation_id)
+        -- agent_id is kept from the index on it, as in compute_conversations
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
-                            WHERE x.conversation_id = d.conversation_id AND x.agent_id = d.agent_id LIMIT 1) c
+                            WHERE x.conversation_id = d.conversation_id AND x.agent_id || '' = d.agent_id LIMIT 1) c
     ), changed AS MATERIALIZED (
         -- what differs, before (-1) and after (+1)
         SELECT 1 AS sign, n.* FROM (SELECT * FROM now_known EXCEPT SELECT * FROM known) n
@@ -271,7 +272,7 @@ BEGIN
     ), now_known AS MATERIALIZED (
         SELECT c.agent_id, c.lead_id, min(c.started_at) AS started_at, bool_or(c.is_qualified) AS is_qualified
         FROM asked d
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) c
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x WHERE x.lead_id = d.lead_id AND x.agent_id || '' = d.agent_id OFFSET 0) c
         GROUP BY c.agent_id, c.lead_id
     ), known AS MATERIALIZED (
         SELECT k.agent_id, k.lead_id, k.started_at, k.is_qualified

@@ -79,7 +79,7 @@ BEGIN
         FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time
               FROM touched u GROUP BY u.agent_id, u.conversation_id) t
         LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
-                           WHERE x.conversation_id = t.conversation_id AND x.agent_id = t.agent_id LIMIT 1) c ON true
+                           WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true
     ), again AS (
         SELECT DISTINCT x.agent_id,
                CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', x.occurred_at, '2000-01-01 00:00:00+00')

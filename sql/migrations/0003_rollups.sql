@@ -76,7 +76,7 @@ COMMENT ON COLUMN agent_metrics.conversations.is_automation IS 'A task completed
 COMMENT ON COLUMN agent_metrics.conversations.is_qualified IS 'The business system marks its lead qualified.';
 COMMENT ON COLUMN agent_metrics.conversations.is_human_touched IS 'The business system saw a human take part.';
 COMMENT ON COLUMN agent_metrics.conversations.business_event_ids IS 'Business events that its turns name.';
-CREATE INDEX conversations_lead ON agent_metrics.conversations (agent_id, lead_id);
+CREATE INDEX conversations_lead ON agent_metrics.conversations (lead_id, agent_id);
 CREATE INDEX conversations_started ON agent_metrics.conversations (agent_id, started_at);
 CREATE INDEX conversations_unmapped ON agent_metrics.conversations (agent_id, unmapped_label) WHERE unmapped_label IS NOT NULL;
 CREATE INDEX conversations_business_events ON agent_metrics.conversations USING gin (business_event_ids)
