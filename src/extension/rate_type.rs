@@ -3,8 +3,9 @@
 use super::abi::{self, sql_functions};
 use super::fault::Fault;
 use super::sketch_type::fraction;
-use crate::measures::rate::{Rate, RateError};
+use crate::measures::rate::Rate;
 use crate::measures::statistics::Interval;
+use pgrx::PgSqlErrorCode;
 
 fn interval(call: &abi::Call) -> Result<Option<Interval>, Fault> {
     Ok(call.rate(0)?.wilson(fraction(call.float8(1))?))
@@ -20,13 +21,16 @@ sql_functions! {
     /// Binary input: two big-endian 64-bit integers.
     fn rate_recv(call) {
         let bytes = call.message();
-        let number = |at: usize| -> Result<i64, Fault> {
-            let slice = bytes.get(at..at + 8).ok_or_else(|| RateError::Text("a message of fewer than 16 bytes".into()))?;
-            let mut eight = [0u8; 8];
-            eight.copy_from_slice(slice);
-            Ok(i64::from_be_bytes(eight))
+        let Ok(halves) = <[u8; 16]>::try_from(bytes.as_slice()) else {
+            return Err(Fault::new(
+                PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
+                format!("invalid rate: a message of {} bytes", bytes.len()),
+                "The binary form of a rate is two 64-bit integers: hits and total.",
+                "Send 16 bytes, big endian.",
+            ));
         };
-        Ok(Some(abi::new_rate(Rate::new(number(0)?, number(8)?)?)))
+        let both = u128::from_be_bytes(halves);
+        Ok(Some(abi::new_rate(Rate::new((both >> 64) as i64, both as i64)?)))
     }
 
     /// Binary output.

@@ -171,6 +171,13 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
             return Ok(Some(max));
         }
         let rank = nearest_rank(fraction, self.count);
+        // The ends are exact, as `Stored::at_rank` has them: p95(x) is percentile(quantile_sketch(x), 0.95).
+        if rank <= 1 {
+            return Ok(Some(min));
+        }
+        if rank >= self.count {
+            return Ok(Some(max));
+        }
         let index = if self.counts.is_empty() {
             let waiting = self.waiting;
             let used = &mut self.pending[..waiting];
@@ -303,6 +310,26 @@ mod tests {
         }
         assert_eq!(sketch.encode().unwrap(), reversed.encode().unwrap());
         assert_eq!(sketch.percentile(1.0).unwrap(), Some(1e6));
+    }
+
+    #[test]
+    fn a_state_and_its_stored_form_give_the_same_percentiles() {
+        for values in [&[3.0, 12.5, 1000.7][..], &[1000.7; 3], &[1e-9, 1000.7]] {
+            let mut sketch = Sketch::default();
+            for value in values {
+                sketch.add(*value).unwrap();
+            }
+            let bytes = sketch.encode().unwrap().unwrap();
+            let stored = Stored::check(&bytes).unwrap();
+            for fraction in [0.0, 0.01, 0.3, 0.5, 0.67, 0.95, 1.0] {
+                let percentile = sketch.percentile(fraction).unwrap().unwrap();
+                assert_eq!(
+                    percentile,
+                    stored.percentile(fraction).unwrap(),
+                    "{values:?}"
+                );
+            }
+        }
     }
 
     #[test]
