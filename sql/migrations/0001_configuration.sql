@@ -11,6 +11,30 @@ COMMENT ON COLUMN agent_metrics.settings.name IS 'Name of the setting.';
 COMMENT ON COLUMN agent_metrics.settings.value IS 'Its value, as text.';
 COMMENT ON COLUMN agent_metrics.settings.description IS 'What it does.';
 
+-- Every view and every refresh reads the time zone, so a wrong one is refused where it is written.
+CREATE FUNCTION agent_metrics.check_setting() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF NEW.name = 'report_time_zone' AND NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.value) THEN
+        RAISE EXCEPTION 'unknown time zone "%"', NEW.value
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'The IANA time zone database has no zone of that name.',
+                  HINT = 'Use a name such as UTC, Europe/Berlin or America/New_York.';
+    END IF;
+    IF NEW.name = 'hot_days' AND NEW.value !~ '^[1-9][0-9]{0,5}$' THEN
+        RAISE EXCEPTION 'impossible number of hot days "%"', NEW.value
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'hot_days says for how many days raw events stay in the database.',
+                  HINT = 'Write a whole number of days from 1 upwards, such as 90.';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.check_setting() IS 'Trigger: refuses a time zone that is unknown and a number of days that is none.';
+REVOKE ALL ON FUNCTION agent_metrics.check_setting() FROM PUBLIC;
+CREATE TRIGGER check_setting BEFORE INSERT OR UPDATE ON agent_metrics.settings
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_setting();
+
 CREATE TABLE agent_metrics.owners (
     owner    text PRIMARY KEY CHECK (btrim(owner) <> ''),
     contact  text,
@@ -94,7 +118,7 @@ COMMENT ON COLUMN agent_metrics.agents.registered_at IS 'When the agent was regi
 
 -- An agent's settings are checked where they are written, so that a bad cadence never reaches the scheduler.
 CREATE FUNCTION agent_metrics.check_agent() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF NEW.kind IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind) THEN
         RAISE EXCEPTION 'unknown kind of agent "%"', NEW.kind
@@ -108,17 +132,19 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.check_agent() IS 'Trigger: refuses an unknown kind, a broken or too frequent cadence, an unknown time zone.';
+REVOKE ALL ON FUNCTION agent_metrics.check_agent() FROM PUBLIC;
 CREATE TRIGGER check_agent BEFORE INSERT OR UPDATE ON agent_metrics.agents
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_agent();
 
 CREATE FUNCTION agent_metrics.check_agent_kind() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     PERFORM agent_metrics.check_cadence(NEW.cadence, 'UTC');
     RETURN NEW;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.check_agent_kind() IS 'Trigger: refuses a kind whose default cadence is broken or too frequent.';
+REVOKE ALL ON FUNCTION agent_metrics.check_agent_kind() FROM PUBLIC;
 CREATE TRIGGER check_agent_kind BEFORE INSERT OR UPDATE ON agent_metrics.agent_kinds
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_agent_kind();
 
@@ -142,7 +168,7 @@ COMMENT ON COLUMN agent_metrics.thresholds.review_on IS 'When the line is to be 
 COMMENT ON COLUMN agent_metrics.thresholds.note IS 'Why the line is where it is.';
 
 CREATE FUNCTION agent_metrics.check_threshold() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     metric_unit text;
 BEGIN
@@ -171,6 +197,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.check_threshold() IS 'Trigger: refuses a threshold without owner, of an unknown metric or with an impossible value.';
+REVOKE ALL ON FUNCTION agent_metrics.check_threshold() FROM PUBLIC;
 CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.thresholds
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_threshold();
 

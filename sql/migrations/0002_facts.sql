@@ -112,7 +112,7 @@ CREATE INDEX changes_agent ON agent_metrics.changes (agent_id);
 
 -- The trigger functions below write the log with the rights of the tables' owner: a writer needs none on it.
 CREATE FUNCTION agent_metrics.log_event_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     measures_changed boolean :=
         (OLD.agent_id, OLD.occurred_at, OLD.latency_ms, OLD.token_usage_input, OLD.token_usage_output, OLD.cost_usd,
@@ -131,12 +131,13 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_event_update() IS 'Trigger: logs the conversations and buckets that an update of a turn concerns, before and after.';
+REVOKE ALL ON FUNCTION agent_metrics.log_event_update() FROM PUBLIC;
 -- BEFORE, because an update that moves a row to another partition fires no AFTER UPDATE trigger.
 CREATE TRIGGER log_event_update BEFORE UPDATE ON agent_metrics.agent_events
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_event_update();
 
 CREATE FUNCTION agent_metrics.log_event_delete() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
     VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, true);
@@ -144,11 +145,12 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_event_delete() IS 'Trigger: logs the conversation and bucket that lost a turn.';
+REVOKE ALL ON FUNCTION agent_metrics.log_event_delete() FROM PUBLIC;
 CREATE TRIGGER log_event_delete AFTER DELETE ON agent_metrics.agent_events
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_event_delete();
 
 CREATE FUNCTION agent_metrics.log_business_event() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO agent_metrics.changes (conversation_id, business_event_id)
     VALUES (OLD.conversation_id, OLD.business_event_id);
@@ -160,11 +162,12 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_business_event() IS 'Trigger: stamps an updated business event and logs the conversation it was about.';
+REVOKE ALL ON FUNCTION agent_metrics.log_business_event() FROM PUBLIC;
 CREATE TRIGGER log_business_event BEFORE UPDATE OR DELETE ON agent_metrics.business_events
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_business_event();
 
 CREATE FUNCTION agent_metrics.log_outcome() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO agent_metrics.changes (label) VALUES (OLD.label);
     IF TG_OP = 'UPDATE' THEN
@@ -175,11 +178,12 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_outcome() IS 'Trigger: stamps an updated outcome label and logs its old name.';
+REVOKE ALL ON FUNCTION agent_metrics.log_outcome() FROM PUBLIC;
 CREATE TRIGGER log_outcome BEFORE UPDATE OR DELETE ON agent_metrics.outcomes
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_outcome();
 
 CREATE FUNCTION agent_metrics.log_event_kind() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO agent_metrics.changes (label) VALUES (OLD.kind);
     IF TG_OP = 'UPDATE' THEN
@@ -190,19 +194,21 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_event_kind() IS 'Trigger: stamps an updated kind of business event and logs its old name.';
+REVOKE ALL ON FUNCTION agent_metrics.log_event_kind() FROM PUBLIC;
 CREATE TRIGGER log_event_kind BEFORE UPDATE OR DELETE ON agent_metrics.event_kinds
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_event_kind();
 
 -- TRUNCATE leaves no rows to log. One row that names nothing says "everything": each agent is built again.
 -- (Touching the watermarks here instead would deadlock with a refresh that holds one and reads the facts.)
 CREATE FUNCTION agent_metrics.log_truncate() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO agent_metrics.changes DEFAULT VALUES;
     RETURN NULL;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_truncate() IS 'Trigger: after TRUNCATE of a fact table each agent is rebuilt by its next refresh.';
+REVOKE ALL ON FUNCTION agent_metrics.log_truncate() FROM PUBLIC;
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.agent_events
     FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.business_events

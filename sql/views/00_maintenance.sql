@@ -1,7 +1,7 @@
 -- Functions that need the rights of the tables' owner, whoever calls them: owned by the caller of setup().
 
 CREATE OR REPLACE FUNCTION agent_metrics.ensure_partitions(months_ahead integer DEFAULT 3) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET lock_timeout = '100ms' AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET lock_timeout = '100ms' AS $function$
 DECLARE
     this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
     month      timestamp;
