@@ -802,7 +802,8 @@ fn copy_in(session: &mut Session, table: &str, bytes: &[u8]) -> Result<(), SqlEr
 fn pure_functions_need_no_tables_and_no_rights() {
     // what an analyst has after CREATE EXTENSION, without setup()
     let db = db("aggregates_pure");
-    db.exec("CREATE ROLE analyst_of_aggregates; SET ROLE analyst_of_aggregates");
+    let analyst = format!("{}_analyst", db.name());
+    db.exec(&format!("CREATE ROLE {analyst}; SET ROLE {analyst}"));
     assert_eq!(
         line(
             &db,
@@ -818,5 +819,5 @@ fn pure_functions_need_no_tables_and_no_rights() {
         "t|t|0.25|t"
     );
     assert_eq!(db.error("SELECT agent_metrics.refresh()").sqlstate, "42501");
-    db.exec("RESET ROLE; DROP ROLE analyst_of_aggregates");
+    db.exec(&format!("RESET ROLE; DROP ROLE {analyst}"));
 }
