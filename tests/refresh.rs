@@ -322,6 +322,18 @@ fn refresh_after_truncate_begins_from_what_is_there() {
         db.lines("SELECT agent_id, turns FROM agent_metrics.rollups WHERE level = 'day'"),
         ["ops|1"]
     );
+    // mappings that are all taken away at once
+    db.exec("UPDATE agent_metrics.agent_events SET outcome_label = 'success'");
+    refresh(&db);
+    for table in ["event_kinds", "outcomes"] {
+        db.exec(&format!("TRUNCATE agent_metrics.{table}"));
+        refresh(&db);
+        assert_books(&db);
+    }
+    assert_eq!(
+        db.lines("SELECT outcome_label FROM agent_kpi.unmapped_labels"),
+        ["success"]
+    );
     // the log does not keep every later refresh at it
     refresh(&db);
     let before = Rollups::of(&db);
@@ -627,6 +639,11 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
         "UPDATE agent_metrics.agent_events SET latency_ms = 77 WHERE conversation_id LIKE '%-9-1'",
     );
     odd.exec("SELECT agent_metrics.refresh()");
+    let days = |session: &crate::harness::Session| {
+        session.lines("SELECT agent_id, to_char(day, 'YYYY-MM-DD'), metric, numerator FROM agent_kpi.kpi_daily WHERE denominator > 0 ORDER BY 1, 2, 3")
+    };
+    assert_eq!(days(&odd), days(&db));
+    odd.exec("SELECT agent_metrics.ensure_partitions(6); SELECT agent_metrics.setup()");
     assert_eq!(odd.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
     assert_books(&db);
     assert_ne!(plain(&db), expected, "the update counts");

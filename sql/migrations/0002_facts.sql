@@ -207,9 +207,13 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_truncate() IS 'Trigger: after TRUNCATE of a fact table each agent is rebuilt by its next refresh.';
+COMMENT ON FUNCTION agent_metrics.log_truncate() IS 'Trigger: after TRUNCATE of facts or mappings each agent is rebuilt by its next refresh.';
 REVOKE ALL ON FUNCTION agent_metrics.log_truncate() FROM PUBLIC;
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.agent_events
     FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.business_events
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
+CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.outcomes
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
+CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.event_kinds
     FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
