@@ -7,6 +7,8 @@
 --   3. conversations that any fact touched are computed again, and their difference is added to their buckets;
 --      leads likewise;
 --   4. the present snapshot is stored.
+-- The statements here are look-ups by key. Their plans are made once, maybe when the tables were empty, so sequential
+-- scans are kept out of them.
 -- A fact that commits while this runs is not visible in the present snapshot, so the next refresh finds it.
 
 CREATE FUNCTION agent_metrics.report_time_zone() RETURNS text
@@ -46,7 +48,7 @@ CREATE FUNCTION agent_metrics.add_turns(
     foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8,
     skip_agents text[], skip_buckets timestamptz[], finest_only boolean)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -92,7 +94,7 @@ COMMENT ON FUNCTION agent_metrics.add_turns(text[], timestamptz[], timestamptz[]
 -- Computes the turn measures of buckets again from the level below.
 CREATE FUNCTION agent_metrics.merge_turns(agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -119,7 +121,7 @@ COMMENT ON FUNCTION agent_metrics.merge_turns(text[], timestamptz[], text, text,
 CREATE FUNCTION agent_metrics.recompute_turns(
     agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
@@ -165,7 +167,7 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 CREATE FUNCTION agent_metrics.refresh_conversations(
     agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], all_agents text[], bucket_seconds integer[], time_zone text)
 RETURNS TABLE (agent_id text, conversations bigint, buckets bigint, lead_ids text[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -263,7 +265,7 @@ COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestam
 CREATE FUNCTION agent_metrics.refresh_leads(
     agent_ids text[], lead_ids text[], all_agents text[], bucket_seconds integer[], time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
