@@ -25,10 +25,11 @@ use super::config::{Server, Tls};
 /// How long a server may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What every session of the program begins with. The server ends a query whose client has gone (where its operating
-/// system can tell), and no name is looked up where others may write.
+/// What every session of the program begins with. No name is looked up where others may write; no query is worth
+/// compiling, since all of them are short; the server ends a query whose client has gone (where its system can tell).
 const PREAMBLE: &str = "
     SELECT set_config('search_path', 'pg_catalog, pg_temp', false);
+    SELECT set_config('jit', 'off', false);
     SELECT set_config('client_connection_check_interval', '5s', false)
     WHERE current_setting('server_version_num')::integer >= 140000";
 

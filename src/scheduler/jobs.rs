@@ -7,6 +7,7 @@
 use std::fmt;
 
 use anyhow::{Result, bail};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use super::advice;
@@ -149,14 +150,24 @@ pub async fn check_agent(client: &Client, agent_id: &str) -> Result<()> {
     );
 }
 
+/// Whether somebody else holds a lock that was not worth waiting for.
+pub fn is_busy(error: &anyhow::Error) -> bool {
+    let code = error
+        .downcast_ref::<tokio_postgres::Error>()
+        .and_then(tokio_postgres::Error::code);
+    code == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
 /// `once`: everything that is due, then done. Fails when an agent failed.
 pub async fn once(client: &Client) -> Result<Round> {
-    if let Err(error) = ensure_partitions(client).await {
-        anyhow::ensure!(!advice::is_lost(&error), error);
-        tracing::warn!(
-            "the partitions of the next months could not be made this time: {}",
-            words(&error)
-        );
+    match ensure_partitions(client).await {
+        Err(error) if is_busy(&error) => {
+            tracing::warn!(
+                "the partitions of the next months are left for the next time: {}",
+                words(&error)
+            );
+        }
+        made => drop(made?),
     }
     let agents = due(client).await?;
     refresh(client, &agents, true).await

@@ -28,7 +28,11 @@ pub struct SqlError {
 
 impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}] {} {}", self.message, self.sqlstate, self.detail, self.hint)
+        write!(
+            f,
+            "{} [{}] {} {}",
+            self.message, self.sqlstate, self.detail, self.hint
+        )
     }
 }
 
@@ -41,29 +45,51 @@ pub struct Session {
 impl Session {
     /// Opens a session, or panics with the reason.
     pub fn open(url: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let client = runtime.block_on(connect(url));
         Self { runtime, client }
     }
 
     /// Runs statements, and panics with the server's words when one fails.
     pub fn exec(&self, sql: &str) {
-        self.messages(sql).unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+        self.messages(sql)
+            .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
     }
 
     /// All rows of all statements, as the server prints them.
     pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let messages = self.messages(sql).unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
-        let texts = |row: tokio_postgres::SimpleQueryRow| (0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect();
+        let messages = self
+            .messages(sql)
+            .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+        let texts = |row: tokio_postgres::SimpleQueryRow| {
+            (0..row.len())
+                .map(|i| row.get(i).map(str::to_owned))
+                .collect()
+        };
         messages
             .into_iter()
-            .filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(texts(row)) } else { None })
+            .filter_map(|message| {
+                if let SimpleQueryMessage::Row(row) = message {
+                    Some(texts(row))
+                } else {
+                    None
+                }
+            })
             .collect()
     }
 
     /// The rows as lines of fields with `|` between, NULL as nothing: easy to compare and to read.
     pub fn lines(&self, sql: &str) -> Vec<String> {
-        let line = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("|");
+        let line = |row: Vec<Option<String>>| {
+            row.into_iter()
+                .map(Option::unwrap_or_default)
+                .collect::<Vec<_>>()
+                .join("|")
+        };
         self.rows(sql).into_iter().map(line).collect()
     }
 
@@ -76,8 +102,11 @@ impl Session {
 
     /// The one number of a query that gives one row; panics on NULL.
     pub fn number(&self, sql: &str) -> f64 {
-        let text = self.value(sql).unwrap_or_else(|| panic!("NULL from: {sql}"));
-        text.parse().unwrap_or_else(|_| panic!("{text} is no number, from: {sql}"))
+        let text = self
+            .value(sql)
+            .unwrap_or_else(|| panic!("NULL from: {sql}"));
+        text.parse()
+            .unwrap_or_else(|_| panic!("{text} is no number, from: {sql}"))
     }
 
     /// The error of statements that have to fail.
@@ -93,10 +122,18 @@ impl Session {
         let sql = format!("COPY {into} FROM STDIN WITH (FORMAT csv, HEADER true)");
         let bytes = bytes::Bytes::copy_from_slice(bytes.as_ref());
         self.runtime.block_on(async {
-            let sink = self.client.copy_in(&sql).await.unwrap_or_else(|error| panic!("{error:?}\nin: {sql}"));
+            let sink = self
+                .client
+                .copy_in(&sql)
+                .await
+                .unwrap_or_else(|error| panic!("{error:?}\nin: {sql}"));
             let mut sink = std::pin::pin!(sink);
-            sink.send(bytes).await.unwrap_or_else(|error| panic!("{error:?}\nin: {sql}"));
-            sink.finish().await.unwrap_or_else(|error| panic!("{error:?}\nin: {sql}"))
+            sink.send(bytes)
+                .await
+                .unwrap_or_else(|error| panic!("{error:?}\nin: {sql}"));
+            sink.finish()
+                .await
+                .unwrap_or_else(|error| panic!("{error:?}\nin: {sql}"))
         })
     }
 
@@ -115,15 +152,17 @@ impl Session {
     }
 
     fn messages(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, SqlError> {
-        self.runtime.block_on(self.client.simple_query(sql)).map_err(|error| match error.as_db_error() {
-            Some(db) => SqlError {
-                sqlstate: db.code().code().to_owned(),
-                message: db.message().to_owned(),
-                detail: db.detail().unwrap_or_default().to_owned(),
-                hint: db.hint().unwrap_or_default().to_owned(),
-            },
-            None => panic!("the session broke: {error:?}\nin: {sql}"),
-        })
+        self.runtime
+            .block_on(self.client.simple_query(sql))
+            .map_err(|error| match error.as_db_error() {
+                Some(db) => SqlError {
+                    sqlstate: db.code().code().to_owned(),
+                    message: db.message().to_owned(),
+                    detail: db.detail().unwrap_or_default().to_owned(),
+                    hint: db.hint().unwrap_or_default().to_owned(),
+                },
+                None => panic!("the session broke: {error:?}\nin: {sql}"),
+            })
     }
 }
 
@@ -208,11 +247,20 @@ pub fn url_of(database: &str) -> String {
 
 fn create(name: &str, template: &str) -> Db {
     let name = format!("{}_{}", name.to_ascii_lowercase(), std::process::id());
-    assert!(name.len() < 64, "the name of the test database is too long: {name}");
-    Session::open(server()).exec(&format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\""));
+    assert!(
+        name.len() < 64,
+        "the name of the test database is too long: {name}"
+    );
+    Session::open(server()).exec(&format!(
+        "CREATE DATABASE \"{name}\" TEMPLATE \"{template}\""
+    ));
     let url = url_of(&name);
     let session = Session::open(&url);
-    Db { name, url, session: Some(session) }
+    Db {
+        name,
+        url,
+        session: Some(session),
+    }
 }
 
 fn template() -> &'static str {
@@ -226,14 +274,17 @@ fn template() -> &'static str {
         session.exec("SELECT agent_metrics.setup()");
         drop(session);
         // A template must have no other session: wait until the server has seen that ours has gone.
-        server.until(&format!("SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = '{name}'"));
+        server.until(&format!(
+            "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = '{name}'"
+        ));
         name
     })
 }
 
 async fn connect(url: &str) -> Client {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.unwrap_or_else(|error| panic!("no connection: {error:?}"));
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .unwrap_or_else(|error| panic!("no connection: {error:?}"));
     tokio::spawn(connection);
     client
 }

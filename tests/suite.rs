@@ -1,0 +1,15 @@
+//! The suite: tests that need a server, one module a subject. tests/README.md says which test belongs where.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod aggregates;
+mod bad_input;
+mod books;
+mod fixtures;
+mod harness;
+mod page;
+mod program;
+mod refresh;
+mod refresh_sessions;
+mod setup;
+mod workload;
