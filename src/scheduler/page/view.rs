@@ -209,7 +209,7 @@ fn card(tile: &Tile) -> Markup {
                 }
                 @if let (Some(numerator), Some(denominator)) = (&tile.numerator, &tile.denominator) {
                     dt { "Counted" }
-                    dd { (amount(numerator)) " of " (amount(denominator)) }
+                    dd { (counted(numerator, denominator, &tile.unit)) }
                 }
                 @if let Some(pending) = tile.pending.filter(|pending| *pending > 0) {
                     dt { "Pending" }
@@ -282,6 +282,18 @@ fn amount(text: &str) -> String {
     match text.parse::<f64>() {
         Ok(number) => format::decimals(number, if number.fract() == 0.0 { 0 } else { 2 }),
         Err(_) => text.to_owned(),
+    }
+}
+
+/// Numerator and denominator in words: a share is `7 of 9`, money is spread over units.
+fn counted(numerator: &str, denominator: &str, unit: &str) -> String {
+    match (unit, numerator.parse::<f64>()) {
+        ("usd", Ok(dollars)) => format!(
+            "${} over {}",
+            format::decimals(dollars, 2),
+            amount(denominator)
+        ),
+        _ => format!("{} of {}", amount(numerator), amount(denominator)),
     }
 }
 
