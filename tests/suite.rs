@@ -9,6 +9,7 @@ mod fixtures;
 mod harness;
 mod page;
 mod program;
+mod readme;
 mod refresh;
 mod refresh_sessions;
 mod setup;

@@ -1,0 +1,42 @@
+//! The README's SQL is executed, in the order in which a reader comes to it.
+
+use crate::books::assert_books;
+use crate::harness::empty_db;
+
+/// The SQL blocks of the README.
+fn blocks() -> Vec<String> {
+    let readme = include_str!("../README.md");
+    let blocks = readme.split("```sql\n").skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_block_runs() {
+    let db = empty_db("readme");
+    let session = db.session();
+    let blocks = blocks();
+    assert!(
+        blocks.len() >= 5,
+        "the README shows {} blocks of SQL",
+        blocks.len()
+    );
+    let (install, rest): (Vec<_>, Vec<_>) = blocks
+        .into_iter()
+        .partition(|block| block.contains("CREATE EXTENSION"));
+    for role in ["metabase", "pipeline", "agent_metrics_program"] {
+        session.exec(&format!("DROP ROLE IF EXISTS {role}; CREATE ROLE {role}"));
+    }
+    for block in install.iter().chain(&rest) {
+        session.exec(block);
+    }
+    assert_books(&session);
+    assert_eq!(
+        session.lines("SELECT metric, value FROM agent_kpi.kpi_daily WHERE agent_id = 'support-bot' AND metric = 'task_success_rate' AND value IS NOT NULL"),
+        ["task_success_rate|1"]
+    );
+    for role in ["metabase", "pipeline", "agent_metrics_program"] {
+        session.exec(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    }
+}
