@@ -15,6 +15,23 @@ RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_me
 COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
     'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
 
+-- Whether an agent has to be built from nothing: never refreshed, another origin, other settings, or a TRUNCATE since.
+CREATE FUNCTION agent_metrics.must_build(agent_id text, time_zone text) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN NOT EXISTS (
+        SELECT FROM agent_metrics.agent_watermarks w
+        JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
+        JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+        WHERE w.agent_id = must_build.agent_id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin()
+          AND w.settings = agent_metrics.watermark_settings(must_build.time_zone, k.bucket_seconds, k.outcome_metric)
+          AND NOT EXISTS (SELECT FROM agent_metrics.changes c
+                          WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
+                            AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot)));
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.must_build(text, text) IS 'Whether the next refresh of an agent computes everything again.';
+
 -- What is dirty since the stored snapshots. The log rows of these agents are taken out as they are read.
 CREATE FUNCTION agent_metrics.take_changes(
     agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text)
@@ -101,14 +118,13 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text) IS
     'Conversations and buckets that changed since the stored snapshots. Internal: refresh() uses it.';
 
-CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], wait boolean)
+CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], build boolean)
 RETURNS SETOF agent_metrics.refresh_result
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     begun    timestamptz := clock_timestamp();
-    known    text[];       -- registered agents that were asked for
-    locked   text[];       -- of them, those whose lock we hold, in this order:
+    locked   text[];       -- the agents in this order:
     seconds  integer[];    --   finest bucket
     leads    boolean[];    --   whether leads are counted
     seen     pg_snapshot[];--   stored snapshot; NULL: build everything
@@ -130,34 +146,7 @@ DECLARE
     counted  jsonb := '[]';  -- what was done, as rows of agent, events, conversations, buckets
     found_rows jsonb;
 BEGIN
-    IF EXISTS (SELECT FROM unnest(refresh_batch.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id)) THEN
-        RAISE EXCEPTION 'unknown agent "%"', (SELECT u.id FROM unnest(refresh_batch.agent_ids) AS u (id)
-                                             WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id) LIMIT 1)
-            USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Only registered agents have rollups; the events of others are kept and listed in agent_kpi.unregistered_agents.',
-                  HINT = 'Register it: SELECT agent_metrics.register_agent(agent_id, kind, owner).';
-    END IF;
-    IF EXISTS (SELECT FROM unnest(refresh_batch.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE w.agent_id = u.id)) THEN
-        INSERT INTO agent_metrics.agent_watermarks (agent_id)
-        SELECT u.id FROM unnest(refresh_batch.agent_ids) AS u (id) ORDER BY u.id
-        ON CONFLICT DO NOTHING;
-    END IF;
-
-    -- The watermark row is the agent's lock. Always in the same order, so that two calls cannot wait for each other.
-    IF refresh_batch.wait THEN
-        SELECT array_agg(l.agent_id) INTO known FROM (
-            SELECT w.agent_id FROM agent_metrics.agent_watermarks w
-            WHERE w.agent_id = ANY (refresh_batch.agent_ids) ORDER BY w.agent_id FOR UPDATE) l;
-    ELSE
-        SELECT array_agg(l.agent_id) INTO known FROM (
-            SELECT w.agent_id FROM agent_metrics.agent_watermarks w
-            WHERE w.agent_id = ANY (refresh_batch.agent_ids) ORDER BY w.agent_id FOR UPDATE SKIP LOCKED) l;
-    END IF;
-    IF known IS NULL THEN
-        RETURN;
-    END IF;
-
-    -- In the next statement, not the same one: read together with the lock, a waiter can see snapshots run backwards.
+    -- The locks were taken in an earlier statement: read together with them, a waiter can see snapshots run backwards.
     zone := agent_metrics.report_time_zone();
     present := agent_metrics.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
     SELECT array_agg(x.agent_id ORDER BY x.agent_id), array_agg(x.bucket_seconds ORDER BY x.agent_id),
@@ -166,17 +155,11 @@ BEGIN
     INTO locked, seconds, leads, seen, foreign_ids, builds
     FROM (
         SELECT w.agent_id, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads, w.foreign_to,
-               CASE WHEN w.origin = agent_metrics.origin()
-                     AND w.settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
-                     AND NOT EXISTS (SELECT FROM agent_metrics.changes c   -- TRUNCATE
-                                     WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
-                                       AND pg_visible_in_snapshot(c.changed_in, present)
-                                       AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot))
-                    THEN w.snapshot END AS snapshot
+               CASE WHEN NOT refresh_batch.build THEN w.snapshot END AS snapshot
         FROM agent_metrics.agent_watermarks w
         JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
         JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-        WHERE w.agent_id = ANY (known)) x;
+        WHERE w.agent_id = ANY (refresh_batch.agent_ids)) x;
     IF EXISTS (SELECT FROM unnest(seen) AS s (snapshot)
                WHERE pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(present)
                   OR EXISTS (SELECT FROM pg_snapshot_xip(present) AS p (id)
@@ -274,7 +257,7 @@ BEGIN
     GROUP BY u.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes agents together in one set of statements. Internal: refresh() and refresh_agents() use it.';
+COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes agents, whose locks are held, together in one set of statements; build: from nothing. Internal: refresh_agents() uses it.';
 
 -- An agent that has to be built reads all its events, so it goes by itself; the others share one look at what is new.
 CREATE FUNCTION agent_metrics.refresh_agents(agent_ids text[], wait boolean DEFAULT true)
@@ -282,24 +265,51 @@ RETURNS SETOF agent_metrics.refresh_result
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    built text[];
-    one   text;
+    locked text[];  -- agents whose lock we hold
+    built  text[];  -- of them, those whose ids tell nothing
+    one    text;
 BEGIN
     IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
         RAISE NOTICE 'refresh in a transaction that has already written'
             USING DETAIL = 'What this transaction wrote is not committed, so it is not counted yet.',
                   HINT = 'The next refresh after COMMIT counts it; better: refresh in a transaction of its own.';
     END IF;
-    SELECT array_agg(u.id ORDER BY u.id) INTO built
-    FROM unnest(refresh_agents.agent_ids) AS u (id)
-    WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w
-                      WHERE w.agent_id = u.id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin());
-    IF built IS NULL OR cardinality(refresh_agents.agent_ids) > cardinality(built) THEN
+    IF EXISTS (SELECT FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id)) THEN
+        RAISE EXCEPTION 'unknown agent "%"', (SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id)
+                                             WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id) LIMIT 1)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Only registered agents have rollups; the events of others are kept and listed in agent_kpi.unregistered_agents.',
+                  HINT = 'Register it: SELECT agent_metrics.register_agent(agent_id, kind, owner).';
+    END IF;
+    IF EXISTS (SELECT FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE w.agent_id = u.id)) THEN
+        INSERT INTO agent_metrics.agent_watermarks (agent_id)
+        SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id) ORDER BY u.id
+        ON CONFLICT DO NOTHING;
+    END IF;
+
+    -- The watermark row is the agent's lock. Always in the same order, so that two calls cannot wait for each other.
+    IF refresh_agents.wait THEN
+        SELECT array_agg(l.agent_id) INTO locked FROM (
+            SELECT w.agent_id FROM agent_metrics.agent_watermarks w
+            WHERE w.agent_id = ANY (refresh_agents.agent_ids) ORDER BY w.agent_id FOR UPDATE) l;
+    ELSE
+        SELECT array_agg(l.agent_id) INTO locked FROM (
+            SELECT w.agent_id FROM agent_metrics.agent_watermarks w
+            WHERE w.agent_id = ANY (refresh_agents.agent_ids) ORDER BY w.agent_id FOR UPDATE SKIP LOCKED) l;
+    END IF;
+    IF locked IS NULL THEN
+        RETURN;
+    END IF;
+
+    SELECT array_agg(u.id ORDER BY u.id), array_agg(u.id ORDER BY u.id) FILTER (WHERE agent_metrics.must_build(u.id, agent_metrics.report_time_zone()))
+    INTO locked, built
+    FROM unnest(locked) AS u (id);
+    IF cardinality(locked) > coalesce(cardinality(built), 0) THEN
         RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(
-            ARRAY(SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE u.id <> ALL (coalesce(built, '{}'))), refresh_agents.wait);
+            ARRAY(SELECT u.id FROM unnest(locked) AS u (id) WHERE u.id <> ALL (coalesce(built, '{}'))), false);
     END IF;
     FOREACH one IN ARRAY coalesce(built, '{}') LOOP
-        RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(ARRAY[one], refresh_agents.wait);
+        RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(ARRAY[one], true);
     END LOOP;
 END
 $function$;

@@ -36,11 +36,7 @@ BEGIN
         FROM agent_metrics.agent_watermarks w
         JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
         JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-        WHERE ($1 IS NULL OR w.agent_id = $1) AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin()
-          AND w.settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
-          AND NOT EXISTS (SELECT FROM agent_metrics.changes c
-                          WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
-                            AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot))
+        WHERE ($1 IS NULL OR w.agent_id = $1) AND NOT agent_metrics.must_build(w.agent_id, zone)
     ), waiting AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.measures_changed, c.changed_in FROM agent_metrics.changes c
     ), fine AS MATERIALIZED (
