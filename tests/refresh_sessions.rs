@@ -227,6 +227,38 @@ fn a_second_refresh_of_an_agent_waits_or_leaves_it_out() {
 }
 
 #[test]
+fn the_first_refresh_of_an_agent_holds_its_lock_too() {
+    let db = shop("sessions_first_refresh");
+    let first = db.session();
+    db.exec("SELECT agent_metrics.register_agent('new', 'ops', 'Head of Operations')");
+    first.exec("BEGIN");
+    first.exec("SELECT agent_metrics.refresh('new')");
+    db.exec("SET statement_timeout = '20s'");
+    assert_eq!(
+        db.lines("SELECT agent_id FROM agent_metrics.refresh_agents(ARRAY['new'], wait => false)"),
+        [""; 0]
+    );
+    first.exec("COMMIT");
+}
+
+#[test]
+fn an_agent_that_leaves_does_not_keep_the_log() {
+    let db = shop("sessions_departed_agent");
+    refresh(&db);
+    db.exec("SELECT agent_metrics.register_agent('gone', 'ops', 'Head of Operations')");
+    refresh(&db);
+    db.exec("DELETE FROM agent_metrics.thresholds WHERE agent_id = 'gone'; DELETE FROM agent_metrics.agents WHERE agent_id = 'gone'");
+    db.exec(
+        "UPDATE agent_metrics.outcomes SET description = 'still a success' WHERE label = 'success'",
+    );
+    refresh(&db);
+    assert_eq!(db.number("SELECT count(*) FROM agent_metrics.changes"), 0.0);
+    db.exec("SELECT agent_metrics.register_agent('gone', 'ops', 'Head of Operations')");
+    refresh(&db);
+    assert_books(&db);
+}
+
+#[test]
 fn two_refreshes_of_all_agents_do_not_wait_for_each_other_for_ever() {
     let db = shop("sessions_no_deadlock");
     for round in 0..4 {

@@ -18,6 +18,24 @@ COMMENT ON COLUMN agent_metrics.agent_watermarks.settings IS 'Report time zone, 
 COMMENT ON COLUMN agent_metrics.agent_watermarks.foreign_to IS 'Largest id of another origin that this cluster has yet to reach; up to it rows are recomputed, never added.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.refreshed_at IS 'When the last refresh read the facts.';
 
+-- An agent has its lock from the moment it is registered, and none when it is gone: what only a departed agent has
+-- not seen would be kept in the log for ever.
+CREATE FUNCTION agent_metrics.follow_agent() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO agent_metrics.agent_watermarks (agent_id) VALUES (NEW.agent_id) ON CONFLICT DO NOTHING;
+    ELSE
+        DELETE FROM agent_metrics.agent_watermarks w WHERE w.agent_id = OLD.agent_id;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.follow_agent() IS 'Trigger: makes the watermark of a new agent and removes that of a departed one.';
+REVOKE ALL ON FUNCTION agent_metrics.follow_agent() FROM PUBLIC;
+CREATE TRIGGER follow_agent AFTER INSERT OR DELETE ON agent_metrics.agents
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_agent();
+
 CREATE TABLE agent_metrics.conversations (
     agent_id        text NOT NULL,
     conversation_id text NOT NULL,
