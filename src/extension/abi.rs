@@ -246,6 +246,10 @@ impl Call {
 
     /// The aggregate's state, if the argument is not NULL.
     #[inline]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the state is not part of the call: it lives in a memory context"
+    )]
     pub fn state<T>(&self, position: usize) -> Option<&mut T> {
         let argument = self.argument(position);
         if argument.isnull {
@@ -266,6 +270,10 @@ impl Call {
     }
 
     /// A new state in the current memory context: for a deserialize function, whose result lives only until it is combined.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the state is not part of the call: it lives in a memory context"
+    )]
     pub fn new_short_state<T>(
         &self,
         make: impl FnOnce(pg_sys::MemoryContext) -> T,

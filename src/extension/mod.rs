@@ -3,8 +3,8 @@
 //!
 //! - [`abi`]: the one file with unsafe code, and the macro that exports a function
 //! - [`fault`]: errors with SQLSTATE, detail and hint
-//! - [`sketch_type`], [`sketch_aggregates`]: `quantile_sketch`
-//! - [`rate_type`]: `rate`
+//! - [`sketch_type`], [`sketch_aggregates`]: the type `quantile_sketch`
+//! - [`rate_type`]: the type `rate`
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
 //!
 //! The SQL side of each function is written by hand in `sql/extension/`.
