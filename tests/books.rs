@@ -40,17 +40,20 @@ WITH zone AS (
                                            AND e.business_event_id = b.business_event_id) END
     LEFT JOIN agent_metrics.event_kinds k ON k.kind = b.kind
 ), said AS MATERIALIZED (
-    SELECT e.agent_id, e.conversation_id, e.outcome_source AS source, e.outcome_label AS label,
+    SELECT e.agent_id, e.conversation_id, e.outcome_source AS source, e.outcome_label AS label, e.occurred_at,
            row_number() OVER (PARTITION BY e.agent_id, e.conversation_id, e.outcome_source
                               ORDER BY e.occurred_at DESC, coalesce(e.turn_index, -1) DESC, e.event_id DESC) AS nth
     FROM e WHERE e.outcome_label IS NOT NULL
 ), candidate AS (
-    SELECT s.agent_id, s.conversation_id, s.label, CASE s.source WHEN 'human' THEN 1 WHEN 'crm' THEN 3 WHEN 'judge' THEN 4 ELSE 5 END AS place
-    FROM said s WHERE s.nth = 1
-    UNION ALL   -- the latest of the business events that say anything about the outcome
-    (SELECT DISTINCT ON (x.agent_id, x.conversation_id) x.agent_id, x.conversation_id, x.meaning, 2
-     FROM crm_event x JOIN agent_metrics.outcomes o ON o.label = x.meaning
-     ORDER BY x.agent_id, x.conversation_id, x.occurred_at DESC, x.business_event_id DESC)
+    SELECT s.agent_id, s.conversation_id, s.label, CASE s.source WHEN 'human' THEN 1 WHEN 'judge' THEN 3 ELSE 4 END AS place
+    FROM said s WHERE s.nth = 1 AND s.source <> 'crm'
+    UNION ALL   -- the latest word of the business system: an event that says anything about the outcome, or a label on a turn
+    (SELECT DISTINCT ON (w.agent_id, w.conversation_id) w.agent_id, w.conversation_id, w.label, 2
+     FROM (SELECT s.agent_id, s.conversation_id, s.label, s.occurred_at, 1 AS rank, '' AS id FROM said s WHERE s.nth = 1 AND s.source = 'crm'
+           UNION ALL
+           SELECT x.agent_id, x.conversation_id, x.meaning, x.occurred_at, 2, x.business_event_id
+           FROM crm_event x JOIN agent_metrics.outcomes o ON o.label = x.meaning) w
+     ORDER BY w.agent_id, w.conversation_id, w.occurred_at DESC, w.rank DESC, w.id DESC)
 ), outcome AS (
     SELECT DISTINCT ON (c.agent_id, c.conversation_id) c.agent_id, c.conversation_id, o.*
     FROM candidate c JOIN agent_metrics.outcomes o ON o.label = c.label

@@ -28,8 +28,11 @@ fn every_block_runs() {
     for role in ["metabase", "pipeline", "agent_metrics_program"] {
         session.exec(&format!("DROP ROLE IF EXISTS {role}; CREATE ROLE {role}"));
     }
+    // one statement at a time, as psql sends them: sent together they would be one transaction
     for block in install.iter().chain(&rest) {
-        session.exec(block);
+        for statement in block.split_inclusive(";\n") {
+            session.exec(statement);
+        }
     }
     assert_books(&session);
     assert_eq!(

@@ -454,6 +454,19 @@ fn refresh_takes_the_word_of_the_source_that_ranks_highest() {
     // each earlier in time than the one before, and yet it counts
     check(&says("refused", "judge", 50), "refused|judge");
     check(&says("escalated", "crm", 40), "escalated|crm");
+    // an event of the business system and its label on a turn are one source: the later word counts
+    let event = |id: &str, minute: u32| {
+        format!(
+            "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id)
+             VALUES ('{id}', 'ticket_resolved', '2026-04-01 09:{minute}:00+00', 'c')"
+        )
+    };
+    check(&event("before", 35), "escalated|crm");
+    check(&event("after", 45), "resolved|crm");
+    check(
+        "DELETE FROM agent_metrics.business_events WHERE business_event_id = 'after'",
+        "escalated|crm",
+    );
     check(&says("abandoned", "human", 30), "abandoned|human");
     // a human's typo is no label at all, so the next source speaks; and it is listed
     check(

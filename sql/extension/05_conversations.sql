@@ -21,7 +21,9 @@ BEGIN
         -- One small look-up a conversation, whatever the planner guesses of their number.
         SELECT a.agent_id, a.conversation_id, t.started_at, t.ended_at, t.turns, t.token_turns, t.tokens, t.cost_usd,
                coalesce(c.customer_id, t.user_id, a.conversation_id) AS lead_id,
-               t.agent_label, t.judge_label, coalesce(c.label, t.crm_label) AS crm_label, t.human_label,
+               t.agent_label, t.judge_label,
+               -- the business system speaks by its events and by labels it put on turns: the later word counts
+               CASE WHEN t.crm_said_at > c.said_at THEN t.crm_label ELSE coalesce(c.label, t.crm_label) END AS crm_label, t.human_label,
                c.is_booking, c.is_qualified, coalesce(c.is_human_touched, false) AS is_human_touched, t.business_event_ids
         FROM asked a
         CROSS JOIN LATERAL (
@@ -36,6 +38,7 @@ BEGIN
                        FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'judge'))[1] AS judge_label,
                    (array_agg(e.outcome_label ORDER BY e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC)
                        FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'crm'))[1] AS crm_label,
+                   max(e.occurred_at) FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'crm') AS crm_said_at,
                    (array_agg(e.outcome_label ORDER BY e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC)
                        FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'human'))[1] AS human_label,
                    array_agg(DISTINCT e.business_event_id) FILTER (WHERE e.business_event_id IS NOT NULL) AS business_event_ids
@@ -45,6 +48,7 @@ BEGIN
               AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval) t
         CROSS JOIN LATERAL (
             SELECT (array_agg(k.meaning ORDER BY b.occurred_at DESC, b.business_event_id DESC) FILTER (WHERE o.label IS NOT NULL))[1] AS label,
+                   max(b.occurred_at) FILTER (WHERE o.label IS NOT NULL) AS said_at,
                    (array_agg(o.is_booking ORDER BY b.occurred_at DESC, b.business_event_id DESC)
                        FILTER (WHERE o.is_booking OR o.label = 'booking_cancelled'))[1] AS is_booking,
                    (array_agg(o.is_qualified_lead ORDER BY b.occurred_at DESC, b.business_event_id DESC)

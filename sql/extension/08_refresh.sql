@@ -171,14 +171,16 @@ BEGIN
     END IF;
     SELECT array_agg(present) INTO presents FROM unnest(locked);
 
-    -- Agents that are built from nothing: their ids tell nothing, whatever is there is read once.
+    -- Agents that are built from nothing: their ids tell nothing, whatever is there is read once. An id that this
+    -- cluster has yet to reach, and that is not this transaction's own, comes from another.
     IF builds IS NOT NULL THEN
         DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (builds);
         DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (builds);
         DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (builds);
         SELECT array_agg(CASE WHEN l.agent_id = ANY (builds) THEN
-                             (SELECT CASE WHEN m.id >= pg_snapshot_xmax(present) THEN m.id END
-                              FROM (SELECT max(e.recorded_in) AS id FROM agent_metrics.agent_events e) m)
+                             (SELECT CASE WHEN m.id >= pg_snapshot_xmax(pg_current_snapshot()) THEN m.id END
+                              FROM (SELECT max(e.recorded_in) AS id FROM agent_metrics.agent_events e
+                                    WHERE e.recorded_in <> pg_current_xact_id()) m)
                          ELSE f.id END ORDER BY l.agent_id)
         INTO foreign_ids
         FROM unnest(locked, foreign_ids) AS f (agent_id, id) JOIN unnest(locked) AS l (agent_id) ON l.agent_id = f.agent_id;
