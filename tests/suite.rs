@@ -9,6 +9,7 @@ mod fixtures;
 mod harness;
 mod page;
 mod program;
+mod properties;
 mod readme;
 mod refresh;
 mod refresh_sessions;

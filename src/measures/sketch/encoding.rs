@@ -99,7 +99,7 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// Read the head. Buckets are checked as they are read; bytes from outside go through [`Stored::check`] first.
+    /// Read the head, which is checked. Buckets are checked as they are read; bytes from outside go through [`Stored::check`] first.
     pub fn read(bytes: &'a [u8]) -> Result<Self, SketchError> {
         match bytes.first() {
             None => return Err(SketchError::Corrupt("it is empty")),
@@ -121,6 +121,12 @@ impl<'a> Stored<'a> {
             Ok(f64::from_le_bytes(eight))
         };
         let (min, max) = (number(start)?, number(start + 8)?);
+        let is_value = |value: f64| accepted_bits(value) == Some(value.to_bits());
+        if !(is_value(min) && is_value(max) && min <= max && count > 0) {
+            return Err(SketchError::Corrupt(
+                "its count, minimum and maximum cannot be those of a sketch",
+            ));
+        }
         Ok(Self {
             bytes,
             count,
@@ -133,15 +139,7 @@ impl<'a> Stored<'a> {
     /// Read bytes from outside: everything that [`encode`] promises is checked.
     pub fn check(bytes: &'a [u8]) -> Result<Self, SketchError> {
         let stored = Self::read(bytes)?;
-        let bits = |value: f64| accepted_bits(value).filter(|bits| *bits == value.to_bits());
-        let (Some(min_bits), Some(max_bits)) = (bits(stored.min), bits(stored.max)) else {
-            return Err(SketchError::Corrupt(
-                "its minimum or maximum is no value of a sketch",
-            ));
-        };
-        if min_bits > max_bits {
-            return Err(SketchError::Corrupt("its minimum is above its maximum"));
-        }
+        let (min_bits, max_bits) = (stored.min.to_bits(), stored.max.to_bits());
         let (mut total, mut first, mut last) = (0u64, None, None);
         for bucket in stored.buckets() {
             let (index, times) = bucket?;

@@ -116,10 +116,11 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
                 let (index, times) = bucket?;
                 let counter = index
                     .checked_sub(base)
-                    .and_then(|offset| self.counts.get_mut(offset as usize));
-                *counter.ok_or(SketchError::Corrupt(
-                    "a bucket lies outside its minimum and maximum",
-                ))? += times;
+                    .and_then(|offset| self.counts.get_mut(offset as usize))
+                    .ok_or(SketchError::Corrupt(
+                        "a bucket lies outside its minimum and maximum",
+                    ))?;
+                *counter = counter.checked_add(times).ok_or(SketchError::Overflow)?;
             }
         }
         self.count = count;

@@ -11,13 +11,22 @@ use super::encoding::{Stored, encode};
 use super::mapping::{accepted_bits, index_of_bits, value_of};
 use std::fmt::Write;
 
-/// Values of the text form are written with the digits that bring the same double back.
+/// A number in the fewest digits that bring the same double back, with an exponent where it is very large or small.
+fn number(value: f64) -> String {
+    let digits = format!("{value:?}");
+    digits
+        .strip_suffix(".0")
+        .map_or(digits.clone(), str::to_owned)
+}
+
+/// The text form of a stored sketch.
 pub fn to_text(stored: &Stored<'_>) -> Result<String, SketchError> {
-    let mut text = format!("{} [{}, {}]", stored.count(), stored.min(), stored.max());
+    let (min, max) = (number(stored.min()), number(stored.max()));
+    let mut text = format!("{} [{min}, {max}]", stored.count());
     for bucket in stored.buckets() {
         let (index, times) = bucket?;
         // The bucket of the largest doubles stands where infinity would be; the largest double rounds to it.
-        let value = value_of(index).min(f64::MAX);
+        let value = number(value_of(index).min(f64::MAX));
         let star = if times == 1 {
             String::new()
         } else {
