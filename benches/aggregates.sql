@@ -1,0 +1,92 @@
+-- make bench-aggregates: bars A1 and A3 to A7 (serial). CPU time of the backend, jit off, five interleaved rounds, medians.
+-- Variables: rows.
+\set ON_ERROR_STOP 1
+\set QUIET 1
+SET jit = off;
+SET max_parallel_workers_per_gather = 0;
+SET work_mem = '1GB';
+SET client_min_messages = warning;
+CREATE EXTENSION agent_metrics;
+CREATE EXTENSION tdigest;
+\ir workload.sql
+CREATE TABLE bench.results (what text, cpu_ms double precision);
+CREATE FUNCTION bench.cpu_ms() RETURNS double precision LANGUAGE sql
+RETURN split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::double precision / 1e6;
+CREATE UNLOGGED TABLE bench.hours AS
+SELECT agent_id, date_trunc('hour', occurred_at) AS hour, count(*) AS turns, agent_metrics.quantile_sketch(latency_ms) AS sketch,
+       tdigest(latency_ms, 100) AS digest
+FROM bench.turns GROUP BY 1, 2;
+VACUUM ANALYZE bench.hours;
+
+-- Each query returns its aggregates, so none is planned away.
+CREATE FUNCTION bench.measure(what text, query text) RETURNS void LANGUAGE plpgsql AS $function$
+DECLARE
+    begun double precision;
+BEGIN
+    IF position('Aggregate' IN (SELECT string_agg(p, ' ') FROM bench.plan(query) AS p)) = 0 THEN
+        RAISE EXCEPTION 'the aggregate of % was planned away', what;
+    END IF;
+    begun := bench.cpu_ms();
+    EXECUTE query;
+    INSERT INTO bench.results VALUES (what, bench.cpu_ms() - begun);
+END
+$function$;
+CREATE FUNCTION bench.plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $function$
+BEGIN
+    RETURN QUERY EXECUTE 'EXPLAIN ' || query;
+END
+$function$;
+CREATE FUNCTION bench.round() RETURNS void LANGUAGE plpgsql AS $function$
+BEGIN
+    PERFORM bench.measure('builtin', 'SELECT sum(latency_ms), avg(latency_ms), max(latency_ms) FROM bench.turns');
+    PERFORM bench.measure('p50, p95', 'SELECT agent_metrics.p50(latency_ms), agent_metrics.p95(latency_ms) FROM bench.turns');
+    PERFORM bench.measure('builtin by hour', 'SELECT count(s), count(a), count(m) FROM (SELECT sum(latency_ms) AS s, avg(latency_ms) AS a, max(latency_ms) AS m
+        FROM bench.turns GROUP BY agent_id, date_trunc(''hour'', occurred_at) OFFSET 0) x');
+    PERFORM bench.measure('p50, p95 by hour', 'SELECT count(s), count(a) FROM (SELECT agent_metrics.p50(latency_ms) AS s, agent_metrics.p95(latency_ms) AS a
+        FROM bench.turns GROUP BY agent_id, date_trunc(''hour'', occurred_at) OFFSET 0) x');
+    PERFORM bench.measure('scan of hours', 'SELECT max(agent_id), max(pg_column_size(sketch)) FROM bench.hours');
+    PERFORM bench.measure('merge', 'SELECT agent_id, agent_metrics.merge(sketch) FROM bench.hours GROUP BY agent_id');
+    PERFORM bench.measure('merge of tdigest', 'SELECT agent_id, tdigest(digest) FROM bench.hours GROUP BY agent_id');
+END
+$function$;
+SELECT bench.round() \g /dev/null
+TRUNCATE bench.results;
+SELECT bench.round() FROM generate_series(1, 5) \g /dev/null
+
+CREATE TABLE bench.medians AS
+SELECT what, percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu_ms) AS ms, min(cpu_ms) AS least, max(cpu_ms) AS most FROM bench.results GROUP BY what;
+\echo
+\echo CPU milliseconds of one backend, medians of five rounds over :rows rows
+SELECT what, round(ms::numeric, 1) AS ms, round(least::numeric, 1) AS least, round(most::numeric, 1) AS most FROM bench.medians ORDER BY what;
+CREATE FUNCTION bench.ms(asked text) RETURNS double precision LANGUAGE sql RETURN (SELECT m.ms FROM bench.medians m WHERE m.what = asked);
+
+WITH error AS MATERIALIZED (
+    SELECT 'A4' AS bar, max(abs(agent_metrics.percentile(m.sketch, f.fraction) - e.exact) / e.exact) AS error
+    FROM (SELECT agent_id, agent_metrics.merge(sketch) AS sketch FROM bench.hours WHERE hour < '2026-08-31' GROUP BY agent_id) m
+    CROSS JOIN unnest(ARRAY[0.5, 0.9, 0.95, 0.99]) AS f (fraction)
+    CROSS JOIN LATERAL (SELECT percentile_disc(f.fraction) WITHIN GROUP (ORDER BY t.latency_ms) AS exact
+                        FROM bench.turns t WHERE t.agent_id = m.agent_id AND t.occurred_at < '2026-08-31') e
+    WHERE m.agent_id < 'agent-06'
+    UNION ALL
+    SELECT 'A5', max(abs(agent_metrics.percentile(h.sketch, f.fraction) - x.exact[f.position]) / x.exact[f.position])
+    FROM (SELECT agent_id, date_trunc('hour', occurred_at) AS hour,
+                 percentile_disc(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY latency_ms) AS exact
+          FROM bench.turns GROUP BY 1, 2 HAVING count(*) >= 20) x
+    JOIN bench.hours h ON h.agent_id = x.agent_id AND h.hour = x.hour
+    CROSS JOIN unnest(ARRAY[0.5, 0.9, 0.95, 0.99]) WITH ORDINALITY AS f (fraction, position)
+)
+SELECT b.bar, b.what, b.figure, b.bar_text AS bar, CASE WHEN b.held THEN 'held' ELSE 'missed' END AS verdict
+FROM (
+    SELECT 'A1' AS bar, 'p50 and p95 of the table / sum, avg, max' AS what, round((bench.ms('p50, p95') / bench.ms('builtin'))::numeric, 2)::text AS figure,
+           '<= 0.85' AS bar_text, bench.ms('p50, p95') / bench.ms('builtin') <= 0.85 AS held
+    UNION ALL SELECT 'A3', 'the same by agent and hour', round((bench.ms('p50, p95 by hour') / bench.ms('builtin by hour'))::numeric, 2)::text, '<= 1.00',
+           bench.ms('p50, p95 by hour') / bench.ms('builtin by hour') <= 1.00
+    UNION ALL SELECT e.bar, CASE e.bar WHEN 'A4' THEN 'largest error, 30 days merged from hours (6 agents)' ELSE 'largest error of a single hour of 20 rows and more' END,
+           round((100 * e.error)::numeric, 3) || ' %', '<= 0.79 %', e.error <= 0.0079 FROM error e
+    UNION ALL SELECT 'A6', 'mean stored bytes of an hour', round(avg(pg_column_size(sketch)), 1)::text, '<= 180', avg(pg_column_size(sketch)) <= 180 FROM bench.hours
+    UNION ALL SELECT 'A7', 'million merges a second, scan taken off', round((count(*) / 1e3 / (bench.ms('merge') - bench.ms('scan of hours')))::numeric, 2)::text || ', '
+           || round(((bench.ms('merge of tdigest') - bench.ms('scan of hours')) / (bench.ms('merge') - bench.ms('scan of hours')))::numeric, 1) || ' x tdigest',
+           '>= 2.5, or 10 x tdigest',
+           count(*) / 1e3 / (bench.ms('merge') - bench.ms('scan of hours')) >= 2.5
+           OR (bench.ms('merge of tdigest') - bench.ms('scan of hours')) / (bench.ms('merge') - bench.ms('scan of hours')) >= 10 FROM bench.hours) b
+ORDER BY b.bar;
