@@ -239,9 +239,14 @@ impl Tile {
         })
     }
 
-    /// Whether a change from the thirty days before is one for the better; None when there is nothing to compare.
+    /// Whether a change from the thirty days before is one for the better; None when there is nothing to compare, or
+    /// when the value of before lies within the interval of now, so that the change may be chance.
     pub fn has_improved(&self) -> Option<bool> {
         let (value, previous) = (self.value?, self.previous?);
-        (value != previous).then_some((value > previous) == (self.direction == "+"))
+        let is_chance = match (self.ci_low, self.ci_high) {
+            (Some(low), Some(high)) => (low..=high).contains(&previous),
+            _ => value == previous,
+        };
+        (!is_chance).then_some((value > previous) == (self.direction == "+"))
     }
 }

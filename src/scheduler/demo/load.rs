@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_postgres::Transaction;
 
 use super::cast::AGENTS;
-use super::generate::{BusinessEvent, Company, LateLabel, Turn};
+use super::facts::{BusinessEvent, Company, LateLabel, Turn};
 use crate::scheduler::connect::Database;
 
 /// Rows that are sent at once.

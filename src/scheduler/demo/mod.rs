@@ -1,11 +1,12 @@
 //! `demo`: ninety days of a small company, so that every part of the system has something to show.
 //!
 //! Into a database where `setup` ran and nobody has written yet: three AI agents and a human team are registered
-//! ([`cast`]), their events are made from a fixed seed ([`generate`]) and loaded by COPY as a producer would
+//! ([`cast`]), their events ([`facts`]) are made from a fixed seed ([`generate`]) and loaded by COPY as a producer would
 //! ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again. A second run finds
 //! its data and adds nothing. A database with somebody else's events is left alone.
 
 pub mod cast;
+pub mod facts;
 pub mod generate;
 pub mod load;
 
