@@ -16,6 +16,7 @@ use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 
 /// What a function returns: a Datum, NULL, or an error.
 pub type Answer = Result<Option<Datum>, Fault>;
@@ -297,7 +298,8 @@ fn place<'a, T>(context: pg_sys::MemoryContext, value: T) -> (Datum, &'a mut T) 
 /// A buffer in a memory context of the server, so that it counts against work_mem and goes when the context goes.
 pub struct PgBuffer<T> {
     context: pg_sys::MemoryContext,
-    pointer: *mut T,
+    /// Dangling while `length` is 0.
+    pointer: NonNull<T>,
     length: usize,
     kind: PhantomData<T>,
 }
@@ -307,7 +309,7 @@ impl<T: Copy> PgBuffer<T> {
     pub fn new(context: pg_sys::MemoryContext) -> Self {
         Self {
             context,
-            pointer: std::ptr::null_mut(),
+            pointer: NonNull::dangling(),
             length: 0,
             kind: PhantomData,
         }
@@ -319,22 +321,16 @@ impl<T: Copy> Deref for PgBuffer<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        if self.pointer.is_null() {
-            return &[];
-        }
         // SAFETY: the pointer is to `length` initialised elements (zeroed integers) that only this buffer refers to.
-        unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
 }
 
 impl<T: Copy> DerefMut for PgBuffer<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        if self.pointer.is_null() {
-            return &mut [];
-        }
         // SAFETY: as in `deref`, and we hold the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
     }
 }
 
@@ -348,11 +344,12 @@ impl<T: Copy> Buffer<T> for PgBuffer<T> {
         unsafe {
             let pointer =
                 pg_sys::MemoryContextAllocZero(self.context, length * size_of::<T>()).cast::<T>();
-            if !self.pointer.is_null() {
-                std::ptr::copy_nonoverlapping(self.pointer, pointer, self.length);
-                pg_sys::pfree(self.pointer.cast());
+            if self.length > 0 {
+                std::ptr::copy_nonoverlapping(self.pointer.as_ptr(), pointer, self.length);
+                pg_sys::pfree(self.pointer.as_ptr().cast());
             }
-            self.pointer = pointer;
+            // The server raises an error rather than return NULL.
+            self.pointer = NonNull::new_unchecked(pointer);
         }
         self.length = length;
     }

@@ -24,6 +24,10 @@ use std::cmp::Ordering;
 /// Version that this code writes.
 pub const VERSION: u8 = 1;
 
+/// What only damaged bytes can say.
+pub(super) const OUTSIDE: SketchError =
+    SketchError::Corrupt("a bucket lies outside its minimum and maximum");
+
 fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push((number as u8) | 0x80);
@@ -189,6 +193,47 @@ impl<'a> Stored<'a> {
             position: self.start,
             next: 0,
         }
+    }
+
+    /// Add each bucket's count to `counts`, whose first element counts bucket `base`.
+    ///
+    /// [`Stored::buckets`] once more, for the merge, which must be fast: nearly all buckets are one or two bytes, and
+    /// which of the two cannot be foreseen, so these are read without a branch on it. The one check that guards the
+    /// window refuses whatever lies outside.
+    pub(super) fn add_to(&self, counts: &mut [u64], base: u32) -> Result<(), SketchError> {
+        let (bytes, mut position) = (self.bytes, self.start);
+        // Where in the window the next bucket may lie at the earliest; "negative" before its begin.
+        let mut next = u64::from(base).wrapping_neg();
+        while position < bytes.len() {
+            let (distance, times) = match bytes.get(position..position + 2) {
+                Some(&[head, count]) if (head | (count & (head & 1).wrapping_neg())) < 0x80 => {
+                    let has_count = head & 1;
+                    let count = count & has_count.wrapping_neg();
+                    position += 1 + usize::from(has_count);
+                    (u64::from(head >> 1), u64::from(1 + has_count + count))
+                }
+                _ => {
+                    // A copy, so that the position itself stays in a register.
+                    let mut end = position;
+                    let head = take_varint(bytes, &mut end)?;
+                    let times = match head & 1 {
+                        0 => 1,
+                        _ => take_varint(bytes, &mut end)?.saturating_add(2),
+                    };
+                    position = end;
+                    (head >> 1, times)
+                }
+            };
+            let offset = next.wrapping_add(distance);
+            let counter = usize::try_from(offset)
+                .ok()
+                .and_then(|offset| counts.get_mut(offset))
+                .ok_or(OUTSIDE)?;
+            // The totals were checked, so only damaged bytes could wrap.
+            *counter = counter.wrapping_add(times);
+            next = offset.wrapping_add(1);
+        }
+        Ok(())
     }
 
     /// The value at `fraction` (0 to 1) by nearest rank, within the guaranteed error; 0 and 1 are exact.

@@ -6,7 +6,7 @@
 //!
 //! The memory is the caller's ([`Buffer`]): a `Vec` in plain Rust, palloc in a backend.
 
-use super::encoding::{Stored, encode};
+use super::encoding::{OUTSIDE, Stored, encode};
 use super::mapping::{accepted_bits, index_of_bits, value_of};
 use super::{SketchError, bucket_at, nearest_rank};
 use std::ops::DerefMut;
@@ -33,8 +33,8 @@ impl<T: Default + Clone> Buffer<T> for Vec<T> {
 /// A sketch that takes values. `P` holds indexes that wait, `C` the counters.
 #[derive(Debug, Clone)]
 pub struct Sketch<P: Buffer<u32> = Vec<u32>, C: Buffer<u64> = Vec<u64>> {
-    /// Values so far.
-    count: u64,
+    /// Values that are in `counts`; the others wait.
+    counted: u64,
     /// Bits of the smallest and largest value; floats that are not negative sort as their bits do.
     min_bits: u64,
     max_bits: u64,
@@ -56,7 +56,7 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
     /// An empty sketch over two empty buffers.
     pub fn with_buffers(pending: P, counts: C) -> Self {
         Self {
-            count: 0,
+            counted: 0,
             min_bits: u64::MAX,
             max_bits: 0,
             waiting: 0,
@@ -68,7 +68,8 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
 
     /// Number of values.
     pub fn count(&self) -> u64 {
-        self.count
+        // Cannot wrap: `flush` and the merges refuse a count that leaves no room for what may wait.
+        self.counted + self.waiting as u64
     }
 
     /// Add one value. NaN, infinities and negative values are refused.
@@ -77,67 +78,71 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
         let Some(bits) = accepted_bits(value) else {
             return Err(SketchError::Value(value));
         };
-        if self.waiting == self.pending.len() {
-            self.make_room()?;
-        }
-        self.count = self.count.checked_add(1).ok_or(SketchError::Overflow)?;
-        self.min_bits = self.min_bits.min(bits);
-        self.max_bits = self.max_bits.max(bits);
         let waiting = self.waiting;
-        if let Some(slot) = self.pending.get_mut(waiting) {
-            *slot = index_of_bits(bits);
-            self.waiting = waiting + 1;
+        match self.pending.get_mut(waiting) {
+            Some(slot) => {
+                *slot = index_of_bits(bits);
+                self.waiting = waiting + 1;
+            }
+            None => {
+                self.make_room()?;
+                self.push(index_of_bits(bits))?;
+            }
+        }
+        // Rarely true: two comparisons that the processor foresees cost less than two stores.
+        if bits < self.min_bits || bits > self.max_bits {
+            self.widen(bits, bits);
         }
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
+    fn widen(&mut self, min_bits: u64, max_bits: u64) {
+        self.min_bits = self.min_bits.min(min_bits);
+        self.max_bits = self.max_bits.max(max_bits);
+    }
+
+    /// The count with `more` values, while there is room for as many as may wait.
+    fn count_with(&self, more: u64) -> Result<u64, SketchError> {
+        self.count()
+            .checked_add(more)
+            .filter(|count| *count <= u64::MAX - PENDING_MAX as u64)
+            .ok_or(SketchError::Overflow)
+    }
+
     /// Add all values of a stored sketch, straight from its bytes.
     pub fn merge_stored(&mut self, stored: &Stored<'_>) -> Result<(), SketchError> {
-        let count = self
-            .count
-            .checked_add(stored.count())
-            .ok_or(SketchError::Overflow)?;
+        let count = self.count_with(stored.count())?;
+        let (min_bits, max_bits) = (stored.min().to_bits(), stored.max().to_bits());
+        let (low, high) = (index_of_bits(min_bits), index_of_bits(max_bits));
         if self.counts.is_empty() && count <= PENDING_MAX as u64 {
             self.reserve_pending(count as usize);
             for bucket in stored.buckets() {
                 let (index, times) = bucket?;
+                if index < low || index > high {
+                    return Err(OUTSIDE);
+                }
                 for _ in 0..times {
                     self.push(index)?;
                 }
             }
         } else {
             self.flush()?;
-            self.cover(
-                index_of_bits(stored.min().to_bits()),
-                index_of_bits(stored.max().to_bits()),
-            );
-            let base = self.base;
-            for bucket in stored.buckets() {
-                let (index, times) = bucket?;
-                let counter = index
-                    .checked_sub(base)
-                    .and_then(|offset| self.counts.get_mut(offset as usize))
-                    .ok_or(SketchError::Corrupt(
-                        "a bucket lies outside its minimum and maximum",
-                    ))?;
-                *counter = counter.checked_add(times).ok_or(SketchError::Overflow)?;
-            }
+            self.cover(low, high);
+            stored.add_to(&mut self.counts, self.base)?;
+            self.counted = count;
         }
-        self.count = count;
-        self.min_bits = self.min_bits.min(stored.min().to_bits());
-        self.max_bits = self.max_bits.max(stored.max().to_bits());
+        self.widen(min_bits, max_bits);
         Ok(())
     }
 
     /// Add all values of another sketch.
     pub fn merge(&mut self, other: &mut Sketch<P, C>) -> Result<(), SketchError> {
-        if other.count == 0 {
+        if other.count() == 0 {
             return Ok(());
         }
-        let count = self
-            .count
-            .checked_add(other.count)
-            .ok_or(SketchError::Overflow)?;
+        let count = self.count_with(other.count())?;
         if other.counts.is_empty() && self.counts.is_empty() && count <= PENDING_MAX as u64 {
             self.reserve_pending(count as usize);
             for position in 0..other.waiting {
@@ -151,17 +156,17 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
                 let offset = (index - self.base) as usize;
                 self.counts[offset] += times;
             }
+            self.counted = count;
         }
-        self.count = count;
-        self.min_bits = self.min_bits.min(other.min_bits);
-        self.max_bits = self.max_bits.max(other.max_bits);
+        self.widen(other.min_bits, other.max_bits);
         Ok(())
     }
 
     /// The value at `fraction` (0 to 1) by nearest rank; `None` when the sketch is empty.
     /// Takes `&mut self` because waiting indexes are put in order; the multiset stays what it was.
     pub fn percentile(&mut self, fraction: f64) -> Result<Option<f64>, SketchError> {
-        if self.count == 0 {
+        let count = self.count();
+        if count == 0 {
             return Ok(None);
         }
         let (min, max) = (f64::from_bits(self.min_bits), f64::from_bits(self.max_bits));
@@ -171,19 +176,19 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
         if fraction >= 1.0 {
             return Ok(Some(max));
         }
-        let rank = nearest_rank(fraction, self.count);
+        let rank = nearest_rank(fraction, count);
         // The ends are exact, as `Stored::at_rank` has them: p95(x) is percentile(quantile_sketch(x), 0.95).
         if rank <= 1 {
             return Ok(Some(min));
         }
-        if rank >= self.count {
+        if rank >= count {
             return Ok(Some(max));
         }
         let index = if self.counts.is_empty() {
             let waiting = self.waiting;
             let used = &mut self.pending[..waiting];
-            used.sort_unstable();
-            used.get(rank as usize - 1).copied()
+            let position = rank as usize - 1;
+            (position < used.len()).then(|| *used.select_nth_unstable(position).1)
         } else {
             self.flush()?;
             bucket_at(self.counted(), rank)
@@ -193,10 +198,10 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
 
     /// The stored form ([`super::encoding`]); `None` when the sketch is empty.
     pub fn encode(&mut self) -> Result<Option<Vec<u8>>, SketchError> {
-        if self.count == 0 {
+        let (count, min_bits, max_bits) = (self.count(), self.min_bits, self.max_bits);
+        if count == 0 {
             return Ok(None);
         }
-        let (count, min_bits, max_bits) = (self.count, self.min_bits, self.max_bits);
         let bytes = if self.counts.is_empty() {
             let waiting = self.waiting;
             let used = &mut self.pending[..waiting];
@@ -252,18 +257,20 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
         }
     }
 
-    /// Count what waits.
+    /// Count what waits. The window is made to reach from the minimum to the maximum, so it reaches all that waits.
     fn flush(&mut self) -> Result<(), SketchError> {
-        let waiting = self.waiting;
-        let used = &self.pending[..waiting];
-        if let (Some(low), Some(high)) = (used.iter().min().copied(), used.iter().max().copied()) {
-            self.cover(low, high);
-            let base = self.base;
-            for index in &self.pending[..waiting] {
-                self.counts[(index - base) as usize] += 1;
-            }
-            self.waiting = 0;
+        if self.waiting == 0 {
+            return Ok(());
         }
+        let count = self.count_with(0)?;
+        self.cover(index_of_bits(self.min_bits), index_of_bits(self.max_bits));
+        let base = self.base;
+        let counts = &mut *self.counts;
+        for index in &self.pending[..self.waiting] {
+            counts[(index - base) as usize] += 1;
+        }
+        self.counted = count;
+        self.waiting = 0;
         Ok(())
     }
 
