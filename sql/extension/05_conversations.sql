@@ -32,29 +32,29 @@ BEGIN
                    sum(coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0))::bigint AS tokens,
                    coalesce(sum(e.cost_usd), 0) AS cost_usd, min(e.user_id) AS user_id,
                    -- of several labels of one source the latest counts
-                   (array_agg(e.outcome_label ORDER BY e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC)
-                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'agent'))[1] AS agent_label,
-                   (array_agg(e.outcome_label ORDER BY e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC)
-                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'judge'))[1] AS judge_label,
-                   (array_agg(e.outcome_label ORDER BY e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC)
-                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'crm'))[1] AS crm_label,
+                   agent_metrics.latest(e.outcome_label, e.occurred_at, e.turn_index, e.event_id::text)
+                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'agent') AS agent_label,
+                   agent_metrics.latest(e.outcome_label, e.occurred_at, e.turn_index, e.event_id::text)
+                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'judge') AS judge_label,
+                   agent_metrics.latest(e.outcome_label, e.occurred_at, e.turn_index, e.event_id::text)
+                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'crm') AS crm_label,
                    max(e.occurred_at) FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'crm') AS crm_said_at,
-                   (array_agg(e.outcome_label ORDER BY e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC)
-                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'human'))[1] AS human_label,
-                   array_agg(DISTINCT e.business_event_id) FILTER (WHERE e.business_event_id IS NOT NULL) AS business_event_ids
+                   agent_metrics.latest(e.outcome_label, e.occurred_at, e.turn_index, e.event_id::text)
+                       FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'human') AS human_label,
+                   array_agg(e.business_event_id) FILTER (WHERE e.business_event_id IS NOT NULL) AS business_event_ids
             FROM agent_metrics.agent_events e
             -- agent_id is kept from the index on it: without statistics the planner would walk the agent's whole history
             WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
               AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval) t
         CROSS JOIN LATERAL (
-            SELECT (array_agg(k.meaning ORDER BY b.occurred_at DESC, b.business_event_id DESC) FILTER (WHERE o.label IS NOT NULL))[1] AS label,
+            SELECT agent_metrics.latest(k.meaning, b.occurred_at, NULL, b.business_event_id) FILTER (WHERE o.label IS NOT NULL) AS label,
                    max(b.occurred_at) FILTER (WHERE o.label IS NOT NULL) AS said_at,
-                   (array_agg(o.is_booking ORDER BY b.occurred_at DESC, b.business_event_id DESC)
-                       FILTER (WHERE o.is_booking OR o.label = 'booking_cancelled'))[1] AS is_booking,
-                   (array_agg(o.is_qualified_lead ORDER BY b.occurred_at DESC, b.business_event_id DESC)
-                       FILTER (WHERE o.is_qualified_lead OR o.label = 'disqualified'))[1] AS is_qualified,
+                   agent_metrics.latest(o.is_booking::text, b.occurred_at, NULL, b.business_event_id)
+                       FILTER (WHERE o.is_booking OR o.label = 'booking_cancelled')::boolean AS is_booking,
+                   agent_metrics.latest(o.is_qualified_lead::text, b.occurred_at, NULL, b.business_event_id)
+                       FILTER (WHERE o.is_qualified_lead OR o.label = 'disqualified')::boolean AS is_qualified,
                    bool_or(k.meaning = 'human_touch') AS is_human_touched,
-                   (array_agg(b.customer_id ORDER BY b.occurred_at, b.business_event_id) FILTER (WHERE b.customer_id IS NOT NULL))[1] AS customer_id
+                   agent_metrics.earliest(b.customer_id, b.occurred_at, NULL, b.business_event_id) AS customer_id
             FROM (
                 -- a business event names its conversation, or a turn names the business event
                 SELECT x.business_event_id, x.kind, x.occurred_at, x.customer_id
@@ -81,7 +81,8 @@ BEGIN
            coalesce(s.is_booking, o.is_booking, false) AND coalesce(NOT o.is_open, false),
            coalesce(o.is_automation AND NOT o.is_open AND NOT s.is_human_touched, false),
            coalesce(s.is_qualified, false),
-           s.is_human_touched, s.business_event_ids
+           s.is_human_touched,
+           CASE WHEN s.business_event_ids IS NOT NULL THEN ARRAY(SELECT DISTINCT u.id FROM unnest(s.business_event_ids) AS u (id) ORDER BY u.id) END
     FROM said s
     LEFT JOIN agent_metrics.outcomes human ON human.label = s.human_label
     LEFT JOIN agent_metrics.outcomes crm ON crm.label = s.crm_label

@@ -9,7 +9,7 @@ CREATE FUNCTION agent_metrics.compute_turns(
 RETURNS TABLE (
     agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
     cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_sort = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY

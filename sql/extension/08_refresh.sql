@@ -15,22 +15,27 @@ RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_me
 COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
     'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
 
--- Whether an agent has to be built from nothing: never refreshed, another origin, other settings, or a TRUNCATE since.
-CREATE FUNCTION agent_metrics.must_build(agent_id text, time_zone text) RETURNS boolean
+-- Agents that have to be built from nothing: never refreshed, another origin, other settings, or a TRUNCATE since.
+CREATE FUNCTION agent_metrics.must_build(agent_ids text[], time_zone text) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    here text := agent_metrics.origin();
 BEGIN
-    RETURN NOT EXISTS (
-        SELECT FROM agent_metrics.agent_watermarks w
-        JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
-        JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-        WHERE w.agent_id = must_build.agent_id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin()
-          AND w.settings = agent_metrics.watermark_settings(must_build.time_zone, k.bucket_seconds, k.outcome_metric)
-          AND NOT EXISTS (SELECT FROM agent_metrics.changes c
-                          WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
-                            AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot)));
+    RETURN ARRAY(
+        SELECT u.id FROM unnest(must_build.agent_ids) AS u (id)
+        WHERE NOT EXISTS (
+            SELECT FROM agent_metrics.agent_watermarks w
+            JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
+            JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+            WHERE w.agent_id = u.id AND w.snapshot IS NOT NULL AND w.origin = here
+              AND w.settings = agent_metrics.watermark_settings(must_build.time_zone, k.bucket_seconds, k.outcome_metric)
+              AND NOT EXISTS (SELECT FROM agent_metrics.changes c
+                              WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
+                                AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot)))
+        ORDER BY u.id);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.must_build(text, text) IS 'Whether the next refresh of an agent computes everything again.';
+COMMENT ON FUNCTION agent_metrics.must_build(text[], text) IS 'Of these agents those whose next refresh computes everything again.';
 
 -- What is dirty since the stored snapshots. The log rows of these agents are taken out as they are read.
 CREATE FUNCTION agent_metrics.take_changes(
@@ -39,6 +44,8 @@ RETURNS TABLE (counted jsonb, conversation_agents text[], conversation_ids text[
                dirty_agents text[], dirty_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
+DECLARE
+    only_agent text := CASE WHEN cardinality(take_changes.agent_ids) = 1 THEN take_changes.agent_ids[1] END;
 BEGIN
     RETURN QUERY
     WITH agent AS MATERIALIZED (
@@ -51,7 +58,9 @@ BEGIN
         SELECT e.agent_id, e.conversation_id, e.occurred_at,
                coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false) AS is_foreign
         FROM agent_metrics.agent_events e JOIN agent a ON a.agent_id = e.agent_id
-        WHERE e.recorded_in >= take_changes.horizon AND NOT e.is_eval AND e.agent_id = ANY (take_changes.agent_ids)
+        WHERE e.recorded_in >= take_changes.horizon AND NOT e.is_eval
+          -- a build, of one agent, reads by agent; for many agents the planner would weigh each of their names
+          AND (only_agent IS NULL OR e.agent_id = only_agent)
           AND (pg_visible_in_snapshot(e.recorded_in, take_changes.present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
           AND (a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot))
     ), remapped AS MATERIALIZED (
@@ -124,6 +133,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     begun    timestamptz := clock_timestamp();
+    here     text := agent_metrics.origin();
     locked   text[];       -- the agents in this order:
     seconds  integer[];    --   finest bucket
     leads    boolean[];    --   whether leads are counted
@@ -234,7 +244,7 @@ BEGIN
     END IF;
 
     UPDATE agent_metrics.agent_watermarks w
-    SET snapshot = present, origin = agent_metrics.origin(), foreign_to = u.foreign_to, refreshed_at = begun,
+    SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun,
         settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
     FROM unnest(locked, foreign_ids) AS u (agent_id, foreign_to)
     JOIN agent_metrics.agents a ON a.agent_id = u.agent_id JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
@@ -303,14 +313,12 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT array_agg(u.id ORDER BY u.id), array_agg(u.id ORDER BY u.id) FILTER (WHERE agent_metrics.must_build(u.id, agent_metrics.report_time_zone()))
-    INTO locked, built
-    FROM unnest(locked) AS u (id);
-    IF cardinality(locked) > coalesce(cardinality(built), 0) THEN
+    built := agent_metrics.must_build(locked, agent_metrics.report_time_zone());
+    IF cardinality(locked) > cardinality(built) THEN
         RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(
-            ARRAY(SELECT u.id FROM unnest(locked) AS u (id) WHERE u.id <> ALL (coalesce(built, '{}'))), false);
+            ARRAY(SELECT u.id FROM unnest(locked) AS u (id) WHERE u.id <> ALL (built)), false);
     END IF;
-    FOREACH one IN ARRAY coalesce(built, '{}') LOOP
+    FOREACH one IN ARRAY built LOOP
         RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(ARRAY[one], true);
     END LOOP;
 END

@@ -20,6 +20,7 @@ DECLARE
     zone  text := agent_metrics.report_time_zone();
     begun timestamptz := coalesce(date_trunc('day', $2, zone), '-infinity');
     ended timestamptz := coalesce(date_trunc('day', $3, zone), 'infinity');
+    unbuilt text[];  -- agents whose next refresh computes everything again
 BEGIN
     IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
         RAISE EXCEPTION 'unknown agent "%"', $1
@@ -30,13 +31,14 @@ BEGIN
     IF ended < $3 THEN
         ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
     END IF;
+    unbuilt := agent_metrics.must_build(ARRAY(SELECT w.agent_id FROM agent_metrics.agent_watermarks w), zone);
     RETURN QUERY
     WITH agent AS MATERIALIZED (
         SELECT w.agent_id, w.snapshot, w.foreign_to, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads
         FROM agent_metrics.agent_watermarks w
         JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
         JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-        WHERE ($1 IS NULL OR w.agent_id = $1) AND NOT agent_metrics.must_build(w.agent_id, zone)
+        WHERE ($1 IS NULL OR w.agent_id = $1) AND w.agent_id <> ALL (unbuilt)
     ), waiting AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.measures_changed, c.changed_in FROM agent_metrics.changes c
     ), fine AS MATERIALIZED (

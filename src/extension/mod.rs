@@ -5,6 +5,7 @@
 //! - [`fault`]: errors with SQLSTATE, detail and hint
 //! - [`sketch_type`], [`sketch_aggregates`]: the type `quantile_sketch`
 //! - [`rate_type`]: the type `rate`
+//! - [`latest`]: the value of the row that came last
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
 //!
 //! The SQL side of each function is written by hand in `sql/extension/`.
@@ -12,6 +13,7 @@
 mod abi;
 mod fault;
 mod general;
+mod latest;
 mod rate_type;
 mod sketch_aggregates;
 mod sketch_type;
