@@ -1,14 +1,50 @@
 -- What the turns of a bucket add up to: the one definition, used by refresh() and by verify().
 
+-- What is added to one finest bucket: by turns, by conversations, by leads.
+CREATE TYPE agent_metrics.rollup_delta AS (
+    agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
+    cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch,
+    conversations bigint, outcomes bigint, successes bigint, units bigint, deflections bigint, escalations bigint,
+    refusals bigint, bookings bigint, automations bigint, unit_cost_usd numeric, conversation_cost_usd numeric,
+    cost_usd_squared numeric, tokens_squared numeric, tokens_by_turns numeric, turns_squared numeric, leads bigint,
+    qualified_leads bigint);
+COMMENT ON TYPE agent_metrics.rollup_delta IS 'What is added to one finest bucket of one agent; the columns are those of rollups.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.bucket IS 'Start of the bucket.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.turns IS 'Turns.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.token_turns IS 'Turns that report tokens.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_input IS 'Input tokens.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_output IS 'Output tokens.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.cost_turns IS 'Turns whose cost is known.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.tool_calls IS 'Tool calls.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.error_turns IS 'Turns with an error.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.cost_usd IS 'Known cost in US dollars.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.latency IS 'Sketch of latency_ms.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.conversations IS 'Conversations that began here.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.outcomes IS 'Of them, those with an outcome; the others are pending.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.successes IS 'Of them, successes.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.units IS 'Of them, units of work.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.deflections IS 'Of them, deflected with no human touch.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.escalations IS 'Of them, escalated.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.refusals IS 'Of them, refused.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.bookings IS 'Of them, booked.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.automations IS 'Of them, completed with no human step.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.unit_cost_usd IS 'Cost of the conversations that are units.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.conversation_cost_usd IS 'Cost of the conversations that began here, whenever their turns were.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.cost_usd_squared IS 'Sum over conversations of cost squared.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_squared IS 'Sum over conversations of tokens squared.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_by_turns IS 'Sum over conversations of tokens times token turns.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.turns_squared IS 'Sum over conversations of token turns squared.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.leads IS 'Leads whose first conversation began here.';
+COMMENT ON COLUMN agent_metrics.rollup_delta.qualified_leads IS 'Of them, those the business system marks qualified.';
+
 -- A window is an agent, a span of time and two snapshots: turns recorded after `after` and up to `present` count.
 -- `after` is NULL for all turns up to `present`. Ids up to `foreign_to` came from another cluster: they count
 -- whatever the present snapshot says of their number.
 CREATE FUNCTION agent_metrics.compute_turns(
     agent_ids text[], from_times timestamptz[], to_times timestamptz[], after pg_snapshot[], present pg_snapshot[],
     foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8)
-RETURNS TABLE (
-    agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
-    cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch)
+RETURNS SETOF agent_metrics.rollup_delta
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_sort = off AS $function$
 #variable_conflict use_column
 BEGIN
@@ -18,8 +54,10 @@ BEGIN
                                  ELSE date_trunc('hour', e.occurred_at, compute_turns.time_zone) END AS fine,
            count(*), count(coalesce(e.token_usage_input, e.token_usage_output)),
            coalesce(sum(e.token_usage_input), 0)::bigint, coalesce(sum(e.token_usage_output), 0)::bigint,
-           count(e.cost_usd), coalesce(sum(jsonb_array_length(e.tools_called)), 0), count(e.error),
-           coalesce(sum(e.cost_usd), 0), agent_metrics.quantile_sketch(e.latency_ms)
+           count(e.cost_usd), coalesce(sum(jsonb_array_length(e.tools_called)), 0)::bigint, count(e.error),
+           coalesce(sum(e.cost_usd), 0), agent_metrics.quantile_sketch(e.latency_ms),
+           0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
+           0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::bigint, 0::bigint
     FROM unnest(compute_turns.agent_ids, compute_turns.from_times, compute_turns.to_times, compute_turns.after,
                 compute_turns.present, compute_turns.foreign_to, compute_turns.bucket_seconds)
              AS w (agent_id, from_time, to_time, after, present, foreign_to, bucket_seconds)

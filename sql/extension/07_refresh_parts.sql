@@ -42,54 +42,98 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.snapshot_without(pg_snapshot, xid8) IS 'The snapshot with one more transaction in progress.';
 
--- Adds turn measures to their buckets. finest_only: to the finest level alone; the levels above are merged afterwards.
-CREATE FUNCTION agent_metrics.add_turns(
-    agent_ids text[], from_times timestamptz[], to_times timestamptz[], after pg_snapshot[], present pg_snapshot[],
-    foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8,
-    skip_agents text[], skip_buckets timestamptz[], finest_only boolean)
+-- Adds deltas of finest buckets to their rows, and to the hours and days they lie in. All that a refresh adds is added
+-- here at once, so that a row is written once. finest_only: the levels above are merged afterwards.
+CREATE FUNCTION agent_metrics.add_deltas(
+    deltas agent_metrics.rollup_delta[], agent_ids text[], bucket_seconds integer[], time_zone text, finest_only boolean DEFAULT false)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH fine AS MATERIALIZED (
-        SELECT f.*, k.bucket_seconds = 3600 AS is_hour
-        FROM agent_metrics.compute_turns(add_turns.agent_ids, add_turns.from_times, add_turns.to_times, add_turns.after,
-                 add_turns.present, add_turns.foreign_to, add_turns.bucket_seconds, add_turns.time_zone, add_turns.since) f
-        JOIN (SELECT DISTINCT w.agent_id, w.bucket_seconds
-              FROM unnest(add_turns.agent_ids, add_turns.bucket_seconds) AS w (agent_id, bucket_seconds)) k ON k.agent_id = f.agent_id
-        WHERE NOT EXISTS (SELECT FROM unnest(add_turns.skip_agents, add_turns.skip_buckets) AS s (agent_id, bucket)
-                          WHERE s.agent_id = f.agent_id AND s.bucket = f.bucket)
-    ), level_rows AS (
-        SELECT f.agent_id, 'fine' AS level, f.bucket, f.turns, f.token_turns, f.tokens_input, f.tokens_output, f.cost_turns,
-               f.tool_calls, f.error_turns, f.cost_usd, f.latency
-        FROM fine f WHERE NOT f.is_hour
-        UNION ALL
-        SELECT f.agent_id, l.level, date_trunc(l.level, f.bucket, add_turns.time_zone), sum(f.turns)::bigint, sum(f.token_turns)::bigint, sum(f.tokens_input)::bigint, sum(f.tokens_output)::bigint, sum(f.cost_turns)::bigint, sum(f.tool_calls)::bigint, sum(f.error_turns)::bigint, sum(f.cost_usd), agent_metrics.merge(f.latency)
-        FROM fine f CROSS JOIN (VALUES ('hour'), ('day')) AS l (level)
-        WHERE NOT add_turns.finest_only OR (f.is_hour AND l.level = 'hour')
+        SELECT d.agent_id, a.bucket_seconds, d.bucket,
+               sum(d.turns)::bigint AS turns, sum(d.token_turns)::bigint AS token_turns, sum(d.tokens_input)::bigint AS tokens_input,
+               sum(d.tokens_output)::bigint AS tokens_output, sum(d.cost_turns)::bigint AS cost_turns, sum(d.tool_calls)::bigint AS tool_calls,
+               sum(d.error_turns)::bigint AS error_turns, sum(d.cost_usd) AS cost_usd, agent_metrics.merge(d.latency) AS latency,
+               sum(d.conversations)::bigint AS conversations, sum(d.outcomes)::bigint AS outcomes, sum(d.successes)::bigint AS successes,
+               sum(d.units)::bigint AS units, sum(d.deflections)::bigint AS deflections, sum(d.escalations)::bigint AS escalations,
+               sum(d.refusals)::bigint AS refusals, sum(d.bookings)::bigint AS bookings, sum(d.automations)::bigint AS automations,
+               sum(d.unit_cost_usd) AS unit_cost_usd, sum(d.conversation_cost_usd) AS conversation_cost_usd,
+               sum(d.cost_usd_squared) AS cost_usd_squared, sum(d.tokens_squared) AS tokens_squared, sum(d.tokens_by_turns) AS tokens_by_turns,
+               sum(d.turns_squared) AS turns_squared, sum(d.leads)::bigint AS leads, sum(d.qualified_leads)::bigint AS qualified_leads
+        FROM unnest(add_deltas.deltas) d
+        JOIN unnest(add_deltas.agent_ids, add_deltas.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
+        GROUP BY d.agent_id, a.bucket_seconds, d.bucket
+    ), hour AS MATERIALIZED (
+        SELECT f.agent_id, f.bucket_seconds, date_trunc('hour', f.bucket, add_deltas.time_zone) AS bucket,
+               sum(f.turns)::bigint AS turns, sum(f.token_turns)::bigint AS token_turns, sum(f.tokens_input)::bigint AS tokens_input,
+               sum(f.tokens_output)::bigint AS tokens_output, sum(f.cost_turns)::bigint AS cost_turns, sum(f.tool_calls)::bigint AS tool_calls,
+               sum(f.error_turns)::bigint AS error_turns, sum(f.cost_usd) AS cost_usd, agent_metrics.merge(f.latency) AS latency,
+               sum(f.conversations)::bigint AS conversations, sum(f.outcomes)::bigint AS outcomes, sum(f.successes)::bigint AS successes,
+               sum(f.units)::bigint AS units, sum(f.deflections)::bigint AS deflections, sum(f.escalations)::bigint AS escalations,
+               sum(f.refusals)::bigint AS refusals, sum(f.bookings)::bigint AS bookings, sum(f.automations)::bigint AS automations,
+               sum(f.unit_cost_usd) AS unit_cost_usd, sum(f.conversation_cost_usd) AS conversation_cost_usd,
+               sum(f.cost_usd_squared) AS cost_usd_squared, sum(f.tokens_squared) AS tokens_squared, sum(f.tokens_by_turns) AS tokens_by_turns,
+               sum(f.turns_squared) AS turns_squared, sum(f.leads)::bigint AS leads, sum(f.qualified_leads)::bigint AS qualified_leads
+        FROM fine f
+        WHERE NOT add_deltas.finest_only OR f.bucket_seconds = 3600
         GROUP BY 1, 2, 3
     ), written AS (
-        INSERT INTO agent_metrics.rollups AS r (agent_id, level, bucket, turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency)
-        SELECT l.agent_id, l.level, l.bucket, l.turns, l.token_turns, l.tokens_input, l.tokens_output, l.cost_turns, l.tool_calls, l.error_turns, l.cost_usd, l.latency
-        FROM level_rows l
+        INSERT INTO agent_metrics.rollups AS r (
+            agent_id, level, bucket,
+            turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency,
+            conversations, outcomes, successes, units, deflections, escalations, refusals, bookings, automations,
+            unit_cost_usd, conversation_cost_usd, cost_usd_squared, tokens_squared, tokens_by_turns, turns_squared,
+            leads, qualified_leads)
+        SELECT f.agent_id, 'fine', f.bucket,
+               f.turns, f.token_turns, f.tokens_input, f.tokens_output, f.cost_turns, f.tool_calls, f.error_turns, f.cost_usd, f.latency,
+               f.conversations, f.outcomes, f.successes, f.units, f.deflections, f.escalations, f.refusals, f.bookings, f.automations,
+               f.unit_cost_usd, f.conversation_cost_usd, f.cost_usd_squared, f.tokens_squared, f.tokens_by_turns, f.turns_squared, f.leads,
+               f.qualified_leads
+        FROM fine f WHERE f.bucket_seconds = 300
+        UNION ALL
+        SELECT h.agent_id, 'hour', h.bucket,
+               h.turns, h.token_turns, h.tokens_input, h.tokens_output, h.cost_turns, h.tool_calls, h.error_turns, h.cost_usd, h.latency,
+               h.conversations, h.outcomes, h.successes, h.units, h.deflections, h.escalations, h.refusals, h.bookings, h.automations,
+               h.unit_cost_usd, h.conversation_cost_usd, h.cost_usd_squared, h.tokens_squared, h.tokens_by_turns, h.turns_squared, h.leads,
+               h.qualified_leads
+        FROM hour h
+        UNION ALL
+        SELECT h.agent_id, 'day', date_trunc('day', h.bucket, add_deltas.time_zone),
+               sum(h.turns)::bigint AS turns, sum(h.token_turns)::bigint AS token_turns, sum(h.tokens_input)::bigint AS tokens_input,
+               sum(h.tokens_output)::bigint AS tokens_output, sum(h.cost_turns)::bigint AS cost_turns, sum(h.tool_calls)::bigint AS tool_calls,
+               sum(h.error_turns)::bigint AS error_turns, sum(h.cost_usd) AS cost_usd, agent_metrics.merge(h.latency) AS latency,
+               sum(h.conversations)::bigint AS conversations, sum(h.outcomes)::bigint AS outcomes, sum(h.successes)::bigint AS successes,
+               sum(h.units)::bigint AS units, sum(h.deflections)::bigint AS deflections, sum(h.escalations)::bigint AS escalations,
+               sum(h.refusals)::bigint AS refusals, sum(h.bookings)::bigint AS bookings, sum(h.automations)::bigint AS automations,
+               sum(h.unit_cost_usd) AS unit_cost_usd, sum(h.conversation_cost_usd) AS conversation_cost_usd,
+               sum(h.cost_usd_squared) AS cost_usd_squared, sum(h.tokens_squared) AS tokens_squared, sum(h.tokens_by_turns) AS tokens_by_turns,
+               sum(h.turns_squared) AS turns_squared, sum(h.leads)::bigint AS leads, sum(h.qualified_leads)::bigint AS qualified_leads
+        FROM hour h
+        WHERE NOT add_deltas.finest_only
+        GROUP BY 1, 2, 3
         ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
-        turns = r.turns + excluded.turns,
-        token_turns = r.token_turns + excluded.token_turns,
-        tokens_input = r.tokens_input + excluded.tokens_input,
-        tokens_output = r.tokens_output + excluded.tokens_output,
-        cost_turns = r.cost_turns + excluded.cost_turns,
-        tool_calls = r.tool_calls + excluded.tool_calls,
-        error_turns = r.error_turns + excluded.error_turns,
-        cost_usd = r.cost_usd + excluded.cost_usd,
-        latency = coalesce(r.latency OPERATOR(agent_metrics.+) excluded.latency, r.latency, excluded.latency)
+            turns = r.turns + excluded.turns, token_turns = r.token_turns + excluded.token_turns,
+            tokens_input = r.tokens_input + excluded.tokens_input, tokens_output = r.tokens_output + excluded.tokens_output,
+            cost_turns = r.cost_turns + excluded.cost_turns, tool_calls = r.tool_calls + excluded.tool_calls,
+            error_turns = r.error_turns + excluded.error_turns, cost_usd = r.cost_usd + excluded.cost_usd,
+            latency = coalesce(r.latency OPERATOR(agent_metrics.+) excluded.latency, r.latency, excluded.latency),
+            conversations = r.conversations + excluded.conversations, outcomes = r.outcomes + excluded.outcomes,
+            successes = r.successes + excluded.successes, units = r.units + excluded.units, deflections = r.deflections + excluded.deflections,
+            escalations = r.escalations + excluded.escalations, refusals = r.refusals + excluded.refusals, bookings = r.bookings + excluded.bookings,
+            automations = r.automations + excluded.automations, unit_cost_usd = r.unit_cost_usd + excluded.unit_cost_usd,
+            conversation_cost_usd = r.conversation_cost_usd + excluded.conversation_cost_usd,
+            cost_usd_squared = r.cost_usd_squared + excluded.cost_usd_squared, tokens_squared = r.tokens_squared + excluded.tokens_squared,
+            tokens_by_turns = r.tokens_by_turns + excluded.tokens_by_turns, turns_squared = r.turns_squared + excluded.turns_squared,
+            leads = r.leads + excluded.leads, qualified_leads = r.qualified_leads + excluded.qualified_leads
         RETURNING r.agent_id
     )
     SELECT w.agent_id, count(*) FROM written w GROUP BY w.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.add_turns(text[], timestamptz[], timestamptz[], pg_snapshot[], pg_snapshot[], xid8[], integer[], text, xid8, text[], timestamptz[], boolean) IS
-    'Adds the turns of windows to their buckets. Internal: refresh() uses it.';
+COMMENT ON FUNCTION agent_metrics.add_deltas(agent_metrics.rollup_delta[], text[], integer[], text, boolean) IS
+    'Adds deltas of finest buckets to their rows and to the levels above. Internal: refresh() uses it.';
 
 -- Computes the turn measures of buckets again from the level below.
 CREATE FUNCTION agent_metrics.merge_turns(agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
@@ -143,9 +187,12 @@ BEGIN
 
     RETURN QUERY
     SELECT t.agent_id, t.buckets
-    FROM agent_metrics.add_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
-        array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.present, ARRAY[cardinality(to_times)]),
-        foreign_ids, seconds, recompute_turns.time_zone, '0'::xid8, NULL, NULL, true) t;
+    FROM (SELECT array_agg(f) AS deltas
+          FROM agent_metrics.compute_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
+              array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.present, ARRAY[cardinality(to_times)]),
+              foreign_ids, seconds, recompute_turns.time_zone, '0'::xid8) f) d
+    CROSS JOIN LATERAL agent_metrics.add_deltas(d.deltas, recompute_turns.all_agents, recompute_turns.bucket_seconds,
+        recompute_turns.time_zone, true) t;
 
     RETURN QUERY
     SELECT t.agent_id, t.buckets
@@ -162,11 +209,11 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
--- Brings conversations up to their facts and adds the difference to their buckets. lead_ids: leads, before and after,
+-- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
 -- of conversations that changed in what a lead is made of.
 CREATE FUNCTION agent_metrics.refresh_conversations(
     agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], all_agents text[], bucket_seconds integer[], time_zone text)
-RETURNS TABLE (agent_id text, conversations bigint, buckets bigint, lead_ids text[])
+RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
@@ -209,62 +256,45 @@ BEGIN
             is_deflection = excluded.is_deflection, is_escalation = excluded.is_escalation, is_refusal = excluded.is_refusal,
             is_booking = excluded.is_booking, is_automation = excluded.is_automation, is_qualified = excluded.is_qualified,
             is_human_touched = excluded.is_human_touched, business_event_ids = excluded.business_event_ids
-    ), written AS (
-        INSERT INTO agent_metrics.rollups AS r (agent_id, level, bucket, conversations, outcomes, successes, units, deflections, escalations, refusals, bookings, automations, unit_cost_usd, conversation_cost_usd, cost_usd_squared, tokens_squared, tokens_by_turns, turns_squared)
-        SELECT m.agent_id, m.level, m.bucket, m.conversations, m.outcomes, m.successes, m.units, m.deflections, m.escalations, m.refusals, m.bookings, m.automations, m.unit_cost_usd, m.conversation_cost_usd, m.cost_usd_squared, m.tokens_squared, m.tokens_by_turns, m.turns_squared
-        FROM (SELECT h.agent_id, l.level, l.bucket,
-                     sum(h.sign) AS conversations, sum(h.sign * h.has_outcome::integer) AS outcomes,
-                     sum(h.sign * h.is_success::integer) AS successes, sum(h.sign * h.is_unit::integer) AS units,
-                     sum(h.sign * h.is_deflection::integer) AS deflections, sum(h.sign * h.is_escalation::integer) AS escalations,
-                     sum(h.sign * h.is_refusal::integer) AS refusals, sum(h.sign * h.is_booking::integer) AS bookings,
-                     sum(h.sign * h.is_automation::integer) AS automations,
-                     sum(h.sign * h.is_unit::integer * h.cost_usd) AS unit_cost_usd, sum(h.sign * h.cost_usd) AS conversation_cost_usd,
-                     sum(h.sign * h.cost_usd * h.cost_usd) AS cost_usd_squared,
-                     sum(h.sign * h.tokens::numeric * h.tokens) AS tokens_squared,
-                     sum(h.sign * h.tokens::numeric * h.token_turns) AS tokens_by_turns,
-                     sum(h.sign * h.token_turns::numeric * h.token_turns) AS turns_squared
-              FROM changed h
-              JOIN unnest(refresh_conversations.all_agents, refresh_conversations.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
-              CROSS JOIN LATERAL (
-                  SELECT 'fine' AS level, date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00') AS bucket WHERE a.bucket_seconds = 300
-                  UNION ALL SELECT 'hour', date_trunc('hour', h.started_at, refresh_conversations.time_zone)
-                  UNION ALL SELECT 'day', date_trunc('day', h.started_at, refresh_conversations.time_zone)) l
-              GROUP BY h.agent_id, l.level, l.bucket) m
-        WHERE (m.conversations, m.outcomes, m.successes, m.units, m.deflections, m.escalations, m.refusals, m.bookings, m.automations, m.unit_cost_usd, m.conversation_cost_usd, m.cost_usd_squared, m.tokens_squared, m.tokens_by_turns, m.turns_squared) IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
-        conversations = r.conversations + excluded.conversations,
-        outcomes = r.outcomes + excluded.outcomes,
-        successes = r.successes + excluded.successes,
-        units = r.units + excluded.units,
-        deflections = r.deflections + excluded.deflections,
-        escalations = r.escalations + excluded.escalations,
-        refusals = r.refusals + excluded.refusals,
-        bookings = r.bookings + excluded.bookings,
-        automations = r.automations + excluded.automations,
-        unit_cost_usd = r.unit_cost_usd + excluded.unit_cost_usd,
-        conversation_cost_usd = r.conversation_cost_usd + excluded.conversation_cost_usd,
-        cost_usd_squared = r.cost_usd_squared + excluded.cost_usd_squared,
-        tokens_squared = r.tokens_squared + excluded.tokens_squared,
-        tokens_by_turns = r.tokens_by_turns + excluded.tokens_by_turns,
-        turns_squared = r.turns_squared + excluded.turns_squared
-        RETURNING r.agent_id
+    ), difference AS (
+        SELECT h.agent_id, CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00')
+                                                 ELSE date_trunc('hour', h.started_at, refresh_conversations.time_zone) END AS bucket,
+               sum(h.sign) AS conversations, sum(h.sign * h.has_outcome::integer) AS outcomes, sum(h.sign * h.is_success::integer) AS successes,
+               sum(h.sign * h.is_unit::integer) AS units, sum(h.sign * h.is_deflection::integer) AS deflections,
+               sum(h.sign * h.is_escalation::integer) AS escalations, sum(h.sign * h.is_refusal::integer) AS refusals,
+               sum(h.sign * h.is_booking::integer) AS bookings, sum(h.sign * h.is_automation::integer) AS automations,
+               sum(h.sign * h.is_unit::integer * h.cost_usd) AS unit_cost_usd, sum(h.sign * h.cost_usd) AS conversation_cost_usd,
+               sum(h.sign * h.cost_usd * h.cost_usd) AS cost_usd_squared, sum(h.sign * h.tokens::numeric * h.tokens) AS tokens_squared,
+               sum(h.sign * h.tokens::numeric * h.token_turns) AS tokens_by_turns,
+               sum(h.sign * h.token_turns::numeric * h.token_turns) AS turns_squared
+        FROM changed h
+        JOIN unnest(refresh_conversations.all_agents, refresh_conversations.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
+        GROUP BY 1, 2
     )
-    SELECT x.agent_id, sum(x.conversations)::bigint, sum(x.buckets)::bigint, array_agg(x.lead_id) FILTER (WHERE x.lead_id IS NOT NULL)
-    FROM (SELECT h.agent_id, count(DISTINCT h.conversation_id) AS conversations, 0 AS buckets, NULL AS lead_id FROM changed h GROUP BY h.agent_id
-          UNION ALL SELECT w.agent_id, 0, count(*), NULL FROM written w GROUP BY w.agent_id
-          UNION ALL SELECT DISTINCT l.agent_id, 0, 0, l.lead_id
-                    FROM (SELECT h.agent_id, h.lead_id FROM changed h
-                          GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) l) x
-    GROUP BY x.agent_id;
+    SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'conversations', n.conversations))
+            FROM (SELECT h.agent_id, count(DISTINCT h.conversation_id) AS conversations FROM changed h GROUP BY h.agent_id) n),
+           l.agents, l.ids,
+           (SELECT array_agg(ROW(d.agent_id, d.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL,
+                     d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
+                     d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared,
+                     d.tokens_by_turns, d.turns_squared, 0, 0)::agent_metrics.rollup_delta)
+            FROM difference d
+            WHERE (d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings, d.automations,
+                   d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns, d.turns_squared)
+                  IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+    FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.lead_id) AS ids
+          FROM (SELECT DISTINCT c.agent_id, c.lead_id
+                FROM (SELECT h.agent_id, h.lead_id FROM changed h
+                      GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c) x) l;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], text[], integer[], text) IS
-    'Brings conversations up to their facts and adds the differences to their buckets. Internal: refresh() uses it.';
+    'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation.
 CREATE FUNCTION agent_metrics.refresh_leads(
     agent_ids text[], lead_ids text[], all_agents text[], bucket_seconds integer[], time_zone text)
-RETURNS TABLE (agent_id text, buckets bigint)
+RETURNS TABLE (deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
@@ -292,24 +322,16 @@ BEGIN
         INSERT INTO agent_metrics.leads AS k (agent_id, lead_id, started_at, is_qualified)
         SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1
         ON CONFLICT (agent_id, lead_id) DO UPDATE SET started_at = excluded.started_at, is_qualified = excluded.is_qualified
-    ), written AS (
-        INSERT INTO agent_metrics.rollups AS r (agent_id, level, bucket, leads, qualified_leads)
-        SELECT m.agent_id, m.level, m.bucket, m.leads, m.qualified_leads
-        FROM (SELECT h.agent_id, l.level, l.bucket, sum(h.sign) AS leads, sum(h.sign * h.is_qualified::integer) AS qualified_leads
-              FROM changed h
-              JOIN unnest(refresh_leads.all_agents, refresh_leads.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
-              CROSS JOIN LATERAL (
-                  SELECT 'fine' AS level, date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00') AS bucket WHERE a.bucket_seconds = 300
-                  UNION ALL SELECT 'hour', date_trunc('hour', h.started_at, refresh_leads.time_zone)
-                  UNION ALL SELECT 'day', date_trunc('day', h.started_at, refresh_leads.time_zone)) l
-              GROUP BY h.agent_id, l.level, l.bucket) m
-        WHERE (m.leads, m.qualified_leads) IS DISTINCT FROM (0, 0)
-        ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
-            leads = r.leads + excluded.leads, qualified_leads = r.qualified_leads + excluded.qualified_leads
-        RETURNING r.agent_id
     )
-    SELECT w.agent_id, count(*) FROM written w GROUP BY w.agent_id;
+    SELECT array_agg(ROW(m.agent_id, m.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, m.leads, m.qualified_leads)::agent_metrics.rollup_delta)
+    FROM (SELECT h.agent_id, CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00')
+                                                   ELSE date_trunc('hour', h.started_at, refresh_leads.time_zone) END AS bucket,
+                 sum(h.sign) AS leads, sum(h.sign * h.is_qualified::integer) AS qualified_leads
+          FROM changed h
+          JOIN unnest(refresh_leads.all_agents, refresh_leads.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
+          GROUP BY 1, 2) m
+    WHERE (m.leads, m.qualified_leads) IS DISTINCT FROM (0, 0);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.refresh_leads(text[], text[], text[], integer[], text) IS
-    'Brings leads up to their conversations and adds the differences to their buckets. Internal: refresh() uses it.';
+    'Brings leads up to their conversations and returns what their buckets gain or lose. Internal: refresh() uses it.';

@@ -153,6 +153,7 @@ DECLARE
     conversation_ends   timestamptz[];
     lead_agents text[];
     lead_ids    text[];
+    added    agent_metrics.rollup_delta[];  -- what is added to finest buckets, and to the levels above
     counted  jsonb := '[]';  -- what was done, as rows of agent, events, conversations, buckets
     found_rows jsonb;
 BEGIN
@@ -220,26 +221,30 @@ BEGIN
         END IF;
 
         IF conversation_agents IS NOT NULL THEN
-            -- Turns that were only inserted: added.
-            SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
+            -- Turns that were only inserted are added.
+            SELECT array_agg(f) INTO added
             FROM (SELECT array_agg('-infinity'::timestamptz) AS from_times, array_agg('infinity'::timestamptz) AS to_times FROM unnest(locked)) w
-            CROSS JOIN LATERAL agent_metrics.add_turns(locked, w.from_times, w.to_times, seen, presents, foreign_ids, seconds, zone,
-                horizon, dirty_agents, dirty_buckets, false) t;
+            CROSS JOIN LATERAL agent_metrics.compute_turns(locked, w.from_times, w.to_times, seen, presents, foreign_ids, seconds, zone, horizon) f
+            WHERE NOT EXISTS (SELECT FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
+                              WHERE d.agent_id = f.agent_id AND d.bucket = f.bucket);
+
+            -- So is the difference that conversations make, and then leads.
+            SELECT c.counted, c.lead_agents, c.lead_ids, added || c.deltas
+            INTO found_rows, lead_agents, lead_ids, added
+            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, locked, seconds, zone) c;
             counted := counted || coalesce(found_rows, '[]');
+
+            SELECT array_agg(l.agent_id), array_agg(l.lead_id) INTO lead_agents, lead_ids
+            FROM unnest(lead_agents, lead_ids) AS l (agent_id, lead_id)
+            JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = l.agent_id AND a.counts_leads;
+            IF lead_agents IS NOT NULL THEN
+                SELECT added || l.deltas INTO added
+                FROM agent_metrics.refresh_leads(lead_agents, lead_ids, locked, seconds, zone) l;
+            END IF;
 
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, locked, seconds, zone) t;
+            FROM agent_metrics.add_deltas(added, locked, seconds, zone) t;
             counted := counted || coalesce(found_rows, '[]');
-
-            SELECT array_agg(n.agent_id), array_agg(l.lead_id) INTO lead_agents, lead_ids
-            FROM jsonb_to_recordset(coalesce(found_rows, '[]')) AS n (agent_id text, lead_ids text[])
-            JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = n.agent_id AND a.counts_leads
-            CROSS JOIN LATERAL unnest(n.lead_ids) AS l (lead_id);
-            IF lead_agents IS NOT NULL THEN
-                SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-                FROM agent_metrics.refresh_leads(lead_agents, lead_ids, locked, seconds, zone) t;
-                counted := counted || coalesce(found_rows, '[]');
-            END IF;
         END IF;
     END IF;
 
