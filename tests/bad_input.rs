@@ -207,57 +207,44 @@ fn impossible_turns_are_refused() {
              VALUES ('bot', '2026-03-02 10:00:00+00', 'good', NULL), ('bot', '2026-03-02 10:00:00+00', 'bad', {value})"
         )
     };
-    for (column, values, constraint) in [
+    for (column, values) in [
         (
             "latency_ms",
             &["-1", "-0.001", "'NaN'", "'Infinity'", "'-Infinity'"][..],
-            "latency_ms_is_a_duration",
         ),
-        (
-            "cost_usd",
-            &["-0.01", "'NaN'", "'Infinity'", "1e12"],
-            "cost_usd_is_an_amount",
-        ),
-        (
-            "token_usage_input",
-            &["-1", "1000000000001"],
-            "token_usage_input_is_a_count",
-        ),
-        (
-            "token_usage_output",
-            &["-1", "9223372036854775807"],
-            "token_usage_output_is_a_count",
-        ),
-        (
-            "token_usage_cache_read",
-            &["-1"],
-            "token_usage_cache_read_is_a_count",
-        ),
-        (
-            "token_usage_cache_write",
-            &["-1"],
-            "token_usage_cache_write_is_a_count",
-        ),
+        ("cost_usd", &["-0.01", "'NaN'", "'Infinity'", "1e12"]),
+        ("token_usage_input", &["-1", "1000000000001"]),
+        ("token_usage_output", &["-1", "9223372036854775807"]),
+        ("token_usage_cache_read", &["-1"]),
+        ("token_usage_cache_write", &["-1"]),
         (
             "tools_called",
             &["'{\"name\": \"a\"}'", "'\"a\"'", "'7'", "'null'"],
-            "tools_called_is_a_list",
         ),
     ] {
         for value in values {
-            let error = refused(&db, &insert(column, value));
-            assert_eq!(error.sqlstate, "23514", "{column} {value}: {error}");
-            assert!(error.message.contains(constraint), "{error}");
-            assert!(error.detail.contains("bad"), "the row is shown: {error}");
+            let named = match column {
+                "tools_called" => "no list",
+                _ => value.trim_matches('\''),
+            };
+            let named = match named {
+                "Infinity" => "inf",
+                "-Infinity" => "-inf",
+                "1e12" => "1000000000000",
+                other => other,
+            };
+            let message = format!("{column} of a turn cannot be");
+            refused_by_us(&db, &insert(column, value), "23514", &message);
+            refused_by_us(&db, &insert(column, value), "23514", named);
         }
-        refused_by_constraint(
+        refused_by_us(
             &db,
             &format!(
                 "UPDATE agent_metrics.agent_events SET {column} = {}",
                 values[0]
             ),
             "23514",
-            constraint,
+            column,
         );
     }
     for (sql, sqlstate, names) in [
@@ -269,17 +256,17 @@ fn impossible_turns_are_refused() {
         (
             "VALUES ('bot', '2026-03-02', 'c', 'gossip', '[]')",
             "23514",
-            "outcome_source_is_known",
+            "outcome_source of a turn cannot be \"gossip\"",
         ),
         (
             "VALUES ('bot', 'infinity', 'c', 'agent', '[]')",
             "23514",
-            "occurred_at_is_a_moment",
+            "occurred_at of a turn cannot be infinity",
         ),
         (
             "VALUES ('bot', '-infinity', 'c', 'agent', '[]')",
             "23514",
-            "occurred_at_is_a_moment",
+            "occurred_at of a turn cannot be -infinity",
         ),
         (
             "VALUES ('bot', 'yesterdayish', 'c', 'agent', '[]')",

@@ -6,6 +6,7 @@
 //! - [`sketch_type`], [`sketch_aggregates`]: the type `quantile_sketch`
 //! - [`rate_type`]: the type `rate`
 //! - [`latest`]: the value of the row that came last
+//! - [`turns`]: what a turn may hold
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
 //!
 //! The SQL side of each function is written by hand in `sql/extension/`.
@@ -17,5 +18,6 @@ mod latest;
 mod rate_type;
 mod sketch_aggregates;
 mod sketch_type;
+mod turns;
 
 pgrx::pg_module_magic!();
