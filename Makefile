@@ -3,7 +3,8 @@
 #   make demo      on a bare Debian or Ubuntu with Rust: everything, to four tiles an agent and a page
 #   make test      formatting, lints, and every test, on a temporary cluster of its own
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
-#   make bench     the benchmarks: bench-aggregates, bench-refresh; each ratio beside its bar; ROWS=10000000
+#   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
+#                  its bar; ROWS=10000000
 #   make package   the three files in a tar archive
 
 PG_CONFIG ?= pg_config
@@ -19,7 +20,7 @@ BUILD := $(EXTENSION_TARGET)/extension
 FEATURES := --no-default-features --features pg$(MAJOR)
 PROGRAM := target/release/agent-metrics
 
-.PHONY: demo test bench bench-aggregates bench-refresh install package tools program extension lint clean
+.PHONY: demo test bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
 demo: tools
@@ -30,13 +31,12 @@ test: tools
 	@$(MAKE) --no-print-directory install lint
 	scripts/with-cluster $(CARGO) test
 
-bench: bench-aggregates bench-refresh
+bench: bench-aggregates bench-refresh bench-ingest bench-dashboard
 
 # ROWS scales it; the bars are for ten million.
-bench-aggregates bench-refresh: bench-%: tools
+bench-aggregates bench-refresh bench-ingest bench-dashboard: bench-%: tools
 	@$(MAKE) --no-print-directory install
-	@test -e "$$($(PG_CONFIG) --sharedir)/extension/tdigest.control" || \
-		{ echo "make: the peer in this benchmark is missing: apt-get install postgresql-$(MAJOR)-tdigest" >&2; exit 1; }
+	@scripts/install-tools tdigest
 	scripts/with-cluster sh -c '"$$($(PG_CONFIG) --bindir)/psql" -X -v rows=$(ROWS) -f benches/$*.sql "$$AGENT_METRICS_TEST_URL"'
 
 tools:

@@ -14,12 +14,6 @@ CREATE EXTENSION agent_metrics;
 CREATE EXTENSION tdigest;
 \ir workload.sql
 CREATE TABLE bench.results (round integer, what text, cpu_ms double precision);
-CREATE FUNCTION bench.cpu_ms() RETURNS double precision LANGUAGE sql
-RETURN split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::double precision / 1e6;
--- Workers have ended, and the postmaster has counted them in, when a statement returns: fields 16 and 17, in hundredths.
-CREATE FUNCTION bench.workers_ms() RETURNS double precision LANGUAGE sql
-RETURN (SELECT 10 * (s.field[14]::double precision + s.field[15]::double precision)
-        FROM string_to_array(split_part(pg_read_file('/proc/' || split_part(pg_read_file('postmaster.pid'), E'\n', 1) || '/stat'), ') ', 2), ' ') AS s (field));
 CREATE UNLOGGED TABLE bench.hours AS
 SELECT agent_id, date_trunc('hour', occurred_at) AS hour, count(*) AS turns, agent_metrics.quantile_sketch(latency_ms) AS sketch,
        tdigest(latency_ms, 100) AS digest
@@ -39,10 +33,10 @@ BEGIN
     ELSIF workers > 0 AND position('Workers Planned: ' || workers IN plan) = 0 THEN
         RAISE EXCEPTION '% was to run with % workers', what, workers USING DETAIL = plan;
     END IF;
-    begun := bench.cpu_ms() + CASE WHEN workers > 0 THEN bench.workers_ms() ELSE 0 END;
+    begun := bench.cpu_ms() + CASE WHEN workers > 0 THEN bench.ended_ms() ELSE 0 END;
     EXECUTE query;
     INSERT INTO bench.results
-    VALUES (round, what, bench.cpu_ms() + CASE WHEN workers > 0 THEN bench.workers_ms() ELSE 0 END - begun);
+    VALUES (round, what, bench.cpu_ms() + CASE WHEN workers > 0 THEN bench.ended_ms() ELSE 0 END - begun);
 END
 $function$;
 CREATE FUNCTION bench.plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $function$

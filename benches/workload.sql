@@ -2,6 +2,12 @@
 -- about six turns, lognormal latency with a heavy tail. The same rows in every run: all randomness is a hash of
 -- the row's number. Variables: rows.
 CREATE SCHEMA bench;
+CREATE FUNCTION bench.cpu_ms() RETURNS double precision LANGUAGE sql
+RETURN split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::double precision / 1e6;
+-- CPU time of backends that have ended, as the postmaster counted them in: fields 16 and 17 of its stat, in hundredths.
+CREATE FUNCTION bench.ended_ms() RETURNS double precision LANGUAGE sql
+RETURN (SELECT 10 * (s.field[14]::double precision + s.field[15]::double precision)
+        FROM string_to_array(split_part(pg_read_file('/proc/' || split_part(pg_read_file('postmaster.pid'), E'\n', 1) || '/stat'), ') ', 2), ' ') AS s (field));
 CREATE FUNCTION bench.uniform(seed bigint, salt integer) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ((hashint8extended(seed, salt) & 9007199254740991)::double precision + 0.5) / 9007199254740992;

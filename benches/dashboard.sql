@@ -1,0 +1,62 @@
+-- make bench-dashboard: bars D1 and D2. What a BI tool asks of the views, against the same from raw events; CPU time of
+-- the backend with planning, jit off, medians of seven rounds. Variables: rows.
+\set ON_ERROR_STOP 1
+\set QUIET 1
+SET jit = off;
+SET max_parallel_workers_per_gather = 0;
+SET client_min_messages = warning;
+CREATE EXTENSION agent_metrics;
+SELECT agent_metrics.setup() \g /dev/null
+\ir workload.sql
+\ir load.sql
+CREATE TABLE bench.results (what text, cpu_ms double precision);
+
+-- Thirty days of one agent. The clock of the machine does not matter: the days are those of the data.
+CREATE FUNCTION bench.raw() RETURNS text LANGUAGE sql RETURN $query$
+    SELECT (e.occurred_at AT TIME ZONE 'UTC')::date AS day, percentile_disc(0.95) WITHIN GROUP (ORDER BY e.latency_ms),
+           count(*) FILTER (WHERE o.is_success)::double precision / nullif(count(o.label), 0),
+           sum(e.cost_usd) / nullif(count(*) FILTER (WHERE o.is_unit), 0)
+    FROM agent_metrics.agent_events e LEFT JOIN agent_metrics.outcomes o ON o.label = e.outcome_label
+    WHERE e.agent_id = 'agent-07' AND e.occurred_at >= '2026-09-01' AND e.occurred_at < '2026-10-01' GROUP BY 1$query$;
+CREATE FUNCTION bench.view() RETURNS text LANGUAGE sql RETURN $query$
+    SELECT k.day, k.metric, k.value FROM agent_kpi.kpi_daily k
+    WHERE k.agent_id = 'agent-07' AND k.day >= '2026-09-01' AND k.day < '2026-10-01'
+      AND k.metric IN ('latency_p95_ms', 'task_success_rate', 'cost_per_unit_usd')$query$;
+-- EXECUTE plans each time, as a BI tool's query is.
+CREATE FUNCTION bench.measure(what text, query text, times integer) RETURNS void LANGUAGE plpgsql AS $function$
+DECLARE
+    begun double precision := bench.cpu_ms();
+    n     bigint;
+BEGIN
+    FOR i IN 1 .. times LOOP
+        EXECUTE format('SELECT count(*) FROM (%s OFFSET 0) q WHERE q IS NOT NULL OR q IS NULL', query) INTO STRICT n;
+        IF n = 0 THEN
+            RAISE EXCEPTION '% finds nothing', what;
+        END IF;
+    END LOOP;
+    INSERT INTO bench.results VALUES (what, (bench.cpu_ms() - begun) / times);
+END
+$function$;
+CREATE FUNCTION bench.round() RETURNS void LANGUAGE plpgsql AS $function$
+BEGIN
+    PERFORM bench.measure('raw', bench.raw(), 1);
+    PERFORM bench.measure('kpi_daily', bench.view(), 20);
+    PERFORM bench.measure('cfo_tiles', 'SELECT * FROM agent_kpi.cfo_tiles', 1);
+    PERFORM bench.measure('cfo_spark', 'SELECT * FROM agent_kpi.cfo_spark', 1);
+END
+$function$;
+SELECT bench.round() \g /dev/null
+TRUNCATE bench.results;
+SELECT bench.round() FROM generate_series(1, 7) \g /dev/null
+
+CREATE TABLE bench.medians AS
+SELECT what, percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu_ms) AS ms, min(cpu_ms) AS least, max(cpu_ms) AS most FROM bench.results GROUP BY what;
+\echo
+\echo CPU milliseconds, medians of seven rounds over :rows rows
+SELECT what, round(ms::numeric, 2) AS ms, round(least::numeric, 2) AS least, round(most::numeric, 2) AS most FROM bench.medians ORDER BY what;
+SELECT 'D1' AS bar, '30 days of one agent: raw events / kpi_daily' AS what, round((r.ms / v.ms)::numeric, 1)::text AS figure, '>= 100' AS bar,
+       CASE WHEN r.ms / v.ms >= 100 THEN 'held' ELSE 'missed' END AS verdict
+FROM bench.medians r, bench.medians v WHERE r.what = 'raw' AND v.what = 'kpi_daily'
+UNION ALL
+SELECT 'D2', 'cfo_tiles and cfo_spark of 60 agents', round(sum(ms)::numeric, 1) || ' ms', '<= 100 ms', CASE WHEN sum(ms) <= 100 THEN 'held' ELSE 'missed' END
+FROM bench.medians WHERE what LIKE 'cfo%';
