@@ -8,6 +8,7 @@ mod books;
 mod fixtures;
 mod harness;
 mod page;
+mod partitions;
 mod program;
 mod properties;
 mod readme;

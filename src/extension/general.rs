@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0002_facts.sql"),
     include_str!("../../sql/migrations/0003_rollups.sql"),
     include_str!("../../sql/migrations/0004_shipped_rows.sql"),
+    include_str!("../../sql/migrations/0005_partitions.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
