@@ -3,8 +3,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod aggregates;
+mod archive;
 mod bad_input;
 mod books;
+mod erasure;
 mod fixtures;
 mod harness;
 mod page;
@@ -12,6 +14,7 @@ mod partitions;
 mod program;
 mod properties;
 mod readme;
+mod rebuild;
 mod refresh;
 mod refresh_sessions;
 mod setup;

@@ -117,7 +117,10 @@ BEGIN
                           add_stale_ranges.to_times) AS x (agent_id, conversation_id, from_time, to_time)) u
         GROUP BY u.agent_id, u.conversation_id
     ), conversation AS (
-        SELECT f.agent_id, f.conversation_id, least(f.from_time, c.started_at) AS from_time, greatest(f.to_time, c.ended_at) AS to_time
+        -- where the other turns of one that is not known lie, nobody knows
+        SELECT f.agent_id, f.conversation_id,
+               CASE WHEN c.agent_id IS NULL THEN '-infinity' ELSE least(f.from_time, c.started_at) END AS from_time,
+               CASE WHEN c.agent_id IS NULL THEN 'infinity' ELSE greatest(f.to_time, c.ended_at) END AS to_time
         FROM found f
         LEFT JOIN agent_metrics.conversations c ON c.conversation_id = f.conversation_id AND c.agent_id = f.agent_id
     ), moment AS (

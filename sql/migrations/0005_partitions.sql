@@ -168,3 +168,18 @@ CREATE TABLE agent_metrics.erasures (
 COMMENT ON TABLE agent_metrics.erasures IS 'People who asked to be erased. Data restored from an archive is erased again.';
 COMMENT ON COLUMN agent_metrics.erasures.user_id IS 'The id that producers write in agent_events.';
 COMMENT ON COLUMN agent_metrics.erasures.asked_at IS 'When erase_user() was first called for it.';
+
+-- An outer partition being split into months (sql/views/00_split.sql): one row for each table it is split into.
+CREATE TABLE agent_metrics.partition_splits (
+    partition text NOT NULL,
+    piece     text PRIMARY KEY,
+    from_time timestamptz NOT NULL,
+    to_time   timestamptz NOT NULL,
+    state     text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copied', 'swapped'))
+);
+COMMENT ON TABLE agent_metrics.partition_splits IS 'Tables that an outer partition of agent_events is being split into.';
+COMMENT ON COLUMN agent_metrics.partition_splits.partition IS 'The outer partition.';
+COMMENT ON COLUMN agent_metrics.partition_splits.piece IS 'A table it is split into.';
+COMMENT ON COLUMN agent_metrics.partition_splits.from_time IS 'First moment of its turns.';
+COMMENT ON COLUMN agent_metrics.partition_splits.to_time IS 'First moment after them.';
+COMMENT ON COLUMN agent_metrics.partition_splits.state IS 'waiting: to be copied; copied; swapped: in its place, and the old partition is yet to be dropped.';

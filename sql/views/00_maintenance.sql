@@ -86,7 +86,7 @@ BEGIN
         month := month + interval '1 month';
     END LOOP;
     -- From here on inserts wait.
-    LOCK TABLE agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
     PERFORM agent_metrics.notice_partitions();
     ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_after;
     month := first;
