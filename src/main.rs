@@ -6,7 +6,9 @@ use agent_metrics::scheduler::clock::SystemClock;
 use agent_metrics::scheduler::config::Server;
 use agent_metrics::scheduler::connect::Database;
 use agent_metrics::scheduler::run::Stop;
-use agent_metrics::scheduler::{advice, demo, doctor, extension, jobs, page, run, status, verify};
+use agent_metrics::scheduler::{
+    advice, archive, demo, doctor, extension, jobs, page, rebuild, run, status, verify,
+};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -97,6 +99,40 @@ enum Command {
         agent: Option<String>,
     },
 
+    /// Compute rollups again from the facts, day by day
+    ///
+    /// One agent and report day a transaction, with an estimate of what is left. Ctrl-C stops between two days: the books
+    /// are right then, and the last line says how to go on.
+    Rebuild {
+        /// The agent; without it, all
+        #[arg(long)]
+        agent: Option<String>,
+        /// First moment, such as 2026-01-01; without it, from the beginning
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Moment after the last; without it, to the end
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+    },
+
+    /// Write months of turns that are no longer hot to Parquet files, and take them out of the database
+    ///
+    /// Months whose last day is older than the setting hot_days. Each file is read back, counted and compared before the
+    /// table goes. No number changes: what the turns add up to stays. Stop it at any moment; the next run goes on.
+    Archive {
+        /// Where the files go; made if need be
+        #[arg(long, value_name = "FOLDER", env = "AGENT_METRICS_ARCHIVE")]
+        folder: std::path::PathBuf,
+    },
+
+    /// Bring the turns of an archive back into the database
+    ///
+    /// All or nothing, and nothing is counted twice. Those who asked to be erased are erased again.
+    Restore {
+        /// The file, as agent-metrics archive wrote it
+        file: std::path::PathBuf,
+    },
+
     /// Load ninety days of made-up events into an empty database, and show what becomes of them
     ///
     /// Refreshes, prints the tiles, and, at a terminal, serves the page until Ctrl-C. A second run adds nothing.
@@ -171,6 +207,24 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { listen } => demo::run(server, &listen).await.map(|()| ExitCode::SUCCESS),
+        Command::Archive { folder } => {
+            let mut database = Database::open(server).await?;
+            let outcome = match extension::check(&database, server).await {
+                Ok(()) => archive::archive(&mut database, &folder).await,
+                Err(error) => Err(error),
+            };
+            database.close().await;
+            outcome.map(|_| ExitCode::SUCCESS)
+        }
+        Command::Restore { file } => {
+            let mut database = Database::open(server).await?;
+            let outcome = match extension::check(&database, server).await {
+                Ok(()) => archive::restore(&mut database, &file).await,
+                Err(error) => Err(error),
+            };
+            database.close().await;
+            outcome.map(|_| ExitCode::SUCCESS)
+        }
         command => {
             let database = Database::open(server).await?;
             let outcome = ask(command, &database, server).await;
@@ -217,8 +271,26 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
             }
             verify::print(database, agent.as_deref()).await? > 0
         }
+        Command::Rebuild { agent, from, to } => {
+            let agents = match agent {
+                Some(agent) => {
+                    jobs::check_agent(database, &agent).await?;
+                    vec![agent]
+                }
+                None => jobs::all(database).await?,
+            };
+            let span = rebuild::Span {
+                from: from.as_deref(),
+                to: to.as_deref(),
+            };
+            !rebuild::rebuild(database, &agents, span, Stop::on_signals()?).await?
+        }
         Command::Doctor => doctor::print(database, server).await? > 0,
-        Command::Run { .. } | Command::Serve { .. } | Command::Demo { .. } => false,
+        Command::Run { .. }
+        | Command::Serve { .. }
+        | Command::Demo { .. }
+        | Command::Archive { .. }
+        | Command::Restore { .. } => false,
     };
     Ok(if found_something {
         ExitCode::FAILURE

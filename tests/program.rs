@@ -16,7 +16,7 @@ use crate::harness::{Db, Session, db, empty_db, server, url_of};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn command(url: &str, arguments: &[&str]) -> Command {
+pub fn command(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-metrics"));
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("PG") || name == "RUST_LOG")
@@ -33,7 +33,7 @@ fn command(url: &str, arguments: &[&str]) -> Command {
 }
 
 /// Runs to the end: exit status, standard output, standard error.
-fn program(url: &str, arguments: &[&str]) -> (i32, String, String) {
+pub fn program(url: &str, arguments: &[&str]) -> (i32, String, String) {
     let Output {
         status,
         stdout,
@@ -48,14 +48,14 @@ fn program(url: &str, arguments: &[&str]) -> (i32, String, String) {
 }
 
 /// Runs something that has to work, and returns its standard output.
-fn works(url: &str, arguments: &[&str]) -> String {
+pub fn works(url: &str, arguments: &[&str]) -> String {
     let (code, stdout, stderr) = program(url, arguments);
     assert_eq!(code, 0, "{arguments:?}: {stdout}{stderr}");
     stdout
 }
 
 /// Runs something that has to fail with one line, and returns that line.
-fn fails(url: &str, arguments: &[&str]) -> String {
+pub fn fails(url: &str, arguments: &[&str]) -> String {
     let (code, stdout, stderr) = program(url, arguments);
     assert_eq!(code, 1, "{arguments:?}: {stdout}{stderr}");
     assert_eq!(stdout, "", "{arguments:?}");

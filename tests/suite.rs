@@ -3,14 +3,18 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod aggregates;
+mod archive;
 mod bad_input;
 mod books;
+mod erasure;
 mod fixtures;
 mod harness;
 mod page;
+mod partitions;
 mod program;
 mod properties;
 mod readme;
+mod rebuild;
 mod refresh;
 mod refresh_sessions;
 mod setup;

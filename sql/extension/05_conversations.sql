@@ -10,6 +10,8 @@ RETURNS TABLE (
     is_qualified boolean, is_human_touched boolean, business_event_ids text[])
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
+DECLARE
+    has_archives boolean := EXISTS (SELECT FROM agent_metrics.archives);
 BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
@@ -27,9 +29,8 @@ BEGIN
                c.is_booking, c.is_qualified, coalesce(c.is_human_touched, false) AS is_human_touched, t.business_event_ids
         FROM asked a
         CROSS JOIN LATERAL (
-            SELECT min(e.occurred_at) AS started_at, max(e.occurred_at) AS ended_at, count(*) AS turns,
-                   count(coalesce(e.token_usage_input, e.token_usage_output)) AS token_turns,
-                   sum(coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0))::bigint AS tokens,
+            SELECT min(e.occurred_at) AS started_at, max(e.ended_at) AS ended_at, sum(e.turns)::bigint AS turns,
+                   sum(e.token_turns)::bigint AS token_turns, sum(e.tokens)::bigint AS tokens,
                    coalesce(sum(e.cost_usd), 0) AS cost_usd, min(e.user_id) AS user_id,
                    -- of several labels of one source the latest counts
                    agent_metrics.latest(e.outcome_label, e.occurred_at, e.turn_index, e.event_id::text)
@@ -42,10 +43,21 @@ BEGIN
                    agent_metrics.latest(e.outcome_label, e.occurred_at, e.turn_index, e.event_id::text)
                        FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'human') AS human_label,
                    array_agg(e.business_event_id) FILTER (WHERE e.business_event_id IS NOT NULL) AS business_event_ids
-            FROM agent_metrics.agent_events e
-            -- agent_id is kept from the index on it: without statistics the planner would walk the agent's whole history
-            WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
-              AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval) t
+            FROM (
+                SELECT e.occurred_at, e.occurred_at AS ended_at, 1 AS turns,
+                       (e.token_usage_input IS NOT NULL OR e.token_usage_output IS NOT NULL)::integer AS token_turns,
+                       coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0) AS tokens, e.cost_usd, e.user_id,
+                       e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id
+                FROM agent_metrics.agent_events e
+                -- agent_id is kept from the index on it: without statistics the planner would walk the agent's whole history
+                WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
+                  AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval
+                UNION ALL
+                SELECT r.occurred_at, r.ended_at, r.turns, r.token_turns, r.tokens, r.cost_usd, r.user_id,
+                       r.outcome_label, r.outcome_source, r.turn_index, r.event_id, r.business_event_id
+                FROM agent_metrics.archived_conversations r
+                WHERE has_archives AND r.conversation_id = a.conversation_id AND r.agent_id = a.agent_id
+                  AND EXISTS (SELECT FROM agent_metrics.archives x WHERE x.archive_id = r.archive_id AND x.state IN ('detached', 'archived'))) e) t
         CROSS JOIN LATERAL (
             SELECT agent_metrics.latest(k.meaning, b.occurred_at, NULL, b.business_event_id) FILTER (WHERE o.label IS NOT NULL) AS label,
                    max(b.occurred_at) FILTER (WHERE o.label IS NOT NULL) AS said_at,

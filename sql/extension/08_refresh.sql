@@ -188,6 +188,10 @@ BEGIN
         DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (builds);
         DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (builds);
         DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (builds);
+        -- Archived turns are no rows to be found by their ids: their spans are.
+        DELETE FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (builds);
+        INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
+        SELECT DISTINCT b.id, a.from_time, a.to_time FROM unnest(builds) AS b (id) CROSS JOIN agent_metrics.archives a;
         SELECT array_agg(CASE WHEN l.agent_id = ANY (builds) THEN
                              (SELECT CASE WHEN m.id >= pg_snapshot_xmax(pg_current_snapshot()) THEN m.id END
                               FROM (SELECT max(e.recorded_in) AS id FROM agent_metrics.agent_events e
@@ -201,6 +205,7 @@ BEGIN
     SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO horizon FROM unnest(seen) AS s (snapshot);
     SELECT builds IS NOT NULL
         OR EXISTS (SELECT FROM agent_metrics.changes)
+        OR EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked))
         OR (SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= horizon
         OR (SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= horizon
         OR (SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= horizon
@@ -212,6 +217,14 @@ BEGIN
         INTO found_rows, conversation_agents, conversation_ids, conversation_starts, conversation_ends, dirty_agents, dirty_buckets
         FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone) c;
         counted := counted || coalesce(found_rows, '[]');
+
+        -- Partitions that came or went: all that lies there.
+        IF EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked)) THEN
+            SELECT r.conversation_agents, r.conversation_ids, r.from_times, r.to_times, r.dirty_agents, r.dirty_buckets
+            INTO conversation_agents, conversation_ids, conversation_starts, conversation_ends, dirty_agents, dirty_buckets
+            FROM agent_metrics.add_stale_ranges(locked, seconds, zone, conversation_agents, conversation_ids, conversation_starts,
+                conversation_ends, dirty_agents, dirty_buckets) r;
+        END IF;
 
         -- Buckets that saw an update or a deletion: from their turns again, then upwards.
         IF dirty_agents IS NOT NULL THEN
@@ -317,6 +330,10 @@ BEGIN
     IF locked IS NULL THEN
         RETURN;
     END IF;
+
+    -- Held before any snapshot is taken, so that no partition goes between a snapshot and its reading.
+    LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS SHARE MODE;
+    PERFORM agent_metrics.notice_partitions();
 
     built := agent_metrics.must_build(locked, agent_metrics.report_time_zone());
     IF cardinality(locked) > cardinality(built) THEN

@@ -39,6 +39,9 @@ BEGIN
         JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
         JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
         WHERE ($1 IS NULL OR w.agent_id = $1) AND w.agent_id <> ALL (unbuilt)
+    ), waiting_range AS MATERIALIZED (
+        SELECT s.agent_id, s.from_time, s.to_time FROM agent_metrics.stale_ranges s
+        UNION SELECT a.agent_id, r.from_time, r.to_time FROM agent a CROSS JOIN agent_metrics.changed_ranges() r
     ), waiting AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.measures_changed, c.changed_in FROM agent_metrics.changes c
     ), fine AS MATERIALIZED (
@@ -85,13 +88,14 @@ BEGIN
     ), wrong_conversations AS (
         SELECT d.agent_id, 'conversation' AS level, max(d.started_at) AS bucket, d.conversation_id AS measure,
                max(d.content) FILTER (WHERE d.is_stored) AS stored, max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
-        FROM (SELECT true AS is_stored, k.agent_id, k.conversation_id, k.started_at, k::text AS content
+        FROM (SELECT true AS is_stored, k.agent_id, k.conversation_id, k.started_at, k.ended_at, k::text AS content
               FROM (SELECT * FROM known EXCEPT SELECT * FROM now_known) k
               UNION ALL
-              SELECT false, k.agent_id, k.conversation_id, k.started_at, k::text
+              SELECT false, k.agent_id, k.conversation_id, k.started_at, k.ended_at, k::text
               FROM (SELECT * FROM now_known EXCEPT SELECT * FROM known) k) d
         WHERE NOT EXISTS (SELECT FROM dirty x WHERE x.agent_id = d.agent_id AND x.conversation_id = d.conversation_id)
         GROUP BY d.agent_id, d.conversation_id
+        HAVING NOT EXISTS (SELECT FROM waiting_range r WHERE r.agent_id = d.agent_id AND r.from_time <= max(d.ended_at) AND r.to_time > min(d.started_at))
     ), level_of AS (
         SELECT a.agent_id, l.level FROM agent a CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)
         WHERE l.level <> 'fine' OR a.bucket_seconds = 300
@@ -161,7 +165,10 @@ BEGIN
     FROM measures m
     WHERE CASE WHEN m.measure = 'latency' THEN m.stored IS DISTINCT FROM m.recomputed
                ELSE coalesce(m.stored::numeric, 0) <> coalesce(m.recomputed::numeric, 0) END
-      AND NOT EXISTS (SELECT FROM waiting_buckets b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket);
+      AND NOT EXISTS (SELECT FROM waiting_buckets b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket)
+      AND NOT EXISTS (SELECT FROM waiting_range r
+                      WHERE r.agent_id = m.agent_id AND r.from_time < m.bucket + interval '1 day 1 hour' AND r.to_time > m.bucket
+                        AND (m.level = 'day' OR r.from_time < m.bucket + interval '1 hour'));
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.verify(text, timestamptz, timestamptz) IS

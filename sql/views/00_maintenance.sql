@@ -1,52 +1,109 @@
 -- Functions that need the rights of the tables' owner, whoever calls them: owned by the caller of setup().
+-- Monthly partitions are made beside agent_events and then take their place in it at once: only that moment needs the
+-- lock that keeps inserts out, nobody waits more than 100 ms for it, and it is held for as long as it takes to change
+-- some rows of the catalogue.
+
+CREATE OR REPLACE FUNCTION agent_metrics.make_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET client_min_messages = warning AS $function$
+BEGIN
+    EXECUTE format('CREATE TABLE agent_metrics.%I (LIKE agent_metrics.agent_events INCLUDING ALL)', name);
+    -- Proves to ATTACH that every row belongs, so that it need not look; gone once it is attached.
+    EXECUTE format('ALTER TABLE agent_metrics.%I ADD CONSTRAINT is_in_its_span CHECK (occurred_at >= %L AND occurred_at < %L)',
+                   name, from_time, to_time);
+    -- A trigger of a statement is not handed down to partitions, and a partition may be truncated by itself.
+    EXECUTE format('CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.%I
+                    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate()', name);
+    EXECUTE format('COMMENT ON TABLE agent_metrics.%I IS %L', name,
+                   CASE WHEN from_time = '-infinity' THEN 'Turns before the first month.'
+                        WHEN to_time = 'infinity' THEN 'Turns after the last month made so far; ensure_partitions() moves them to their own.'
+                        ELSE format('Turns from %s to before %s UTC.', from_time::date, to_time::date) END);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.make_partition(text, timestamptz, timestamptz) IS
+    'Makes a table that can become the partition of a span of time. Internal: ensure_partitions() and the archive use it.';
+REVOKE ALL ON FUNCTION agent_metrics.make_partition(text, timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.attach_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET client_min_messages = warning AS $function$
+BEGIN
+    EXECUTE format('ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.%I FOR VALUES FROM (%s) TO (%s)', name,
+                   CASE WHEN from_time = '-infinity' THEN 'MINVALUE' ELSE quote_literal(from_time) END,
+                   CASE WHEN to_time = 'infinity' THEN 'MAXVALUE' ELSE quote_literal(to_time) END);
+    EXECUTE format('ALTER TABLE agent_metrics.%I DROP CONSTRAINT IF EXISTS is_in_its_span', name);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.attach_partition(text, timestamptz, timestamptz) IS
+    'Attaches a table that make_partition() made. Internal: ensure_partitions() and the archive use it.';
+REVOKE ALL ON FUNCTION agent_metrics.attach_partition(text, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics.ensure_partitions(months_ahead integer DEFAULT 3) RETURNS integer
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET lock_timeout = '100ms' AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
+SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
 DECLARE
+    few        constant integer := 1000;  -- turns that may be moved while inserts wait
     this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+    first      timestamp;
     month      timestamp;
-    next_month timestamp;
+    ended      timestamptz;
     made       integer := 0;
 BEGIN
     IF to_regclass('agent_metrics.agent_events_after') IS NULL THEN
         -- The outer partitions take whatever lies outside the months, so that no event is ever refused.
-        month := this_month - interval '4 months';
-        EXECUTE format('CREATE TABLE agent_metrics.agent_events_before PARTITION OF agent_metrics.agent_events FOR VALUES FROM (MINVALUE) TO (%L)',
-                       month AT TIME ZONE 'UTC');
-        EXECUTE format('CREATE TABLE agent_metrics.agent_events_after PARTITION OF agent_metrics.agent_events FOR VALUES FROM (%L) TO (MAXVALUE)',
-                       month AT TIME ZONE 'UTC');
-        CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.agent_events_before
-            FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
-        CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.agent_events_after
-            FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
-        COMMENT ON TABLE agent_metrics.agent_events_before IS 'Turns before the first month.';
-        COMMENT ON TABLE agent_metrics.agent_events_after IS 'Turns after the last month made so far; ensure_partitions() moves them to their own.';
+        first := this_month - interval '4 months';
+        PERFORM agent_metrics.make_partition('agent_events_before', '-infinity', first AT TIME ZONE 'UTC'),
+                agent_metrics.attach_partition('agent_events_before', '-infinity', first AT TIME ZONE 'UTC');
+        PERFORM agent_metrics.make_partition('agent_events_after', first AT TIME ZONE 'UTC', 'infinity'),
+                agent_metrics.attach_partition('agent_events_after', first AT TIME ZONE 'UTC', 'infinity');
         made := 2;
     ELSE
         -- The first month not made yet is where the last outer partition begins.
         SELECT (substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \('([^']+)'\)$$)::timestamptz) AT TIME ZONE 'UTC'
-        INTO month FROM pg_class c WHERE c.oid = 'agent_metrics.agent_events_after'::regclass;
+        INTO first FROM pg_class c WHERE c.oid = 'agent_metrics.agent_events_after'::regclass AND c.relispartition;
+        IF first IS NULL THEN
+            RAISE EXCEPTION 'table agent_metrics.agent_events_after is no partition of agent_events'
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      DETAIL = 'The partition that takes turns after the last month was detached by hand, so such turns are refused.',
+                      HINT = 'Attach it again: ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.agent_events_after FOR VALUES FROM (...) TO (MAXVALUE).';
+        END IF;
     END IF;
-    WHILE month <= this_month + make_interval(months => months_ahead) LOOP
-        next_month := month + interval '1 month';
-        ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_after;
-        EXECUTE format('CREATE TABLE agent_metrics.%I PARTITION OF agent_metrics.agent_events FOR VALUES FROM (%L) TO (%L)',
-                       to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC', next_month AT TIME ZONE 'UTC');
-        -- A trigger of a statement is not handed down to partitions, and a partition may be truncated by itself.
-        EXECUTE format('CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.%I
-                        FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate()', to_char(month, '"agent_events_y"YYYY"m"MM'));
-        EXECUTE format('COMMENT ON TABLE agent_metrics.%I IS %L', to_char(month, '"agent_events_y"YYYY"m"MM'), to_char(month, '"Turns of "YYYY-MM.'));
-        -- Detached, the partition has no triggers: moving its rows is no change of the facts.
-        EXECUTE format('WITH moved AS (DELETE FROM agent_metrics.agent_events_after e WHERE e.occurred_at < %L RETURNING e.*)
-                        INSERT INTO agent_metrics.agent_events SELECT m.* FROM moved m', next_month AT TIME ZONE 'UTC');
-        EXECUTE format('ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.agent_events_after FOR VALUES FROM (%L) TO (MAXVALUE)',
-                       next_month AT TIME ZONE 'UTC');
-        made := made + 1;
-        month := next_month;
+    IF first > this_month + make_interval(months => months_ahead) THEN
+        RETURN made;
+    END IF;
+    -- Looked at without a lock, so that no insert waits for a long look; what comes in between is few.
+    IF (SELECT count(*) FROM (SELECT FROM agent_metrics.agent_events_after LIMIT few + 1) x) > few THEN
+        RAISE WARNING 'more than % turns lie after the last month, so no month is made', few
+            USING DETAIL = 'Moving them at once would keep inserts waiting.',
+                  HINT = 'agent-metrics run and agent-metrics once move them in steps; or call SELECT agent_metrics.partition_step() until it returns NULL.';
+        RETURN made;
+    END IF;
+    ended := (this_month + make_interval(months => months_ahead + 1)) AT TIME ZONE 'UTC';
+    month := first;
+    WHILE month < ended AT TIME ZONE 'UTC' LOOP
+        IF to_regclass(to_char(month, '"agent_metrics.agent_events_y"YYYY"m"MM')) IS NULL THEN
+            PERFORM agent_metrics.make_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+                                                 (month + interval '1 month') AT TIME ZONE 'UTC');
+        END IF;
+        month := month + interval '1 month';
     END LOOP;
+    -- From here on inserts wait.
+    LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
+    PERFORM agent_metrics.notice_partitions();
+    ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_after;
+    month := first;
+    WHILE month < ended AT TIME ZONE 'UTC' LOOP
+        PERFORM agent_metrics.attach_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+                                               (month + interval '1 month') AT TIME ZONE 'UTC');
+        made := made + 1;
+        month := month + interval '1 month';
+    END LOOP;
+    -- Detached, the partition has no triggers: moving its rows is no change of the facts.
+    WITH moved AS (DELETE FROM agent_metrics.agent_events_after e WHERE e.occurred_at < ended RETURNING e.*)
+    INSERT INTO agent_metrics.agent_events SELECT m.* FROM moved m;
+    PERFORM agent_metrics.attach_partition('agent_events_after', ended, 'infinity');
+    PERFORM agent_metrics.adopt_partitions();
     RETURN made;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.ensure_partitions(integer) IS
-    'Makes the monthly partitions of agent_events up to some months ahead, and moves rows that came before their partition. Waits 100 ms for its lock at most.';
+    'Makes the monthly partitions of agent_events up to some months ahead, and moves the few rows that came before their partition. Waits 100 ms for its lock at most.';
 REVOKE ALL ON FUNCTION agent_metrics.ensure_partitions(integer) FROM PUBLIC;

@@ -10,16 +10,19 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0002_facts.sql"),
     include_str!("../../sql/migrations/0003_rollups.sql"),
     include_str!("../../sql/migrations/0004_shipped_rows.sql"),
+    include_str!("../../sql/migrations/0005_partitions.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
 const VIEWS: &[&str] = &[
     include_str!("../../sql/views/00_maintenance.sql"),
+    include_str!("../../sql/views/00_split.sql"),
     include_str!("../../sql/views/01_measures.sql"),
     include_str!("../../sql/views/02_kpi.sql"),
     include_str!("../../sql/views/03_agents.sql"),
     include_str!("../../sql/views/04_tiles.sql"),
     include_str!("../../sql/views/05_health.sql"),
+    include_str!("../../sql/views/06_archive.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).

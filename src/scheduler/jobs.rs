@@ -125,8 +125,19 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
     Ok(round)
 }
 
-/// Makes the partitions of the months to come.
+/// Makes the partitions of the months to come, and splits outer ones that hold many turns, step by step. Returns how
+/// many months were made.
 pub async fn ensure_partitions(client: &Client) -> Result<i32> {
+    loop {
+        let step: Option<String> = client
+            .query_one("SELECT agent_metrics.partition_step()", &[])
+            .await?
+            .try_get(0)?;
+        match step {
+            Some(step) => tracing::info!("partitions: {step}"),
+            None => break,
+        }
+    }
     Ok(client
         .query_one("SELECT agent_metrics.ensure_partitions()", &[])
         .await?

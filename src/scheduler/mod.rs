@@ -8,9 +8,12 @@
 //! - [`clock`], [`leader`], [`jobs`], [`run`]: the scheduler itself
 //! - [`status`], [`verify`], [`doctor`]: what a person asks
 //! - [`tiles`], [`format`], [`page`]: the CFO's page and its numbers
+//! - [`rebuild`]: days and years computed again
+//! - [`archive`]: months that are no longer hot, to Parquet files and back
 //! - [`demo`]: ninety days of a small company
 
 pub mod advice;
+pub mod archive;
 pub mod clock;
 pub mod config;
 pub mod connect;
@@ -21,6 +24,7 @@ pub mod format;
 pub mod jobs;
 pub mod leader;
 pub mod page;
+pub mod rebuild;
 pub mod run;
 pub mod status;
 pub mod tiles;

@@ -1,0 +1,153 @@
+-- Partitions that come and go by hand: noticed by the next refresh, and their spans computed again.
+
+-- A partition below a partition counts for the span of the one on top. One being detached concurrently is gone.
+CREATE FUNCTION agent_metrics.present_partitions()
+RETURNS TABLE (partition text, mark text, from_time timestamptz, to_time timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE tree AS (
+        SELECT i.inhrelid AS oid, i.inhrelid AS top, i.xmin AS entry
+        FROM pg_inherits i WHERE i.inhparent = 'agent_metrics.agent_events'::regclass AND NOT i.inhdetachpending
+        UNION ALL
+        SELECT i.inhrelid, t.top, i.xmin FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending
+    )
+    SELECT c.relname::text, t.oid || '/' || t.entry,
+           coalesce(substring(b.bound FROM $$FROM \('([^']+)'\)$$)::timestamptz, '-infinity'),
+           coalesce(substring(b.bound FROM $$TO \('([^']+)'\)$$)::timestamptz, 'infinity')
+    FROM tree t
+    JOIN pg_class c ON c.oid = t.oid
+    JOIN pg_class p ON p.oid = t.top
+    CROSS JOIN LATERAL pg_get_expr(p.relpartbound, p.oid) AS b (bound);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.present_partitions() IS 'Partitions of agent_events, with the span of time each takes. Internal: refresh() uses it.';
+
+-- Spans whose partitions are not those that the last refresh found.
+CREATE FUNCTION agent_metrics.changed_ranges() RETURNS TABLE (from_time timestamptz, to_time timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    -- The usual case first: nothing came and nothing went.
+    IF (WITH RECURSIVE tree AS (
+            SELECT i.inhrelid AS oid, i.xmin AS entry
+            FROM pg_inherits i WHERE i.inhparent = 'agent_metrics.agent_events'::regclass AND NOT i.inhdetachpending
+            UNION ALL
+            SELECT i.inhrelid, i.xmin FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending)
+        SELECT array_agg(t.oid || '/' || t.entry ORDER BY t.oid || '/' || t.entry) FROM tree t)
+       IS NOT DISTINCT FROM (SELECT array_agg(k.mark ORDER BY k.mark) FROM agent_metrics.known_partitions k) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT DISTINCT coalesce(p.from_time, k.from_time), coalesce(p.to_time, k.to_time)
+    FROM agent_metrics.present_partitions() p
+    FULL JOIN agent_metrics.known_partitions k ON k.mark = p.mark
+    WHERE p.mark IS NULL OR k.mark IS NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.changed_ranges() IS 'Spans of time of partitions that came or went since the last refresh. Internal: refresh() and verify() use it.';
+
+-- Takes the partitions as they are for known: they were changed on purpose, and no turn was lost or won.
+CREATE FUNCTION agent_metrics.adopt_partitions() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM agent_metrics.known_partitions k
+    WHERE NOT EXISTS (SELECT FROM agent_metrics.present_partitions() p WHERE p.mark = k.mark);
+    INSERT INTO agent_metrics.known_partitions (partition, mark, from_time, to_time)
+    SELECT p.partition, p.mark, p.from_time, p.to_time FROM agent_metrics.present_partitions() p
+    ON CONFLICT DO NOTHING;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.adopt_partitions() IS 'Takes the partitions as they are for known. Internal: refresh() and ensure_partitions() use it.';
+
+-- Called with agent_events locked, so that no partition goes meanwhile. Every agent computes the spans again.
+CREATE FUNCTION agent_metrics.notice_partitions() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    IF NOT EXISTS (SELECT FROM agent_metrics.changed_ranges()) THEN
+        RETURN;
+    END IF;
+    -- One at a time: whoever waits here finds in the next statement that it was done.
+    LOCK TABLE agent_metrics.known_partitions IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
+    SELECT a.agent_id, r.from_time, r.to_time FROM agent_metrics.agents a CROSS JOIN agent_metrics.changed_ranges() r
+    ON CONFLICT DO NOTHING;
+    PERFORM agent_metrics.adopt_partitions();
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.notice_partitions() IS 'Has every agent compute the spans of partitions that came or went again. Internal: refresh() uses it.';
+
+-- Adds to what is dirty all that lies in the agents' stale spans, which are taken out as they are read.
+CREATE FUNCTION agent_metrics.add_stale_ranges(
+    agent_ids text[], bucket_seconds integer[], time_zone text,
+    INOUT conversation_agents text[], INOUT conversation_ids text[], INOUT from_times timestamptz[], INOUT to_times timestamptz[],
+    INOUT dirty_agents text[], INOUT dirty_buckets timestamptz[])
+RETURNS record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+BEGIN
+    WITH range AS (
+        DELETE FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (add_stale_ranges.agent_ids)
+        RETURNING s.agent_id, s.from_time, s.to_time
+    ), turn AS MATERIALIZED (
+        -- turns that are there, live or archived
+        SELECT e.agent_id, e.conversation_id, min(e.occurred_at) AS from_time, max(e.occurred_at) AS to_time,
+               date_bin('5 minutes', e.occurred_at, '2000-01-01 00:00:00+00') AS five
+        FROM range r JOIN agent_metrics.agent_events e
+          ON e.agent_id = r.agent_id AND e.occurred_at >= r.from_time AND e.occurred_at < r.to_time
+        WHERE NOT e.is_eval
+        GROUP BY e.agent_id, e.conversation_id, five
+    ), found AS (
+        SELECT u.agent_id, u.conversation_id, min(u.from_time) AS from_time, max(u.to_time) AS to_time
+        FROM (SELECT t.agent_id, t.conversation_id, t.from_time, t.to_time FROM turn t
+              UNION ALL
+              SELECT c.agent_id, c.conversation_id, c.started_at, c.ended_at
+              FROM range r JOIN agent_metrics.conversations c
+                ON c.agent_id = r.agent_id AND c.started_at < r.to_time AND c.ended_at >= r.from_time
+              UNION ALL
+              SELECT c.agent_id, c.conversation_id, c.occurred_at, c.ended_at
+              FROM range r JOIN agent_metrics.archived_conversations c
+                ON c.agent_id = r.agent_id AND c.occurred_at < r.to_time AND c.ended_at >= r.from_time
+              UNION ALL
+              SELECT x.agent_id, x.conversation_id, x.from_time, x.to_time
+              FROM unnest(add_stale_ranges.conversation_agents, add_stale_ranges.conversation_ids, add_stale_ranges.from_times,
+                          add_stale_ranges.to_times) AS x (agent_id, conversation_id, from_time, to_time)) u
+        GROUP BY u.agent_id, u.conversation_id
+    ), conversation AS (
+        -- where the other turns of one that is not known lie, nobody knows
+        SELECT f.agent_id, f.conversation_id,
+               CASE WHEN c.agent_id IS NULL THEN '-infinity' ELSE least(f.from_time, c.started_at) END AS from_time,
+               CASE WHEN c.agent_id IS NULL THEN 'infinity' ELSE greatest(f.to_time, c.ended_at) END AS to_time
+        FROM found f
+        LEFT JOIN agent_metrics.conversations c ON c.conversation_id = f.conversation_id AND c.agent_id = f.agent_id
+    ), moment AS (
+        SELECT t.agent_id, t.five FROM turn t
+        UNION
+        SELECT b.agent_id, b.bucket FROM range r JOIN agent_metrics.archived_buckets b
+          ON b.agent_id = r.agent_id AND b.bucket >= r.from_time AND b.bucket < r.to_time
+        UNION
+        -- a bucket that is stored may begin before the span does
+        SELECT b.agent_id, b.bucket
+        FROM range r
+        JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = r.agent_id
+        JOIN agent_metrics.rollups b ON b.agent_id = r.agent_id AND b.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END
+         AND b.bucket > r.from_time - make_interval(secs => a.bucket_seconds) AND b.bucket < r.to_time
+    ), bucket AS (
+        SELECT m.agent_id, CASE a.bucket_seconds WHEN 300 THEN m.five ELSE date_trunc('hour', m.five, add_stale_ranges.time_zone) END AS bucket
+        FROM moment m
+        JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = m.agent_id
+        UNION
+        SELECT * FROM unnest(add_stale_ranges.dirty_agents, add_stale_ranges.dirty_buckets)
+    )
+    SELECT c.agents, c.ids, c.from_times, c.to_times, b.agents, b.buckets
+    INTO conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
+    FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.conversation_id) AS ids,
+                 array_agg(x.from_time) AS from_times, array_agg(x.to_time) AS to_times FROM conversation x) c
+    CROSS JOIN (SELECT array_agg(x.agent_id) AS agents, array_agg(x.bucket) AS buckets FROM bucket x) b;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.add_stale_ranges(text[], integer[], text, text[], text[], timestamptz[], timestamptz[], text[], timestamptz[]) IS
+    'What is dirty, with all that lies in the stale spans of the agents. Internal: refresh() uses it.';

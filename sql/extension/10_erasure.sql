@@ -1,0 +1,101 @@
+-- erase_user: removes a person, and says what was removed and what could not be reached.
+--
+-- A conversation in which nobody else is named is his and goes whole, with what hangs on it; of one that he shares,
+-- his own turns go. Business events are the company's records of tickets and money: they stay, without his customer_id,
+-- their link to his conversations and their detail. The triggers on the facts log all of it, so the next refresh of
+-- each agent takes it out of conversations, leads and rollups.
+
+CREATE FUNCTION agent_metrics.erase_user(user_id text) RETURNS TABLE (what text, count bigint, note text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    agents        text[];  -- his conversations, those that go whole first
+    conversations text[];
+    shared        bigint;
+    found         bigint;
+    one           record;
+BEGIN
+    IF coalesce($1, '') = '' THEN
+        RAISE EXCEPTION 'no user_id is given'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Turns without a user_id name nobody.',
+                  HINT = 'SELECT * FROM agent_metrics.erase_user(''u-1'');';
+    END IF;
+    INSERT INTO agent_metrics.erasures (user_id) VALUES ($1) ON CONFLICT DO NOTHING;
+
+    WITH his AS (
+        SELECT DISTINCT e.agent_id, e.conversation_id FROM agent_metrics.agent_events e WHERE e.user_id = $1
+        UNION SELECT c.agent_id, c.conversation_id FROM agent_metrics.archived_conversations c WHERE c.user_id = $1
+    ), judged AS (
+        SELECT h.agent_id, h.conversation_id,
+               EXISTS (SELECT FROM agent_metrics.agent_events e
+                       WHERE e.conversation_id = h.conversation_id AND e.agent_id = h.agent_id AND e.user_id <> $1) AS is_shared
+        FROM his h
+    )
+    SELECT array_agg(j.agent_id) FILTER (WHERE NOT j.is_shared), array_agg(j.conversation_id) FILTER (WHERE NOT j.is_shared),
+           count(*) FILTER (WHERE j.is_shared)
+    INTO agents, conversations, shared
+    FROM judged j;
+
+    -- What hangs on a conversation, in whichever table says so.
+    FOR one IN
+        SELECT c.relname, bool_or(a.attname = 'agent_id') AS has_agent
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname IN ('conversation_id', 'agent_id') AND NOT a.attisdropped
+        WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+          AND c.relname NOT IN ('agent_events', 'business_events', 'conversations', 'changes', 'archived_conversations')
+          AND c.relname NOT LIKE 'agent\_events\_%'
+        GROUP BY c.relname HAVING bool_or(a.attname = 'conversation_id')
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('DELETE FROM agent_metrics.%I x USING unnest($1, $2) AS h (agent_id, conversation_id)
+                        WHERE x.conversation_id = h.conversation_id %s', one.relname,
+                       CASE WHEN one.has_agent THEN 'AND x.agent_id = h.agent_id' ELSE '' END)
+        USING agents, conversations;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        RETURN QUERY SELECT one.relname::text, found, 'of his conversations';
+    END LOOP;
+
+    UPDATE agent_metrics.business_events b SET customer_id = NULL, conversation_id = NULL, detail = NULL
+    WHERE b.customer_id = $1 OR b.conversation_id = ANY (conversations);
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'business_events', found, 'kept without customer_id, conversation_id and detail';
+
+    DELETE FROM agent_metrics.agent_events e
+    WHERE e.user_id = $1
+       OR (e.conversation_id = ANY (conversations)
+           AND EXISTS (SELECT FROM unnest(agents, conversations) AS h (agent_id, conversation_id)
+                       WHERE h.agent_id = e.agent_id AND h.conversation_id = e.conversation_id));
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'agent_events', found, format('%s conversations whole, his turns of %s shared ones', coalesce(cardinality(conversations), 0), shared);
+
+    -- What is left of his archived conversations. No turn goes, so the conversations are logged by hand.
+    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)
+    SELECT DISTINCT c.agent_id, c.conversation_id, c.occurred_at FROM agent_metrics.archived_conversations c WHERE c.user_id = $1;
+    WITH gone AS (
+        DELETE FROM agent_metrics.archived_conversations c
+        USING (SELECT x.agent_id, x.conversation_id FROM agent_metrics.archived_conversations x WHERE x.user_id = $1) h
+        WHERE c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
+        RETURNING c.archive_id, c.agent_id, c.conversation_id
+    ), reported AS (
+        SELECT count(DISTINCT (g.agent_id, g.conversation_id)) AS conversations FROM gone g
+    )
+    SELECT r.conversations INTO found FROM reported r;
+    RETURN QUERY SELECT 'archived_conversations', found, 'their turns stay in the sums of archived buckets, which name nobody';
+
+    RETURN QUERY
+    SELECT 'archive ' || a.folder || '/' || a.file, NULL::bigint, 'not reached: delete the file, or restore it, which erases him again'
+    FROM agent_metrics.archives a WHERE a.state IN ('detached', 'archived') ORDER BY a.from_time;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.erase_user(text) IS
+    'Removes a person from the facts, and with each agent''s next refresh from conversations, leads and rollups. Says what was removed, and which archives were not reached.';
+
+CREATE FUNCTION agent_metrics.erase_again() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN (SELECT coalesce(sum(x.count) FILTER (WHERE x.what = 'agent_events'), 0)
+            FROM agent_metrics.erasures u CROSS JOIN LATERAL agent_metrics.erase_user(u.user_id) x
+            WHERE EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.user_id = u.user_id));
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.erase_again() IS 'Erases those who asked for it and came back with restored data; returns how many turns went. Internal: agent-metrics restore uses it.';

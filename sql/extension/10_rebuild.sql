@@ -1,0 +1,65 @@
+-- rebuild: the books of a span of time, computed again from the facts.
+
+-- Conversation and lead measures are kept by difference, so a wrong one would stay wrong: the rows of the span and what
+-- they added are taken out, and the refresh that follows adds them again. Whole report days, so that every bucket is
+-- whole.
+CREATE FUNCTION agent_metrics.rebuild(agent_id text DEFAULT NULL, from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
+RETURNS SETOF agent_metrics.refresh_result
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET client_min_messages = warning AS $function$
+#variable_conflict use_column
+DECLARE
+    zone   text := agent_metrics.report_time_zone();
+    begun  timestamptz := coalesce(date_trunc('day', $2, zone), '-infinity');
+    ended  timestamptz := coalesce(date_trunc('day', $3, zone), 'infinity');
+    agents text[] := ARRAY(SELECT a.agent_id FROM agent_metrics.agents a WHERE $1 IS NULL OR a.agent_id = $1 ORDER BY a.agent_id);
+BEGIN
+    IF $1 IS NOT NULL AND agents = '{}' THEN
+        RAISE EXCEPTION 'unknown agent "%"', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Only registered agents have rollups.',
+                  HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
+    END IF;
+    IF ended < $3 THEN
+        ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
+    END IF;
+    -- The agents' locks, in the order in which refresh() takes them.
+    PERFORM FROM agent_metrics.agent_watermarks w WHERE w.agent_id = ANY (agents) ORDER BY w.agent_id FOR UPDATE;
+    DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (agents) AND c.started_at >= begun AND c.started_at < ended;
+    DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (agents) AND l.started_at >= begun AND l.started_at < ended;
+    DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (agents) AND r.bucket >= begun AND r.bucket < ended;
+    INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
+    SELECT u.id, begun, ended FROM unnest(agents) AS u (id) ON CONFLICT DO NOTHING;
+    RETURN QUERY SELECT * FROM agent_metrics.refresh_agents(agents);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.rebuild(text, timestamptz, timestamptz) IS
+    'Computes the rollups of one agent, or of all when NULL, over whole report days again from the facts, in one transaction. NULL: from the beginning, or to the end. agent-metrics rebuild goes day by day.';
+
+-- Report days that hold anything of an agent, and how many turns each: what agent-metrics rebuild goes through.
+CREATE FUNCTION agent_metrics.days_to_rebuild(agent_id text, from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
+RETURNS TABLE (begins timestamptz, ends timestamptz, turns bigint)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+DECLARE
+    zone text := agent_metrics.report_time_zone();
+BEGIN
+    RETURN QUERY
+    SELECT d.day, ((d.day AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone, sum(d.turns)::bigint
+    FROM (SELECT date_trunc('day', e.occurred_at, zone) AS day, count(*) AS turns
+          FROM agent_metrics.agent_events e
+          WHERE e.agent_id = $1 AND NOT e.is_eval AND ($2 IS NULL OR e.occurred_at >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR e.occurred_at < $3)
+          GROUP BY 1
+          UNION ALL
+          SELECT date_trunc('day', b.bucket, zone), sum(b.turns)
+          FROM agent_metrics.archived_buckets b
+          WHERE b.agent_id = $1 AND ($2 IS NULL OR b.bucket >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR b.bucket < $3)
+          GROUP BY 1
+          UNION ALL
+          SELECT r.bucket, 0
+          FROM agent_metrics.rollups r
+          WHERE r.agent_id = $1 AND r.level = 'day' AND ($2 IS NULL OR r.bucket >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR r.bucket < $3)) d
+    GROUP BY d.day
+    ORDER BY d.day;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.days_to_rebuild(text, timestamptz, timestamptz) IS 'Report days on which an agent has turns or rollups, and the turns of each. Internal: agent-metrics rebuild uses it.';

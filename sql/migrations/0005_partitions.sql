@@ -1,0 +1,185 @@
+-- What the partitions of agent_events are, which of them were archived, and what is left of archived turns.
+
+-- Partitions come and go by hand, and no event trigger may say so (they are a superuser's). A refresh compares what
+-- is there with this list; the mark is the catalogue's entry, which a partition taken out and put back has anew.
+CREATE TABLE agent_metrics.known_partitions (
+    partition text NOT NULL,
+    mark      text PRIMARY KEY,
+    from_time timestamptz NOT NULL,
+    to_time   timestamptz NOT NULL
+);
+COMMENT ON TABLE agent_metrics.known_partitions IS 'Partitions of agent_events as the last refresh found them, so that one dropped, detached or attached by hand is noticed.';
+COMMENT ON COLUMN agent_metrics.known_partitions.partition IS 'Name of the partition.';
+COMMENT ON COLUMN agent_metrics.known_partitions.mark IS 'Its entry in the catalogue: object id and transaction.';
+COMMENT ON COLUMN agent_metrics.known_partitions.from_time IS 'First moment it takes.';
+COMMENT ON COLUMN agent_metrics.known_partitions.to_time IS 'First moment it no longer takes.';
+
+CREATE TABLE agent_metrics.stale_ranges (
+    agent_id  text NOT NULL,
+    from_time timestamptz NOT NULL,
+    to_time   timestamptz NOT NULL,
+    PRIMARY KEY (agent_id, from_time, to_time)
+);
+COMMENT ON TABLE agent_metrics.stale_ranges IS 'Spans of time that an agent''s next refresh computes again, for a partition came or went by hand.';
+COMMENT ON COLUMN agent_metrics.stale_ranges.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.stale_ranges.from_time IS 'First moment of the span.';
+COMMENT ON COLUMN agent_metrics.stale_ranges.to_time IS 'First moment after it.';
+
+-- Turns written to a partition while it is being copied away: to a file, or to the partitions it is split into.
+CREATE TABLE agent_metrics.guarded_turns (
+    change_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    partition   text NOT NULL,
+    agent_id    text,
+    occurred_at timestamptz,
+    event_id    uuid
+);
+COMMENT ON TABLE agent_metrics.guarded_turns IS 'Turns that were written to a partition while it was being copied. Written by a trigger that only such a partition has.';
+COMMENT ON COLUMN agent_metrics.guarded_turns.change_id IS 'Identity.';
+COMMENT ON COLUMN agent_metrics.guarded_turns.partition IS 'Name of the partition.';
+COMMENT ON COLUMN agent_metrics.guarded_turns.agent_id IS 'Agent of the turn; NULL: the partition was truncated.';
+COMMENT ON COLUMN agent_metrics.guarded_turns.occurred_at IS 'Moment of the turn.';
+COMMENT ON COLUMN agent_metrics.guarded_turns.event_id IS 'Id of the turn.';
+
+CREATE FUNCTION agent_metrics.guard_turn() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        INSERT INTO agent_metrics.guarded_turns (partition, agent_id, occurred_at, event_id)
+        VALUES (TG_TABLE_NAME, OLD.agent_id, OLD.occurred_at, OLD.event_id);
+    END IF;
+    IF TG_OP IN ('UPDATE', 'INSERT') THEN
+        INSERT INTO agent_metrics.guarded_turns (partition, agent_id, occurred_at, event_id)
+        VALUES (TG_TABLE_NAME, NEW.agent_id, NEW.occurred_at, NEW.event_id);
+    ELSIF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO agent_metrics.guarded_turns (partition) VALUES (TG_TABLE_NAME);
+    END IF;
+    RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.guard_turn() IS 'Trigger of a partition that is being copied: notes the keys of turns that are written meanwhile.';
+REVOKE ALL ON FUNCTION agent_metrics.guard_turn() FROM PUBLIC;
+
+-- An archive: a partition that was written to a file. While its turns are in the file alone, what they add up to is
+-- in the two tables below, and counts as the turns did.
+CREATE TABLE agent_metrics.archives (
+    archive_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    partition   text NOT NULL,
+    from_time   timestamptz NOT NULL,
+    to_time     timestamptz NOT NULL,
+    state       text NOT NULL CHECK (state IN ('writing', 'detached', 'archived', 'restored')),
+    folder      text NOT NULL,
+    file        text NOT NULL UNIQUE,
+    turns       bigint,
+    checksum    text,
+    bytes       bigint,
+    began_at    timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);
+COMMENT ON TABLE agent_metrics.archives IS 'Monthly partitions that agent-metrics archive wrote to Parquet files, or is writing.';
+COMMENT ON COLUMN agent_metrics.archives.archive_id IS 'Identity.';
+COMMENT ON COLUMN agent_metrics.archives.partition IS 'Name of the partition of agent_events.';
+COMMENT ON COLUMN agent_metrics.archives.from_time IS 'First moment of its turns.';
+COMMENT ON COLUMN agent_metrics.archives.to_time IS 'First moment after them.';
+COMMENT ON COLUMN agent_metrics.archives.state IS 'writing: the turns are in the database; detached: the file is checked, the old table is yet to be dropped; archived: in the file alone; restored: in the database again.';
+COMMENT ON COLUMN agent_metrics.archives.folder IS 'Folder the file was written to, as the program saw it.';
+COMMENT ON COLUMN agent_metrics.archives.file IS 'Name of the file.';
+COMMENT ON COLUMN agent_metrics.archives.turns IS 'Turns in the file.';
+COMMENT ON COLUMN agent_metrics.archives.checksum IS 'Sum over the turns of a hash of their content; their order does not matter.';
+COMMENT ON COLUMN agent_metrics.archives.bytes IS 'Size of the file.';
+COMMENT ON COLUMN agent_metrics.archives.began_at IS 'When it was begun.';
+COMMENT ON COLUMN agent_metrics.archives.finished_at IS 'When it reached the state archived or restored.';
+CREATE UNIQUE INDEX archives_unfinished ON agent_metrics.archives (partition) WHERE state IN ('writing', 'detached');
+
+-- What compute_conversations() reads of turns. Part '' holds the sums; the parts of a source, its last label; the
+-- others, one business event each.
+CREATE TABLE agent_metrics.archived_conversations (
+    conversation_id   text NOT NULL,
+    agent_id          text NOT NULL,
+    archive_id        bigint NOT NULL,
+    part              text NOT NULL,
+    occurred_at       timestamptz NOT NULL,
+    ended_at          timestamptz NOT NULL,
+    turns             bigint NOT NULL DEFAULT 0,
+    token_turns       bigint NOT NULL DEFAULT 0,
+    tokens            bigint NOT NULL DEFAULT 0,
+    cost_usd          numeric NOT NULL DEFAULT 0,
+    user_id           text,
+    outcome_label     text,
+    outcome_source    text,
+    turn_index        integer,
+    event_id          uuid,
+    business_event_id text,
+    PRIMARY KEY (conversation_id, agent_id, archive_id, part)
+);
+COMMENT ON TABLE agent_metrics.archived_conversations IS 'What the archived turns of each conversation add up to.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.conversation_id IS 'Conversation.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.archive_id IS 'Archive that holds the turns.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.part IS 'Empty: the sums; a source: its last label; else a business event that a turn names.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.occurred_at IS 'First archived turn, or the turn with the label.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.ended_at IS 'Last archived turn, or the turn with the label.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.turns IS 'Archived turns.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.token_turns IS 'Of them, those that report tokens.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.tokens IS 'Their input and output tokens.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.cost_usd IS 'Their known cost in US dollars.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.user_id IS 'Smallest user_id among them.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.outcome_label IS 'Last label of the source.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.outcome_source IS 'Who said it.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.turn_index IS 'Position of the turn with the label.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.event_id IS 'Id of the turn with the label.';
+COMMENT ON COLUMN agent_metrics.archived_conversations.business_event_id IS 'Business event that a turn names.';
+CREATE INDEX archived_conversations_archive ON agent_metrics.archived_conversations (archive_id);
+
+-- What compute_turns() gives, by five minutes: every time zone's hours and every kind's buckets are made of these.
+CREATE TABLE agent_metrics.archived_buckets (
+    agent_id      text NOT NULL,
+    bucket        timestamptz NOT NULL,
+    archive_id    bigint NOT NULL,
+    turns         bigint NOT NULL,
+    token_turns   bigint NOT NULL,
+    tokens_input  bigint NOT NULL,
+    tokens_output bigint NOT NULL,
+    cost_turns    bigint NOT NULL,
+    tool_calls    bigint NOT NULL,
+    error_turns   bigint NOT NULL,
+    cost_usd      numeric NOT NULL,
+    latency       agent_metrics.quantile_sketch,
+    PRIMARY KEY (agent_id, bucket, archive_id)
+);
+COMMENT ON TABLE agent_metrics.archived_buckets IS 'What the archived turns of five minutes add up to.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.bucket IS 'Start of the five minutes.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.archive_id IS 'Archive that holds the turns.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.turns IS 'Turns.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.token_turns IS 'Turns that report tokens.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.tokens_input IS 'Input tokens.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.tokens_output IS 'Output tokens.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.cost_turns IS 'Turns whose cost is known.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.tool_calls IS 'Tool calls.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.error_turns IS 'Turns with an error.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.cost_usd IS 'Known cost in US dollars.';
+COMMENT ON COLUMN agent_metrics.archived_buckets.latency IS 'Sketch of latency_ms.';
+CREATE INDEX archived_buckets_archive ON agent_metrics.archived_buckets (archive_id);
+
+CREATE TABLE agent_metrics.erasures (
+    user_id     text PRIMARY KEY CHECK (user_id <> ''),
+    asked_at    timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE agent_metrics.erasures IS 'People who asked to be erased. Data restored from an archive is erased again.';
+COMMENT ON COLUMN agent_metrics.erasures.user_id IS 'The id that producers write in agent_events.';
+COMMENT ON COLUMN agent_metrics.erasures.asked_at IS 'When erase_user() was first called for it.';
+
+-- An outer partition being split into months (sql/views/00_split.sql): one row for each table it is split into.
+CREATE TABLE agent_metrics.partition_splits (
+    partition text NOT NULL,
+    piece     text PRIMARY KEY,
+    from_time timestamptz NOT NULL,
+    to_time   timestamptz NOT NULL,
+    state     text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copied', 'swapped'))
+);
+COMMENT ON TABLE agent_metrics.partition_splits IS 'Tables that an outer partition of agent_events is being split into.';
+COMMENT ON COLUMN agent_metrics.partition_splits.partition IS 'The outer partition.';
+COMMENT ON COLUMN agent_metrics.partition_splits.piece IS 'A table it is split into.';
+COMMENT ON COLUMN agent_metrics.partition_splits.from_time IS 'First moment of its turns.';
+COMMENT ON COLUMN agent_metrics.partition_splits.to_time IS 'First moment after them.';
+COMMENT ON COLUMN agent_metrics.partition_splits.state IS 'waiting: to be copied; copied; swapped: in its place, and the old partition is yet to be dropped.';

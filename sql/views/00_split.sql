@@ -1,0 +1,141 @@
+-- Splitting an outer partition that has come to hold many turns: years that were loaded before their months were made,
+-- or a future that somebody's clock believed in. In steps, each a transaction of its own, so that no insert waits:
+--   guard    the outer partition notes from here on what is written to it
+--   copy     the turns of one month after another are copied to tables beside it, and at last the rest of them
+--   swap     at once: what was noted is copied too, the outer partition goes, the tables take its place
+--   drop     the old table goes
+-- The turns keep their recorded_in, so to every refresh they are the turns they were.
+
+CREATE OR REPLACE FUNCTION agent_metrics.partition_step(months_ahead integer DEFAULT 3) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
+SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
+#variable_conflict use_column
+DECLARE
+    few    constant integer := 1000;  -- turns that may be moved while inserts wait
+    job    agent_metrics.partition_splits;
+    piece  agent_metrics.partition_splits;
+    noted  bigint;
+    first  timestamptz;  -- of the months made so far
+    last   timestamptz;
+BEGIN
+    -- One at a time; a second caller has nothing to do.
+    IF NOT pg_try_advisory_xact_lock(hashtext('agent_metrics.partition_step')) THEN
+        RETURN NULL;
+    END IF;
+    SELECT s.* INTO job FROM agent_metrics.partition_splits s ORDER BY s.from_time LIMIT 1;
+
+    IF job.partition IS NULL THEN
+        SELECT max(p.to_time) FILTER (WHERE p.from_time = '-infinity'), max(p.from_time) FILTER (WHERE p.to_time = 'infinity')
+        INTO first, last FROM agent_metrics.present_partitions() p;
+        IF (SELECT count(*) > few FROM (SELECT FROM agent_metrics.agent_events_before LIMIT few + 1) x) THEN
+            -- Twenty years back at most: what is older stays in the outer partition.
+            INSERT INTO agent_metrics.partition_splits (partition, piece, from_time, to_time)
+            WITH edge AS (
+                SELECT date_trunc('month', min(e.occurred_at)) AS month FROM agent_metrics.agent_events_before e
+                WHERE e.occurred_at >= first - interval '20 years'
+            )
+            SELECT 'agent_events_before', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
+            FROM edge CROSS JOIN LATERAL generate_series(edge.month, first - interval '1 month', interval '1 month') AS m
+            UNION ALL
+            SELECT 'agent_events_before', 'agent_events_before_next', '-infinity', edge.month FROM edge WHERE edge.month IS NOT NULL;
+        ELSIF (SELECT count(*) > few FROM (SELECT FROM agent_metrics.agent_events_after LIMIT few + 1) x) THEN
+            INSERT INTO agent_metrics.partition_splits (partition, piece, from_time, to_time)
+            WITH edge AS (
+                SELECT greatest(date_trunc('month', max(e.occurred_at)),
+                                date_trunc('month', now()) + make_interval(months => months_ahead)) + interval '1 month' AS month
+                FROM agent_metrics.agent_events_after e WHERE e.occurred_at < last + interval '20 years'
+            )
+            SELECT 'agent_events_after', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
+            FROM edge CROSS JOIN LATERAL generate_series(last, edge.month - interval '1 month', interval '1 month') AS m
+            UNION ALL
+            SELECT 'agent_events_after', 'agent_events_after_next', edge.month, 'infinity' FROM edge WHERE edge.month IS NOT NULL;
+        END IF;
+        SELECT s.* INTO job FROM agent_metrics.partition_splits s ORDER BY s.from_time LIMIT 1;
+        -- Nothing to split, or no month that it would be split into.
+        IF job.partition IS NULL OR (SELECT count(*) FROM agent_metrics.partition_splits) < 2 THEN
+            DELETE FROM agent_metrics.partition_splits;
+            RETURN NULL;
+        END IF;
+        PERFORM agent_metrics.guard_partition(job.partition);
+        RETURN format('guarding %s', job.partition);
+    END IF;
+
+    IF job.state = 'swapped' THEN
+        EXECUTE format('DROP TABLE IF EXISTS agent_metrics.%I', job.partition || '_old');
+        DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition;
+        DELETE FROM agent_metrics.partition_splits;
+        RETURN format('split %s', job.partition);
+    END IF;
+
+    SELECT s.* INTO piece FROM agent_metrics.partition_splits s WHERE s.state = 'waiting' ORDER BY s.from_time DESC LIMIT 1;
+    IF piece.piece IS NOT NULL THEN
+        PERFORM agent_metrics.make_partition(piece.piece, piece.from_time, piece.to_time);
+        EXECUTE format('INSERT INTO agent_metrics.%I SELECT * FROM agent_metrics.%I e WHERE e.occurred_at >= %L AND e.occurred_at < %L',
+                       piece.piece, piece.partition, piece.from_time, piece.to_time);
+        UPDATE agent_metrics.partition_splits s SET state = 'copied' WHERE s.piece = piece.piece;
+        RETURN format('copied %s', piece.piece);
+    END IF;
+
+    -- Turns written meanwhile: in rounds, until so few are left that inserts may wait for them.
+    SELECT count(*) INTO noted FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition;
+    IF noted > few THEN
+        PERFORM agent_metrics.copy_noted_turns(job.partition);
+        RETURN format('caught up with %s turns of %s', noted, job.partition);
+    END IF;
+    -- From here on inserts wait.
+    LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('LOCK TABLE agent_metrics.%I IN ACCESS EXCLUSIVE MODE', job.partition);
+    IF EXISTS (SELECT FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition AND g.agent_id IS NULL) THEN
+        -- It was truncated: begin again with what is there now.
+        FOR piece IN SELECT s.* FROM agent_metrics.partition_splits s LOOP
+            EXECUTE format('DROP TABLE agent_metrics.%I', piece.piece);
+        END LOOP;
+        UPDATE agent_metrics.partition_splits SET state = 'waiting';
+        DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition;
+        RETURN format('beginning again with %s', job.partition);
+    END IF;
+    PERFORM agent_metrics.copy_noted_turns(job.partition);
+    PERFORM agent_metrics.notice_partitions();
+    EXECUTE format('ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.%I', job.partition);
+    EXECUTE format('ALTER TABLE agent_metrics.%I RENAME TO %I', job.partition, job.partition || '_old');
+    FOR piece IN SELECT s.* FROM agent_metrics.partition_splits s LOOP
+        IF piece.piece = job.partition || '_next' THEN
+            EXECUTE format('ALTER TABLE agent_metrics.%I RENAME TO %I', piece.piece, job.partition);
+            piece.piece := job.partition;
+        END IF;
+        PERFORM agent_metrics.attach_partition(piece.piece, piece.from_time, piece.to_time);
+    END LOOP;
+    PERFORM agent_metrics.adopt_partitions();
+    UPDATE agent_metrics.partition_splits SET state = 'swapped';
+    RETURN format('swapped %s', job.partition);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.partition_step(integer) IS
+    'One step of splitting an outer partition that holds many turns into months, and what it was; NULL when there is nothing to do. Each in a transaction of its own. Waits 100 ms for a lock at most.';
+REVOKE ALL ON FUNCTION agent_metrics.partition_step(integer) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.copy_noted_turns(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' AS $function$
+#variable_conflict use_column
+DECLARE
+    last  bigint := (SELECT max(g.change_id) FROM agent_metrics.guarded_turns g WHERE g.partition = name);
+    piece agent_metrics.partition_splits;
+BEGIN
+    FOR piece IN SELECT s.* FROM agent_metrics.partition_splits s WHERE s.partition = name LOOP
+        EXECUTE format('DELETE FROM agent_metrics.%I e USING agent_metrics.guarded_turns g
+                        WHERE g.partition = $1 AND g.change_id <= $2
+                          AND e.agent_id = g.agent_id AND e.occurred_at = g.occurred_at AND e.event_id = g.event_id', piece.piece)
+        USING name, last;
+        EXECUTE format('INSERT INTO agent_metrics.%I
+                        SELECT e.* FROM agent_metrics.%I e
+                        JOIN (SELECT DISTINCT g.agent_id, g.occurred_at, g.event_id FROM agent_metrics.guarded_turns g
+                              WHERE g.partition = $1 AND g.change_id <= $2 AND g.occurred_at >= %L AND g.occurred_at < %L) k
+                          ON e.agent_id = k.agent_id AND e.occurred_at = k.occurred_at AND e.event_id = k.event_id',
+                       piece.piece, name, piece.from_time, piece.to_time)
+        USING name, last;
+    END LOOP;
+    DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = name AND g.change_id <= last AND g.agent_id IS NOT NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.copy_noted_turns(text) IS 'Brings the tables that a partition is split into up to what was written to it meanwhile. Internal: partition_step() uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.copy_noted_turns(text) FROM PUBLIC;

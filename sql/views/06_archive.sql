@@ -1,0 +1,213 @@
+-- The steps of an archive, each a transaction of its own, called by `agent-metrics archive`. A kill between any two
+-- leaves the turns in the database, in a checked file, or in both; the next run goes on from what `archives` says.
+--   begin_archive      the partition notes from here on what is written to it
+--   (the program)      writes the file, reads it back, compares count and checksum
+--   condense_archive   what the turns add up to, kept beside them
+--   detach_archive     at once: the partition goes, an empty one takes its place, the condensed turns count instead
+--   drop_archive       the table goes
+
+-- Partitions whose last report day is older than the hot ones and that hold turns; those left half done first.
+CREATE OR REPLACE FUNCTION agent_metrics.archivable_partitions()
+RETURNS TABLE (partition text, from_time timestamptz, to_time timestamptz, archive_id bigint, state text, file text)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    zone   text := agent_metrics.report_time_zone();
+    cutoff timestamptz := (date_trunc('day', now() AT TIME ZONE zone)
+                           - make_interval(days => (SELECT s.value::integer FROM agent_metrics.settings s WHERE s.name = 'hot_days'))) AT TIME ZONE zone;
+    one    record;
+    has_turns boolean;
+BEGIN
+    RETURN QUERY
+    SELECT a.partition, a.from_time, a.to_time, a.archive_id, a.state, a.file
+    FROM agent_metrics.archives a WHERE a.state IN ('writing', 'detached') ORDER BY a.from_time;
+    FOR one IN
+        SELECT p.partition, p.from_time, p.to_time FROM agent_metrics.present_partitions() p
+        JOIN pg_inherits i ON i.inhrelid = format('agent_metrics.%I', p.partition)::regclass AND i.inhparent = 'agent_metrics.agent_events'::regclass
+        WHERE isfinite(p.from_time) AND p.to_time <= cutoff
+          AND NOT EXISTS (SELECT FROM agent_metrics.archives a WHERE a.partition = p.partition AND a.state IN ('writing', 'detached'))
+        ORDER BY p.from_time
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM agent_metrics.%I)', one.partition) INTO has_turns;
+        IF has_turns THEN
+            RETURN QUERY SELECT one.partition, one.from_time, one.to_time, NULL::bigint, NULL, NULL;
+        END IF;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.archivable_partitions() IS 'Partitions that agent-metrics archive has to do: those it left half done, and those with turns that are older than the setting hot_days.';
+REVOKE ALL ON FUNCTION agent_metrics.archivable_partitions() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.guard_partition(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+BEGIN
+    -- The lock waits for whoever is writing to this partition, so whatever is written later is noted.
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = format('agent_metrics.%I', name)::regclass AND t.tgname = 'guard_turn') THEN
+        EXECUTE format('CREATE TRIGGER guard_turn AFTER INSERT OR UPDATE OR DELETE ON agent_metrics.%I
+                        FOR EACH ROW EXECUTE FUNCTION agent_metrics.guard_turn()', name);
+        EXECUTE format('CREATE TRIGGER guard_truncate AFTER TRUNCATE ON agent_metrics.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.guard_turn()', name);
+    ELSE
+        EXECUTE format('LOCK TABLE agent_metrics.%I IN SHARE ROW EXCLUSIVE MODE', name);
+    END IF;
+    DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = name;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.guard_partition(text) IS 'Has a partition note from here on what is written to it. Internal: the archive and the splitting of partitions use it.';
+REVOKE ALL ON FUNCTION agent_metrics.guard_partition(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.begin_archive(name text, folder text, file text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+    id bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM agent_metrics.archivable_partitions() p WHERE p.partition = name) THEN
+        RAISE EXCEPTION 'partition "%" is not to be archived', name
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'It is no monthly partition of agent_events, is younger than the setting hot_days, or holds no turn.',
+                  HINT = 'SELECT * FROM agent_metrics.archivable_partitions() lists what is.';
+    END IF;
+    PERFORM agent_metrics.guard_partition(name);
+    UPDATE agent_metrics.archives a SET folder = begin_archive.folder, file = begin_archive.file, began_at = now()
+    WHERE a.partition = name AND a.state = 'writing' RETURNING a.archive_id INTO id;
+    IF id IS NULL THEN
+        INSERT INTO agent_metrics.archives (partition, from_time, to_time, state, folder, file)
+        SELECT p.partition, p.from_time, p.to_time, 'writing', folder, file
+        FROM agent_metrics.present_partitions() p WHERE p.partition = name RETURNING archive_id INTO id;
+    END IF;
+    DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
+    DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
+    RETURN id;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.begin_archive(text, text, text) IS 'Begins to archive a partition, or begins again. Internal: agent-metrics archive uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.begin_archive(text, text, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.condense_archive(id bigint, turns bigint, checksum text, bytes bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
+#variable_conflict use_column
+DECLARE
+    one agent_metrics.archives;
+BEGIN
+    UPDATE agent_metrics.archives a SET turns = condense_archive.turns, checksum = condense_archive.checksum, bytes = condense_archive.bytes
+    WHERE a.archive_id = id AND a.state = 'writing' RETURNING a.* INTO STRICT one;
+    INSERT INTO agent_metrics.archived_buckets (agent_id, bucket, archive_id, turns, token_turns, tokens_input, tokens_output, cost_turns,
+                                                tool_calls, error_turns, cost_usd, latency)
+    SELECT t.agent_id, t.bucket, id, t.turns, t.token_turns, t.tokens_input, t.tokens_output, t.cost_turns, t.tool_calls, t.error_turns,
+           t.cost_usd, t.latency
+    FROM (SELECT array_agg(DISTINCT e.agent_id) AS agents FROM agent_metrics.agent_events e
+          WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time) a
+    CROSS JOIN LATERAL (SELECT cardinality(a.agents) AS n) c
+    -- every turn that is here counts, whatever cluster its id is of
+    CROSS JOIN LATERAL agent_metrics.compute_live_turns(a.agents, array_fill(one.from_time, ARRAY[c.n]), array_fill(one.to_time, ARRAY[c.n]),
+        array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
+        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), 'UTC', '0') t;
+
+    INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, turns, token_turns,
+                                                      tokens, cost_usd, user_id)
+    SELECT e.conversation_id, e.agent_id, id, '', min(e.occurred_at), max(e.occurred_at), count(*),
+           count(coalesce(e.token_usage_input, e.token_usage_output)),
+           sum(coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0))::bigint, coalesce(sum(e.cost_usd), 0), min(e.user_id)
+    FROM agent_metrics.agent_events e
+    WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval
+    GROUP BY e.conversation_id, e.agent_id;
+    INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, outcome_label,
+                                                      outcome_source, turn_index, event_id)
+    SELECT DISTINCT ON (e.conversation_id, e.agent_id, e.outcome_source)
+           e.conversation_id, e.agent_id, id, e.outcome_source, e.occurred_at, e.occurred_at, e.outcome_label, e.outcome_source, e.turn_index, e.event_id
+    FROM agent_metrics.agent_events e
+    WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval AND e.outcome_label IS NOT NULL
+    ORDER BY e.conversation_id, e.agent_id, e.outcome_source, e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC;
+    INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, business_event_id)
+    SELECT e.conversation_id, e.agent_id, id, 'event ' || e.business_event_id, min(e.occurred_at), max(e.occurred_at), e.business_event_id
+    FROM agent_metrics.agent_events e
+    WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval AND e.business_event_id IS NOT NULL
+    GROUP BY e.conversation_id, e.agent_id, e.business_event_id;
+
+    IF to_regclass(format('agent_metrics.%I', one.partition || '_next')) IS NULL THEN
+        PERFORM agent_metrics.make_partition(one.partition || '_next', one.from_time, one.to_time);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.condense_archive(bigint, bigint, text, bigint) IS
+    'Keeps what the turns of an archive, whose file was read back, add up to. Internal: agent-metrics archive uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.condense_archive(bigint, bigint, text, bigint) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.detach_archive(id bigint) RETURNS text[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
+#variable_conflict use_column
+DECLARE
+    one    agent_metrics.archives := (SELECT a FROM agent_metrics.archives a WHERE a.archive_id = id AND a.state = 'writing' AND a.checksum IS NOT NULL);
+    behind text[];
+BEGIN
+    IF one.archive_id IS NULL THEN
+        RAISE EXCEPTION 'archive % is not ready to be detached', id
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Its file was not written and read back yet.',
+                  HINT = 'Run agent-metrics archive.';
+    END IF;
+    -- From here on inserts wait.
+    LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('LOCK TABLE agent_metrics.%I IN ACCESS EXCLUSIVE MODE', one.partition);
+    IF EXISTS (SELECT FROM agent_metrics.guarded_turns g WHERE g.partition = one.partition) THEN
+        RAISE EXCEPTION 'turns were written to partition % while it was archived', one.partition
+            USING ERRCODE = 'serialization_failure',
+                  DETAIL = 'The file does not hold what the partition holds.',
+                  HINT = 'Archive it again.';
+    END IF;
+    -- Turns that an agent's rollups do not count yet would be counted by nobody: these agents are refreshed first.
+    EXECUTE format('SELECT array_agg(DISTINCT e.agent_id) FROM agent_metrics.%I e JOIN agent_metrics.agent_watermarks w ON w.agent_id = e.agent_id
+                    WHERE e.recorded_in >= (SELECT min(pg_snapshot_xmin(x.snapshot)) FROM agent_metrics.agent_watermarks x)
+                      AND w.snapshot IS NOT NULL AND w.origin = $1 AND NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot)
+                      AND (w.foreign_to IS NULL OR e.recorded_in > w.foreign_to)', one.partition)
+    INTO behind USING agent_metrics.origin();
+    IF behind IS NOT NULL THEN
+        RETURN behind;
+    END IF;
+    PERFORM agent_metrics.notice_partitions();
+    EXECUTE format('ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.%I', one.partition);
+    EXECUTE format('ALTER TABLE agent_metrics.%I RENAME TO %I', one.partition, one.partition || '_archived');
+    EXECUTE format('ALTER TABLE agent_metrics.%I RENAME TO %I', one.partition || '_next', one.partition);
+    PERFORM agent_metrics.attach_partition(one.partition, one.from_time, one.to_time);
+    PERFORM agent_metrics.adopt_partitions();
+    UPDATE agent_metrics.archives a SET state = 'detached' WHERE a.archive_id = id;
+    RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.detach_archive(bigint) IS
+    'Puts an empty partition in the place of an archived one, whose condensed turns count from here on; or returns the agents that have to be refreshed first. Waits 100 ms for its lock at most. Internal: agent-metrics archive uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.detach_archive(bigint) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.drop_archive(id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
+#variable_conflict use_column
+DECLARE
+    name text := (SELECT a.partition FROM agent_metrics.archives a WHERE a.archive_id = id AND a.state = 'detached');
+BEGIN
+    EXECUTE format('DROP TABLE IF EXISTS agent_metrics.%I', name || '_archived');
+    UPDATE agent_metrics.archives a SET state = 'archived', finished_at = clock_timestamp() WHERE a.archive_id = id AND a.state = 'detached';
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.drop_archive(bigint) IS 'Drops the table of a detached archive. Internal: agent-metrics archive uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.drop_archive(bigint) FROM PUBLIC;
+
+-- In the transaction that put the turns back. Turns that came again meanwhile were counted twice: all is computed again.
+CREATE OR REPLACE FUNCTION agent_metrics.finish_restore(id bigint, came_again boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    one agent_metrics.archives;
+BEGIN
+    UPDATE agent_metrics.archives a SET state = 'restored', finished_at = clock_timestamp()
+    WHERE a.archive_id = id AND a.state = 'archived' RETURNING a.* INTO STRICT one;
+    DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
+    DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
+    IF came_again THEN
+        INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
+        SELECT a.agent_id, one.from_time, one.to_time FROM agent_metrics.agents a ON CONFLICT DO NOTHING;
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.finish_restore(bigint, boolean) IS 'The turns of an archive are in the database again. Internal: agent-metrics restore uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.finish_restore(bigint, boolean) FROM PUBLIC;

@@ -1,0 +1,104 @@
+//! Erasure: a person leaves the facts and every number, by one call.
+
+use std::fs;
+
+use crate::books::{assert_books, refresh, shop};
+use crate::partitions::two_months;
+use crate::program::works;
+
+#[test]
+fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
+    let db = shop("erasure");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, latency_ms)
+         VALUES ('sup', '2026-03-04 10:00:00+00', 'shared', 'user1', 5), ('sup', '2026-03-04 10:01:00+00', 'shared', 'user2', 6);
+         INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id, conversation_id, detail)
+         VALUES ('his', 'charge', 'user1', NULL, '{\"name\": \"Ada\"}')",
+    );
+    refresh(&db);
+    let his = db.number("SELECT count(DISTINCT (agent_id, conversation_id)) FROM agent_metrics.agent_events WHERE user_id = 'user1'");
+    let turns =
+        db.number("SELECT count(*) FROM agent_metrics.agent_events WHERE user_id = 'user1'");
+    let said = db.lines("SELECT what, count FROM agent_metrics.erase_user('user1') ORDER BY what");
+    assert!(said.contains(&format!("agent_events|{turns}")), "{said:?}");
+    let before = db.number("SELECT count(*) FROM agent_metrics.conversations");
+    refresh(&db);
+    assert_books(&db);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.conversations"),
+        before - (his - 1.0),
+        "all but the shared one went"
+    );
+    for (table, column) in [
+        ("agent_events", "user_id"),
+        ("business_events", "customer_id"),
+        ("conversations", "lead_id"),
+        ("leads", "lead_id"),
+    ] {
+        assert_eq!(
+            db.number(&format!(
+                "SELECT count(*) FROM agent_metrics.{table} WHERE {column} = 'user1'"
+            )),
+            0.0,
+            "{table}"
+        );
+    }
+    assert_eq!(
+        db.lines("SELECT kind, customer_id IS NULL, detail IS NULL FROM agent_metrics.business_events WHERE business_event_id = 'his'"),
+        ["charge|t|t"]
+    );
+    assert_eq!(
+        db.error("SELECT agent_metrics.erase_user('')").sqlstate,
+        "22023"
+    );
+    assert_eq!(
+        db.error("SELECT agent_metrics.erase_user(NULL)").sqlstate,
+        "22023"
+    );
+    // called again it finds nothing
+    let said = db.lines("SELECT what FROM agent_metrics.erase_user('user1') WHERE count > 0");
+    assert_eq!(said, [""; 0]);
+}
+
+#[test]
+fn an_erased_user_does_not_come_back_with_an_archive() {
+    let (db, [old, _]) = two_months("erasure_archive");
+    db.exec("UPDATE agent_metrics.settings SET value = '7' WHERE name = 'hot_days'");
+    let folder = std::env::temp_dir().join(format!("agent_metrics_{}", db.name()));
+    let _ = fs::remove_dir_all(&folder);
+    works(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
+    let said = db.lines("SELECT what, count FROM agent_metrics.erase_user('u1')");
+    let name = old.strip_prefix("agent_metrics.").unwrap();
+    assert!(
+        said.iter()
+            .any(|line| line.contains(&format!("{name}.parquet"))),
+        "{said:?}"
+    );
+    assert!(
+        said.contains(&"archived_conversations|20".to_owned()),
+        "{said:?}"
+    );
+    refresh(&db);
+    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.conversations"),
+        40.0
+    );
+    for entry in fs::read_dir(&folder).unwrap() {
+        works(
+            db.url(),
+            &["restore", entry.unwrap().path().to_str().unwrap()],
+        );
+    }
+    refresh(&db);
+    assert_books(&db);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.agent_events WHERE user_id = 'u1'"),
+        0.0
+    );
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.agent_events"),
+        80.0
+    );
+    fs::remove_dir_all(&folder).unwrap();
+}
