@@ -31,7 +31,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT min(e.occurred_at) AS started_at, max(e.ended_at) AS ended_at, sum(e.turns)::bigint AS turns,
                    sum(e.token_turns)::bigint AS token_turns, sum(e.tokens)::bigint AS tokens,
-                   coalesce(sum(e.cost_usd), 0) AS cost_usd, min(e.user_id) AS user_id,
+                   coalesce(sum(e.cost_usd), 0) AS cost_usd, min(e.user_id COLLATE "C") AS user_id,
                    -- of several labels of one source the latest counts
                    agent_metrics.latest(e.outcome_label, e.occurred_at, e.turn_index, e.event_id::text)
                        FILTER (WHERE e.outcome_label IS NOT NULL AND e.outcome_source = 'agent') AS agent_label,

@@ -210,9 +210,10 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
 -- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
--- of conversations that changed in what a lead is made of.
+-- of conversations that changed in what a lead is made of, where leads are counted.
 CREATE FUNCTION agent_metrics.refresh_conversations(
-    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], all_agents text[], bucket_seconds integer[], time_zone text)
+    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], all_agents text[], bucket_seconds integer[],
+    counts_leads boolean[], time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
@@ -227,16 +228,31 @@ BEGIN
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
                             WHERE x.conversation_id = d.conversation_id AND x.agent_id || '' = d.agent_id LIMIT 1) c
     ), changed AS MATERIALIZED (
-        -- what differs, before (-1) and after (+1)
-        SELECT 1 AS sign, n.* FROM (SELECT * FROM now_known EXCEPT SELECT * FROM known) n
+        -- what differs, before (-1) and after (+1), and whether there is another side
+        SELECT 1 AS sign, k.agent_id IS NOT NULL AS has_other, n.*
+        FROM now_known n LEFT JOIN known k ON k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id
+        WHERE n IS DISTINCT FROM k
         UNION ALL
-        SELECT -1, o.* FROM (SELECT * FROM known EXCEPT SELECT * FROM now_known) o
+        SELECT -1, n.agent_id IS NOT NULL, k.*
+        FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id
+        WHERE n IS DISTINCT FROM k
     ), gone AS (
         DELETE FROM agent_metrics.conversations c
-        USING (SELECT k.agent_id, k.conversation_id FROM known k EXCEPT SELECT n.agent_id, n.conversation_id FROM now_known n) g
-        WHERE c.agent_id = g.agent_id AND c.conversation_id = g.conversation_id
-    ), kept AS (
-        INSERT INTO agent_metrics.conversations AS c (
+        USING changed h
+        WHERE h.sign = -1 AND NOT h.has_other AND c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
+    ), mended AS (
+        UPDATE agent_metrics.conversations c
+        SET started_at = h.started_at, ended_at = h.ended_at, turns = h.turns, token_turns = h.token_turns, tokens = h.tokens,
+            cost_usd = h.cost_usd, lead_id = h.lead_id, agent_label = h.agent_label, judge_label = h.judge_label,
+            crm_label = h.crm_label, human_label = h.human_label, outcome_label = h.outcome_label, outcome_source = h.outcome_source,
+            unmapped_label = h.unmapped_label, has_outcome = h.has_outcome, is_success = h.is_success, is_unit = h.is_unit,
+            is_deflection = h.is_deflection, is_escalation = h.is_escalation, is_refusal = h.is_refusal, is_booking = h.is_booking,
+            is_automation = h.is_automation, is_qualified = h.is_qualified, is_human_touched = h.is_human_touched,
+            business_event_ids = h.business_event_ids
+        FROM changed h
+        WHERE h.sign = 1 AND h.has_other AND c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
+    ), added AS (
+        INSERT INTO agent_metrics.conversations (
             agent_id, conversation_id, started_at, ended_at, turns, token_turns, tokens, cost_usd, lead_id, agent_label,
             judge_label, crm_label, human_label, outcome_label, outcome_source, unmapped_label, has_outcome, is_success,
             is_unit, is_deflection, is_escalation, is_refusal, is_booking, is_automation, is_qualified, is_human_touched,
@@ -246,16 +262,7 @@ BEGIN
             h.lead_id, h.agent_label, h.judge_label, h.crm_label, h.human_label, h.outcome_label, h.outcome_source,
             h.unmapped_label, h.has_outcome, h.is_success, h.is_unit, h.is_deflection, h.is_escalation, h.is_refusal,
             h.is_booking, h.is_automation, h.is_qualified, h.is_human_touched, h.business_event_ids
-        FROM changed h WHERE h.sign = 1
-        ON CONFLICT (conversation_id, agent_id) DO UPDATE SET
-            started_at = excluded.started_at, ended_at = excluded.ended_at, turns = excluded.turns, token_turns = excluded.token_turns,
-            tokens = excluded.tokens, cost_usd = excluded.cost_usd, lead_id = excluded.lead_id, agent_label = excluded.agent_label,
-            judge_label = excluded.judge_label, crm_label = excluded.crm_label, human_label = excluded.human_label,
-            outcome_label = excluded.outcome_label, outcome_source = excluded.outcome_source, unmapped_label = excluded.unmapped_label,
-            has_outcome = excluded.has_outcome, is_success = excluded.is_success, is_unit = excluded.is_unit,
-            is_deflection = excluded.is_deflection, is_escalation = excluded.is_escalation, is_refusal = excluded.is_refusal,
-            is_booking = excluded.is_booking, is_automation = excluded.is_automation, is_qualified = excluded.is_qualified,
-            is_human_touched = excluded.is_human_touched, business_event_ids = excluded.business_event_ids
+        FROM changed h WHERE h.sign = 1 AND NOT h.has_other
     ), difference AS (
         SELECT h.agent_id, CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00')
                                                  ELSE date_trunc('hour', h.started_at, refresh_conversations.time_zone) END AS bucket,
@@ -284,11 +291,14 @@ BEGIN
                   IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
     FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.lead_id) AS ids
           FROM (SELECT DISTINCT c.agent_id, c.lead_id
-                FROM (SELECT h.agent_id, h.lead_id FROM changed h
+                FROM (SELECT h.agent_id, h.lead_id
+                      FROM changed h
+                      JOIN unnest(refresh_conversations.all_agents, refresh_conversations.counts_leads) AS a (agent_id, counts_leads)
+                        ON a.agent_id = h.agent_id AND a.counts_leads
                       GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c) x) l;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], text[], integer[], text) IS
+COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], text[], integer[], boolean[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation.
@@ -311,17 +321,24 @@ BEGIN
         FROM asked d
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.leads x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) k
     ), changed AS MATERIALIZED (
-        SELECT 1 AS sign, n.* FROM (SELECT * FROM now_known EXCEPT SELECT * FROM known) n
+        SELECT 1 AS sign, k.agent_id IS NOT NULL AS has_other, n.*
+        FROM now_known n LEFT JOIN known k ON k.agent_id = n.agent_id AND k.lead_id = n.lead_id
+        WHERE n IS DISTINCT FROM k
         UNION ALL
-        SELECT -1, o.* FROM (SELECT * FROM known EXCEPT SELECT * FROM now_known) o
+        SELECT -1, n.agent_id IS NOT NULL, k.*
+        FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.lead_id = k.lead_id
+        WHERE n IS DISTINCT FROM k
     ), gone AS (
-        DELETE FROM agent_metrics.leads k
-        USING (SELECT o.agent_id, o.lead_id FROM known o EXCEPT SELECT n.agent_id, n.lead_id FROM now_known n) g
-        WHERE k.agent_id = g.agent_id AND k.lead_id = g.lead_id
-    ), kept AS (
-        INSERT INTO agent_metrics.leads AS k (agent_id, lead_id, started_at, is_qualified)
-        SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1
-        ON CONFLICT (agent_id, lead_id) DO UPDATE SET started_at = excluded.started_at, is_qualified = excluded.is_qualified
+        DELETE FROM agent_metrics.leads c
+        USING changed h
+        WHERE h.sign = -1 AND NOT h.has_other AND c.agent_id = h.agent_id AND c.lead_id = h.lead_id
+    ), mended AS (
+        UPDATE agent_metrics.leads c SET started_at = h.started_at, is_qualified = h.is_qualified
+        FROM changed h
+        WHERE h.sign = 1 AND h.has_other AND c.agent_id = h.agent_id AND c.lead_id = h.lead_id
+    ), added AS (
+        INSERT INTO agent_metrics.leads (agent_id, lead_id, started_at, is_qualified)
+        SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1 AND NOT h.has_other
     )
     SELECT array_agg(ROW(m.agent_id, m.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, m.leads, m.qualified_leads)::agent_metrics.rollup_delta)
     FROM (SELECT h.agent_id, CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00')

@@ -244,12 +244,9 @@ BEGIN
             -- So is the difference that conversations make, and then leads.
             SELECT c.counted, c.lead_agents, c.lead_ids, added || c.deltas
             INTO found_rows, lead_agents, lead_ids, added
-            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, locked, seconds, zone) c;
+            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, locked, seconds, leads, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
-            SELECT array_agg(l.agent_id), array_agg(l.lead_id) INTO lead_agents, lead_ids
-            FROM unnest(lead_agents, lead_ids) AS l (agent_id, lead_id)
-            JOIN unnest(locked, leads) AS a (agent_id, counts_leads) ON a.agent_id = l.agent_id AND a.counts_leads;
             IF lead_agents IS NOT NULL THEN
                 SELECT added || l.deltas INTO added
                 FROM agent_metrics.refresh_leads(lead_agents, lead_ids, locked, seconds, zone) l;

@@ -108,7 +108,7 @@ BEGIN
                                                       tokens, cost_usd, user_id)
     SELECT e.conversation_id, e.agent_id, id, '', min(e.occurred_at), max(e.occurred_at), count(*),
            count(coalesce(e.token_usage_input, e.token_usage_output)),
-           sum(coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0))::bigint, coalesce(sum(e.cost_usd), 0), min(e.user_id)
+           sum(coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0))::bigint, coalesce(sum(e.cost_usd), 0), min(e.user_id COLLATE "C")
     FROM agent_metrics.agent_events e
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval
     GROUP BY e.conversation_id, e.agent_id;
