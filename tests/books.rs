@@ -25,7 +25,7 @@ WITH zone AS (
 ), e AS MATERIALIZED (
     SELECT ev.* FROM agent_metrics.agent_events ev JOIN agent a ON a.agent_id = ev.agent_id WHERE NOT ev.is_eval
 ), conv AS MATERIALIZED (
-    SELECT e.agent_id, e.conversation_id, min(e.occurred_at) AS began, min(e.user_id COLLATE "C") AS user_id,
+    SELECT e.agent_id, e.conversation_id, min(e.occurred_at) AS began, min(e.user_id COLLATE \"C\") AS user_id,
            sum(coalesce(e.cost_usd, 0)) AS cost,
            sum(coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0)) AS tokens,
            count(*) FILTER (WHERE e.token_usage_input IS NOT NULL OR e.token_usage_output IS NOT NULL) AS token_turns
