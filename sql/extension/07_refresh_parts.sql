@@ -236,10 +236,16 @@ BEGIN
         SELECT -1, n.agent_id IS NOT NULL, k.*
         FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id
         WHERE n IS DISTINCT FROM k
+    ), place AS MATERIALIZED (
+        -- Joined by key, a plan made while the table was small would read all of it for each row.
+        SELECT h.agent_id, h.conversation_id, h.has_other, x.ctid AS at
+        FROM changed h
+        CROSS JOIN LATERAL (SELECT x.ctid FROM agent_metrics.conversations x
+                            WHERE x.conversation_id = h.conversation_id AND x.agent_id || '' = h.agent_id LIMIT 1) x
+        WHERE h.sign = -1
     ), gone AS (
         DELETE FROM agent_metrics.conversations c
-        USING changed h
-        WHERE h.sign = -1 AND NOT h.has_other AND c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
+        USING place p WHERE c.ctid = p.at AND c.agent_id = p.agent_id AND NOT p.has_other
     ), mended AS (
         UPDATE agent_metrics.conversations c
         SET started_at = h.started_at, ended_at = h.ended_at, turns = h.turns, token_turns = h.token_turns, tokens = h.tokens,
@@ -249,8 +255,8 @@ BEGIN
             is_deflection = h.is_deflection, is_escalation = h.is_escalation, is_refusal = h.is_refusal, is_booking = h.is_booking,
             is_automation = h.is_automation, is_qualified = h.is_qualified, is_human_touched = h.is_human_touched,
             business_event_ids = h.business_event_ids
-        FROM changed h
-        WHERE h.sign = 1 AND h.has_other AND c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
+        FROM place p JOIN changed h ON h.sign = 1 AND h.agent_id = p.agent_id AND h.conversation_id = p.conversation_id
+        WHERE c.ctid = p.at AND c.agent_id = p.agent_id
     ), added AS (
         INSERT INTO agent_metrics.conversations (
             agent_id, conversation_id, started_at, ended_at, turns, token_turns, tokens, cost_usd, lead_id, agent_label,
@@ -328,14 +334,18 @@ BEGIN
         SELECT -1, n.agent_id IS NOT NULL, k.*
         FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.lead_id = k.lead_id
         WHERE n IS DISTINCT FROM k
+    ), place AS MATERIALIZED (
+        SELECT h.agent_id, h.lead_id, h.has_other, x.ctid AS at
+        FROM changed h
+        CROSS JOIN LATERAL (SELECT x.ctid FROM agent_metrics.leads x WHERE x.agent_id = h.agent_id AND x.lead_id = h.lead_id LIMIT 1) x
+        WHERE h.sign = -1
     ), gone AS (
         DELETE FROM agent_metrics.leads c
-        USING changed h
-        WHERE h.sign = -1 AND NOT h.has_other AND c.agent_id = h.agent_id AND c.lead_id = h.lead_id
+        USING place p WHERE c.ctid = p.at AND c.agent_id = p.agent_id AND NOT p.has_other
     ), mended AS (
         UPDATE agent_metrics.leads c SET started_at = h.started_at, is_qualified = h.is_qualified
-        FROM changed h
-        WHERE h.sign = 1 AND h.has_other AND c.agent_id = h.agent_id AND c.lead_id = h.lead_id
+        FROM place p JOIN changed h ON h.sign = 1 AND h.agent_id = p.agent_id AND h.lead_id = p.lead_id
+        WHERE c.ctid = p.at AND c.agent_id = p.agent_id
     ), added AS (
         INSERT INTO agent_metrics.leads (agent_id, lead_id, started_at, is_qualified)
         SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1 AND NOT h.has_other
