@@ -5,11 +5,13 @@
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
 #                  its bar; ROWS=10000000
+#   make soak      the fuzzers and random workloads for hours; MINUTES=240
 #   make package   the three files in a tar archive
 
 PG_CONFIG ?= pg_config
 CARGO ?= cargo
 ROWS ?= 10000000
+MINUTES ?= 240
 export PG_CONFIG
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -20,7 +22,7 @@ BUILD := $(EXTENSION_TARGET)/extension
 FEATURES := --no-default-features --features pg$(MAJOR)
 PROGRAM := target/release/agent-metrics
 
-.PHONY: demo test bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint clean
+.PHONY: demo test soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
 demo: tools
@@ -30,6 +32,11 @@ demo: tools
 test: tools
 	@$(MAKE) --no-print-directory install lint
 	scripts/with-cluster $(CARGO) test
+	scripts/fuzz 5
+
+soak: tools
+	@$(MAKE) --no-print-directory install
+	scripts/soak $(MINUTES)
 
 bench: bench-aggregates bench-refresh bench-ingest bench-dashboard
 
@@ -47,6 +54,7 @@ program:
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets -- -D warnings
 	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --lib $(FEATURES) -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; fi
