@@ -105,3 +105,21 @@ FROM (
            count(*) / 1e3 / (bench.ms('merge') - bench.ms('scan of hours')) >= 2.5
            OR (bench.ms('merge of tdigest') - bench.ms('scan of hours')) / (bench.ms('merge') - bench.ms('scan of hours')) >= 10 FROM bench.hours) b
 ORDER BY b.bar;
+
+-- Memory, each in a session of its own: the peak of its own pages above what it began with.
+CREATE FUNCTION bench.own_mb() RETURNS numeric LANGUAGE sql
+RETURN (SELECT round((substring(s.status FROM 'VmHWM:\s+(\d+)')::bigint - substring(s.status FROM 'RssShmem:\s+(\d+)')::bigint) / 1024.0, 1)
+        FROM pg_read_file('/proc/self/status') AS s (status));
+CREATE TABLE bench.memory (what text, bound_mb numeric, mb numeric);
+\c -
+SET jit = off; SET max_parallel_workers_per_gather = 0;
+SELECT agent_metrics.p95(1), bench.own_mb() AS before \gset
+SELECT agent_metrics.p95(latency_ms) FROM bench.turns \g /dev/null
+INSERT INTO bench.memory SELECT :rows || ' rows in one group', 4, bench.own_mb() - :before;
+\c -
+SET jit = off; SET max_parallel_workers_per_gather = 0; SET enable_sort = off; SET work_mem = '2GB';
+SELECT agent_metrics.p95(1), bench.own_mb() AS before \gset
+SELECT count(s) FROM (SELECT agent_metrics.quantile_sketch(x % 977) AS s
+                      FROM (SELECT generate_series(1, :rows) AS x) v GROUP BY x / 10 OFFSET 0) g \g /dev/null
+INSERT INTO bench.memory SELECT :rows / 10 || ' groups of ten', 50.0 * :rows / 1000000, bench.own_mb() - :before;
+SELECT what, mb, '<= ' || round(bound_mb) AS bar, CASE WHEN mb <= bound_mb THEN 'held' ELSE 'missed' END AS verdict FROM bench.memory;

@@ -9,6 +9,7 @@ mod books;
 mod erasure;
 mod fixtures;
 mod harness;
+mod memory;
 mod page;
 mod partitions;
 mod program;
