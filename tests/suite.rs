@@ -7,6 +7,7 @@ mod archive;
 mod bad_input;
 mod books;
 mod erasure;
+mod facts;
 mod fixtures;
 mod harness;
 mod memory;
