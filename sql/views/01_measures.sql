@@ -4,7 +4,8 @@
 
 CREATE OR REPLACE VIEW agent_metrics.report AS
 SELECT z.time_zone, (now() AT TIME ZONE z.time_zone)::date AS today
-FROM (SELECT coalesce((SELECT s.value FROM agent_metrics.settings s WHERE s.name = 'report_time_zone'), 'UTC') AS time_zone) z;
+-- OFFSET 0: looked up once, not in every place that the zone is named
+FROM (SELECT coalesce((SELECT s.value FROM agent_metrics.settings s WHERE s.name = 'report_time_zone'), 'UTC') AS time_zone OFFSET 0) z;
 COMMENT ON VIEW agent_metrics.report IS 'Time zone and present day of the reports: one row.';
 
 -- Days reach from the agent's first day with data to today, data or not. Turns dated before 2015 or in the
@@ -14,43 +15,47 @@ SELECT a.agent_id, d.day::date AS day, d.day AT TIME ZONE p.time_zone AS bucket
 FROM agent_metrics.agents a
 CROSS JOIN agent_metrics.report p
 CROSS JOIN LATERAL (
-    SELECT r.bucket AS first_bucket FROM agent_metrics.rollups r
+    SELECT r.bucket AS first_bucket FROM agent_metrics.rollups_day r
     WHERE r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket >= '2015-01-01 00:00:00+00'
     ORDER BY r.bucket LIMIT 1) f
 CROSS JOIN LATERAL generate_series((f.first_bucket AT TIME ZONE p.time_zone)::date::timestamp, p.today::timestamp, interval '1 day') AS d (day);
 COMMENT ON VIEW agent_metrics.days IS 'The calendar of each agent.';
 
-CREATE OR REPLACE VIEW agent_metrics.measures AS
-SELECT d.agent_id, 'day' AS level, d.bucket, d.day,
+CREATE OR REPLACE VIEW agent_metrics.daily_measures AS
+SELECT d.agent_id, d.bucket, d.day,
        r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns, r.cost_usd,
        r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals, r.bookings,
        r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared, r.tokens_squared, r.tokens_by_turns,
        r.turns_squared, r.leads, r.qualified_leads
 FROM agent_metrics.days d
-LEFT JOIN agent_metrics.rollups r ON r.agent_id = d.agent_id AND r.level = 'day' AND r.bucket = d.bucket
-UNION ALL
-SELECT r.agent_id, 'hour', r.bucket, (r.bucket AT TIME ZONE p.time_zone)::date,
+LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = d.agent_id AND r.level = 'day' AND r.bucket = d.bucket;
+COMMENT ON VIEW agent_metrics.daily_measures IS 'Sums and sketches per agent and report day, days without data too.';
+
+CREATE OR REPLACE VIEW agent_metrics.hourly_measures AS
+SELECT r.agent_id, r.bucket, (r.bucket AT TIME ZONE p.time_zone)::date AS day,
        r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns, r.cost_usd,
        r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals, r.bookings,
        r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared, r.tokens_squared, r.tokens_by_turns,
        r.turns_squared, r.leads, r.qualified_leads
-FROM agent_metrics.rollups r CROSS JOIN agent_metrics.report p
-WHERE r.level = 'hour'
-UNION ALL
--- each of the 30 report days that end yesterday, for an agent without data too
-SELECT a.agent_id, 'spark', (p.today - n.days_ago)::timestamp AT TIME ZONE p.time_zone, p.today - n.days_ago,
+FROM agent_metrics.rollups_hour r CROSS JOIN agent_metrics.report p;
+COMMENT ON VIEW agent_metrics.hourly_measures IS 'Sums and sketches per agent and hour with data.';
+
+-- Each of the 30 report days that end yesterday, for an agent without data too.
+CREATE OR REPLACE VIEW agent_metrics.spark_measures AS
+SELECT a.agent_id, n.bucket, n.day,
        r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns, r.cost_usd,
        r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals, r.bookings,
        r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared, r.tokens_squared, r.tokens_by_turns,
        r.turns_squared, r.leads, r.qualified_leads
 FROM agent_metrics.agents a
-CROSS JOIN agent_metrics.report p
-CROSS JOIN generate_series(1, 30) AS n (days_ago)
-LEFT JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id AND r.level = 'day'
-      AND r.bucket = (p.today - n.days_ago)::timestamp AT TIME ZONE p.time_zone
-UNION ALL
--- the 30 report days that end yesterday, and the 30 before them
-SELECT a.agent_id, w.level, w.first_day::timestamp AT TIME ZONE p.time_zone, w.first_day,
+CROSS JOIN (
+    SELECT p.today - n.days_ago AS day, (p.today - n.days_ago)::timestamp AT TIME ZONE p.time_zone AS bucket
+    FROM agent_metrics.report p CROSS JOIN generate_series(1, 30) AS n (days_ago) OFFSET 0) n
+LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket = n.bucket;
+COMMENT ON VIEW agent_metrics.spark_measures IS 'Sums and sketches per agent and each of the 30 report days that end yesterday.';
+
+CREATE OR REPLACE VIEW agent_metrics.window_measures AS
+SELECT a.agent_id, w.span, w.begins AS bucket, w.first_day AS day,
        sum(r.turns)::bigint AS turns, sum(r.token_turns)::bigint AS token_turns,
        sum(r.tokens_input)::bigint AS tokens_input, sum(r.tokens_output)::bigint AS tokens_output,
        sum(r.cost_turns)::bigint AS cost_turns, sum(r.tool_calls)::bigint AS tool_calls,
@@ -64,22 +69,24 @@ SELECT a.agent_id, w.level, w.first_day::timestamp AT TIME ZONE p.time_zone, w.f
        sum(r.turns_squared) AS turns_squared, sum(r.leads)::bigint AS leads,
        sum(r.qualified_leads)::bigint AS qualified_leads
 FROM agent_metrics.agents a
-CROSS JOIN agent_metrics.report p
-CROSS JOIN LATERAL (VALUES ('30d', p.today - 30, p.today), ('previous_30d', p.today - 60, p.today - 30)) AS w (level, first_day, end_day)
-LEFT JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id AND r.level = 'day'
-      AND r.bucket >= w.first_day::timestamp AT TIME ZONE p.time_zone AND r.bucket < w.end_day::timestamp AT TIME ZONE p.time_zone
-GROUP BY a.agent_id, w.level, w.first_day, p.time_zone;
-COMMENT ON VIEW agent_metrics.measures IS 'Sums and sketches per agent and span: level day (with empty days), spark (the last 30 days), hour, 30d or previous_30d.';
+CROSS JOIN (
+    SELECT w.span, w.first_day, w.first_day::timestamp AT TIME ZONE p.time_zone AS begins, w.end_day::timestamp AT TIME ZONE p.time_zone AS ends
+    FROM agent_metrics.report p
+    CROSS JOIN LATERAL (VALUES ('30d', p.today - 30, p.today), ('previous_30d', p.today - 60, p.today - 30)) AS w (span, first_day, end_day) OFFSET 0) w
+LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket >= w.begins AND r.bucket < w.ends
+GROUP BY a.agent_id, w.span, w.first_day, w.begins;
+COMMENT ON VIEW agent_metrics.window_measures IS 'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), and over the 30 before (previous_30d).';
 
--- A threshold holds from its day until the next one of the agent and metric.
-CREATE OR REPLACE VIEW agent_metrics.thresholds_in_force AS
-SELECT t.agent_id, t.metric, t.value, t.owner, t.effective_from,
-       lead(t.effective_from, 1, 'infinity'::date) OVER (PARTITION BY t.agent_id, t.metric ORDER BY t.effective_from) AS effective_to
-FROM agent_metrics.thresholds t;
-COMMENT ON VIEW agent_metrics.thresholds_in_force IS 'Thresholds with the days they hold for: effective_from up to, not including, effective_to.';
-
-CREATE OR REPLACE VIEW agent_metrics.metric_values AS
-SELECT r.level, r.agent_id, a.kind AS agent_kind, a.actor, m.metric, m.metric_class, m.unit, m.direction, m.definition, m.position,
+-- The formulas, once for each of the sources above: a view over all of them at once would have its every branch
+-- planned for each question.
+DO $do$
+DECLARE
+    source text;
+BEGIN
+    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window'] LOOP
+        EXECUTE format($view$
+CREATE OR REPLACE VIEW agent_metrics.%1$s_values AS
+SELECT %2$s r.agent_id, a.kind AS agent_kind, a.actor, m.metric, m.metric_class, m.unit, m.direction, m.definition, m.position,
        r.bucket, r.day, v.value, f.numerator, f.denominator, i.ci_low, i.ci_high, t.value AS threshold,
        CASE WHEN v.value IS NULL THEN 'no_data'
             WHEN t.value IS NULL THEN NULL
@@ -88,8 +95,8 @@ SELECT r.level, r.agent_id, a.kind AS agent_kind, a.actor, m.metric, m.metric_cl
             WHEN m.direction = '-' AND coalesce(i.ci_high, v.value) <= t.value THEN 'pass'
             WHEN m.direction = '-' AND coalesce(i.ci_low, v.value) > t.value THEN 'breach'
             ELSE 'inconclusive' END AS verdict,
-       coalesce(t.owner, a.owner) AS owner, coalesce(f.pending, 0) AS pending, w.refreshed_at, a.display_name
-FROM agent_metrics.measures r
+       coalesce(t.owner, a.owner) AS owner, coalesce(f.pending, 0) AS pending, w.refreshed_at, a.display_name, k.outcome_metric
+FROM agent_metrics.%1$s_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
 JOIN agent_metrics.metrics m ON m.metric IN (
@@ -132,14 +139,6 @@ CROSS JOIN LATERAL (
                 ELSE agent_metrics.ratio(f.numerator, f.denominator) END AS value
     OFFSET 0) v
 CROSS JOIN LATERAL (
-    SELECT CASE m.metric
-               WHEN 'cost_per_unit_usd' THEN 1.959963984540054 * agent_metrics.ratio_error(
-                    r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
-               WHEN 'tokens_per_turn' THEN 1.959963984540054 * agent_metrics.ratio_error(
-                    r.conversations, r.tokens_input + r.tokens_output, r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared)
-           END AS half
-    OFFSET 0) d
-CROSS JOIN LATERAL (
     -- rates: Wilson. percentiles: order statistics read off the sketch. ratios: the delta method over conversations.
     -- plain sums have no interval: the value decides.
     SELECT CASE WHEN v.value IS NULL THEN NULL
@@ -150,8 +149,24 @@ CROSS JOIN LATERAL (
                 WHEN m.unit = 'fraction' THEN agent_metrics.wilson_high(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint))
                 WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_high(r.latency, f.fraction)
                 ELSE v.value + d.half END AS ci_high
+    FROM (
+        SELECT CASE m.metric
+                   WHEN 'cost_per_unit_usd' THEN 1.959963984540054 * agent_metrics.ratio_error(
+                        r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
+                   WHEN 'tokens_per_turn' THEN 1.959963984540054 * agent_metrics.ratio_error(
+                        r.conversations, r.tokens_input + r.tokens_output, r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared)
+               END AS half
+        OFFSET 0) d
     OFFSET 0) i
-LEFT JOIN agent_metrics.thresholds_in_force t
-       ON t.agent_id = r.agent_id AND t.metric = m.metric AND r.day >= t.effective_from AND r.day < t.effective_to
-LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id;
-COMMENT ON VIEW agent_metrics.metric_values IS 'One row per agent, level, span and metric.';
+-- a threshold holds from its day until the next one of the agent and metric
+LEFT JOIN LATERAL (
+    SELECT t.value, t.owner FROM agent_metrics.thresholds t
+    WHERE t.agent_id = r.agent_id AND t.metric = m.metric AND t.effective_from <= r.day
+    ORDER BY t.effective_from DESC LIMIT 1) t ON true
+LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id
+$view$, source, CASE source WHEN 'window' THEN 'r.span,' ELSE '' END);
+        EXECUTE format('COMMENT ON VIEW agent_metrics.%1$I IS %2$L', source || '_values',
+                       format('One row per agent, metric and row of %s_measures: the metric and how it was come by.', source));
+    END LOOP;
+END
+$do$;

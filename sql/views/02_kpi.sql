@@ -3,8 +3,7 @@
 CREATE OR REPLACE VIEW agent_kpi.kpi_daily AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.day,
        v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at
-FROM agent_metrics.metric_values v
-WHERE v.level = 'day';
+FROM agent_metrics.daily_values v;
 COMMENT ON VIEW agent_kpi.kpi_daily IS 'One row per agent, metric and report day, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.agent_kind IS 'Kind of agent.';
@@ -28,8 +27,7 @@ COMMENT ON COLUMN agent_kpi.kpi_daily.refreshed_at IS 'When the numbers were las
 CREATE OR REPLACE VIEW agent_kpi.kpi_hourly AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.bucket AS hour,
        v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at
-FROM agent_metrics.metric_values v
-WHERE v.level = 'hour';
+FROM agent_metrics.hourly_values v;
 COMMENT ON VIEW agent_kpi.kpi_hourly IS 'One row per agent, metric and hour with data. Unique: agent_id, metric, hour.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.agent_kind IS 'Kind of agent.';

@@ -17,11 +17,10 @@ SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day,
        agent_metrics.ratio(r.tokens_input + r.tokens_output, r.token_turns) AS tokens_per_turn,
        CASE WHEN r.cost_turns > 0 THEN r.cost_usd::double precision END AS token_spend_usd,
        w.refreshed_at
-FROM agent_metrics.measures r
+FROM agent_metrics.daily_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id
-WHERE r.level = 'day';
+LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id;
 COMMENT ON VIEW agent_kpi.agent_daily IS 'One row per agent and report day, days without data too. Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_kind IS 'Kind of agent.';
@@ -66,11 +65,10 @@ SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.bucket AS hour,
        agent_metrics.ratio(r.tokens_input + r.tokens_output, r.token_turns) AS tokens_per_turn,
        CASE WHEN r.cost_turns > 0 THEN r.cost_usd::double precision END AS token_spend_usd,
        w.refreshed_at
-FROM agent_metrics.measures r
+FROM agent_metrics.hourly_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id
-WHERE r.level = 'hour';
+LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id;
 COMMENT ON VIEW agent_kpi.agent_hourly IS 'One row per agent and hour with data. Unique: agent_id, hour.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.agent_kind IS 'Kind of agent.';
@@ -100,9 +98,9 @@ COMMENT ON COLUMN agent_kpi.agent_hourly.refreshed_at IS 'When the numbers were 
 
 CREATE OR REPLACE VIEW agent_kpi.agent_daily_sketch AS
 SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day, r.latency AS latency_sketch, agent_metrics.sketch_count(r.latency) AS latency_count
-FROM agent_metrics.measures r
+FROM agent_metrics.daily_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
-WHERE r.level = 'day' AND r.latency IS NOT NULL;
+WHERE r.latency IS NOT NULL;
 COMMENT ON VIEW agent_kpi.agent_daily_sketch IS 'Latency sketches, for percentiles over spans of your own: percentile(merge(latency_sketch), 0.95). Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.agent_daily_sketch.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily_sketch.agent_kind IS 'Kind of agent.';

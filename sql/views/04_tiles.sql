@@ -8,16 +8,15 @@ SELECT v.agent_id, v.metric, v.metric_class, v.value AS value_30d, v.ci_low, v.c
        CASE WHEN v.verdict = 'inconclusive' AND v.unit = 'fraction' AND v.value <> v.threshold THEN
            greatest(1, ceil(3.841458820694124 * greatest(v.value, v.threshold) * (1 - least(v.value, v.threshold)) / (v.value - v.threshold) ^ 2)
                        - v.denominator::double precision)::bigint END AS needed
-FROM agent_metrics.metric_values v
-JOIN agent_metrics.agent_kinds k ON k.kind = v.agent_kind
-LEFT JOIN agent_metrics.metric_values b
-       ON b.level = 'previous_30d' AND b.agent_id = v.agent_id AND b.metric = v.metric
+FROM agent_metrics.window_values v
+LEFT JOIN agent_metrics.window_values b
+       ON b.span = 'previous_30d' AND b.agent_id = v.agent_id AND b.metric = v.metric
 LEFT JOIN LATERAL (
     SELECT x.value FROM agent_metrics.benchmarks x JOIN agent_metrics.agents a ON a.agent_id = v.agent_id
     WHERE x.metric = v.metric AND x.vertical IN (a.vertical, a.kind, 'any') AND x.statistic IN ('median', 'range_high', 'abandonment_line', 'regulated_bar')
     ORDER BY array_position(ARRAY[a.vertical, a.kind, 'any'], x.vertical), x.statistic LIMIT 1) bench ON true
-WHERE v.level = '30d' AND v.actor = 'ai'
-  AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', k.outcome_metric, 'hallucination_rate');
+WHERE v.span = '30d' AND v.actor = 'ai'
+  AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', v.outcome_metric, 'hallucination_rate');
 COMMENT ON VIEW agent_kpi.cfo_tiles IS 'One row per AI agent and core metric, over the 30 report days that end yesterday. Unique: agent_id, metric.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.metric IS 'Metric; agent_kpi.metric_catalogue says what it means.';
@@ -44,10 +43,9 @@ COMMENT ON COLUMN agent_kpi.cfo_tiles.needed IS 'When inconclusive: how many mor
 
 CREATE OR REPLACE VIEW agent_kpi.cfo_spark AS
 SELECT v.agent_id, v.metric, v.day, v.value, v.threshold
-FROM agent_metrics.metric_values v
-JOIN agent_metrics.agent_kinds k ON k.kind = v.agent_kind
-WHERE v.level = 'spark' AND v.actor = 'ai'
-  AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', k.outcome_metric, 'hallucination_rate');
+FROM agent_metrics.spark_values v
+WHERE v.actor = 'ai'
+  AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', v.outcome_metric, 'hallucination_rate');
 COMMENT ON VIEW agent_kpi.cfo_spark IS 'One row per tile and day of the last 30, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.metric IS 'Metric; agent_kpi.metric_catalogue says what it means.';
