@@ -162,10 +162,15 @@ FROM agent_metrics.conversations c";
 /// (from 0) of agent `a` has the event_id `md5('a-d-c-t')` and the conversation_id `a-d-c`.
 pub fn shop(name: &str) -> Db {
     let db = db(name);
-    db.exec(SHOP);
+    fill_shop(&db);
     refresh(&db);
     assert_books(&db);
     db
+}
+
+/// The agents and facts of [`shop`], not refreshed yet.
+pub fn fill_shop(session: &Session) {
+    session.exec(SHOP);
 }
 
 const SHOP: &str = "

@@ -1,9 +1,9 @@
 //! Setup: who owns what, who may do what, what PUBLIC may, what every object says of itself, and dump and restore.
 
-use std::process::Command;
 use std::thread;
 
 use crate::books::{assert_books, refresh, shop};
+use crate::harness::cluster::run;
 use crate::harness::{Db, Session, db, empty_db, url_of};
 
 const PASSWORD: &str = "only-for-this-test";
@@ -500,24 +500,6 @@ fn views_for_bi_have_plain_types_and_names_that_clients_show() {
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.migrations"),
         db.number("SELECT max(number) FROM agent_metrics.migrations")
-    );
-}
-
-/// Runs a client program of the server's version.
-fn run(program: &str, arguments: &[&str]) {
-    let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into());
-    let folder = Command::new(pg_config).arg("--bindir").output().unwrap();
-    let program =
-        std::path::Path::new(String::from_utf8(folder.stdout).unwrap().trim()).join(program);
-    let done = Command::new(&program)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    assert!(
-        done.status.success(),
-        "{}: {}",
-        program.display(),
-        String::from_utf8_lossy(&done.stderr)
     );
 }
 

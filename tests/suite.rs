@@ -19,5 +19,6 @@ mod readme;
 mod rebuild;
 mod refresh;
 mod refresh_sessions;
+mod restore;
 mod setup;
 mod workload;

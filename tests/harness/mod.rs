@@ -6,6 +6,8 @@
 
 #![allow(dead_code)]
 
+pub mod cluster;
+
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
