@@ -22,3 +22,4 @@ mod refresh_sessions;
 mod restore;
 mod setup;
 mod workload;
+mod writers;

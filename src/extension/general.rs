@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0003_rollups.sql"),
     include_str!("../../sql/migrations/0004_shipped_rows.sql"),
     include_str!("../../sql/migrations/0005_partitions.sql"),
+    include_str!("../../sql/migrations/0006_costs.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
