@@ -7,6 +7,7 @@
 //! - [`rate_type`]: the type `rate`
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold
+//! - [`statistics`]: the statistics of audits over plain numbers
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
 //!
 //! The SQL side of each function is written by hand in `sql/extension/`.
@@ -18,6 +19,7 @@ mod latest;
 mod rate_type;
 mod sketch_aggregates;
 mod sketch_type;
+mod statistics;
 mod turns;
 
 pgrx::pg_module_magic!();

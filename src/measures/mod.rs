@@ -2,7 +2,7 @@
 //!
 //! - [`sketch`]: the mergeable quantile sketch and its stored form
 //! - [`rate`]: hits out of a total
-//! - [`statistics`]: intervals of rates, ratios and percentiles
+//! - [`statistics`]: intervals, paired tests, samples, raters
 //! - [`cadence`]: when an agent is due
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,26 +1,6 @@
-//! Intervals. Distributions come from `statrs`; only the formulas are here, each with its source.
+//! Intervals of rates and percentiles, and what a sample can show.
 
-use statrs::distribution::{ContinuousCDF, Normal};
-
-/// Lower and upper bound.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Interval {
-    /// Lower bound.
-    pub low: f64,
-    /// Upper bound.
-    pub high: f64,
-}
-
-/// The two-sided standard normal quantile at `confidence`, 1.96 at 0.95; `None` outside (0, 1).
-#[must_use]
-pub fn normal_quantile(confidence: f64) -> Option<f64> {
-    if confidence == 0.95 {
-        // The confidence nearly everybody asks for, to the last digit of a double.
-        return Some(1.959_963_984_540_054);
-    }
-    (confidence > 0.0 && confidence < 1.0)
-        .then(|| Normal::standard().inverse_cdf(0.5 + confidence / 2.0))
-}
+use super::{Interval, normal_quantile};
 
 /// Wilson score interval of `hits` out of `total`: Wilson (1927), "Probable inference".
 /// `None` where there is no denominator.
@@ -64,6 +44,15 @@ pub fn percentile_ranks(count: u64, fraction: f64, confidence: f64) -> Option<(u
     Some((low as u64, high as u64))
 }
 
+/// How many observations without a failure show, one-sided at `confidence`, that failures are rarer than `rate`:
+/// (1 - rate)^n <= 1 - confidence. `None` outside (0, 1).
+#[must_use]
+pub fn zero_failures_needed(rate: f64, confidence: f64) -> Option<u64> {
+    let inside = |share: f64| share > 0.0 && share < 1.0;
+    (inside(rate) && inside(confidence))
+        .then(|| ((-confidence).ln_1p() / (-rate).ln_1p()).ceil() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,8 +88,26 @@ mod tests {
     }
 
     #[test]
-    fn normal_quantiles() {
-        assert!((normal_quantile(0.9).unwrap() - 1.6448536269514722).abs() < 1e-9);
-        assert_eq!(normal_quantile(1.0), None);
+    fn zero_failures() {
+        let needed = |rate| zero_failures_needed(rate, 0.95);
+        assert_eq!(
+            [0.02, 0.015, 0.01, 0.005].map(needed),
+            [149, 199, 299, 598].map(Some)
+        );
+        assert_eq!(needed(0.0), None);
+    }
+
+    #[test]
+    fn verdicts_of_a_line() {
+        let low = |hits, total| wilson(hits, total, 0.95).unwrap().low;
+        let high = |hits, total| wilson(hits, total, 0.95).unwrap().high;
+        assert!(
+            (low(192, 200) - 0.923068).abs() < 1e-6
+                && low(184, 200) < 0.92
+                && high(184, 200) > 0.92
+        );
+        assert!((high(172, 200) - 0.901330).abs() < 1e-6);
+        assert!(high(0, 252) > 0.015 && high(0, 253) <= 0.015);
+        assert!((low(8, 200) - 0.020406).abs() < 1e-6);
     }
 }
