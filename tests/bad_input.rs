@@ -20,6 +20,10 @@ fn everything(session: &Session) -> Vec<String> {
         "conversations",
         "rollups",
         "agent_watermarks",
+        "eval_sets",
+        "eval_cases",
+        "eval_runs",
+        "eval_results",
     ];
     let each = tables.map(|table| {
         format!("SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM agent_metrics.{table} t")
@@ -36,7 +40,7 @@ fn refused(session: &Session, sql: &str) -> SqlError {
 }
 
 /// A refusal of ours: SQLSTATE, the value in the message, detail and hint.
-fn refused_by_us(session: &Session, sql: &str, sqlstate: &str, names: &str) {
+pub fn refused_by_us(session: &Session, sql: &str, sqlstate: &str, names: &str) {
     let error = refused(session, sql);
     assert_eq!(error.sqlstate, sqlstate, "{sql}: {error}");
     assert!(

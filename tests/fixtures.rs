@@ -18,9 +18,9 @@ use crate::harness::{Db, Session, db};
 const CHOSEN_DAY: &str = "2026-01-15";
 
 /// A row of a truth file, or of an answer: values by the name of their column.
-type Row = BTreeMap<String, String>;
+pub type Row = BTreeMap<String, String>;
 
-fn file(name: &str) -> Option<Vec<u8>> {
+pub fn file(name: &str) -> Option<Vec<u8>> {
     let folder = std::env::var_os("AGENT_METRICS_FIXTURES").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures")),
         PathBuf::from,
@@ -33,7 +33,7 @@ fn file(name: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
-fn truth(name: &str) -> Option<Vec<Row>> {
+pub fn truth(name: &str) -> Option<Vec<Row>> {
     let bytes = file(name)?;
     let rows = csv::Reader::from_reader(bytes.as_slice())
         .deserialize()
@@ -42,7 +42,7 @@ fn truth(name: &str) -> Option<Vec<Row>> {
 }
 
 /// Rows of a query, by the value of its first column.
-fn answers(session: &Session, columns: &[&str], sql: &str) -> BTreeMap<String, Row> {
+pub fn answers(session: &Session, columns: &[&str], sql: &str) -> BTreeMap<String, Row> {
     let named = |row: Vec<Option<String>>| {
         assert_eq!(row.len(), columns.len(), "{sql}");
         columns
@@ -60,7 +60,7 @@ fn answers(session: &Session, columns: &[&str], sql: &str) -> BTreeMap<String, R
 }
 
 /// Compares the columns of an answer with the truth: percentiles within 1/128, all else to nine digits; NULL is "".
-fn compare(place: &str, truth: &Row, answer: &Row) -> usize {
+pub fn compare(place: &str, truth: &Row, answer: &Row) -> usize {
     let mut compared = 0;
     for (name, ours) in answer.iter().filter(|(name, _)| *name != "key") {
         let theirs = &truth[name];

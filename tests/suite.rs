@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod archive;
+mod audits;
 mod bad_input;
 mod books;
 mod erasure;

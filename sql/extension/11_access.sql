@@ -22,8 +22,8 @@ BEGIN
         FOR fact, fact_columns IN
             SELECT c.table_name, string_agg(quote_ident(c.column_name), ', ' ORDER BY c.ordinal_position)
             FROM information_schema.columns c
-            WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events')
-              AND c.column_name NOT IN ('recorded_in', 'changed_in')
+            WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events', 'eval_runs', 'eval_results')
+              AND c.column_name NOT IN ('recorded_in', 'changed_in', 'content_hash')
             GROUP BY c.table_name
         LOOP
             EXECUTE format('GRANT SELECT (%1$s), INSERT (%1$s), UPDATE (%1$s) ON agent_metrics.%2$I TO %3$s', fact_columns, fact, role);

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0004_shipped_rows.sql"),
     include_str!("../../sql/migrations/0005_partitions.sql"),
     include_str!("../../sql/migrations/0006_costs.sql"),
+    include_str!("../../sql/migrations/0009_evals.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
@@ -24,6 +25,7 @@ const VIEWS: &[&str] = &[
     include_str!("../../sql/views/04_tiles.sql"),
     include_str!("../../sql/views/05_health.sql"),
     include_str!("../../sql/views/06_archive.sql"),
+    include_str!("../../sql/views/08_audits.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).
