@@ -24,6 +24,9 @@ fn everything(session: &Session) -> Vec<String> {
         "eval_cases",
         "eval_runs",
         "eval_results",
+        "alert_channels",
+        "alerts",
+        "decisions",
     ];
     let each = tables.map(|table| {
         format!("SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM agent_metrics.{table} t")

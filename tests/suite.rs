@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod aggregates;
+mod alerts;
 mod archive;
 mod audits;
 mod bad_input;

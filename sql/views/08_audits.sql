@@ -107,8 +107,8 @@ SELECT p.agent_id, p.eval_set, a.owner, x.last_run_at, n.next_run_on, n.overdue_
 FROM agent_metrics.eval_plans p
 JOIN agent_metrics.agents a ON a.agent_id = p.agent_id
 LEFT JOIN LATERAL (
-    SELECT max(r.run_at) AS last_run_at FROM agent_metrics.eval_run_sums r
-    WHERE r.agent_id = p.agent_id AND r.eval_set = p.eval_set AND r.is_complete) x ON true
+    SELECT r.run_at AS last_run_at FROM agent_metrics.eval_run_sums r
+    WHERE r.agent_id = p.agent_id AND r.eval_set = p.eval_set AND r.is_complete ORDER BY r.run_at DESC LIMIT 1) x ON true
 CROSS JOIN LATERAL (
     SELECT greatest(date_trunc('week', p.since::timestamp + interval '6 days'),
                     date_trunc('week', x.last_run_at AT TIME ZONE a.time_zone) + interval '7 days')::date AS monday) m
@@ -122,3 +122,63 @@ COMMENT ON COLUMN agent_kpi.eval_schedule.last_run_at IS 'Last complete run; NUL
 COMMENT ON COLUMN agent_kpi.eval_schedule.next_run_on IS 'First Monday without a run, in the agent''s time zone.';
 COMMENT ON COLUMN agent_kpi.eval_schedule.overdue_at IS 'End of that Monday.';
 COMMENT ON COLUMN agent_kpi.eval_schedule.is_overdue IS 'Whether that Monday is over.';
+
+CREATE OR REPLACE VIEW agent_kpi.alerts AS
+SELECT a.agent_id, a.alert_id, a.kind, a.payload ->> 'metric' AS metric, a.payload ->> 'summary' AS summary, a.owner, a.created_at,
+       a.acknowledged_by, a.acknowledged_at, a.note, d.waiting_count, d.sent_count, d.dead_count, d.first_sent_at, d.last_error
+FROM agent_metrics.alerts a
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE x.state = 'waiting') AS waiting_count, count(*) FILTER (WHERE x.state = 'sent') AS sent_count,
+           count(*) FILTER (WHERE x.state = 'dead') AS dead_count, min(x.sent_at) AS first_sent_at,
+           max(x.last_error) FILTER (WHERE x.state IN ('waiting', 'dead')) AS last_error
+    FROM agent_metrics.alert_deliveries x WHERE x.agent_id = a.agent_id AND x.alert_id = a.alert_id) d;
+COMMENT ON VIEW agent_kpi.alerts IS 'One row per alert: drift, a missing eval run, a decision that is asked for or overdue, a breach. Unique: agent_id, alert_id.';
+COMMENT ON COLUMN agent_kpi.alerts.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.alerts.alert_id IS 'Id of the alert.';
+COMMENT ON COLUMN agent_kpi.alerts.kind IS 'drift, eval_missing, decision_due, decision_overdue or breach.';
+COMMENT ON COLUMN agent_kpi.alerts.metric IS 'Metric it is about, if any.';
+COMMENT ON COLUMN agent_kpi.alerts.summary IS 'What was found, in words.';
+COMMENT ON COLUMN agent_kpi.alerts.owner IS 'Who answers for it.';
+COMMENT ON COLUMN agent_kpi.alerts.created_at IS 'When it was found.';
+COMMENT ON COLUMN agent_kpi.alerts.acknowledged_by IS 'Who said that he has seen it; NULL: nobody yet.';
+COMMENT ON COLUMN agent_kpi.alerts.acknowledged_at IS 'When.';
+COMMENT ON COLUMN agent_kpi.alerts.note IS 'What he said.';
+COMMENT ON COLUMN agent_kpi.alerts.waiting_count IS 'Deliveries that are still to be made.';
+COMMENT ON COLUMN agent_kpi.alerts.sent_count IS 'Deliveries made, reminders included.';
+COMMENT ON COLUMN agent_kpi.alerts.dead_count IS 'Deliveries given up.';
+COMMENT ON COLUMN agent_kpi.alerts.first_sent_at IS 'When it was first delivered.';
+COMMENT ON COLUMN agent_kpi.alerts.last_error IS 'Why the last attempt that failed did.';
+
+CREATE OR REPLACE VIEW agent_kpi.decisions AS
+SELECT coalesce(q.agent_id, d.agent_id) AS agent_id, coalesce(q.quarter, d.quarter) AS quarter, coalesce(q.owner, a.owner) AS owner, q.asked_at, q.due_on,
+       d.decision, d.decided_by, d.decided_at, d.reason, d.replaced_by,
+       coalesce(q.due_on < (now() AT TIME ZONE p.time_zone)::date, false)
+       AND NOT EXISTS (SELECT FROM agent_metrics.decisions x WHERE x.agent_id = q.agent_id AND x.quarter >= q.quarter) AS is_overdue, d.snapshot::text AS numbers
+FROM agent_metrics.decision_requests q
+FULL JOIN (SELECT DISTINCT ON (x.agent_id, x.quarter) x.* FROM agent_metrics.decisions x
+           ORDER BY x.agent_id, x.quarter, x.decided_at DESC, x.decision_id DESC) d ON d.agent_id = q.agent_id AND d.quarter = q.quarter
+LEFT JOIN agent_metrics.agents a ON a.agent_id = coalesce(q.agent_id, d.agent_id)
+CROSS JOIN agent_metrics.report p;
+COMMENT ON VIEW agent_kpi.decisions IS 'One row per agent and quarter: whether to keep, replace or sunset it, asked and answered. Unique: agent_id, quarter.';
+COMMENT ON COLUMN agent_kpi.decisions.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.decisions.quarter IS 'First day of the quarter.';
+COMMENT ON COLUMN agent_kpi.decisions.owner IS 'Who is asked.';
+COMMENT ON COLUMN agent_kpi.decisions.asked_at IS 'When he was asked.';
+COMMENT ON COLUMN agent_kpi.decisions.due_on IS 'Day by whose end the answer is due.';
+COMMENT ON COLUMN agent_kpi.decisions.decision IS 'The quarter''s latest decision: keep, replace or sunset; NULL: none yet.';
+COMMENT ON COLUMN agent_kpi.decisions.decided_by IS 'Who decided.';
+COMMENT ON COLUMN agent_kpi.decisions.decided_at IS 'When.';
+COMMENT ON COLUMN agent_kpi.decisions.reason IS 'Why.';
+COMMENT ON COLUMN agent_kpi.decisions.replaced_by IS 'Agent that takes its place, if one does.';
+COMMENT ON COLUMN agent_kpi.decisions.is_overdue IS 'Whether the answer is due and has not been given.';
+COMMENT ON COLUMN agent_kpi.decisions.numbers IS 'The numbers it rested on, as JSON.';
+
+-- Where the table of breaches is there, its rows are alerts too.
+DO $block$
+BEGIN
+    IF to_regclass('agent_metrics.breaches') IS NOT NULL
+       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('agent_metrics.breaches') AND t.tgname = 'alert_breach') THEN
+        CREATE TRIGGER alert_breach AFTER INSERT OR UPDATE ON agent_metrics.breaches FOR EACH ROW EXECUTE FUNCTION agent_metrics.alert_breach();
+    END IF;
+END
+$block$;

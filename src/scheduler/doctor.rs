@@ -77,4 +77,21 @@ const CHECKS: &[(&str, &str)] = &[
          FROM agent_kpi.unmapped_labels u ORDER BY u.agent_id, u.outcome_label",
         "INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('{}', true); with what it counts as",
     ),
+    (
+        "SELECT format('alert %s of agent %s was given up on channel %s after %s attempts: %s', d.alert_id, d.agent_id, d.channel, d.attempts,
+                       coalesce(d.last_error, 'no reason')), d.channel
+         FROM agent_metrics.alert_deliveries d WHERE d.state = 'dead' ORDER BY d.channel, d.alert_id LIMIT 20",
+        "mend the channel, then SELECT agent_metrics.requeue_alerts('{}')",
+    ),
+    (
+        "SELECT format('agent %s has not run eval set %s on Monday %s', s.agent_id, s.eval_set, s.next_run_on), s.agent_id
+         FROM agent_kpi.eval_schedule s JOIN agent_metrics.agents a ON a.agent_id = s.agent_id AND a.sunset_at IS NULL
+         WHERE s.is_overdue ORDER BY s.agent_id, s.eval_set",
+        "run it and store it with SELECT agent_metrics.record_eval_run('{}', ...); or end the plan: DELETE FROM agent_metrics.eval_plans",
+    ),
+    (
+        "SELECT format('nobody has decided whether to keep or replace agent %s; %s was to answer by %s', d.agent_id, d.owner, d.due_on), d.agent_id
+         FROM agent_kpi.decisions d WHERE d.is_overdue ORDER BY d.agent_id, d.quarter",
+        "SELECT agent_metrics.decide('{}', 'keep', who, why); or replace, or sunset",
+    ),
 ];

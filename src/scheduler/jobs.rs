@@ -10,7 +10,8 @@ use anyhow::{Result, bail};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
-use super::advice;
+use super::clock::SystemClock;
+use super::{advice, notify};
 
 /// What a refresh did for one agent.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,6 +145,14 @@ pub async fn ensure_partitions(client: &Client) -> Result<i32> {
         .try_get(0)?)
 }
 
+/// Drift of new eval runs, Mondays without one, quarters without a decision: returns what somebody has to be told.
+pub async fn audits(client: &Client) -> Result<Vec<String>> {
+    let rows = client
+        .query("SELECT a.summary FROM agent_metrics.run_audits() a", &[])
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 /// Fails with one line when an agent is not registered.
 pub async fn check_agent(client: &Client, agent_id: &str) -> Result<()> {
     let agents = all(client).await?;
@@ -169,7 +178,7 @@ pub fn is_busy(error: &anyhow::Error) -> bool {
     code == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
-/// `once`: everything that is due, then done. Fails when an agent failed.
+/// `once`: everything that is due, then audits and their alerts, then done. Fails when an agent failed.
 pub async fn once(client: &Client) -> Result<Round> {
     match ensure_partitions(client).await {
         Err(error) if is_busy(&error) => {
@@ -181,7 +190,14 @@ pub async fn once(client: &Client) -> Result<Round> {
         made => drop(made?),
     }
     let agents = due(client).await?;
-    refresh(client, &agents, true).await
+    let round = refresh(client, &agents, true).await?;
+    for found in audits(client).await? {
+        tracing::warn!("{found}");
+    }
+    notify::Outbox::from_environment()?
+        .deliver(client, &SystemClock)
+        .await?;
+    Ok(round)
 }
 
 async fn call(client: &Client, agents: &[String], wait: bool) -> Result<Vec<Refreshed>> {

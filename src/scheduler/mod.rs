@@ -8,6 +8,7 @@
 //! - [`clock`], [`leader`], [`jobs`], [`run`]: the scheduler itself
 //! - [`status`], [`verify`], [`doctor`]: what a person asks
 //! - [`tiles`], [`format`], [`page`]: the CFO's page and its numbers
+//! - [`notify`]: alerts to Slack and to HTTP endpoints
 //! - [`rebuild`]: days and years computed again
 //! - [`archive`]: months that are no longer hot, to Parquet files and back
 //! - [`demo`]: ninety days of a small company
@@ -23,6 +24,7 @@ pub mod extension;
 pub mod format;
 pub mod jobs;
 pub mod leader;
+pub mod notify;
 pub mod page;
 pub mod rebuild;
 pub mod run;

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use super::clock::{Backoff, Clock};
 use super::config::Server;
 use super::connect::Database;
+use super::notify::Outbox;
 use super::{advice, extension, jobs, leader};
 
 /// The scheduler looks again after this time at the latest: a newly registered agent waits no longer.
@@ -29,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a follower asks for the lead.
 const FOLLOWER_PAUSE: Duration = Duration::from_secs(2);
+/// How often audits are looked after.
+const AUDITS_EVERY: Duration = Duration::from_secs(60);
 /// How often partitions are seen to.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -106,6 +109,7 @@ struct Scheduler {
     /// Agents that failed: how long each is held back, and until when.
     held_back: HashMap<String, (Backoff, DateTime<Utc>)>,
     partitions_seen_to: Option<DateTime<Utc>>,
+    audited: Option<DateTime<Utc>>,
     did_work: bool,
 }
 
@@ -156,9 +160,11 @@ impl Scheduler {
             clock.sleep(FOLLOWER_PAUSE).await;
         }
         info!("leading: agents are refreshed when their cadence says so");
+        let outbox = Outbox::from_environment()?;
         loop {
             self.see_to_partitions(database, clock).await?;
             self.round(database, clock).await?;
+            self.audit(database, &outbox, clock).await?;
             self.did_work = true;
             let held_back: Vec<String> = self.held_back.keys().cloned().collect();
             clock
@@ -196,6 +202,36 @@ impl Scheduler {
                 "could not refresh {agent}, trying again in {} s: {words}",
                 wait.as_secs()
             );
+        }
+        Ok(())
+    }
+
+    /// Audits once a minute, and alerts in each round. What fails is tried again in the next.
+    async fn audit(
+        &mut self,
+        database: &Database,
+        outbox: &Outbox,
+        clock: &impl Clock,
+    ) -> Result<()> {
+        let now = clock.now();
+        let every = chrono::Duration::from_std(AUDITS_EVERY).unwrap_or_default();
+        if self.audited.is_none_or(|then| now - then >= every) {
+            match jobs::audits(database).await {
+                Ok(found) => {
+                    self.audited = Some(now);
+                    for words in found {
+                        warn!("{words}");
+                    }
+                }
+                Err(error) if advice::is_lost(&error) => return Err(error),
+                Err(error) => error!("could not audit: {}", advice::one_line(&error, None)),
+            }
+        }
+        match outbox.deliver(database, clock).await {
+            Ok(delivered) if delivered.sent > 0 => info!("sent {} alerts", delivered.sent),
+            Ok(_) => {}
+            Err(error) if advice::is_lost(&error) => return Err(error),
+            Err(error) => error!("could not deliver: {}", advice::one_line(&error, None)),
         }
         Ok(())
     }

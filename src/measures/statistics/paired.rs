@@ -61,8 +61,8 @@ pub fn minimum_detectable_change(
     alpha: f64,
 ) -> Option<f64> {
     let inside = |share: f64| share > 0.0 && share < 1.0;
-    if total == 0 || !(discordance > 0.0 && discordance <= 1.0) || !inside(power) || !inside(alpha)
-    {
+    let is_share = discordance > 0.0 && discordance <= 1.0;
+    if total == 0 || !is_share || !inside(power) || !inside(alpha) {
         return None;
     }
     let za = normal_quantile(1.0 - alpha)?;

@@ -4,8 +4,11 @@
 //! and a REPEATABLE READ transaction of its own: all numbers of a page are of one moment, and a server that comes
 //! back is found by the next request. No script, no outside asset: the Content-Security-Policy forbids both.
 
+mod drift;
 mod spark;
 mod view;
+
+pub use view::encoded;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,10 +83,11 @@ async fn overview(State(shared): State<Arc<Shared>>) -> Response {
             .query_one("SELECT now()", &[])
             .await?
             .try_get(0)?;
-        Ok((tiles::agents(transaction).await?, now))
+        let open = drift::open(transaction).await?;
+        Ok((tiles::agents(transaction).await?, open, now))
     });
     match read.await {
-        Ok((agents, now)) => reply(StatusCode::OK, view::overview(&agents, now)),
+        Ok((agents, open, now)) => reply(StatusCode::OK, view::overview(&agents, &open, now)),
         Err(error) => shared.failure(&error),
     }
 }
@@ -93,6 +97,9 @@ async fn failing(
     Path((agent_id, metric)): Path<(String, String)>,
 ) -> Response {
     let read = shared.read(async |transaction| {
+        if let Some(runs) = drift::runs(transaction, &agent_id, &metric).await? {
+            return Ok(Some(drift::page(&runs)));
+        }
         let agents = tiles::agents(transaction).await?;
         let tile = agents.into_iter().flat_map(|agent| agent.tiles);
         let Some(tile) = tile
@@ -102,13 +109,10 @@ async fn failing(
             return Ok(None);
         };
         let conversations = tiles::failing(transaction, &agent_id, &metric, FAILING_LIMIT).await?;
-        Ok(Some((tile, conversations)))
+        Ok(Some(view::failing(&tile, &conversations, FAILING_LIMIT)))
     });
     match read.await {
-        Ok(Some((tile, conversations))) => reply(
-            StatusCode::OK,
-            view::failing(&tile, &conversations, FAILING_LIMIT),
-        ),
+        Ok(Some(page)) => reply(StatusCode::OK, page),
         Ok(None) => reply(
             StatusCode::NOT_FOUND,
             view::message("Not found", "No AI agent has such a tile."),

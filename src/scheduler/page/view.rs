@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::spark;
+use super::{drift, spark};
 use crate::scheduler::format;
 use crate::scheduler::tiles::{Agent, Failing, Tile};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The one page: a line an agent, then its tiles.
-pub fn overview(agents: &[Agent], now: DateTime<Utc>) -> Markup {
+/// The one page: what is to be acknowledged, a line an agent, then its tiles.
+pub fn overview(agents: &[Agent], open: &[drift::Open], now: DateTime<Utc>) -> Markup {
     let title = "Agent performance";
     frame(
         title,
@@ -19,6 +19,7 @@ pub fn overview(agents: &[Agent], now: DateTime<Utc>) -> Markup {
                 h1 { (title) }
                 p.soft { "The last 30 full days of every AI agent, as of " (format::moment(Some(now))) "." }
             }
+            (drift::alerts(open))
             @if agents.is_empty() {
                 p.note {
                     "No AI agent is registered yet. Begin with "
@@ -103,7 +104,7 @@ pub fn message(title: &str, text: &str) -> Markup {
     )
 }
 
-fn frame(title: &str, body: Markup) -> Markup {
+pub fn frame(title: &str, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -303,7 +304,7 @@ fn anchor(agent_id: &str) -> String {
 }
 
 /// A part of a path: everything but letters, digits and `-._~` as percent signs.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut path = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

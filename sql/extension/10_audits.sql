@@ -1,0 +1,125 @@
+-- What the scheduler looks after besides refreshing: drift of new runs, Mondays without a run, quarters without a decision.
+
+CREATE FUNCTION agent_metrics.run_audits(at timestamptz DEFAULT now()) RETURNS TABLE (agent_id text, kind text, alert_id text, summary text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    recent   constant interval := '14 days';  -- runs brought in from long ago are compared, and alarm nobody
+    days     constant integer := 30;          -- for an answer
+    today    date := ($1 AT TIME ZONE agent_metrics.report_time_zone())::date;
+    asked    date := date_trunc('quarter', today)::date;
+BEGIN
+    INSERT INTO agent_metrics.drift_findings
+        (agent_id, run_id, metric, against_run_id, old_value, new_value, change, tolerance, is_worse, compared, broken_count, mended_count,
+         p_value, p_mid, p_adjusted, ci_low, ci_high, detectable_change, broken_cases, mended_cases, state, reason, found_at)
+    SELECT d.*, $1
+    FROM agent_metrics.eval_runs r
+    CROSS JOIN LATERAL agent_metrics.drift(r.run_id, agent => r.agent_id) d
+    WHERE NOT EXISTS (SELECT FROM agent_metrics.drift_findings f WHERE f.agent_id = r.agent_id AND f.run_id = r.run_id)
+      AND (SELECT s.is_complete FROM agent_metrics.eval_run_sums s WHERE s.agent_id = r.agent_id AND s.run_id = r.run_id)
+    ON CONFLICT DO NOTHING;
+    RETURN QUERY
+    WITH said AS (
+        SELECT f.agent_id, 'drift' AS kind, format('drift %s %s', f.run_id, f.metric) AS key, a.owner,
+               format('%s of %s %s from %s to %s: %s', f.metric, f.agent_id, CASE WHEN f.change < 0 THEN 'fell' ELSE 'rose' END,
+                      agent_metrics.in_words(f.old_value, m.unit), agent_metrics.in_words(f.new_value, m.unit), f.reason) AS summary,
+               jsonb_build_object('metric', f.metric, 'unit', m.unit, 'value', f.new_value, 'previous', f.old_value, 'change', f.change, 'tolerance', f.tolerance,
+                                  'change_low', f.ci_low, 'change_high', f.ci_high, 'p_value', f.p_value, 'is_worse', f.is_worse, 'run_id', f.run_id,
+                                  'against_run_id', f.against_run_id, 'broken_count', f.broken_count, 'mended_count', f.mended_count,
+                                  'broken_cases', to_jsonb(f.broken_cases[:20])) AS detail
+        FROM agent_metrics.drift_findings f
+        JOIN agent_metrics.eval_runs r ON r.agent_id = f.agent_id AND r.run_id = f.run_id
+        JOIN agent_metrics.metrics m ON m.metric = f.metric
+        LEFT JOIN agent_metrics.agents a ON a.agent_id = f.agent_id
+        WHERE f.state = 'alert' AND r.run_at >= $1 - recent
+        UNION ALL
+        -- Each Monday anew, as long as none comes.
+        SELECT s.agent_id, 'eval_missing', format('eval_missing %s %s', s.eval_set, x.monday), s.owner,
+               format('%s has not run eval set %s on Monday %s; its last run was %s', s.agent_id, s.eval_set, x.monday,
+                      coalesce('at ' || to_char(s.last_run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'never')),
+               jsonb_build_object('eval_set', s.eval_set, 'expected_on', x.monday)
+        FROM agent_kpi.eval_schedule s
+        JOIN agent_metrics.agents a ON a.agent_id = s.agent_id AND a.sunset_at IS NULL
+        CROSS JOIN LATERAL (SELECT date_trunc('week', ($1 AT TIME ZONE a.time_zone) - interval '1 day')::date AS monday) x
+        WHERE s.overdue_at <= $1
+    )
+    SELECT s.agent_id, s.kind, e.alert_id, s.summary
+    FROM said s
+    CROSS JOIN LATERAL agent_metrics.enqueue_alert(s.kind, s.agent_id, s.key, jsonb_build_object('summary', s.summary) || jsonb_strip_nulls(s.detail), s.owner) AS e (alert_id)
+    WHERE NOT EXISTS (SELECT FROM agent_metrics.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
+
+    INSERT INTO agent_metrics.decision_requests (agent_id, quarter, owner, asked_at, due_on)
+    SELECT a.agent_id, asked, a.owner, $1, today + days
+    FROM agent_metrics.agents a
+    WHERE a.actor = 'ai' AND a.sunset_at IS NULL
+    ON CONFLICT DO NOTHING;
+    RETURN QUERY
+    WITH said AS (
+        SELECT q.agent_id, x.kind, format('%s %s', x.kind, q.quarter) AS key, q.owner,
+               format(x.words, q.agent_id, q.due_on) AS summary, jsonb_build_object('quarter', q.quarter, 'due_on', q.due_on) AS detail
+        FROM agent_metrics.decision_requests q
+        CROSS JOIN LATERAL (VALUES
+            ('decision_due', 'Keep or replace %1$s? Would we deploy it from scratch today? The answer is due by %2$s', true),
+            ('decision_overdue', 'Nobody has decided whether to keep or replace %1$s; the answer was due by %2$s', today > q.due_on)) AS x (kind, words, is_time)
+        WHERE x.is_time AND NOT EXISTS (SELECT FROM agent_metrics.decisions d WHERE d.agent_id = q.agent_id AND d.quarter >= q.quarter)
+    )
+    SELECT s.agent_id, s.kind, e.alert_id, s.summary
+    FROM said s
+    CROSS JOIN LATERAL agent_metrics.enqueue_alert(s.kind, s.agent_id, s.key, jsonb_build_object('summary', s.summary) || s.detail, s.owner) AS e (alert_id)
+    WHERE NOT EXISTS (SELECT FROM agent_metrics.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.run_audits(timestamptz) IS
+    'Compares eval runs that are complete and not compared yet, notices Mondays without a run, opens the quarter''s question for each AI agent; a row an alert made. The program calls it.';
+
+CREATE FUNCTION agent_metrics.in_words(value double precision, unit text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE unit WHEN 'fraction' THEN round((value * 100)::numeric, 2) || '%'
+                     WHEN 'usd' THEN '$' || round(value::numeric, 4)
+                     WHEN 'points' THEN round(value::numeric, 2) || ' points'
+                     ELSE round(value::numeric, 1) || CASE unit WHEN 'count' THEN '' ELSE ' ' || unit END END;
+COMMENT ON FUNCTION agent_metrics.in_words(double precision, text) IS 'A value with its unit, as a person reads it.';
+
+CREATE FUNCTION agent_metrics.decide(agent_id text, decision text, "by" text, reason text, replaced_by text DEFAULT NULL, at timestamptz DEFAULT now())
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    answered date := date_trunc('quarter', ($6 AT TIME ZONE agent_metrics.report_time_zone())::timestamp)::date;
+    made     text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
+        RAISE EXCEPTION 'unknown agent "%"', $1
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Only a registered agent is decided about.',
+                  HINT = 'SELECT agent_id FROM agent_metrics.agents lists them.';
+    ELSIF $2 IS NULL OR $2 NOT IN ('keep', 'replace', 'sunset') THEN
+        RAISE EXCEPTION 'impossible decision "%" about agent "%"', $2, $1
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Would we deploy it from scratch today? One keeps, replaces or sunsets an agent.',
+                  HINT = 'Say keep, replace or sunset.';
+    ELSIF coalesce(btrim($3), '') = '' OR coalesce(btrim($4), '') = '' THEN
+        RAISE EXCEPTION 'the decision about agent "%" has no %', $1, CASE WHEN coalesce(btrim($3), '') = '' THEN 'author' ELSE 'reason' END
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'A decision that nobody can be asked about later is none.',
+                  HINT = 'SELECT agent_metrics.decide(agent_id, ''keep'', ''Head of Support'', ''cheaper than last quarter, and no worse'');';
+    ELSIF $5 IS NOT NULL AND ($2 <> 'replace' OR $5 = $1) THEN
+        RAISE EXCEPTION 'agent "%" cannot be replaced by "%" with the decision to % it', $1, $5, $2
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'A successor is another agent, and comes with the decision to replace.',
+                  HINT = 'Leave replaced_by out, or decide to replace.';
+    END IF;
+    INSERT INTO agent_metrics.decisions (agent_id, quarter, decision, decided_by, reason, replaced_by, snapshot, decided_at)
+    SELECT $1, answered, $2, $3, $4, $5,
+           jsonb_build_object(
+               'tiles', (SELECT coalesce(jsonb_agg(jsonb_build_object('metric', t.metric, 'value', t.value_30d, 'ci_low', t.ci_low, 'ci_high', t.ci_high, 'numerator', t.numerator,
+                                'denominator', t.denominator, 'threshold', t.threshold, 'verdict', t.verdict, 'previous', t.previous_30d) ORDER BY t.position), '[]')
+                         FROM agent_kpi.cfo_tiles t WHERE t.agent_id = $1),
+               'eval_run', (SELECT to_jsonb(r) FROM agent_kpi.eval_runs r WHERE r.agent_id = $1 AND r.is_complete ORDER BY r.run_at DESC LIMIT 1),
+               'refreshed_at', (SELECT w.refreshed_at FROM agent_metrics.agent_watermarks w WHERE w.agent_id = $1)), $6
+    RETURNING decision_id INTO made;
+    UPDATE agent_metrics.agents a SET sunset_at = CASE $2 WHEN 'sunset' THEN $6 END, replaced_by = $5
+    WHERE a.agent_id = $1 AND (a.sunset_at, a.replaced_by) IS DISTINCT FROM (CASE $2 WHEN 'sunset' THEN $6 END, $5);
+    UPDATE agent_metrics.alerts a SET acknowledged_by = $3, acknowledged_at = $6, note = $2
+    WHERE a.agent_id = $1 AND a.kind IN ('decision_due', 'decision_overdue') AND a.acknowledged_at IS NULL;
+    RETURN made;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.decide(text, text, text, text, text, timestamptz) IS
+    'Answers the quarter''s question about an agent: keep, replace or sunset, by whom and why. Stored for good with the numbers of that moment. Returns the id of the decision.';

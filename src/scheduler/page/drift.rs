@@ -1,0 +1,204 @@
+//! What the audits found: alerts that nobody has acknowledged, on the page; and the runs behind a metric of an eval set,
+//! with the cases that broke.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+use tokio_postgres::Transaction;
+
+use super::view::{encoded, frame};
+use crate::scheduler::format;
+
+/// How many open alerts the page shows, and how many runs and cases a metric's page.
+const LIMIT: i64 = 50;
+
+/// An alert that nobody has acknowledged.
+pub struct Open {
+    agent_id: String,
+    metric: Option<String>,
+    summary: String,
+    owner: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+/// Runs of one metric of one agent, newest first, and the cases that changed in the newest with a finding.
+pub struct Runs {
+    agent_id: String,
+    metric: String,
+    unit: String,
+    runs: Vec<Run>,
+    changed_in: Option<String>,
+    cases: Vec<(String, String)>,
+}
+
+struct Run {
+    run_id: String,
+    run_at: Option<DateTime<Utc>>,
+    value: Option<f64>,
+    change: Option<f64>,
+    p_value: Option<f64>,
+    state: String,
+    reason: String,
+}
+
+/// Alerts that nobody has acknowledged, newest first.
+pub async fn open(transaction: &Transaction<'_>) -> Result<Vec<Open>> {
+    let rows = transaction
+        .query(
+            "SELECT a.agent_id, a.metric, coalesce(a.summary, a.kind), a.owner, a.created_at FROM agent_kpi.alerts a
+             WHERE a.acknowledged_at IS NULL ORDER BY a.created_at DESC, a.agent_id, a.alert_id LIMIT $1",
+            &[&LIMIT],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Open {
+                agent_id: row.try_get(0)?,
+                metric: row.try_get(1)?,
+                summary: row.try_get(2)?,
+                owner: row.try_get(3)?,
+                created_at: row.try_get(4)?,
+            })
+        })
+        .collect()
+}
+
+/// What there is of a metric; None: nothing.
+pub async fn runs(
+    transaction: &Transaction<'_>,
+    agent_id: &str,
+    metric: &str,
+) -> Result<Option<Runs>> {
+    let rows = transaction
+        .query(
+            "SELECT f.run_id, f.run_at, f.new_value, f.change, f.p_value, f.state, f.reason, m.unit
+             FROM agent_kpi.drift_findings f JOIN agent_kpi.metric_catalogue m ON m.metric = f.metric
+             WHERE f.agent_id = $1 AND f.metric = $2 ORDER BY f.run_at DESC NULLS LAST, f.run_id DESC LIMIT $3",
+            &[&agent_id, &metric, &LIMIT],
+        )
+        .await?;
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let unit = first.try_get(7)?;
+    let mut runs = Vec::with_capacity(rows.len());
+    for row in &rows {
+        runs.push(Run {
+            run_id: row.try_get(0)?,
+            run_at: row.try_get(1)?,
+            value: row.try_get(2)?,
+            change: row.try_get(3)?,
+            p_value: row.try_get(4)?,
+            state: row.try_get(5)?,
+            reason: row.try_get(6)?,
+        });
+    }
+    let changed_in = runs
+        .iter()
+        .find(|run| matches!(run.state.as_str(), "watch" | "alert"))
+        .map(|run| run.run_id.clone());
+    let cases = transaction
+        .query(
+            "SELECT c.case_id, c.what FROM agent_kpi.drift_cases c WHERE c.agent_id = $1 AND c.run_id = $2 ORDER BY c.what, c.case_id LIMIT 1000",
+            &[&agent_id, &changed_in],
+        )
+        .await?;
+    let cases = cases
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<Result<_>>()?;
+    Ok(Some(Runs {
+        agent_id: agent_id.to_owned(),
+        metric: metric.to_owned(),
+        unit,
+        runs,
+        changed_in,
+        cases,
+    }))
+}
+
+/// A line an alert; nothing when there is none.
+pub fn alerts(open: &[Open]) -> Markup {
+    html! {
+        @if !open.is_empty() {
+            section #alerts {
+                h2 { "To be acknowledged" }
+                div.scroll {
+                    table {
+                        thead { tr { th { "Found" } th { "What" } th { "Owner" } } }
+                        tbody {
+                            @for one in open {
+                                tr data-alert=(one.agent_id) {
+                                    td { (format::moment(Some(one.created_at))) }
+                                    td.wrap {
+                                        @match &one.metric {
+                                            Some(metric) => a href=(format!("/agents/{}/{}", encoded(&one.agent_id), encoded(metric))) { (one.summary) },
+                                            None => (one.summary),
+                                        }
+                                    }
+                                    td { (one.owner.as_deref().unwrap_or("nobody")) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The page of a metric of an eval set.
+pub fn page(drift: &Runs) -> Markup {
+    let title = format!("{}: {}", drift.agent_id, format::metric(&drift.metric));
+    let sign = |change: f64| {
+        if drift.unit == "fraction" {
+            format!("{change:+.1} points")
+        } else {
+            format!("{change:+.1}%")
+        }
+    };
+    frame(
+        &title,
+        html! {
+            header {
+                p { a href="/" { "\u{2190} Agent performance" } }
+                h1 { (title) }
+                p.soft { "Runs over frozen eval sets, each compared case by case with the one before." }
+            }
+            div.scroll {
+                table {
+                    thead {
+                        tr { th { "Run" } th { "When" } th.number { "Value" } th.number { "Change" } th.number { "p" } th { "State" } th { "Why" } }
+                    }
+                    tbody {
+                        @for run in &drift.runs {
+                            tr data-run=(run.run_id) {
+                                td { (run.run_id) }
+                                td { (format::moment(run.run_at)) }
+                                td.number { (format::value(run.value, &drift.unit)) }
+                                td.number { (run.change.map_or("\u{2013}".to_owned(), sign)) }
+                                td.number { (run.p_value.map_or("\u{2013}".to_owned(), |p| format!("{p:.4}"))) }
+                                td { (run.state) }
+                                td.wrap { (run.reason) }
+                            }
+                        }
+                    }
+                }
+            }
+            @if let Some(run_id) = &drift.changed_in {
+                h2 { "Cases that changed in " (run_id) }
+                @if drift.cases.is_empty() { p.note { "None." } }
+                @else {
+                    div.scroll {
+                        table {
+                            thead { tr { th { "Case" } th { "What" } } }
+                            tbody {
+                                @for (case_id, what) in &drift.cases { tr data-case=(case_id) { td { (case_id) } td { (what) } } }
+                            }
+                        }
+                    }
+                }
+            }
+        },
+    )
+}

@@ -1,0 +1,626 @@
+//! Alerts: the outbox, and delivery to a real HTTP server that answers well, badly, late, half or not at all.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agent_metrics::scheduler::clock::Clock;
+use agent_metrics::scheduler::notify::http::Post;
+use agent_metrics::scheduler::notify::{Delivered, Outbox, signature};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::runtime::Runtime;
+
+use crate::audits::{frozen, run};
+use crate::bad_input::refused_by_us;
+use crate::harness::{Db, Session, db};
+use crate::program::{command, program};
+
+/// How the receiver behaves.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Accepts,
+    Busy,
+    Broken,
+    Gone,
+    Silent,
+    BreaksOff,
+}
+
+/// A message as it arrived.
+#[derive(Clone)]
+struct Arrived {
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Arrived {
+    fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+}
+
+/// A server on a free port, what it got, and how it behaves.
+struct Receiver {
+    runtime: Runtime,
+    url: String,
+    arrived: Arc<Mutex<Vec<Arrived>>>,
+    manner: Arc<Mutex<Manner>>,
+}
+
+type Shared = (Arc<Mutex<Vec<Arrived>>>, Arc<Mutex<Manner>>);
+
+async fn receive(
+    State((arrived, manner)): State<Shared>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    arrived.lock().unwrap().push(Arrived { headers, body });
+    let manner = *manner.lock().unwrap();
+    match manner {
+        Manner::Accepts => "ok".into_response(),
+        Manner::Busy => {
+            (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "900")], "").into_response()
+        }
+        Manner::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Manner::Gone => (StatusCode::NOT_FOUND, "no_service").into_response(),
+        Manner::Silent => std::future::pending().await,
+        Manner::BreaksOff => {
+            let broken: Result<Bytes, std::io::Error> = Err(std::io::Error::other("cut"));
+            Body::from_stream(futures_util::stream::iter([
+                Ok(Bytes::from("half")),
+                broken,
+            ]))
+            .into_response()
+        }
+    }
+}
+
+impl Receiver {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (arrived, manner) = (Arc::default(), Arc::new(Mutex::new(Manner::Accepts)));
+        let app = Router::new()
+            .fallback(receive)
+            .with_state((Arc::clone(&arrived), Arc::clone(&manner)));
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
+        let url = format!("http://{}/services/hidden", listener.local_addr().unwrap());
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        Self {
+            runtime,
+            url,
+            arrived,
+            manner,
+        }
+    }
+
+    fn behaves(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
+
+    fn take(&self) -> Vec<Arrived> {
+        std::mem::take(&mut self.arrived.lock().unwrap())
+    }
+
+    /// Delivers what is due at a moment.
+    fn deliver(&self, db: &Db, at: DateTime<Utc>) -> Delivered {
+        let url = self.url.clone();
+        let post = Post::new()
+            .unwrap()
+            .with_patience(Duration::from_millis(300));
+        let outbox = Outbox::new(post, move |name| match name {
+            "AGENT_METRICS_URL" => Some(url.clone()),
+            "AGENT_METRICS_KEY" => Some("key".to_owned()),
+            _ => None,
+        });
+        self.runtime.block_on(async {
+            outbox
+                .deliver(&db.client().await, &Still(at))
+                .await
+                .unwrap()
+        })
+    }
+}
+
+/// A clock that stands.
+struct Still(DateTime<Utc>);
+
+impl Clock for Still {
+    fn now(&self) -> DateTime<Utc> {
+        self.0
+    }
+
+    async fn sleep(&self, _: Duration) {}
+}
+
+fn moment(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+const SENT: Delivered = Delivered {
+    sent: 1,
+    waiting: 0,
+    dead: 0,
+};
+const WAITING: Delivered = Delivered {
+    sent: 0,
+    waiting: 1,
+    dead: 0,
+};
+const NOTHING: Delivered = Delivered {
+    sent: 0,
+    waiting: 0,
+    dead: 0,
+};
+
+fn webhook(name: &str) -> Db {
+    let db = db(name);
+    db.exec(
+        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
+         INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env) VALUES ('hook', 'webhook', 'AGENT_METRICS_URL', 'AGENT_METRICS_KEY')",
+    );
+    db
+}
+
+fn enqueue(db: &Session, key: &str) -> Option<String> {
+    db.value(&format!("SELECT agent_metrics.enqueue_alert('drift', 'bot', '{key}', '{{\"summary\": \"it fell\", \"metric\": \"eval_success_rate\"}}', 'Head of Support')"))
+}
+
+fn state(db: &Session) -> String {
+    db.lines("SELECT state, attempts, last_error FROM agent_metrics.alert_deliveries")
+        .join("; ")
+}
+
+#[test]
+fn an_alert_is_signed_and_sent_once() {
+    let (db, receiver) = (webhook("alerts_signed"), Receiver::new());
+    let now = moment("2026-03-02T10:00:00Z");
+    let id = enqueue(&db, "k").unwrap();
+    assert_eq!(enqueue(&db, "k"), None, "the same finding is told once");
+    // what is rolled back was never found
+    db.exec(
+        "BEGIN; SELECT agent_metrics.enqueue_alert('drift', 'bot', 'other', '{}', NULL); ROLLBACK",
+    );
+    assert_eq!(receiver.deliver(&db, now), SENT);
+    assert_eq!(receiver.deliver(&db, now + TimeDelta::minutes(10)), NOTHING);
+    let arrived = receiver.take();
+    assert_eq!(arrived.len(), 1);
+    let message = &arrived[0];
+    assert_eq!(
+        message.header("x-agent-metrics-timestamp"),
+        now.timestamp().to_string()
+    );
+    assert_eq!(
+        message.header("x-agent-metrics-signature"),
+        format!(
+            "sha256={}",
+            signature("key", &now.timestamp().to_string(), &message.body)
+        )
+    );
+    let body: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+    assert_eq!(body["message_id"], message.header("idempotency-key"));
+    assert_eq!(body["alerts"][0]["alert_id"], id);
+    assert_eq!(body["alerts"][0]["summary"], "it fell");
+    assert_eq!(state(&db), "sent|1|");
+    assert_eq!(
+        db.lines("SELECT sent_count, waiting_count, dead_count FROM agent_kpi.alerts"),
+        ["1|0|0"]
+    );
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_what_will_not_is_dead() {
+    let (db, receiver) = (webhook("alerts_retry"), Receiver::new());
+    let mut now = moment("2026-03-02T10:00:00Z");
+    enqueue(&db, "k");
+    // 429 with Retry-After: 900 seconds are waited for, though half a minute would do otherwise
+    receiver.behaves(Manner::Busy);
+    assert_eq!(receiver.deliver(&db, now), WAITING);
+    assert_eq!(state(&db), "waiting|1|the receiver answered 429");
+    assert_eq!(
+        receiver.deliver(&db, now + TimeDelta::seconds(899)),
+        NOTHING
+    );
+    now += TimeDelta::seconds(900);
+    // each failure once, a while apart
+    for (manner, error) in [
+        (Manner::Broken, "the receiver answered 500"),
+        (Manner::Silent, "the receiver did not answer in time"),
+        (Manner::BreaksOff, "the receiver broke the connection off"),
+    ] {
+        receiver.behaves(manner);
+        assert_eq!(receiver.deliver(&db, now), WAITING, "{error}");
+        assert!(state(&db).ends_with(error), "{}", state(&db));
+        assert_eq!(
+            receiver.deliver(&db, now + TimeDelta::seconds(10)),
+            NOTHING,
+            "it waits"
+        );
+        now += TimeDelta::hours(1);
+    }
+    receiver.behaves(Manner::Accepts);
+    assert_eq!(receiver.deliver(&db, now), SENT);
+    let arrived = receiver.take();
+    assert_eq!(arrived.len(), 5);
+    assert!(
+        arrived.iter().all(
+            |message| message.header("idempotency-key") == arrived[0].header("idempotency-key")
+        ),
+        "one message, one key"
+    );
+    // gone: no use to try again; doctor says so, and the operator sends it once more
+    enqueue(&db, "gone");
+    receiver.behaves(Manner::Gone);
+    assert_eq!(receiver.deliver(&db, now), Delivered { dead: 1, ..NOTHING });
+    let (code, said, _) = program(db.url(), &["doctor"]);
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("given up on channel hook after 1 attempts: the receiver answered 404")
+            && said.contains("requeue_alerts('hook')"),
+        "{said}"
+    );
+    assert!(!said.contains("hidden"), "{said}");
+    assert_eq!(
+        db.lines("SELECT agent_metrics.requeue_alerts('hook'), agent_metrics.requeue_alerts()"),
+        ["1|0"]
+    );
+    receiver.behaves(Manner::Accepts);
+    assert_eq!(receiver.deliver(&db, now), SENT);
+    // twelve attempts and no more
+    enqueue(&db, "never");
+    receiver.behaves(Manner::Broken);
+    let attempts = (0..20)
+        .map(|hour| receiver.deliver(&db, now + TimeDelta::hours(2 * hour)))
+        .filter(|delivered| *delivered != NOTHING)
+        .count();
+    assert_eq!(attempts, 12);
+    assert_eq!(
+        db.value("SELECT max(attempts) FROM agent_metrics.alert_deliveries WHERE state = 'dead'")
+            .as_deref(),
+        Some("12")
+    );
+}
+
+#[test]
+fn secrets_stay_in_the_environment() {
+    let (db, receiver) = (webhook("alerts_secrets"), Receiver::new());
+    let pasted = "https://hooks.example/services/hidden";
+    for sql in [
+        format!("INSERT INTO agent_metrics.alert_channels (channel, kind, url_env) VALUES ('s', 'slack', '{pasted}')"),
+        format!("UPDATE agent_metrics.alert_channels SET secret_env = '{pasted}'"),
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env) VALUES ('s', 'slack', 'PGPASSWORD')".to_owned(),
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env) VALUES ('s', 'webhook', 'AGENT_METRICS_URL')".to_owned(),
+    ] {
+        refused_by_us(&db, &sql, "22023", "channel");
+        assert!(!db.error(&sql).to_string().contains("hidden"));
+    }
+    refused_by_us(
+        &db,
+        "UPDATE agent_metrics.alert_channels SET time_zone = 'Mars'",
+        "22023",
+        "\"Mars\"",
+    );
+    // a variable that is not set is said by its name; nothing that is set is said
+    db.exec("UPDATE agent_metrics.alert_channels SET url_env = 'AGENT_METRICS_UNSET'");
+    enqueue(&db, "k");
+    assert_eq!(
+        receiver.deliver(&db, moment("2026-03-02T10:00:00Z")),
+        WAITING
+    );
+    assert_eq!(
+        state(&db),
+        "waiting|1|the environment of the program has no AGENT_METRICS_UNSET"
+    );
+    db.exec("UPDATE agent_metrics.alert_channels SET url_env = 'AGENT_METRICS_URL'; UPDATE agent_metrics.alert_deliveries SET next_attempt_at = '-infinity'");
+    receiver.behaves(Manner::Broken);
+    let output = command(db.url(), &["once"])
+        .env("AGENT_METRICS_URL", &receiver.url)
+        .env("AGENT_METRICS_KEY", "hidden-key")
+        .env("RUST_LOG", "trace")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("answered 500") && !said.contains("hidden"),
+        "{said}"
+    );
+    assert_eq!(receiver.take().len(), 1);
+    assert_eq!(
+        db.number(
+            "SELECT count(*) FROM agent_metrics.alert_deliveries d WHERE d::text LIKE '%hidden%'"
+        ),
+        0.0
+    );
+}
+
+#[test]
+fn killed_between_sending_and_recording_it_is_sent_again_with_the_same_key() {
+    let (db, receiver) = (webhook("alerts_killed"), Receiver::new());
+    enqueue(&db, "k");
+    receiver.behaves(Manner::Silent);
+    let mut child = command(db.url(), &["once"])
+        .env("AGENT_METRICS_URL", &receiver.url)
+        .env("AGENT_METRICS_KEY", "key")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while receiver.arrived.lock().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(state(&db), "waiting|1|");
+    receiver.behaves(Manner::Accepts);
+    let now = Utc::now();
+    assert_eq!(
+        receiver.deliver(&db, now),
+        NOTHING,
+        "the claim still stands"
+    );
+    assert_eq!(receiver.deliver(&db, now + TimeDelta::minutes(3)), SENT);
+    let arrived = receiver.take();
+    assert_eq!(arrived.len(), 2);
+    assert_eq!(
+        arrived[0].header("idempotency-key"),
+        arrived[1].header("idempotency-key")
+    );
+    // what the dead one would have recorded later changes nothing
+    assert_eq!(
+        db.number(&format!(
+            "SELECT agent_metrics.record_delivery('hook', '{}', 1, 'retry')",
+            arrived[0].header("idempotency-key")
+        )),
+        0.0
+    );
+    assert_eq!(state(&db), "sent|2|");
+}
+
+#[test]
+fn quiet_hours_digests_reminders_and_deputies() {
+    let (db, receiver) = (webhook("alerts_manners"), Receiver::new());
+    db.exec(
+        "INSERT INTO agent_metrics.owners (owner, slack_id) VALUES ('Deputy', 'U2');
+         UPDATE agent_metrics.owners SET slack_id = 'U1', deputy = 'Deputy' WHERE owner = 'Head of Support';
+         UPDATE agent_metrics.alert_channels SET kind = 'slack', secret_env = NULL, time_zone = 'Europe/Berlin', quiet_from = '22:00', quiet_to = '07:00', digest_over = 2;
+         INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, owner) VALUES ('theirs', 'slack', 'AGENT_METRICS_URL', 'Deputy')",
+    );
+    // 23:30 and 06:59 in Berlin are quiet; at 07:00 the three of the night go as one
+    for key in ["a", "b", "c"] {
+        enqueue(&db, key);
+    }
+    assert_eq!(
+        receiver.deliver(&db, moment("2026-03-02T22:30:00Z")),
+        NOTHING
+    );
+    assert_eq!(
+        receiver.deliver(&db, moment("2026-03-03T05:59:00Z")),
+        NOTHING
+    );
+    let morning = moment("2026-03-03T06:00:00Z");
+    assert_eq!(receiver.deliver(&db, morning), SENT);
+    let arrived = receiver.take();
+    assert!(
+        arrived[0].body.contains("3 alerts about AI agents") && arrived[0].body.contains("<@U1>"),
+        "{}",
+        arrived[0].body
+    );
+    // two are acknowledged; of the third the owner is reminded, and then his deputy told, by both channels
+    let ids = db.lines("SELECT alert_id FROM agent_kpi.alerts ORDER BY alert_id");
+    assert_eq!(db.lines(&format!("SELECT agent_metrics.acknowledge_alert('{0}', 'Head of Support', 'seen'), agent_metrics.acknowledge_alert('{1}', 'Head of Support')", ids[0], ids[1])), ["t|t"]);
+    assert_eq!(
+        db.value(&format!(
+            "SELECT agent_metrics.acknowledge_alert('{}', 'Somebody else')",
+            ids[0]
+        ))
+        .as_deref(),
+        Some("f")
+    );
+    assert_eq!(
+        db.lines("SELECT acknowledged_by, note FROM agent_kpi.alerts WHERE note IS NOT NULL"),
+        ["Head of Support|seen"]
+    );
+    assert_eq!(
+        receiver.deliver(&db, morning + TimeDelta::hours(3)),
+        NOTHING
+    );
+    assert_eq!(receiver.deliver(&db, morning + TimeDelta::hours(4)), SENT);
+    let arrived = receiver.take();
+    assert!(
+        arrived[0].body.contains("not acknowledged yet") && !arrived[0].body.contains("U2"),
+        "{}",
+        arrived[0].body
+    );
+    assert_eq!(
+        receiver.deliver(&db, morning + TimeDelta::hours(8)),
+        Delivered { sent: 2, ..NOTHING }
+    );
+    assert!(
+        receiver
+            .take()
+            .iter()
+            .all(|message| message.body.contains("<@U2>") && message.body.contains(&ids[2]))
+    );
+    assert_eq!(
+        receiver.deliver(&db, morning + TimeDelta::hours(13)),
+        NOTHING,
+        "that is all"
+    );
+    // what is acknowledged before it was sent is not sent
+    let id = enqueue(&db, "d").unwrap();
+    db.exec(&format!(
+        "SELECT agent_metrics.acknowledge_alert('{id}', 'Head of Support')"
+    ));
+    assert_eq!(receiver.deliver(&db, morning), NOTHING);
+    refused_by_us(
+        &db,
+        "SELECT agent_metrics.acknowledge_alert('none', 'Head of Support')",
+        "22023",
+        "\"none\"",
+    );
+    refused_by_us(
+        &db,
+        &format!("SELECT agent_metrics.acknowledge_alert('{id}', ' ')"),
+        "22023",
+        &id,
+    );
+}
+
+#[test]
+fn a_regression_and_a_missing_monday_are_told() {
+    let (db, receiver) = (frozen("alerts_audits"), Receiver::new());
+    db.exec(
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env) VALUES ('hook', 'webhook', 'AGENT_METRICS_URL', 'AGENT_METRICS_KEY');
+         UPDATE agent_metrics.agents SET time_zone = 'America/New_York' WHERE agent_id = 'bot';
+         INSERT INTO agent_metrics.eval_plans (agent_id, eval_set, since) VALUES ('bot', 'v1', '2026-03-03')",
+    );
+    let audit = |at: &str| {
+        db.lines(&format!("SELECT kind, alert_id IS NOT NULL, summary FROM agent_metrics.run_audits('{at}') WHERE kind NOT LIKE 'decision%' ORDER BY 1, 3"))
+    };
+    run(&db, "r0", "'2025-03-02 06:00+00'", "false");
+    run(&db, "r1", "'2026-03-02 06:00+00'", "n > 16");
+    run(&db, "r2", "'2026-03-09 18:00+00'", "n > 16");
+    // the leap of last year is compared and alarms nobody
+    assert_eq!(
+        audit("2026-03-17 03:59+00"),
+        [""; 0],
+        "Monday the 16th is not over in New York"
+    );
+    assert_eq!(db.lines("SELECT run_id, state FROM agent_kpi.drift_findings WHERE metric = 'eval_success_rate' ORDER BY 1"), ["r0|refused", "r1|alert", "r2|ok"]);
+    assert_eq!(
+        audit("2026-03-17 04:00+00"),
+        [
+            "eval_missing|t|bot has not run eval set v1 on Monday 2026-03-16; its last run was at 2026-03-09 18:00 UTC"
+        ]
+    );
+    assert_eq!(audit("2026-03-18 04:00+00"), [""; 0], "told once");
+    assert_eq!(
+        audit("2026-03-24 12:00+00").len(),
+        1,
+        "and again the Monday after"
+    );
+    let (_, said, _) = program(db.url(), &["doctor"]);
+    assert!(
+        said.contains("bot has not run eval set v1 on Monday"),
+        "{said}"
+    );
+    run(&db, "r3", "'2026-03-24 13:00+00'", "n > 30");
+    assert_eq!(
+        audit("2026-03-24 14:00+00"),
+        [
+            "drift|t|eval_success_rate of bot fell from 92.00% to 85.00%: it moved beyond the tolerance, and more than noise does"
+        ]
+    );
+    assert_eq!(
+        db.lines("SELECT next_run_on FROM agent_kpi.eval_schedule"),
+        ["2026-03-30"]
+    );
+    assert_eq!(
+        db.lines("SELECT what, count(*) FROM agent_kpi.drift_cases WHERE run_id = 'r3' GROUP BY 1"),
+        ["broken|14"]
+    );
+    db.exec("UPDATE agent_metrics.alert_channels SET digest_over = 100");
+    receiver.deliver(&db, Utc::now());
+    let drift = receiver
+        .take()
+        .into_iter()
+        .find(|message| message.body.contains("fell from"))
+        .unwrap();
+    assert!(
+        drift.body.contains("\"c17\"") && drift.body.contains("\"previous\":0.92"),
+        "{}",
+        drift.body
+    );
+}
+
+#[test]
+fn keep_or_replace_is_asked_answered_and_kept() {
+    let db = webhook("alerts_decisions");
+    let audit = |at: &str| {
+        db.lines(&format!(
+            "SELECT kind, summary FROM agent_metrics.run_audits('{at}') ORDER BY 1"
+        ))
+    };
+    db.exec("SELECT agent_metrics.register_agent('team', 'support', 'Head of Support', actor => 'human'); SELECT agent_metrics.register_agent('new', 'support', 'Head of Support')");
+    db.exec("UPDATE agent_metrics.agents SET registered_at = '2026-01-01'");
+    assert_eq!(
+        audit("2026-04-01 00:00+00"),
+        [
+            "decision_due|Keep or replace bot? Would we deploy it from scratch today? The answer is due by 2026-05-01",
+            "decision_due|Keep or replace new? Would we deploy it from scratch today? The answer is due by 2026-05-01"
+        ]
+    );
+    assert_eq!(audit("2026-05-01 12:00+00"), [""; 0]);
+    db.exec("SELECT agent_metrics.decide('new', 'keep', 'Head of Support', 'it pays', at => '2026-04-20')");
+    assert_eq!(
+        audit("2026-05-02 00:00+00"),
+        [
+            "decision_overdue|Nobody has decided whether to keep or replace bot; the answer was due by 2026-05-01"
+        ]
+    );
+    assert_eq!(
+        db.lines("SELECT agent_id, decision, is_overdue FROM agent_kpi.decisions ORDER BY 1"),
+        ["bot||t", "new|keep|f"]
+    );
+    // each refusal
+    for (arguments, names) in [
+        (
+            "'bot', 'keep', 'Head of Support', NULL",
+            "\"bot\" has no reason",
+        ),
+        (
+            "'bot', 'keep', 'Head of Support', ' '",
+            "\"bot\" has no reason",
+        ),
+        ("'bot', 'keep', NULL, 'because'", "\"bot\" has no author"),
+        (
+            "'bot', 'ponder', 'Head of Support', 'because'",
+            "\"ponder\"",
+        ),
+        ("'none', 'keep', 'Head of Support', 'because'", "\"none\""),
+        (
+            "'bot', 'keep', 'Head of Support', 'because', 'new'",
+            "\"new\"",
+        ),
+        (
+            "'bot', 'replace', 'Head of Support', 'because', 'bot'",
+            "\"bot\"",
+        ),
+    ] {
+        refused_by_us(
+            &db,
+            &format!("SELECT agent_metrics.decide({arguments})"),
+            "22023",
+            names,
+        );
+    }
+    db.exec("SELECT agent_metrics.decide('bot', 'replace', 'Head of Support', 'too dear', 'new', at => '2026-05-03')");
+    for sql in [
+        "UPDATE agent_metrics.decisions SET reason = 'x'",
+        "DELETE FROM agent_metrics.decisions",
+        "TRUNCATE agent_metrics.decisions",
+    ] {
+        refused_by_us(&db, sql, "55000", "decision");
+    }
+    assert_eq!(db.lines("SELECT decision, decided_by, reason, replaced_by, is_overdue FROM agent_kpi.decisions WHERE agent_id = 'bot'"), ["replace|Head of Support|too dear|new|f"]);
+    // the numbers it rested on
+    assert_eq!(
+        db.lines("SELECT jsonb_array_length(snapshot -> 'tiles'), snapshot -> 'tiles' -> 0 ->> 'metric' FROM agent_metrics.decisions WHERE agent_id = 'bot'"),
+        ["4|task_success_rate"]
+    );
+    assert_eq!(db.number("SELECT count(*) FROM agent_kpi.alerts WHERE kind LIKE 'decision%' AND acknowledged_at IS NULL"), 0.0);
+    // after the end nobody asks, and the history stays
+    db.exec("SELECT agent_metrics.decide('bot', 'sunset', 'Head of Support', 'replaced', at => '2026-06-01')");
+    assert_eq!(audit("2026-07-01 00:00+00").len(), 1);
+    assert_eq!(db.lines("SELECT sunset_at IS NOT NULL, (SELECT count(*) FROM agent_metrics.decisions d WHERE d.agent_id = a.agent_id) FROM agent_metrics.agents a WHERE agent_id = 'bot'"), ["t|2"]);
+}
