@@ -165,7 +165,7 @@ const NOTHING: Delivered = Delivered {
 fn webhook(name: &str) -> Db {
     let db = db(name);
     db.exec(
-        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
+        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support', actor => 'human');   -- nobody asks whether to keep it
          INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env) VALUES ('hook', 'webhook', 'AGENT_METRICS_URL', 'AGENT_METRICS_KEY')",
     );
     db
@@ -276,6 +276,7 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_dead() {
     receiver.behaves(Manner::Accepts);
     assert_eq!(receiver.deliver(&db, now), SENT);
     // twelve attempts and no more
+    db.exec("UPDATE agent_metrics.alert_channels SET remind_after = '1 year'");
     enqueue(&db, "never");
     receiver.behaves(Manner::Broken);
     let attempts = (0..20)
@@ -546,13 +547,13 @@ fn a_regression_and_a_missing_monday_are_told() {
 #[test]
 fn keep_or_replace_is_asked_answered_and_kept() {
     let db = webhook("alerts_decisions");
+    db.exec("UPDATE agent_metrics.agents SET actor = 'ai'");
     let audit = |at: &str| {
         db.lines(&format!(
             "SELECT kind, summary FROM agent_metrics.run_audits('{at}') ORDER BY 1"
         ))
     };
     db.exec("SELECT agent_metrics.register_agent('team', 'support', 'Head of Support', actor => 'human'); SELECT agent_metrics.register_agent('new', 'support', 'Head of Support')");
-    db.exec("UPDATE agent_metrics.agents SET registered_at = '2026-01-01'");
     assert_eq!(
         audit("2026-04-01 00:00+00"),
         [
