@@ -122,3 +122,16 @@ SELECT count(s) FROM (SELECT agent_metrics.quantile_sketch(x % 977) AS s
                       FROM (SELECT generate_series(1, :rows) AS x) v GROUP BY x / 10 OFFSET 0) g \g /dev/null
 INSERT INTO bench.memory SELECT :rows / 10 || ' groups of ten', 50.0 * :rows / 1000000, bench.own_mb() - :before;
 SELECT what, mb, '<= ' || round(bound_mb) AS bar, CASE WHEN mb <= bound_mb THEN 'held' ELSE 'missed' END AS verdict FROM bench.memory;
+
+-- What the planner makes of GROUP BY agent_id, date_trunc('hour', occurred_at), before and after the statistics that
+-- setup() puts on agent_events.
+\c -
+SET jit = off; SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 1000;
+\set by_hour 'SELECT agent_id, date_trunc(\'hour\', occurred_at), agent_metrics.p95(latency_ms) FROM bench.turns GROUP BY 1, 2'
+\echo before: :by_hour
+EXPLAIN :by_hour;
+CREATE STATISTICS bench.turns_by_hour (ndistinct) ON agent_id, (date_trunc('hour', occurred_at)) FROM bench.turns;
+ANALYZE bench.turns;
+\echo after:
+EXPLAIN :by_hour;
+SELECT count(*) AS groups FROM bench.hours;

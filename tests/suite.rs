@@ -13,6 +13,7 @@ mod harness;
 mod memory;
 mod page;
 mod partitions;
+mod plans;
 mod program;
 mod properties;
 mod readme;
