@@ -74,12 +74,11 @@ RETURN (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a.cpu_ms / b.cpu_ms)
         FROM bench.results a JOIN bench.results b USING (round) WHERE a.what = ours AND b.what = theirs);
 
 WITH error AS MATERIALIZED (
-    SELECT 'A4' AS bar, max(abs(agent_metrics.percentile(m.sketch, f.fraction) - e.exact) / e.exact) AS error
+    SELECT 'A4' AS bar, max(abs(agent_metrics.percentile(m.sketch, f.fraction) - e.exact[f.position]) / e.exact[f.position]) AS error
     FROM (SELECT agent_id, agent_metrics.merge(sketch) AS sketch FROM bench.hours WHERE hour < '2026-08-31' GROUP BY agent_id) m
-    CROSS JOIN unnest(ARRAY[0.5, 0.9, 0.95, 0.99]) AS f (fraction)
-    CROSS JOIN LATERAL (SELECT percentile_disc(f.fraction) WITHIN GROUP (ORDER BY t.latency_ms) AS exact
-                        FROM bench.turns t WHERE t.agent_id = m.agent_id AND t.occurred_at < '2026-08-31') e
-    WHERE m.agent_id < 'agent-06'
+    JOIN (SELECT agent_id, percentile_disc(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY latency_ms) AS exact
+          FROM bench.turns WHERE occurred_at < '2026-08-31' GROUP BY agent_id) e ON e.agent_id = m.agent_id
+    CROSS JOIN unnest(ARRAY[0.5, 0.9, 0.95, 0.99]) WITH ORDINALITY AS f (fraction, position)
     UNION ALL
     SELECT 'A5', max(abs(agent_metrics.percentile(h.sketch, f.fraction) - x.exact[f.position]) / x.exact[f.position])
     FROM (SELECT agent_id, date_trunc('hour', occurred_at) AS hour,
@@ -96,7 +95,7 @@ FROM (
            bench.ratio('p50, p95, two workers', 'builtin, two workers') <= 0.90
     UNION ALL SELECT 'A3', 'the same by agent and hour', round(bench.ratio('p50, p95 by hour', 'builtin by hour')::numeric, 2)::text, '<= 1.00',
            bench.ratio('p50, p95 by hour', 'builtin by hour') <= 1.00
-    UNION ALL SELECT e.bar, CASE e.bar WHEN 'A4' THEN 'largest error, 30 days merged from hours (6 agents)' ELSE 'largest error of a single hour of 20 rows and more' END,
+    UNION ALL SELECT e.bar, CASE e.bar WHEN 'A4' THEN 'largest error, 60 agents, 30 days merged from hours' ELSE 'largest error of a single hour of 20 rows and more' END,
            round((100 * e.error)::numeric, 3) || ' %', '<= 0.79 %', e.error <= 0.0079 FROM error e
     UNION ALL SELECT 'A6', 'mean stored bytes of an hour', round(avg(pg_column_size(sketch)), 1)::text, '<= 180', avg(pg_column_size(sketch)) <= 180 FROM bench.hours
     UNION ALL SELECT 'A7', 'million merges a second, scan taken off', round((count(*) / 1e3 / (bench.ms('merge') - bench.ms('scan of hours')))::numeric, 2)::text || ', '
@@ -123,3 +122,16 @@ SELECT count(s) FROM (SELECT agent_metrics.quantile_sketch(x % 977) AS s
                       FROM (SELECT generate_series(1, :rows) AS x) v GROUP BY x / 10 OFFSET 0) g \g /dev/null
 INSERT INTO bench.memory SELECT :rows / 10 || ' groups of ten', 50.0 * :rows / 1000000, bench.own_mb() - :before;
 SELECT what, mb, '<= ' || round(bound_mb) AS bar, CASE WHEN mb <= bound_mb THEN 'held' ELSE 'missed' END AS verdict FROM bench.memory;
+
+-- What the planner makes of GROUP BY agent_id, date_trunc('hour', occurred_at), before and after the statistics that
+-- setup() puts on agent_events.
+\c -
+SET jit = off; SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 1000;
+\set by_hour 'SELECT agent_id, date_trunc(\'hour\', occurred_at), agent_metrics.p95(latency_ms) FROM bench.turns GROUP BY 1, 2'
+\echo before: :by_hour
+EXPLAIN :by_hour;
+CREATE STATISTICS bench.turns_by_hour (ndistinct) ON agent_id, (date_trunc('hour', occurred_at)) FROM bench.turns;
+ANALYZE bench.turns;
+\echo after:
+EXPLAIN :by_hour;
+SELECT count(*) AS groups FROM bench.hours;

@@ -462,6 +462,124 @@ fn sketches_can_be_grouped_ordered_indexed_and_windowed() {
 }
 
 #[test]
+fn frames_that_move_give_what_each_frame_gives_by_itself() {
+    let db = types("aggregates_frames");
+    for number in [
+        "smallint",
+        "integer",
+        "bigint",
+        "real",
+        "double precision",
+        "numeric",
+    ] {
+        for preceding in [0, 6, 400] {
+            assert_eq!(
+                line(
+                    &db,
+                    &format!(
+                        "WITH v AS MATERIALIZED (SELECT i, CASE WHEN i % 5 > 0 THEN (i * 7919 % 1009)::{number} END AS x, i % 3 = 0 AS b
+                                                 FROM generate_series(1, 900) AS i),
+                              f AS (SELECT i, quantile_sketch(x) OVER w AS s, p95(x) OVER w AS p, rate(b) OVER w AS r, merge(rate(1, 2)) OVER w AS m
+                                    FROM v WINDOW w AS (ORDER BY i ROWS BETWEEN {preceding} PRECEDING AND CURRENT ROW))
+                         SELECT count(*) FROM f CROSS JOIN LATERAL (
+                             SELECT quantile_sketch(v.x) AS s, p95(v.x) AS p, rate(v.b) AS r, merge(rate(1, 2)) AS m
+                             FROM v WHERE v.i BETWEEN f.i - {preceding} AND f.i) one
+                         WHERE f.s IS DISTINCT FROM one.s OR f.p IS DISTINCT FROM one.p OR f.r IS DISTINCT FROM one.r OR f.m IS DISTINCT FROM one.m"
+                    )
+                ),
+                "0",
+                "{number}, {preceding}"
+            );
+        }
+    }
+    // frames without any value, at the begin and between
+    assert_eq!(
+        db.lines(
+            "SELECT p50(x) OVER w, quantile_sketch(x) OVER w, rate(x > 1) OVER w
+             FROM (VALUES (1, NULL), (2, NULL), (3, 2), (4, NULL), (5, NULL), (6, 1)) t (i, x)
+             WINDOW w AS (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
+        ),
+        [
+            "||",
+            "||",
+            "2|1 [2, 2] 2|1/1",
+            "2|1 [2, 2] 2|1/1",
+            "||",
+            "1|1 [1, 1] 1|0/1"
+        ]
+    );
+    assert_eq!(
+        db.lines("SELECT rate(NULL::boolean) OVER (ORDER BY x), p50(NULL::integer) OVER (ORDER BY x) FROM generate_series(1, 2) AS x"),
+        ["|", "|"]
+    );
+    // a frame is not read anew for each row: all but the merge of sketches can take a value out
+    assert_eq!(
+        db.lines(
+            "SELECT a.aggfnoid::regprocedure FROM pg_aggregate a JOIN pg_proc p ON p.oid = a.aggfnoid
+             WHERE p.pronamespace = 'agent_metrics'::regnamespace AND p.proname IN ('quantile_sketch', 'p50', 'p95', 'p99', 'rate', 'merge')
+               AND a.aggminvtransfn = 0"
+        ),
+        ["merge(quantile_sketch)"]
+    );
+}
+
+#[test]
+fn sketches_and_rates_are_hashed_and_joined() {
+    let db = types("aggregates_hash");
+    db.exec(
+        "CREATE TABLE made AS SELECT g, quantile_sketch(x % (g % 3 + 2)) AS s, rate(g % 3, 4) AS r
+         FROM generate_series(1, 9) AS g, generate_series(1, 60) AS x GROUP BY g;
+         SET enable_sort = off; SET enable_mergejoin = off; SET enable_nestloop = off",
+    );
+    for column in ["s", "r"] {
+        let sql = format!("SELECT count(*) FROM made a JOIN made b ON a.{column} = b.{column}");
+        assert!(plan(&db, &sql).contains("Hash Join"), "{}", plan(&db, &sql));
+        assert_eq!(line(&db, &sql), "27");
+        let sql = format!("SELECT {column}, count(*) FROM made GROUP BY {column}");
+        assert!(plan(&db, &sql).contains("HashAggregate"));
+        assert_eq!(db.rows(&sql).len(), 3);
+        db.exec(&format!(
+            "CREATE TABLE parts_{column} (LIKE made) PARTITION BY HASH ({column});
+             CREATE TABLE parts_{column}_0 PARTITION OF parts_{column} FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+             CREATE TABLE parts_{column}_1 PARTITION OF parts_{column} FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+             INSERT INTO parts_{column} SELECT * FROM made"
+        ));
+        assert_eq!(
+            line(
+                &db,
+                &format!(
+                    "SELECT count(*) FROM parts_{column} p JOIN made m USING (g) WHERE p.{column} = m.{column}"
+                )
+            ),
+            "9"
+        );
+    }
+}
+
+#[test]
+fn sketches_travel_as_bytes_and_back() {
+    let db = types("aggregates_bytes");
+    assert_eq!(
+        line(
+            &db,
+            "SELECT bool_and(s::bytea::quantile_sketch = s), bool_and(s::bytea = quantile_sketch_send(s))
+             FROM (SELECT quantile_sketch(x * g) AS s FROM generate_series(1, 5) AS g, generate_series(1, 300) AS x GROUP BY g) t"
+        ),
+        "t|t"
+    );
+    for bytes in [
+        "",
+        "\\x00",
+        "\\x02010000000000000000",
+        "\\x01",
+        "\\x01ffffffffffffffffff",
+    ] {
+        let error = db.error(&format!("SELECT '{bytes}'::bytea::quantile_sketch"));
+        assert_ours(&error, "22P03", "quantile sketch");
+    }
+}
+
+#[test]
 fn percentile_rank_is_the_share_up_to_a_value() {
     let db = types("aggregates_rank");
     assert_eq!(
@@ -721,6 +839,54 @@ fn wilson_bounds_are_those_of_the_published_table() {
         ),
         "t|t|t"
     );
+}
+
+#[test]
+fn jeffreys_bounds_are_those_of_the_beta_distribution() {
+    let db = types("rates_jeffreys");
+    assert_eq!(
+        line(
+            &db,
+            "SELECT abs(jeffreys_low('184/200') - 0.8763202105300525) < 1e-9, abs(jeffreys_high('184/200') - 0.9516484449138146) < 1e-9,
+                    jeffreys_low('0/10'), jeffreys_high('10/10'), jeffreys_low('0/0'), jeffreys_high('0/0', 0.9),
+                    jeffreys_low('5/10', 0.5) > jeffreys_low('5/10')"
+        ),
+        "t|t|0|1|||t"
+    );
+    assert_eq!(
+        db.error("SELECT jeffreys_low('1/2', 1.5)").sqlstate,
+        "22003"
+    );
+}
+
+#[test]
+fn rates_are_ordered_and_taken_apart() {
+    let db = types("rates_order");
+    assert_eq!(
+        line(
+            &db,
+            "SELECT string_agg(r::text, ' ' ORDER BY r) FROM unnest(ARRAY['0/0', '1/1', '1/2', '2/4', '0/3', '9223372036854775806/9223372036854775807']::rate[]) AS r"
+        ),
+        "0/3 1/2 2/4 9223372036854775806/9223372036854775807 1/1 0/0"
+    );
+    assert_eq!(
+        line(
+            &db,
+            "SELECT '184/200'::rate - '4/10', '1/2'::rate < '2/3', '1/2'::rate >= '2/3', '1/2'::rate <= '1/2', '1/2'::rate > '1/2'"
+        ),
+        "180/190|t|f|t|f"
+    );
+    for impossible in [
+        "'1/2'::rate - '2/2'",
+        "'1/2'::rate - '0/2'",
+        "'1/2'::rate - '1/3'",
+    ] {
+        assert_ours(
+            &db.error(&format!("SELECT {impossible}")),
+            "22003",
+            "1/2 - ",
+        );
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod harness;
 mod memory;
 mod page;
 mod partitions;
+mod plans;
 mod program;
 mod properties;
 mod readme;

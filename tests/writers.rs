@@ -137,7 +137,8 @@ impl Writer {
                 ));
             }
             (4, _) => {
-                let mut csv = String::new();
+                // the line of names that `copy_csv` expects
+                let mut csv = String::from("names\n");
                 for _ in 0..self.random.random_range(1..30) {
                     let turn = self.turn();
                     self.made += 1;

@@ -3,11 +3,11 @@
 CREATE TYPE agent_metrics.quantile_sketch;
 
 CREATE FUNCTION agent_metrics.quantile_sketch_in(cstring) RETURNS agent_metrics.quantile_sketch
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.quantile_sketch_out(agent_metrics.quantile_sketch) RETURNS cstring
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.quantile_sketch_recv(internal) RETURNS agent_metrics.quantile_sketch
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.quantile_sketch_send(agent_metrics.quantile_sketch) RETURNS bytea
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics.quantile_sketch_in(cstring) IS 'Input of quantile_sketch.';
@@ -42,7 +42,7 @@ CREATE FUNCTION agent_metrics.quantile_sketch_gt(agent_metrics.quantile_sketch, 
 CREATE FUNCTION agent_metrics.quantile_sketch_ge(agent_metrics.quantile_sketch, agent_metrics.quantile_sketch) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.quantile_sketch_plus(agent_metrics.quantile_sketch, agent_metrics.quantile_sketch) RETURNS agent_metrics.quantile_sketch
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 80 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics.quantile_sketch_cmp(agent_metrics.quantile_sketch, agent_metrics.quantile_sketch) IS 'Total order of sketches, for btree indexes and grouping.';
 COMMENT ON FUNCTION agent_metrics.quantile_sketch_eq(agent_metrics.quantile_sketch, agent_metrics.quantile_sketch) IS 'Implementation of =.';
 COMMENT ON FUNCTION agent_metrics.quantile_sketch_ne(agent_metrics.quantile_sketch, agent_metrics.quantile_sketch) IS 'Implementation of <>.';
@@ -55,7 +55,7 @@ COMMENT ON FUNCTION agent_metrics.quantile_sketch_plus(agent_metrics.quantile_sk
 CREATE OPERATOR agent_metrics.= (
     LEFTARG = agent_metrics.quantile_sketch, RIGHTARG = agent_metrics.quantile_sketch,
     FUNCTION = agent_metrics.quantile_sketch_eq, COMMUTATOR = OPERATOR(agent_metrics.=), NEGATOR = OPERATOR(agent_metrics.<>),
-    RESTRICT = eqsel, JOIN = eqjoinsel, MERGES);
+    RESTRICT = eqsel, JOIN = eqjoinsel, MERGES, HASHES);
 CREATE OPERATOR agent_metrics.<> (
     LEFTARG = agent_metrics.quantile_sketch, RIGHTARG = agent_metrics.quantile_sketch,
     FUNCTION = agent_metrics.quantile_sketch_ne, COMMUTATOR = OPERATOR(agent_metrics.<>), NEGATOR = OPERATOR(agent_metrics.=),
@@ -94,13 +94,39 @@ CREATE OPERATOR CLASS agent_metrics.quantile_sketch_ops DEFAULT FOR TYPE agent_m
 COMMENT ON OPERATOR CLASS agent_metrics.quantile_sketch_ops USING btree IS 'Grouping and ordering by a sketch.';
 COMMENT ON OPERATOR FAMILY agent_metrics.quantile_sketch_ops USING btree IS 'Grouping and ordering by a sketch.';
 
+-- Hashed grouping, hash joins and hash partitioning: equal sketches are equal bytes, so the server's own hash of bytes serves.
+CREATE FUNCTION agent_metrics.quantile_sketch_hash(agent_metrics.quantile_sketch) RETURNS integer
+    LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'hashvarlena';
+CREATE FUNCTION agent_metrics.quantile_sketch_hash(agent_metrics.quantile_sketch, bigint) RETURNS bigint
+    LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'hashvarlenaextended';
+COMMENT ON FUNCTION agent_metrics.quantile_sketch_hash(agent_metrics.quantile_sketch) IS 'Hash of a sketch.';
+COMMENT ON FUNCTION agent_metrics.quantile_sketch_hash(agent_metrics.quantile_sketch, bigint) IS 'Hash of a sketch with a seed.';
+CREATE OPERATOR CLASS agent_metrics.quantile_sketch_hash_ops DEFAULT FOR TYPE agent_metrics.quantile_sketch USING hash AS
+    OPERATOR 1 agent_metrics.=,
+    FUNCTION 1 agent_metrics.quantile_sketch_hash(agent_metrics.quantile_sketch),
+    FUNCTION 2 agent_metrics.quantile_sketch_hash(agent_metrics.quantile_sketch, bigint);
+COMMENT ON OPERATOR CLASS agent_metrics.quantile_sketch_hash_ops USING hash IS 'Hashed grouping and joins by a sketch.';
+COMMENT ON OPERATOR FAMILY agent_metrics.quantile_sketch_hash_ops USING hash IS 'Hashed grouping and joins by a sketch.';
+
+-- The stored form as bytes, to carry a sketch through a system that has no such type; back, everything is checked.
+CREATE FUNCTION agent_metrics.quantile_sketch_bytes(agent_metrics.quantile_sketch) RETURNS bytea
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'quantile_sketch_send';
+CREATE FUNCTION agent_metrics.quantile_sketch_from_bytes(bytea) RETURNS agent_metrics.quantile_sketch
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION agent_metrics.quantile_sketch_bytes(agent_metrics.quantile_sketch) IS 'The stored form of a sketch.';
+COMMENT ON FUNCTION agent_metrics.quantile_sketch_from_bytes(bytea) IS 'A sketch from its stored form; an error where the bytes are none.';
+CREATE CAST (agent_metrics.quantile_sketch AS bytea) WITH FUNCTION agent_metrics.quantile_sketch_bytes(agent_metrics.quantile_sketch);
+CREATE CAST (bytea AS agent_metrics.quantile_sketch) WITH FUNCTION agent_metrics.quantile_sketch_from_bytes(bytea);
+COMMENT ON CAST (agent_metrics.quantile_sketch AS bytea) IS 'The stored form.';
+COMMENT ON CAST (bytea AS agent_metrics.quantile_sketch) IS 'From the stored form, which is checked.';
+
 -- Reading a sketch.
 CREATE FUNCTION agent_metrics.percentile(sketch agent_metrics.quantile_sketch, fraction double precision) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'quantile_sketch_percentile';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'quantile_sketch_percentile';
 CREATE FUNCTION agent_metrics.percentile(sketch agent_metrics.quantile_sketch, fractions double precision[]) RETURNS double precision[]
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'quantile_sketch_percentiles';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'quantile_sketch_percentiles';
 CREATE FUNCTION agent_metrics.percentile_rank(sketch agent_metrics.quantile_sketch, value double precision) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'quantile_sketch_percentile_rank';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'quantile_sketch_percentile_rank';
 CREATE FUNCTION agent_metrics.sketch_count(sketch agent_metrics.quantile_sketch) RETURNS bigint
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'quantile_sketch_count';
 CREATE FUNCTION agent_metrics.sketch_min(sketch agent_metrics.quantile_sketch) RETURNS double precision
@@ -119,9 +145,9 @@ COMMENT ON FUNCTION agent_metrics.sketch_max(agent_metrics.quantile_sketch) IS '
 
 -- The interval of a percentile: the order statistics that cover it at the given confidence.
 CREATE FUNCTION agent_metrics.percentile_low(sketch agent_metrics.quantile_sketch, fraction double precision, confidence double precision DEFAULT 0.95) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'quantile_sketch_percentile_low';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 40 AS 'MODULE_PATHNAME', 'quantile_sketch_percentile_low';
 CREATE FUNCTION agent_metrics.percentile_high(sketch agent_metrics.quantile_sketch, fraction double precision, confidence double precision DEFAULT 0.95) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'quantile_sketch_percentile_high';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 40 AS 'MODULE_PATHNAME', 'quantile_sketch_percentile_high';
 COMMENT ON FUNCTION agent_metrics.percentile_low(agent_metrics.quantile_sketch, double precision, double precision) IS
     'Lower end of the interval of a percentile, by order-statistic ranks.';
 COMMENT ON FUNCTION agent_metrics.percentile_high(agent_metrics.quantile_sketch, double precision, double precision) IS

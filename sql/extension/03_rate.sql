@@ -26,6 +26,12 @@ CREATE FUNCTION agent_metrics.rate_plus(agent_metrics.rate, agent_metrics.rate) 
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.rate_accumulate(agent_metrics.rate, boolean) RETURNS agent_metrics.rate
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION agent_metrics.rate_minus(agent_metrics.rate, agent_metrics.rate) RETURNS agent_metrics.rate
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION agent_metrics.rate_dismiss(agent_metrics.rate, boolean) RETURNS agent_metrics.rate
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION agent_metrics.rate_final(agent_metrics.rate) RETURNS agent_metrics.rate
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.hits(rate agent_metrics.rate) RETURNS bigint
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rate_hits';
 CREATE FUNCTION agent_metrics.total(rate agent_metrics.rate) RETURNS bigint
@@ -36,6 +42,20 @@ CREATE FUNCTION agent_metrics.wilson_low(rate agent_metrics.rate, confidence dou
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rate_wilson_low';
 CREATE FUNCTION agent_metrics.wilson_high(rate agent_metrics.rate, confidence double precision DEFAULT 0.95) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rate_wilson_high';
+CREATE FUNCTION agent_metrics.jeffreys_low(rate agent_metrics.rate, confidence double precision DEFAULT 0.95) RETURNS double precision
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'rate_jeffreys_low';
+CREATE FUNCTION agent_metrics.jeffreys_high(rate agent_metrics.rate, confidence double precision DEFAULT 0.95) RETURNS double precision
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'rate_jeffreys_high';
+CREATE FUNCTION agent_metrics.rate_cmp(agent_metrics.rate, agent_metrics.rate) RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION agent_metrics.rate_lt(agent_metrics.rate, agent_metrics.rate) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION agent_metrics.rate_le(agent_metrics.rate, agent_metrics.rate) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION agent_metrics.rate_gt(agent_metrics.rate, agent_metrics.rate) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION agent_metrics.rate_ge(agent_metrics.rate, agent_metrics.rate) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.rate_eq(agent_metrics.rate, agent_metrics.rate) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.rate_ne(agent_metrics.rate, agent_metrics.rate) RETURNS boolean
@@ -46,6 +66,16 @@ CREATE FUNCTION agent_metrics.rate_numeric(agent_metrics.rate) RETURNS numeric
 COMMENT ON FUNCTION agent_metrics.rate(bigint, bigint) IS 'A rate of hits out of a total.';
 COMMENT ON FUNCTION agent_metrics.rate_plus(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of +; an error beyond 64 bits.';
 COMMENT ON FUNCTION agent_metrics.rate_accumulate(agent_metrics.rate, boolean) IS 'Step of rate(boolean).';
+COMMENT ON FUNCTION agent_metrics.rate_minus(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of -; an error where the second is no part of the first.';
+COMMENT ON FUNCTION agent_metrics.rate_dismiss(agent_metrics.rate, boolean) IS 'Inverse step of rate(boolean), for frames that move.';
+COMMENT ON FUNCTION agent_metrics.rate_final(agent_metrics.rate) IS 'Result of rate(boolean).';
+COMMENT ON FUNCTION agent_metrics.jeffreys_low(agent_metrics.rate, double precision) IS 'Lower end of the Jeffreys interval; NULL where there is no denominator.';
+COMMENT ON FUNCTION agent_metrics.jeffreys_high(agent_metrics.rate, double precision) IS 'Upper end of the Jeffreys interval; NULL where there is no denominator.';
+COMMENT ON FUNCTION agent_metrics.rate_cmp(agent_metrics.rate, agent_metrics.rate) IS 'Total order of rates: by the fraction, then by the total; without a denominator last.';
+COMMENT ON FUNCTION agent_metrics.rate_lt(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of <.';
+COMMENT ON FUNCTION agent_metrics.rate_le(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of <=.';
+COMMENT ON FUNCTION agent_metrics.rate_gt(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of >.';
+COMMENT ON FUNCTION agent_metrics.rate_ge(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of >=.';
 COMMENT ON FUNCTION agent_metrics.hits(agent_metrics.rate) IS 'Hits of a rate.';
 COMMENT ON FUNCTION agent_metrics.total(agent_metrics.rate) IS 'Total of a rate.';
 COMMENT ON FUNCTION agent_metrics.rate_float8(agent_metrics.rate) IS 'A rate as a fraction, 0 to 1; NULL where there is no denominator.';
@@ -58,15 +88,55 @@ COMMENT ON FUNCTION agent_metrics.rate_ne(agent_metrics.rate, agent_metrics.rate
 CREATE OPERATOR agent_metrics.+ (
     LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_plus,
     COMMUTATOR = OPERATOR(agent_metrics.+));
+CREATE OPERATOR agent_metrics.- (
+    LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_minus);
 CREATE OPERATOR agent_metrics.= (
     LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_eq,
-    COMMUTATOR = OPERATOR(agent_metrics.=), NEGATOR = OPERATOR(agent_metrics.<>), RESTRICT = eqsel, JOIN = eqjoinsel);
+    COMMUTATOR = OPERATOR(agent_metrics.=), NEGATOR = OPERATOR(agent_metrics.<>), RESTRICT = eqsel, JOIN = eqjoinsel, MERGES, HASHES);
 CREATE OPERATOR agent_metrics.<> (
     LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_ne,
     COMMUTATOR = OPERATOR(agent_metrics.<>), NEGATOR = OPERATOR(agent_metrics.=), RESTRICT = neqsel, JOIN = neqjoinsel);
+CREATE OPERATOR agent_metrics.< (
+    LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_lt,
+    COMMUTATOR = OPERATOR(agent_metrics.>), NEGATOR = OPERATOR(agent_metrics.>=), RESTRICT = scalarltsel, JOIN = scalarltjoinsel);
+CREATE OPERATOR agent_metrics.<= (
+    LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_le,
+    COMMUTATOR = OPERATOR(agent_metrics.>=), NEGATOR = OPERATOR(agent_metrics.>), RESTRICT = scalarlesel, JOIN = scalarlejoinsel);
+CREATE OPERATOR agent_metrics.> (
+    LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_gt,
+    COMMUTATOR = OPERATOR(agent_metrics.<), NEGATOR = OPERATOR(agent_metrics.<=), RESTRICT = scalargtsel, JOIN = scalargtjoinsel);
+CREATE OPERATOR agent_metrics.>= (
+    LEFTARG = agent_metrics.rate, RIGHTARG = agent_metrics.rate, FUNCTION = agent_metrics.rate_ge,
+    COMMUTATOR = OPERATOR(agent_metrics.<=), NEGATOR = OPERATOR(agent_metrics.<), RESTRICT = scalargesel, JOIN = scalargejoinsel);
+COMMENT ON OPERATOR agent_metrics.- (agent_metrics.rate, agent_metrics.rate) IS 'What is left when a part is taken out.';
+COMMENT ON OPERATOR agent_metrics.< (agent_metrics.rate, agent_metrics.rate) IS 'A smaller fraction, or the same of fewer.';
+COMMENT ON OPERATOR agent_metrics.<= (agent_metrics.rate, agent_metrics.rate) IS 'Before or equal.';
+COMMENT ON OPERATOR agent_metrics.> (agent_metrics.rate, agent_metrics.rate) IS 'A larger fraction, or the same of more.';
+COMMENT ON OPERATOR agent_metrics.>= (agent_metrics.rate, agent_metrics.rate) IS 'After or equal.';
 COMMENT ON OPERATOR agent_metrics.+ (agent_metrics.rate, agent_metrics.rate) IS 'Hits and totals of both.';
 COMMENT ON OPERATOR agent_metrics.= (agent_metrics.rate, agent_metrics.rate) IS 'The same hits and the same total.';
 COMMENT ON OPERATOR agent_metrics.<> (agent_metrics.rate, agent_metrics.rate) IS 'Not equal.';
+
+CREATE OPERATOR CLASS agent_metrics.rate_ops DEFAULT FOR TYPE agent_metrics.rate USING btree AS
+    OPERATOR 1 agent_metrics.<, OPERATOR 2 agent_metrics.<=, OPERATOR 3 agent_metrics.=,
+    OPERATOR 4 agent_metrics.>=, OPERATOR 5 agent_metrics.>,
+    FUNCTION 1 agent_metrics.rate_cmp(agent_metrics.rate, agent_metrics.rate);
+COMMENT ON OPERATOR CLASS agent_metrics.rate_ops USING btree IS 'Grouping and ordering by a rate.';
+COMMENT ON OPERATOR FAMILY agent_metrics.rate_ops USING btree IS 'Grouping and ordering by a rate.';
+
+-- Sixteen bytes by reference, as a uuid is, whose hash serves; equal rates are equal bytes.
+CREATE FUNCTION agent_metrics.rate_hash(agent_metrics.rate) RETURNS integer
+    LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'uuid_hash';
+CREATE FUNCTION agent_metrics.rate_hash(agent_metrics.rate, bigint) RETURNS bigint
+    LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'uuid_hash_extended';
+COMMENT ON FUNCTION agent_metrics.rate_hash(agent_metrics.rate) IS 'Hash of a rate.';
+COMMENT ON FUNCTION agent_metrics.rate_hash(agent_metrics.rate, bigint) IS 'Hash of a rate with a seed.';
+CREATE OPERATOR CLASS agent_metrics.rate_hash_ops DEFAULT FOR TYPE agent_metrics.rate USING hash AS
+    OPERATOR 1 agent_metrics.=,
+    FUNCTION 1 agent_metrics.rate_hash(agent_metrics.rate),
+    FUNCTION 2 agent_metrics.rate_hash(agent_metrics.rate, bigint);
+COMMENT ON OPERATOR CLASS agent_metrics.rate_hash_ops USING hash IS 'Hashed grouping and joins by a rate.';
+COMMENT ON OPERATOR FAMILY agent_metrics.rate_hash_ops USING hash IS 'Hashed grouping and joins by a rate.';
 
 CREATE CAST (agent_metrics.rate AS double precision) WITH FUNCTION agent_metrics.rate_float8(agent_metrics.rate);
 CREATE CAST (agent_metrics.rate AS numeric) WITH FUNCTION agent_metrics.rate_numeric(agent_metrics.rate);
@@ -74,10 +144,13 @@ COMMENT ON CAST (agent_metrics.rate AS double precision) IS 'As a fraction; NULL
 COMMENT ON CAST (agent_metrics.rate AS numeric) IS 'As a fraction; NULL where there is no denominator.';
 
 CREATE AGGREGATE agent_metrics.rate(boolean) (
-    SFUNC = agent_metrics.rate_accumulate, STYPE = agent_metrics.rate,
-    COMBINEFUNC = agent_metrics.rate_plus, PARALLEL = SAFE);
+    SFUNC = agent_metrics.rate_accumulate, STYPE = agent_metrics.rate, FINALFUNC = agent_metrics.rate_final,
+    COMBINEFUNC = agent_metrics.rate_plus, PARALLEL = SAFE,
+    MSFUNC = agent_metrics.rate_accumulate, MINVFUNC = agent_metrics.rate_dismiss, MSTYPE = agent_metrics.rate,
+    MFINALFUNC = agent_metrics.rate_final);
 CREATE AGGREGATE agent_metrics.merge(agent_metrics.rate) (
     SFUNC = agent_metrics.rate_plus, STYPE = agent_metrics.rate,
-    COMBINEFUNC = agent_metrics.rate_plus, PARALLEL = SAFE);
+    COMBINEFUNC = agent_metrics.rate_plus, PARALLEL = SAFE,
+    MSFUNC = agent_metrics.rate_plus, MINVFUNC = agent_metrics.rate_minus, MSTYPE = agent_metrics.rate);
 COMMENT ON AGGREGATE agent_metrics.rate(boolean) IS 'Rate of the rows that are true among those that are not NULL.';
 COMMENT ON AGGREGATE agent_metrics.merge(agent_metrics.rate) IS 'Many rates as one: hits and totals are added, never averaged.';

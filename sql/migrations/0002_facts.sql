@@ -60,6 +60,12 @@ COMMENT ON COLUMN agent_metrics.agent_events.recorded_in IS 'Transaction that in
 
 CREATE INDEX agent_events_conversation ON agent_metrics.agent_events (conversation_id);
 CREATE INDEX agent_events_recorded_in ON agent_metrics.agent_events (recorded_in);
+-- How many groups GROUP BY agent_id, date_trunc(...) has: without it the planner takes the moments for the groups, guesses
+-- as many of these as there are turns, spills to disk and never goes parallel.
+CREATE STATISTICS agent_metrics.agent_events_by_hour (ndistinct) ON agent_id, (date_trunc('hour', occurred_at)) FROM agent_metrics.agent_events;
+CREATE STATISTICS agent_metrics.agent_events_by_day (ndistinct) ON agent_id, (date_trunc('day', occurred_at)) FROM agent_metrics.agent_events;
+COMMENT ON STATISTICS agent_metrics.agent_events_by_hour IS 'How many agents and hours there are, for the planner.';
+COMMENT ON STATISTICS agent_metrics.agent_events_by_day IS 'How many agents and days there are, for the planner.';
 
 CREATE TABLE agent_metrics.business_events (
     business_event_id text PRIMARY KEY,

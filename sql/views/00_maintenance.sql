@@ -107,3 +107,20 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.ensure_partitions(integer) IS
     'Makes the monthly partitions of agent_events up to some months ahead, and moves the few rows that came before their partition. Waits 100 ms for its lock at most.';
 REVOKE ALL ON FUNCTION agent_metrics.ensure_partitions(integer) FROM PUBLIC;
+
+-- Autovacuum analyses partitions, never the table above them, whose statistics are what a question over agent_events is
+-- planned by.
+CREATE OR REPLACE FUNCTION agent_metrics.analyze_turns() RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF EXISTS (SELECT FROM pg_stat_user_tables s
+               WHERE s.relid = 'agent_metrics.agent_events'::regclass AND s.last_analyze > now() - interval '1 day') THEN
+        RETURN false;
+    END IF;
+    ANALYZE agent_metrics.agent_events;
+    RETURN true;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.analyze_turns() IS
+    'ANALYZE agent_events, at most once a day; whether it did. The program calls it.';
+REVOKE ALL ON FUNCTION agent_metrics.analyze_turns() FROM PUBLIC;

@@ -216,17 +216,22 @@ impl Call {
         datum
     }
 
+    /// The kind of node that calls, if any.
+    #[inline]
+    fn caller(&self) -> Option<pg_sys::NodeTag> {
+        // SAFETY: `context` is NULL or a node, whose first word is its tag.
+        unsafe { (*self.info).context.as_ref() }.map(|context| context.type_)
+    }
+
     #[inline]
     fn in_aggregate(&self) -> bool {
-        // SAFETY: `context` is NULL or a node, whose first word is its tag.
-        unsafe {
-            let context = (*self.info).context;
-            !context.is_null()
-                && matches!(
-                    (*context).type_,
-                    pg_sys::NodeTag::T_AggState | pg_sys::NodeTag::T_WindowAggState
-                )
-        }
+        self.in_window() || self.caller() == Some(pg_sys::NodeTag::T_AggState)
+    }
+
+    /// Whether an aggregate over the frames of a window calls.
+    #[inline]
+    pub fn in_window(&self) -> bool {
+        self.caller() == Some(pg_sys::NodeTag::T_WindowAggState)
     }
 
     /// The memory context that an aggregate's state lives in; an error outside an aggregate.

@@ -68,7 +68,7 @@ impl From<RateError> for Fault {
     fn from(error: RateError) -> Self {
         let code = match error {
             RateError::Text(_) => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
-            RateError::Impossible(..) | RateError::Overflow => {
+            RateError::Impossible(..) | RateError::Difference(..) | RateError::Overflow => {
                 PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
             }
         };

@@ -3,12 +3,40 @@
 use super::abi::{self, sql_functions};
 use super::fault::Fault;
 use super::sketch_type::fraction;
-use crate::measures::rate::Rate;
+use crate::measures::rate::{Rate, RateError};
 use crate::measures::statistics::Interval;
 use pgrx::PgSqlErrorCode;
+use std::cmp::Ordering;
 
-fn interval(call: &abi::Call) -> Result<Option<Interval>, Fault> {
+fn wilson(call: &abi::Call) -> Result<Option<Interval>, Fault> {
     Ok(call.rate(0)?.wilson(fraction(call.float8(1))?))
+}
+
+fn jeffreys(call: &abi::Call) -> Result<Option<Interval>, Fault> {
+    Ok(call.rate(0)?.jeffreys(fraction(call.float8(1))?))
+}
+
+fn order(call: &abi::Call) -> Result<Ordering, Fault> {
+    Ok(call.rate(0)?.cmp(&call.rate(1)?))
+}
+
+/// A boolean that comes to or leaves a `rate(boolean)`. While there is no state NULL leaves it so, but in a window, whose
+/// moving frames want a state.
+fn step(call: &abi::Call, change: fn(Rate, Rate) -> Result<Rate, RateError>) -> abi::Answer {
+    if call.is_null(0) && call.is_null(1) && !call.in_window() {
+        return Ok(None);
+    }
+    let before = if call.is_null(0) {
+        Rate::default()
+    } else {
+        call.rate(0)?
+    };
+    let after = if call.is_null(1) {
+        before
+    } else {
+        change(before, Rate::new(i64::from(call.boolean(1)), 1)?)?
+    };
+    Ok(Some(call.replace_rate(0, after)))
 }
 
 sql_functions! {
@@ -48,14 +76,22 @@ sql_functions! {
         Ok(Some(call.replace_rate(0, sum)))
     }
 
-    /// The step of `rate(boolean)`: NULL is skipped, and no row gives NULL.
-    fn rate_accumulate(call) {
-        if call.is_null(1) {
-            return if call.is_null(0) { Ok(None) } else { Ok(Some(call.replace_rate(0, call.rate(0)?))) };
-        }
-        let one = Rate::new(i64::from(call.boolean(1)), 1)?;
-        let sum = if call.is_null(0) { one } else { call.rate(0)?.plus(one)? };
-        Ok(Some(call.replace_rate(0, sum)))
+    /// `-`, and the inverse step of `merge(rate)`.
+    fn rate_minus(call) {
+        let rest = call.rate(0)?.minus(call.rate(1)?)?;
+        Ok(Some(call.replace_rate(0, rest)))
+    }
+
+    /// The step of `rate(boolean)`: NULL is skipped.
+    fn rate_accumulate(call) { step(call, Rate::plus) }
+
+    /// The inverse step of `rate(boolean)`, for frames that move.
+    fn rate_dismiss(call) { step(call, Rate::minus) }
+
+    /// The result of `rate(boolean)`: NULL where no row was true or false.
+    fn rate_final(call) {
+        let rate = call.rate(0)?;
+        Ok((rate.total() > 0).then(|| abi::new_rate(rate)))
     }
 
     /// `hits(rate)`
@@ -68,10 +104,31 @@ sql_functions! {
     fn rate_float8(call) { Ok(call.rate(0)?.value().map(abi::float8)) }
 
     /// `wilson_low(rate, confidence)`
-    fn rate_wilson_low(call) { Ok(interval(call)?.map(|interval| abi::float8(interval.low))) }
+    fn rate_wilson_low(call) { Ok(wilson(call)?.map(|interval| abi::float8(interval.low))) }
 
     /// `wilson_high(rate, confidence)`
-    fn rate_wilson_high(call) { Ok(interval(call)?.map(|interval| abi::float8(interval.high))) }
+    fn rate_wilson_high(call) { Ok(wilson(call)?.map(|interval| abi::float8(interval.high))) }
+
+    /// `jeffreys_low(rate, confidence)`
+    fn rate_jeffreys_low(call) { Ok(jeffreys(call)?.map(|interval| abi::float8(interval.low))) }
+
+    /// `jeffreys_high(rate, confidence)`
+    fn rate_jeffreys_high(call) { Ok(jeffreys(call)?.map(|interval| abi::float8(interval.high))) }
+
+    /// Total order, for btree.
+    fn rate_cmp(call) { Ok(Some(abi::int4(order(call)? as i32))) }
+
+    /// `<`
+    fn rate_lt(call) { Ok(Some(abi::boolean(order(call)?.is_lt()))) }
+
+    /// `<=`
+    fn rate_le(call) { Ok(Some(abi::boolean(order(call)?.is_le()))) }
+
+    /// `>`
+    fn rate_gt(call) { Ok(Some(abi::boolean(order(call)?.is_gt()))) }
+
+    /// `>=`
+    fn rate_ge(call) { Ok(Some(abi::boolean(order(call)?.is_ge()))) }
 
     /// `=`
     fn rate_eq(call) { Ok(Some(abi::boolean(call.rate(0)? == call.rate(1)?))) }

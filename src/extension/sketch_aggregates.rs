@@ -15,13 +15,29 @@ fn empty(context: MemoryContext) -> State {
     Sketch::with_buffers(PgBuffer::new(context), PgBuffer::new(context))
 }
 
-/// The state's Datum, or NULL while there is none.
+/// The state's Datum; while there is none, NULL, or in a window, whose moving frames want a state, an empty one.
 #[inline]
 fn unchanged(call: &Call) -> Answer {
     match call.state::<State>(0) {
         Some(state) => Ok(Some(Datum::from(std::ptr::from_mut(state)))),
+        None if call.in_window() => Ok(Some(call.new_state(empty)?.0)),
         None => Ok(None),
     }
+}
+
+/// One row that leaves a moving frame. NULL says that the frame has to be read anew.
+#[inline]
+fn dismiss(call: &Call, read: impl FnOnce(&Call) -> f64) -> Answer {
+    if call.is_null(1) {
+        return unchanged(call);
+    }
+    let value = read(call);
+    let Some(state) = call.state::<State>(0) else {
+        return Ok(None);
+    };
+    Ok(state
+        .remove(value)?
+        .then(|| Datum::from(std::ptr::from_mut(state))))
 }
 
 /// One row: the second argument, read by `read`, goes into the state.
@@ -77,6 +93,24 @@ sql_functions! {
 
     /// A numeric row.
     fn sketch_accumulate_numeric(call) { accumulate(call, |call| call.numeric(1)) }
+
+    /// A row that leaves the frame.
+    fn sketch_dismiss_float8(call) { dismiss(call, |call| call.float8(1)) }
+
+    /// A row that leaves the frame.
+    fn sketch_dismiss_float4(call) { dismiss(call, |call| f64::from(call.float4(1))) }
+
+    /// A row that leaves the frame.
+    fn sketch_dismiss_int8(call) { dismiss(call, |call| call.int8(1) as f64) }
+
+    /// A row that leaves the frame.
+    fn sketch_dismiss_int4(call) { dismiss(call, |call| f64::from(call.int4(1))) }
+
+    /// A row that leaves the frame.
+    fn sketch_dismiss_int2(call) { dismiss(call, |call| f64::from(call.int2(1))) }
+
+    /// A row that leaves the frame.
+    fn sketch_dismiss_numeric(call) { dismiss(call, |call| call.numeric(1)) }
 
     /// A row that is a sketch.
     fn sketch_accumulate_sketch(call) {

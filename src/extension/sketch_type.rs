@@ -67,6 +67,13 @@ sql_functions! {
         Ok(Some(abi::bytes(call.bytes(0))))
     }
 
+    /// From the stored form as bytea, checked in full.
+    fn quantile_sketch_from_bytes(call) {
+        let bytes = call.bytes(0);
+        Stored::check(bytes)?;
+        Ok(Some(abi::bytes(bytes)))
+    }
+
     /// Order of the stored bytes: any total order serves grouping, and equal multisets have equal bytes.
     fn quantile_sketch_cmp(call) {
         Ok(Some(abi::int4(call.bytes(0).cmp(call.bytes(1)) as i32)))

@@ -1,6 +1,7 @@
 //! A rate: hits out of a total, written `184/200`.
 
 use super::statistics::{self, Interval};
+use std::cmp::Ordering;
 
 /// What can go wrong with a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +12,9 @@ pub enum RateError {
     /// More hits than the total, or a negative number.
     #[error("impossible rate: {0} hits of {1}")]
     Impossible(i64, i64),
+    /// A difference that is no rate.
+    #[error("impossible rate: {0} - {1}")]
+    Difference(Rate, Rate),
     /// A sum beyond 64 bits.
     #[error("a rate cannot count more than 9223372036854775807")]
     Overflow,
@@ -58,6 +62,13 @@ impl Rate {
         Ok(Self { hits, total })
     }
 
+    /// What is left of this when `other`, a part of it, is taken out.
+    pub fn minus(self, other: Self) -> Result<Self, RateError> {
+        // Neither difference can wrap: both sides lie between 0 and 2^63 - 1.
+        Self::new(self.hits - other.hits, self.total - other.total)
+            .map_err(|_| RateError::Difference(self, other))
+    }
+
     /// The quotient, 0 to 1; `None` where there is no denominator.
     #[must_use]
     pub fn value(self) -> Option<f64> {
@@ -68,6 +79,29 @@ impl Rate {
     #[must_use]
     pub fn wilson(self, confidence: f64) -> Option<Interval> {
         statistics::wilson(self.hits as u64, self.total as u64, confidence)
+    }
+
+    /// Jeffreys interval at `confidence` (between 0 and 1, as 0.95); `None` where there is no denominator.
+    #[must_use]
+    pub fn jeffreys(self, confidence: f64) -> Option<Interval> {
+        statistics::jeffreys(self.hits as u64, self.total as u64, confidence)
+    }
+}
+
+/// By the quotient, exactly; then by the total. A rate without a denominator comes last, as NULL does.
+impl Ord for Rate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let crossed = |a: &Self, b: &Self| i128::from(a.hits) * i128::from(b.total);
+        (self.total == 0)
+            .cmp(&(other.total == 0))
+            .then_with(|| crossed(self, other).cmp(&crossed(other, self)))
+            .then_with(|| self.total.cmp(&other.total))
+    }
+}
+
+impl PartialOrd for Rate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -93,6 +127,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn order_is_that_of_the_fractions() {
+        let mut rates: Vec<Rate> = ["0/0", "2/2", "1/2", "0/5", "2/4", "1/3", "0/1"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        rates.sort();
+        let texts: Vec<String> = rates.iter().map(Rate::to_string).collect();
+        assert_eq!(texts, ["0/1", "0/5", "1/3", "1/2", "2/4", "2/2", "0/0"]);
+        let (a, b) = (i64::MAX, i64::MAX - 1);
+        assert!(Rate::new(b, a).unwrap() > Rate::new(b - 1, b).unwrap());
+    }
+
+    #[test]
     fn text_and_sum() {
         let rate: Rate = "184/200".parse().unwrap();
         assert_eq!(rate.to_string(), "184/200");
@@ -103,5 +149,13 @@ mod tests {
         }
         let huge = Rate::new(1, i64::MAX).unwrap();
         assert_eq!(huge.plus(rate), Err(RateError::Overflow));
+        assert_eq!(rate.plus(rate).unwrap().minus(rate), Ok(rate));
+        assert!(rate.minus(huge).is_err());
+        assert!(
+            Rate::new(1, 2)
+                .unwrap()
+                .minus(Rate::new(0, 2).unwrap())
+                .is_err()
+        );
     }
 }

@@ -126,8 +126,8 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
     Ok(round)
 }
 
-/// Makes the partitions of the months to come, and splits outer ones that hold many turns, step by step. Returns how
-/// many months were made.
+/// Makes the partitions of the months to come, and splits outer ones that hold many turns, step by step; sees once a
+/// day to the planner's statistics of them all. Returns how many months were made.
 pub async fn ensure_partitions(client: &Client) -> Result<i32> {
     loop {
         let step: Option<String> = client
@@ -139,10 +139,14 @@ pub async fn ensure_partitions(client: &Client) -> Result<i32> {
             None => break,
         }
     }
-    Ok(client
+    let made = client
         .query_one("SELECT agent_metrics.ensure_partitions()", &[])
         .await?
-        .try_get(0)?)
+        .try_get(0)?;
+    client
+        .query_one("SELECT agent_metrics.analyze_turns()", &[])
+        .await?;
+    Ok(made)
 }
 
 /// Drift of new eval runs, Mondays without one, quarters without a decision: returns what somebody has to be told.

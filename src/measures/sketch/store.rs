@@ -96,6 +96,33 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
         Ok(())
     }
 
+    /// Take one value out again: the inverse of [`Sketch::add`], for frames that move over a window.
+    /// `false` when that cannot be told from the state alone, since the value is the minimum or the maximum or was
+    /// never added: the caller begins again with the values that are left.
+    pub fn remove(&mut self, value: f64) -> Result<bool, SketchError> {
+        let bits = accepted_bits(value).ok_or(SketchError::Value(value))?;
+        if bits <= self.min_bits || bits >= self.max_bits {
+            return Ok(false);
+        }
+        let index = index_of_bits(bits);
+        let counter = (index as usize)
+            .checked_sub(self.base as usize)
+            .and_then(|offset| self.counts.get_mut(offset));
+        if let Some(counter) = counter.filter(|counter| **counter > 0) {
+            *counter -= 1;
+            self.counted -= 1;
+            return Ok(true);
+        }
+        let waiting = &mut self.pending[..self.waiting];
+        let Some(position) = waiting.iter().position(|waits| *waits == index) else {
+            return Ok(false);
+        };
+        let last = waiting.len() - 1;
+        waiting.swap(position, last);
+        self.waiting = last;
+        Ok(true)
+    }
+
     #[cold]
     #[inline(never)]
     fn widen(&mut self, min_bits: u64, max_bits: u64) {
@@ -338,6 +365,52 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_frame_that_moves_is_the_sketch_of_what_is_in_it() {
+        // few values wait, many are counted: both are taken from
+        for length in [5, 100, 700] {
+            let values: Vec<f64> = (0..2000).map(|i| f64::from((i * 7919) % 1009)).collect();
+            let mut moving = Sketch::default();
+            let mut restarts = 0;
+            for end in 0..values.len() {
+                moving.add(values[end]).unwrap();
+                let begin = (end + 1).saturating_sub(length);
+                if end >= length && !moving.remove(values[end - length]).unwrap() {
+                    restarts += 1;
+                    moving = Sketch::default();
+                    for value in &values[begin..=end] {
+                        moving.add(*value).unwrap();
+                    }
+                }
+                if end % 97 == 0 {
+                    let mut fresh = Sketch::default();
+                    for value in &values[begin..=end] {
+                        fresh.add(*value).unwrap();
+                    }
+                    assert_eq!(moving.encode().unwrap(), fresh.encode().unwrap());
+                }
+            }
+            assert!(
+                restarts <= 2 * values.len() * 2 / length,
+                "{restarts} of {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_never_added_cannot_be_taken_out() {
+        let mut sketch = Sketch::default();
+        for value in [1.0, 5.0, 9.0] {
+            sketch.add(value).unwrap();
+        }
+        assert_eq!(sketch.remove(4.0), Ok(false));
+        assert_eq!(sketch.remove(1.0), Ok(false));
+        assert_eq!(sketch.remove(5.0), Ok(true));
+        assert_eq!(sketch.remove(5.0), Ok(false));
+        assert_eq!(sketch.count(), 2);
+        assert!(sketch.remove(f64::NAN).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub mod ranks;
 pub mod rate;
 pub mod sample;
 
-pub use rate::{percentile_ranks, wilson};
+pub use rate::{jeffreys, percentile_ranks, wilson};
 
 use statrs::distribution::{ContinuousCDF, Normal};
 

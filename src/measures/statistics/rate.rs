@@ -1,5 +1,7 @@
 //! Intervals of rates and percentiles, and what a sample can show.
 
+use statrs::distribution::{Beta, ContinuousCDF};
+
 use super::{Interval, normal_quantile};
 
 /// Wilson score interval of `hits` out of `total`: Wilson (1927), "Probable inference".
@@ -27,6 +29,30 @@ pub fn wilson(hits: u64, total: u64, confidence: f64) -> Option<Interval> {
         (centre + half).min(1.0)
     };
     Some(Interval { low, high })
+}
+
+/// Jeffreys interval of `hits` out of `total`: quantiles of Beta(hits + 1/2, misses + 1/2), the lower end 0 without a
+/// hit and the upper 1 without a miss: Brown, Cai and DasGupta (2001), "Interval estimation for a binomial proportion".
+/// `None` where there is no denominator, or outside (0, 1).
+#[must_use]
+pub fn jeffreys(hits: u64, total: u64, confidence: f64) -> Option<Interval> {
+    if total == 0 || hits > total || !(confidence > 0.0 && confidence < 1.0) {
+        return None;
+    }
+    let beta = Beta::new(hits as f64 + 0.5, (total - hits) as f64 + 0.5).ok()?;
+    let tail = (1.0 - confidence) / 2.0;
+    Some(Interval {
+        low: if hits == 0 {
+            0.0
+        } else {
+            beta.inverse_cdf(tail)
+        },
+        high: if hits == total {
+            1.0
+        } else {
+            beta.inverse_cdf(1.0 - tail)
+        },
+    })
 }
 
 /// Ranks, from 1, whose values bound the `fraction` quantile of `count` values: the normal approximation to the
@@ -78,6 +104,32 @@ mod tests {
         close(wilson(0, 10, 0.95), 0.0, 0.277533, 1e-6);
         close(wilson(35, 100, 0.95), 0.263642482, 0.447455567, 1e-9);
         assert_eq!(wilson(0, 0, 0.95), None);
+    }
+
+    /// Values of scipy 1.17, `beta.ppf`.
+    #[test]
+    fn jeffreys_values() {
+        for (hits, total, low, high) in [
+            (184, 200, 0.8763202105300525, 0.9516484449138146),
+            (3, 200, 0.004242279146833643, 0.039484358645483705),
+            (0, 200, 0.0, 0.012465661135916696),
+            (0, 10, 0.0, 0.21719626750921053),
+            (35, 100, 0.26184561012432134, 0.446696811880339),
+            (200, 200, 0.9875343388640833, 1.0),
+            (1, 1, 0.14674631630957513, 1.0),
+            (50_000, 1_000_000, 0.049574137522474436, 0.05042846734651806),
+            (1, 1_000_000, 1.0789766246541867e-07, 4.6741920467298275e-06),
+        ] {
+            close(jeffreys(hits, total, 0.95), low, high, 1e-9);
+        }
+        close(
+            jeffreys(184, 200, 0.9),
+            0.8839404887666475,
+            0.9471519140564546,
+            1e-9,
+        );
+        assert_eq!(jeffreys(0, 0, 0.95), None);
+        assert_eq!(jeffreys(1, 2, 1.0), None);
     }
 
     #[test]

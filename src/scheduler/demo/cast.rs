@@ -164,7 +164,7 @@ pub const AGENTS: &[Agent] = &[
         turn_cost: 0.0,
         model: Some("large-model-4"),
         work: Work::Tickets,
-        success: (0.934, 0.82),
+        success: (0.934, 0.78),
         slowdown: 1.7,
         human_touch: 0.45,
         missing_day: None,

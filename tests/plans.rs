@@ -1,0 +1,41 @@
+//! What the planner makes of the questions that analysts ask.
+
+use crate::harness::{Db, db};
+
+/// Rows that the planner expects of the node at the top.
+fn expected(db: &Db, sql: &str) -> f64 {
+    let plan = db.lines(&format!("EXPLAIN {sql}"));
+    let rows = plan[0].split("rows=").nth(1).unwrap();
+    rows.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_planner_knows_how_many_hours_and_days_there_are() {
+    let db = db("plans");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         SELECT 'agent-' || i % 10, now() - i * interval '40 seconds', 'c-' || i / 6, i % 997 FROM generate_series(1, 60000) AS i;
+         SELECT agent_metrics.analyze_turns()",
+    );
+    // the second time on one day it does nothing
+    assert_eq!(
+        db.value("SELECT agent_metrics.analyze_turns()").as_deref(),
+        Some("f")
+    );
+    for level in ["hour", "day"] {
+        let sql = format!(
+            "SELECT agent_id, date_trunc('{level}', occurred_at), agent_metrics.p95(latency_ms) FROM agent_metrics.agent_events GROUP BY 1, 2"
+        );
+        let groups = db.rows(&sql).len() as f64;
+        let with = expected(&db, &sql);
+        assert!(
+            (groups / 2.0..=groups * 2.0).contains(&with),
+            "{with} of {groups}"
+        );
+        db.exec(&format!(
+            "DROP STATISTICS agent_metrics.agent_events_by_{level}"
+        ));
+        let without = expected(&db, &sql);
+        assert!(without > groups * 5.0, "{without} of {groups}");
+    }
+}
