@@ -8,6 +8,7 @@ use agent_metrics::scheduler::config::Server;
 use agent_metrics::scheduler::run::Stop;
 use agent_metrics::scheduler::{format, page};
 
+use crate::audits::{frozen, run};
 use crate::harness::{Db, db, server};
 
 /// An agent whose every text tries to be markup.
@@ -362,4 +363,38 @@ fn an_unreachable_database_is_said_and_a_reachable_one_found_again() {
 fn a_database_without_agents_says_how_to_begin() {
     let db = db("page_empty");
     assert!(Served::new(db.url()).page("/").contains("register_agent"));
+}
+
+#[test]
+fn open_alerts_and_the_cases_that_broke_are_shown() {
+    let db = frozen("page_drift");
+    run(&db, "r1", "'2026-03-02 06:00+00'", "n > 16");
+    run(&db, "r2", "'2026-03-09 06:00+00'", "n > 30");
+    let nasty = NASTY.replace('\'', "''");
+    db.exec("SELECT agent_metrics.run_audits('2026-03-10 06:00+00')");
+    db.exec(&format!(
+        "SELECT agent_metrics.enqueue_alert('breach', '{nasty}', '{nasty}', jsonb_build_object('summary', '{nasty}'::text, 'metric', '{nasty}'::text), '{nasty}')"
+    ));
+    let served = Served::new(db.url());
+    let overview = served.page("/");
+    assert!(
+        overview.contains("To be acknowledged")
+            && overview.contains("href=\"/agents/bot/eval_success_rate\""),
+        "{overview}"
+    );
+    assert!(!overview.contains("<script"), "{overview}");
+    let page = served.page("/agents/bot/eval_success_rate");
+    let broken = db.lines("SELECT case_id FROM agent_kpi.drift_cases WHERE what = 'broken'");
+    assert_eq!(broken.len(), 14);
+    for case in broken {
+        assert!(page.contains(&format!("data-case=\"{case}\"")), "{case}");
+    }
+    assert!(
+        page.contains("85.0%") && page.contains("-7.0 points") && page.contains("alert"),
+        "{page}"
+    );
+    db.exec(
+        "SELECT agent_metrics.acknowledge_alert(alert_id, 'Head of Support') FROM agent_kpi.alerts",
+    );
+    assert!(!served.page("/").contains("To be acknowledged"));
 }

@@ -1,4 +1,5 @@
--- What the scheduler looks after besides refreshing: drift of new runs, Mondays without a run, quarters without a decision.
+-- What the scheduler looks after besides refreshing: drift of new runs, Mondays without a run, review samples, quarters
+-- without a decision.
 
 CREATE FUNCTION agent_metrics.run_audits(at timestamptz DEFAULT now()) RETURNS TABLE (agent_id text, kind text, alert_id text, summary text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -6,7 +7,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     recent   constant interval := '14 days';  -- runs brought in from long ago are compared, and alarm nobody
     days     constant integer := 30;          -- for an answer
-    today    date := ($1 AT TIME ZONE agent_metrics.report_time_zone())::date;
+    zone     text := agent_metrics.report_time_zone();
+    today    date := ($1 AT TIME ZONE zone)::date;
     asked    date := date_trunc('quarter', today)::date;
 BEGIN
     INSERT INTO agent_metrics.drift_findings
@@ -48,6 +50,18 @@ BEGIN
     CROSS JOIN LATERAL agent_metrics.enqueue_alert(s.kind, s.agent_id, s.key, jsonb_build_object('summary', s.summary) || jsonb_strip_nulls(s.detail), s.owner) AS e (alert_id)
     WHERE NOT EXISTS (SELECT FROM agent_metrics.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
 
+    -- Of each week and month that is over and in the books, a sample for the reviewers.
+    PERFORM agent_metrics.draw_review_sample(a.agent_id, p.period, p.began::date)
+    FROM agent_metrics.agents a
+    JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id
+    CROSS JOIN LATERAL (
+        SELECT x.period, date_trunc(x.period, today::timestamp) - x.one AS began, date_trunc(x.period, today::timestamp) AS ended
+        FROM (VALUES ('week', interval '1 week'), ('month', interval '1 month')) AS x (period, one)) p
+    WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at >= p.ended AT TIME ZONE zone
+      AND NOT EXISTS (SELECT FROM agent_metrics.review_samples s WHERE s.agent_id = a.agent_id AND s.sample_id = p.period || ' ' || p.began::date)
+      AND EXISTS (SELECT FROM agent_metrics.conversations c
+                  WHERE c.agent_id = a.agent_id AND c.started_at >= p.began AT TIME ZONE zone AND c.started_at < p.ended AT TIME ZONE zone);
+
     INSERT INTO agent_metrics.decision_requests (agent_id, quarter, owner, asked_at, due_on)
     SELECT a.agent_id, asked, a.owner, $1, today + days
     FROM agent_metrics.agents a
@@ -70,7 +84,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.run_audits(timestamptz) IS
-    'Compares eval runs that are complete and not compared yet, notices Mondays without a run, opens the quarter''s question for each AI agent; a row an alert made. The program calls it.';
+    'Compares eval runs that are complete and not compared yet, notices Mondays without a run, draws review samples, opens the quarter''s question for each AI agent; a row an alert made. The program calls it.';
 
 CREATE FUNCTION agent_metrics.in_words(value double precision, unit text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -46,16 +46,19 @@ COMMENT ON FUNCTION agent_metrics.acknowledge_alert(text, text, text) IS
 CREATE FUNCTION agent_metrics.alert_breach() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    row jsonb := to_jsonb(NEW);
+    row   jsonb := to_jsonb(NEW);
+    -- A breach that is opened again is told again.
+    again text := coalesce(' ' || nullif(row ->> 'reopenings', '0'), '');
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        PERFORM agent_metrics.enqueue_alert('breach', row ->> 'agent_id', 'breach ' || (row ->> 'breach_id'),
+    IF TG_OP = 'INSERT' OR row ->> 'reopenings' IS DISTINCT FROM to_jsonb(OLD) ->> 'reopenings' THEN
+        PERFORM agent_metrics.enqueue_alert('breach', row ->> 'agent_id', 'breach ' || (row ->> 'breach_id') || again,
             jsonb_build_object('summary', format('%s of %s is beyond its threshold', row ->> 'metric', row ->> 'agent_id'))
-            || jsonb_strip_nulls(jsonb_build_object('breach_id', row -> 'breach_id', 'metric', row -> 'metric', 'value', row -> 'value', 'ci_low', row -> 'ci_low',
-                                                    'ci_high', row -> 'ci_high', 'threshold', row -> 'threshold')), row ->> 'owner');
+            || jsonb_strip_nulls(jsonb_build_object(
+                   'breach_id', row -> 'breach_id', 'metric', row -> 'metric', 'value', row -> 'value', 'ci_low', row -> 'ci_low', 'ci_high', row -> 'ci_high',
+                   'threshold', row -> 'threshold', 'unit', (SELECT m.unit FROM agent_metrics.metrics m WHERE m.metric = row ->> 'metric'))), row ->> 'owner');
     ELSIF coalesce(row ->> 'acknowledged_at', row ->> 'closed_at') IS NOT NULL THEN
         UPDATE agent_metrics.alerts a SET acknowledged_by = coalesce(row ->> 'acknowledged_by', 'closed'), acknowledged_at = now()
-        WHERE a.agent_id = row ->> 'agent_id' AND a.dedupe_key = 'breach ' || (row ->> 'breach_id') AND a.acknowledged_at IS NULL;
+        WHERE a.agent_id = row ->> 'agent_id' AND a.dedupe_key = 'breach ' || (row ->> 'breach_id') || again AND a.acknowledged_at IS NULL;
     END IF;
     RETURN NULL;
 END

@@ -173,6 +173,62 @@ COMMENT ON COLUMN agent_kpi.decisions.replaced_by IS 'Agent that takes its place
 COMMENT ON COLUMN agent_kpi.decisions.is_overdue IS 'Whether the answer is due and has not been given.';
 COMMENT ON COLUMN agent_kpi.decisions.numbers IS 'The numbers it rested on, as JSON.';
 
+CREATE OR REPLACE VIEW agent_kpi.review_items AS
+SELECT i.agent_id, i.sample_id, i.conversation_id, i.stratum, i.weight, i.is_double, c.started_at, c.turns, c.outcome_label, s.from_day, s.to_day
+FROM agent_metrics.review_items i
+JOIN agent_metrics.review_samples s ON s.agent_id = i.agent_id AND s.sample_id = i.sample_id
+LEFT JOIN agent_metrics.conversations c ON c.agent_id = i.agent_id AND c.conversation_id = i.conversation_id;
+COMMENT ON VIEW agent_kpi.review_items IS 'One row per conversation that was drawn to be reviewed. Unique: agent_id, sample_id, conversation_id.';
+COMMENT ON COLUMN agent_kpi.review_items.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.review_items.sample_id IS 'week or month, and its first day.';
+COMMENT ON COLUMN agent_kpi.review_items.conversation_id IS 'Conversation.';
+COMMENT ON COLUMN agent_kpi.review_items.stratum IS 'outcome, intent and turns when it was drawn.';
+COMMENT ON COLUMN agent_kpi.review_items.weight IS 'How many conversations it stands for.';
+COMMENT ON COLUMN agent_kpi.review_items.is_double IS 'Whether two people label it, each by himself.';
+COMMENT ON COLUMN agent_kpi.review_items.started_at IS 'First turn.';
+COMMENT ON COLUMN agent_kpi.review_items.turns IS 'Turns.';
+COMMENT ON COLUMN agent_kpi.review_items.outcome_label IS 'Outcome that counts; NULL: pending.';
+COMMENT ON COLUMN agent_kpi.review_items.from_day IS 'First report day of the sample.';
+COMMENT ON COLUMN agent_kpi.review_items.to_day IS 'Last report day of the sample.';
+
+-- What the agent says of itself against what people say, on the same conversations.
+CREATE OR REPLACE VIEW agent_kpi.self_report_monthly AS
+WITH months AS (
+    SELECT c.agent_id, date_trunc('month', c.started_at AT TIME ZONE p.time_zone)::date AS month, count(*) AS reviewed,
+           count(*) FILTER (WHERE a.is_success AND h.is_success) AS both_yes, count(*) FILTER (WHERE a.is_success AND NOT h.is_success) AS agent_only,
+           count(*) FILTER (WHERE NOT a.is_success AND h.is_success) AS human_only, count(*) FILTER (WHERE NOT a.is_success AND NOT h.is_success) AS both_no
+    FROM agent_metrics.conversations c
+    JOIN agent_metrics.outcomes a ON a.label = c.agent_label
+    JOIN agent_metrics.outcomes h ON h.label = c.human_label
+    CROSS JOIN agent_metrics.report p
+    GROUP BY 1, 2
+)
+SELECT m.agent_id, m.month, m.reviewed AS reviewed_count, agent_metrics.ratio(m.both_yes + m.agent_only, m.reviewed) AS agent_success_rate,
+       agent_metrics.ratio(m.both_yes + m.human_only, m.reviewed) AS human_success_rate,
+       agent_metrics.ratio(100 * (m.agent_only - m.human_only), m.reviewed) AS gap_points,
+       100 * agent_metrics.newcombe_paired_low(m.both_yes, m.agent_only, m.human_only, m.both_no) AS ci_low,
+       100 * agent_metrics.newcombe_paired_high(m.both_yes, m.agent_only, m.human_only, m.both_no) AS ci_high,
+       agent_metrics.mcnemar_exact(m.agent_only, m.human_only) AS p_value,
+       agent_metrics.ratio(100 * (b.agent_only - b.human_only), b.reviewed) AS previous_gap_points,
+       agent_metrics.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed) AS widened_p,
+       (m.agent_only - m.human_only) * b.reviewed > (b.agent_only - b.human_only) * m.reviewed
+       AND coalesce(agent_metrics.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed), 1) <= 0.05 AS is_wider
+FROM months m
+LEFT JOIN months b ON b.agent_id = m.agent_id AND b.month = (m.month - interval '1 month')::date;
+COMMENT ON VIEW agent_kpi.self_report_monthly IS 'One row per agent and month of conversations that both the agent and a human labelled: how much better the agent says it is. Unique: agent_id, month.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.month IS 'First report day of the month in which the conversations began.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.reviewed_count IS 'Conversations with both labels.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.agent_success_rate IS 'Share of them that the agent calls a success.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.human_success_rate IS 'Share of them that humans call one.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.gap_points IS 'The first minus the second, in percentage points.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.ci_low IS 'Lower end of Newcombe''s paired 95% interval of the gap, in points.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.ci_high IS 'Upper end of it.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.p_value IS 'McNemar''s exact p that there is no gap.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.previous_gap_points IS 'Gap of the month before; NULL: it has none.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.widened_p IS 'Two-sided p that the gap is what it was the month before.';
+COMMENT ON COLUMN agent_kpi.self_report_monthly.is_wider IS 'Whether it is wider than the month before, and widened_p <= 0.05.';
+
 -- Where the table of breaches is there, its rows are alerts too.
 DO $block$
 BEGIN

@@ -13,7 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0005_partitions.sql"),
     include_str!("../../sql/migrations/0006_costs.sql"),
     include_str!("../../sql/migrations/0009_evals.sql"),
-    include_str!("../../sql/migrations/0010_alerts.sql"),
+    include_str!("../../sql/migrations/0010_audits.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.

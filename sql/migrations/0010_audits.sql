@@ -175,3 +175,59 @@ CREATE TRIGGER keep_decision BEFORE UPDATE OR DELETE ON agent_metrics.decisions
     FOR EACH ROW EXECUTE FUNCTION agent_metrics.keep_decision();
 CREATE TRIGGER keep_decisions BEFORE TRUNCATE ON agent_metrics.decisions
     FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.keep_decision();
+
+-- Review samples: which conversations people label, and how many each of them stands for.
+CREATE TABLE agent_metrics.review_samples (
+    agent_id    text NOT NULL,
+    sample_id   text NOT NULL,
+    from_day    date NOT NULL,
+    to_day      date NOT NULL,
+    seed        bigint NOT NULL,
+    population  bigint NOT NULL,
+    drawn       bigint NOT NULL,
+    drawn_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (agent_id, sample_id)
+);
+COMMENT ON TABLE agent_metrics.review_samples IS 'Samples of conversations to be reviewed, drawn by draw_review_sample().';
+COMMENT ON COLUMN agent_metrics.review_samples.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.review_samples.sample_id IS 'week or month, and its first day.';
+COMMENT ON COLUMN agent_metrics.review_samples.from_day IS 'First report day on which its conversations began.';
+COMMENT ON COLUMN agent_metrics.review_samples.to_day IS 'Last report day.';
+COMMENT ON COLUMN agent_metrics.review_samples.seed IS 'Seed: the same seed draws the same conversations again.';
+COMMENT ON COLUMN agent_metrics.review_samples.population IS 'Conversations of those days.';
+COMMENT ON COLUMN agent_metrics.review_samples.drawn IS 'Conversations drawn.';
+COMMENT ON COLUMN agent_metrics.review_samples.drawn_at IS 'When it was drawn.';
+
+CREATE TABLE agent_metrics.review_strata (
+    agent_id  text NOT NULL,
+    sample_id text NOT NULL,
+    stratum   text NOT NULL,
+    size      bigint NOT NULL,
+    drawn     bigint NOT NULL,
+    PRIMARY KEY (agent_id, sample_id, stratum),
+    FOREIGN KEY (agent_id, sample_id) REFERENCES agent_metrics.review_samples (agent_id, sample_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE agent_metrics.review_strata IS 'Strata of a sample: outcome, intent and length. Sizes are kept, so that rates of the whole can be formed.';
+COMMENT ON COLUMN agent_metrics.review_strata.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.review_strata.sample_id IS 'Sample.';
+COMMENT ON COLUMN agent_metrics.review_strata.stratum IS 'outcome, intent and turns, such as: success, refund, 3-6 turns.';
+COMMENT ON COLUMN agent_metrics.review_strata.size IS 'Conversations in it.';
+COMMENT ON COLUMN agent_metrics.review_strata.drawn IS 'Conversations drawn from it.';
+
+CREATE TABLE agent_metrics.review_items (
+    agent_id        text NOT NULL,
+    sample_id       text NOT NULL,
+    conversation_id text NOT NULL,
+    stratum         text NOT NULL,
+    weight          numeric NOT NULL,
+    is_double       boolean NOT NULL,
+    PRIMARY KEY (agent_id, sample_id, conversation_id),
+    FOREIGN KEY (agent_id, sample_id) REFERENCES agent_metrics.review_samples (agent_id, sample_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE agent_metrics.review_items IS 'Conversations of a sample.';
+COMMENT ON COLUMN agent_metrics.review_items.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.review_items.sample_id IS 'Sample.';
+COMMENT ON COLUMN agent_metrics.review_items.conversation_id IS 'Conversation.';
+COMMENT ON COLUMN agent_metrics.review_items.stratum IS 'Stratum it was drawn from.';
+COMMENT ON COLUMN agent_metrics.review_items.weight IS 'How many conversations it stands for: size of the stratum / drawn from it.';
+COMMENT ON COLUMN agent_metrics.review_items.is_double IS 'Whether two people label it, each by himself.';
