@@ -695,7 +695,7 @@ fn the_self_report_gap_and_whether_it_widened() {
             "SELECT month, reviewed_count, gap_points, round(ci_low::numeric, 4), round(ci_high::numeric, 4), round(p_value::numeric, 6), previous_gap_points, round(widened_p::numeric, 3), is_wider
              FROM agent_kpi.self_report_monthly WHERE month < '2026-05-01' ORDER BY month"
         ),
-        ["2026-03-01|200|6|1.5819|10.8378|0.011818|||f", "2026-04-01|200|9|4.1138|14.3195|0.000533|6|0.364|f"]
+        ["2026-03-01|200|6|1.5819|10.8378|0.011818|||f", "2026-04-01|200|9|4.1138|14.3195|0.000534|6|0.364|f"]
     );
     assert_eq!(db.lines("SELECT gap_points, widened_p < 0.001, is_wider FROM agent_kpi.self_report_monthly WHERE month = '2026-05-01'"), ["29|t|t"]);
 }

@@ -104,16 +104,16 @@ CREATE FUNCTION agent_metrics.review_weight(agent_id text, sample_id text, conve
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    found numeric;
+    stands_for numeric;
 BEGIN
-    SELECT i.weight INTO found FROM agent_metrics.review_items i WHERE i.agent_id = $1 AND i.sample_id = $2 AND i.conversation_id = $3;
+    SELECT i.weight INTO stands_for FROM agent_metrics.review_items i WHERE i.agent_id = $1 AND i.sample_id = $2 AND i.conversation_id = $3;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'conversation "%" is not in sample "%" of agent "%"', $3, $2, $1
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'A review that was not drawn stands for nothing but itself, and would bend the rate of the whole.',
                   HINT = 'SELECT conversation_id FROM agent_kpi.review_items lists what was drawn.';
     END IF;
-    RETURN found;
+    RETURN stands_for;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.review_weight(text, text, text) IS 'How many conversations a drawn one stands for; an error when it was not drawn.';
