@@ -378,7 +378,7 @@ fn open_alerts_and_the_cases_that_broke_are_shown() {
     let served = Served::new(db.url());
     let overview = served.page("/");
     assert!(
-        overview.contains("To be acknowledged")
+        overview.contains("nobody yet")
             && overview.contains("href=\"/agents/bot/eval_success_rate\""),
         "{overview}"
     );
@@ -396,5 +396,5 @@ fn open_alerts_and_the_cases_that_broke_are_shown() {
     db.exec(
         "SELECT agent_metrics.acknowledge_alert(alert_id, 'Head of Support') FROM agent_kpi.alerts",
     );
-    assert!(!served.page("/").contains("To be acknowledged"));
+    assert!(!served.page("/").contains("nobody yet"));
 }

@@ -15,10 +15,11 @@ BEGIN
         (agent_id, run_id, metric, against_run_id, old_value, new_value, change, tolerance, is_worse, compared, broken_count, mended_count,
          p_value, p_mid, p_adjusted, ci_low, ci_high, detectable_change, broken_cases, mended_cases, state, reason, found_at)
     SELECT d.*, $1
-    FROM agent_metrics.eval_runs r
+    -- OFFSET 0: only of what is new is it worth knowing whether it is complete.
+    FROM (SELECT n.agent_id, n.run_id FROM agent_metrics.eval_runs n
+          WHERE NOT EXISTS (SELECT FROM agent_metrics.drift_findings f WHERE f.agent_id = n.agent_id AND f.run_id = n.run_id) OFFSET 0) r
+    JOIN agent_metrics.eval_run_sums s ON s.agent_id = r.agent_id AND s.run_id = r.run_id AND s.is_complete
     CROSS JOIN LATERAL agent_metrics.drift(r.run_id, agent => r.agent_id) d
-    WHERE NOT EXISTS (SELECT FROM agent_metrics.drift_findings f WHERE f.agent_id = r.agent_id AND f.run_id = r.run_id)
-      AND (SELECT s.is_complete FROM agent_metrics.eval_run_sums s WHERE s.agent_id = r.agent_id AND s.run_id = r.run_id)
     ON CONFLICT DO NOTHING;
     RETURN QUERY
     WITH said AS (

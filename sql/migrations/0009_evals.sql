@@ -124,7 +124,7 @@ COMMENT ON COLUMN agent_metrics.eval_runs.agent_version IS 'Version of the agent
 COMMENT ON COLUMN agent_metrics.eval_runs.model IS 'Model behind it.';
 COMMENT ON COLUMN agent_metrics.eval_runs.prompt_version IS 'Version of its prompt.';
 COMMENT ON COLUMN agent_metrics.eval_runs.note IS 'Anything worth saying of it.';
-CREATE INDEX eval_runs_time ON agent_metrics.eval_runs (agent_id, run_at);
+CREATE INDEX eval_runs_time ON agent_metrics.eval_runs (agent_id, run_at, run_id);
 
 -- With the owner's rights, for a writer may not read the sets.
 CREATE FUNCTION agent_metrics.check_eval_run() RETURNS trigger

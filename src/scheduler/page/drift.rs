@@ -1,4 +1,4 @@
-//! What the audits found: alerts that nobody has acknowledged, on the page; and the runs behind a metric of an eval set,
+//! What the audits found: alerts, open ones first, on the page; and the runs behind a metric of an eval set,
 //! with the cases that broke.
 
 use anyhow::Result;
@@ -9,15 +9,16 @@ use tokio_postgres::Transaction;
 use super::view::{encoded, frame};
 use crate::scheduler::format;
 
-/// How many open alerts the page shows, and how many runs and cases a metric's page.
+/// How many alerts the page shows, and how many runs and cases a metric's page.
 const LIMIT: i64 = 50;
 
-/// An alert that nobody has acknowledged.
-pub struct Open {
+/// An alert that nobody has acknowledged, or that somebody did not long ago.
+pub struct Alert {
     agent_id: String,
     metric: Option<String>,
     summary: String,
     owner: Option<String>,
+    acknowledged_by: Option<String>,
     created_at: DateTime<Utc>,
 }
 
@@ -41,23 +42,25 @@ struct Run {
     reason: String,
 }
 
-/// Alerts that nobody has acknowledged, newest first.
-pub async fn open(transaction: &Transaction<'_>) -> Result<Vec<Open>> {
+/// Alerts that nobody has acknowledged, and those of the last two weeks that somebody has, newest first.
+pub async fn recent(transaction: &Transaction<'_>) -> Result<Vec<Alert>> {
     let rows = transaction
         .query(
-            "SELECT a.agent_id, a.metric, coalesce(a.summary, a.kind), a.owner, a.created_at FROM agent_kpi.alerts a
-             WHERE a.acknowledged_at IS NULL ORDER BY a.created_at DESC, a.agent_id, a.alert_id LIMIT $1",
+            "SELECT a.agent_id, a.metric, coalesce(a.summary, a.kind), a.owner, a.acknowledged_by, a.created_at FROM agent_kpi.alerts a
+             WHERE a.acknowledged_at IS NULL OR a.acknowledged_at > now() - interval '14 days'
+             ORDER BY a.acknowledged_at IS NOT NULL, a.created_at DESC, a.agent_id, a.alert_id LIMIT $1",
             &[&LIMIT],
         )
         .await?;
     rows.iter()
         .map(|row| {
-            Ok(Open {
+            Ok(Alert {
                 agent_id: row.try_get(0)?,
                 metric: row.try_get(1)?,
                 summary: row.try_get(2)?,
                 owner: row.try_get(3)?,
-                created_at: row.try_get(4)?,
+                acknowledged_by: row.try_get(4)?,
+                created_at: row.try_get(5)?,
             })
         })
         .collect()
@@ -118,16 +121,16 @@ pub async fn runs(
 }
 
 /// A line an alert; nothing when there is none.
-pub fn alerts(open: &[Open]) -> Markup {
+pub fn alerts(recent: &[Alert]) -> Markup {
     html! {
-        @if !open.is_empty() {
+        @if !recent.is_empty() {
             section #alerts {
-                h2 { "To be acknowledged" }
+                h2 { "Alerts" }
                 div.scroll {
                     table {
-                        thead { tr { th { "Found" } th { "What" } th { "Owner" } } }
+                        thead { tr { th { "Found" } th { "What" } th { "Owner" } th { "Acknowledged by" } } }
                         tbody {
-                            @for one in open {
+                            @for one in recent {
                                 tr data-alert=(one.agent_id) {
                                     td { (format::moment(Some(one.created_at))) }
                                     td.wrap {
@@ -137,6 +140,7 @@ pub fn alerts(open: &[Open]) -> Markup {
                                         }
                                     }
                                     td { (one.owner.as_deref().unwrap_or("nobody")) }
+                                    td { (one.acknowledged_by.as_deref().unwrap_or("nobody yet")) }
                                 }
                             }
                         }

@@ -83,11 +83,11 @@ async fn overview(State(shared): State<Arc<Shared>>) -> Response {
             .query_one("SELECT now()", &[])
             .await?
             .try_get(0)?;
-        let open = drift::open(transaction).await?;
-        Ok((tiles::agents(transaction).await?, open, now))
+        let recent = drift::recent(transaction).await?;
+        Ok((tiles::agents(transaction).await?, recent, now))
     });
     match read.await {
-        Ok((agents, open, now)) => reply(StatusCode::OK, view::overview(&agents, &open, now)),
+        Ok((agents, recent, now)) => reply(StatusCode::OK, view::overview(&agents, &recent, now)),
         Err(error) => shared.failure(&error),
     }
 }

@@ -9,8 +9,8 @@ use crate::scheduler::tiles::{Agent, Failing, Tile};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The one page: what is to be acknowledged, a line an agent, then its tiles.
-pub fn overview(agents: &[Agent], open: &[drift::Open], now: DateTime<Utc>) -> Markup {
+/// The one page: alerts, a line an agent, then its tiles.
+pub fn overview(agents: &[Agent], recent: &[drift::Alert], now: DateTime<Utc>) -> Markup {
     let title = "Agent performance";
     frame(
         title,
@@ -19,7 +19,7 @@ pub fn overview(agents: &[Agent], open: &[drift::Open], now: DateTime<Utc>) -> M
                 h1 { (title) }
                 p.soft { "The last 30 full days of every AI agent, as of " (format::moment(Some(now))) "." }
             }
-            (drift::alerts(open))
+            (drift::alerts(recent))
             @if agents.is_empty() {
                 p.note {
                     "No AI agent is registered yet. Begin with "
