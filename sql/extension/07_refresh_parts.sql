@@ -211,8 +211,10 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 
 -- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
 -- of conversations that changed in what a lead is made of, where leads are counted.
+-- new_agents, new_ids: conversations that are not known and all of whose turns were recorded since.
 CREATE FUNCTION agent_metrics.refresh_conversations(
-    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], all_agents text[], bucket_seconds integer[],
+    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], new_agents text[], new_ids text[],
+    since xid8, present pg_snapshot, foreign_to xid8, builds boolean, all_agents text[], bucket_seconds integer[],
     counts_leads boolean[], time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
@@ -236,6 +238,16 @@ BEGIN
         SELECT -1, n.agent_id IS NOT NULL, k.*
         FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id
         WHERE n IS DISTINCT FROM k
+        UNION ALL
+        SELECT 1, false, n.*
+        FROM agent_metrics.compute_new_conversations(refresh_conversations.new_agents, refresh_conversations.new_ids, refresh_conversations.since,
+            refresh_conversations.present, refresh_conversations.foreign_to) n
+        WHERE refresh_conversations.new_agents IS NOT NULL AND NOT refresh_conversations.builds
+        UNION ALL
+        SELECT 1, false, n.*
+        FROM agent_metrics.compute_agents_conversations(refresh_conversations.new_agents, refresh_conversations.new_ids, refresh_conversations.since,
+            refresh_conversations.present, refresh_conversations.foreign_to) n
+        WHERE refresh_conversations.new_agents IS NOT NULL AND refresh_conversations.builds
     ), place AS MATERIALIZED (
         -- Joined by key, a plan made while the table was small would read all of it for each row.
         SELECT h.agent_id, h.conversation_id, h.has_other, x.ctid AS at
@@ -285,7 +297,7 @@ BEGIN
         GROUP BY 1, 2
     )
     SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'conversations', n.conversations))
-            FROM (SELECT h.agent_id, count(DISTINCT h.conversation_id) AS conversations FROM changed h GROUP BY h.agent_id) n),
+            FROM (SELECT h.agent_id, count(*) FILTER (WHERE h.sign = 1 OR NOT h.has_other) AS conversations FROM changed h GROUP BY h.agent_id) n),
            l.agents, l.ids,
            (SELECT array_agg(ROW(d.agent_id, d.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL,
                      d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
@@ -304,7 +316,7 @@ BEGIN
                       GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c) x) l;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], text[], integer[], boolean[], text) IS
+COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], text[], text[], xid8, pg_snapshot, xid8, boolean, text[], integer[], boolean[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation.

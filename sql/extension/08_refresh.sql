@@ -10,7 +10,8 @@ COMMENT ON COLUMN agent_metrics.refresh_result.buckets_written IS 'Rollup rows w
 COMMENT ON COLUMN agent_metrics.refresh_result.elapsed_ms IS 'Milliseconds that the refresh took; agents refreshed together share it.';
 
 CREATE FUNCTION agent_metrics.watermark_settings(time_zone text, bucket_seconds integer, outcome_metric text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+-- not STRICT, so that the planner puts the expression in its place
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_metric = 'qualified_lead_rate');
 COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
     'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
@@ -38,10 +39,13 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.must_build(text[], text) IS 'Of these agents those whose next refresh computes everything again.';
 
 -- What is dirty since the stored snapshots. The log rows of these agents are taken out as they are read.
+-- A conversation is new when it is not known and did nothing but arrive: all its turns are among those that arrived, so
+-- that they need not be looked up. knows_all: all that was there at the last refresh is known.
 CREATE FUNCTION agent_metrics.take_changes(
-    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text)
+    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
+    knows_all boolean)
 RETURNS TABLE (counted jsonb, conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
-               dirty_agents text[], dirty_buckets timestamptz[])
+               new_agents text[], new_ids text[], dirty_agents text[], dirty_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 DECLARE
@@ -81,28 +85,29 @@ BEGIN
         SELECT b.conversation_id, b.business_event_id, m.changed_in
         FROM remapped m JOIN agent_metrics.business_events b ON b.kind = m.label
     ), touched AS (
-        SELECT l.agent_id, l.conversation_id, l.occurred_at FROM log l
+        SELECT l.agent_id, l.conversation_id, l.occurred_at, false AS arrived FROM log l
         UNION ALL
-        SELECT r.agent_id, r.conversation_id, r.occurred_at FROM arrived r
+        SELECT r.agent_id, r.conversation_id, r.occurred_at, NOT r.is_foreign FROM arrived r
         UNION ALL
-        SELECT c.agent_id, c.conversation_id, NULL
+        SELECT c.agent_id, c.conversation_id, NULL, false
         FROM business b JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
         JOIN agent a ON a.agent_id = c.agent_id
         WHERE b.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
         UNION ALL
-        SELECT c.agent_id, c.conversation_id, NULL
+        SELECT c.agent_id, c.conversation_id, NULL, false
         FROM business b JOIN agent_metrics.conversations c ON c.business_event_ids @> ARRAY[b.business_event_id]
         JOIN agent a ON a.agent_id = c.agent_id
         WHERE b.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
         UNION ALL
-        SELECT c.agent_id, c.conversation_id, NULL
+        SELECT c.agent_id, c.conversation_id, NULL, false
         FROM remapped m JOIN agent_metrics.conversations c ON m.label IN (c.agent_label, c.judge_label, c.crm_label, c.human_label)
         JOIN agent a ON a.agent_id = c.agent_id
         WHERE m.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
     ), dirty AS (
         -- the turns of a conversation lie where it was known to be, or where something was touched
-        SELECT t.agent_id, t.conversation_id, least(t.from_time, c.started_at) AS from_time, greatest(t.to_time, c.ended_at) AS to_time
-        FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time
+        SELECT t.agent_id, t.conversation_id, least(t.from_time, c.started_at) AS from_time, greatest(t.to_time, c.ended_at) AS to_time,
+               take_changes.knows_all AND t.arrived AND c.started_at IS NULL AS is_new
+        FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time, bool_and(u.arrived) AS arrived
               FROM touched u GROUP BY u.agent_id, u.conversation_id) t
         LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
                            WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true
@@ -118,13 +123,15 @@ BEGIN
     SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
             FROM (SELECT x.agent_id, count(*) AS events
                   FROM (SELECT l.agent_id FROM log l UNION ALL SELECT r.agent_id FROM arrived r) x GROUP BY x.agent_id) n),
-           d.agents, d.ids, d.from_times, d.to_times, g.agents, g.buckets
-    FROM (SELECT array_agg(y.agent_id) AS agents, array_agg(y.conversation_id) AS ids,
-                 array_agg(y.from_time) AS from_times, array_agg(y.to_time) AS to_times FROM dirty y) d
+           d.agents, d.ids, d.from_times, d.to_times, d.new_agents, d.new_ids, g.agents, g.buckets
+    FROM (SELECT array_agg(y.agent_id) FILTER (WHERE NOT y.is_new) AS agents, array_agg(y.conversation_id) FILTER (WHERE NOT y.is_new) AS ids,
+                 array_agg(y.from_time) FILTER (WHERE NOT y.is_new) AS from_times, array_agg(y.to_time) FILTER (WHERE NOT y.is_new) AS to_times,
+                 array_agg(y.agent_id) FILTER (WHERE y.is_new) AS new_agents, array_agg(y.conversation_id) FILTER (WHERE y.is_new) AS new_ids
+          FROM dirty y) d
     CROSS JOIN (SELECT array_agg(y.agent_id) AS agents, array_agg(y.bucket) AS buckets FROM again y) g;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text) IS
+COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean) IS
     'Conversations and buckets that changed since the stored snapshots. Internal: refresh() uses it.';
 
 CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], build boolean)
@@ -144,6 +151,7 @@ DECLARE
     horizon  xid8;         -- no change that concerns us has a smaller id
     zone     text;
     has_changes boolean;
+    has_stale   boolean;   -- spans of time that have to be computed again
     builds   text[];
     dirty_agents  text[];  -- finest buckets to compute again
     dirty_buckets timestamptz[];
@@ -151,6 +159,8 @@ DECLARE
     conversation_ids    text[];
     conversation_starts timestamptz[];
     conversation_ends   timestamptz[];
+    new_agents  text[];    -- conversations that did nothing but arrive
+    new_ids     text[];
     lead_agents text[];
     lead_ids    text[];
     added    agent_metrics.rollup_delta[];  -- what is added to finest buckets, and to the levels above
@@ -213,13 +223,14 @@ BEGIN
     INTO has_changes;
 
     IF has_changes THEN
-        SELECT c.counted, c.conversation_agents, c.conversation_ids, c.from_times, c.to_times, c.dirty_agents, c.dirty_buckets
-        INTO found_rows, conversation_agents, conversation_ids, conversation_starts, conversation_ends, dirty_agents, dirty_buckets
-        FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone) c;
+        has_stale := EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked));
+        SELECT c.counted, c.conversation_agents, c.conversation_ids, c.from_times, c.to_times, c.new_agents, c.new_ids, c.dirty_agents, c.dirty_buckets
+        INTO found_rows, conversation_agents, conversation_ids, conversation_starts, conversation_ends, new_agents, new_ids, dirty_agents, dirty_buckets
+        FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone, NOT has_stale) c;
         counted := counted || coalesce(found_rows, '[]');
 
         -- Partitions that came or went: all that lies there.
-        IF EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked)) THEN
+        IF has_stale THEN
             SELECT r.conversation_agents, r.conversation_ids, r.from_times, r.to_times, r.dirty_agents, r.dirty_buckets
             INTO conversation_agents, conversation_ids, conversation_starts, conversation_ends, dirty_agents, dirty_buckets
             FROM agent_metrics.add_stale_ranges(locked, seconds, zone, conversation_agents, conversation_ids, conversation_starts,
@@ -233,7 +244,7 @@ BEGIN
             counted := counted || coalesce(found_rows, '[]');
         END IF;
 
-        IF conversation_agents IS NOT NULL THEN
+        IF conversation_agents IS NOT NULL OR new_agents IS NOT NULL THEN
             -- Turns that were only inserted are added.
             SELECT array_agg(f) INTO added
             FROM (SELECT array_agg('-infinity'::timestamptz) AS from_times, array_agg('infinity'::timestamptz) AS to_times FROM unnest(locked)) w
@@ -244,7 +255,8 @@ BEGIN
             -- So is the difference that conversations make, and then leads.
             SELECT c.counted, c.lead_agents, c.lead_ids, added || c.deltas
             INTO found_rows, lead_agents, lead_ids, added
-            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, locked, seconds, leads, zone) c;
+            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, new_agents, new_ids,
+                horizon, present, CASE WHEN builds IS NOT NULL THEN foreign_ids[1] END, builds IS NOT NULL, locked, seconds, leads, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
             IF lead_agents IS NOT NULL THEN
