@@ -312,6 +312,42 @@ fn trials_errors_and_ungraded_cases() {
     assert_eq!(db.lines(counts), ["200|199|197|1|1|t"]);
 }
 
+#[test]
+fn a_writer_brings_runs_in_and_reads_no_set() {
+    let db = frozen("audits_writer");
+    let role = format!("{}_writer", db.name());
+    db.exec(&format!(
+        "CREATE ROLE {role}; SELECT agent_metrics.grant_access('{role}', 'writer')"
+    ));
+    let writer = db.session();
+    writer.exec(&format!("SET SESSION AUTHORIZATION {role}"));
+    writer.exec("INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set) VALUES ('bot', 'r', 'v1')");
+    let results: String = (1..=200)
+        .map(|n| format!("bot,r,c{n},{}\n", n > 16))
+        .collect();
+    assert_eq!(
+        writer.copy_csv(
+            "agent_metrics.eval_results (agent_id, run_id, case_id, passed)",
+            format!("a,r,c,p\n{results}")
+        ),
+        200
+    );
+    for sql in [
+        "SELECT * FROM agent_metrics.eval_cases",
+        "INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, content_hash) VALUES ('bot', 's', 'v1', 'mine')",
+        "SELECT * FROM agent_metrics.alert_channels",
+        "SELECT agent_metrics.run_audits()",
+    ] {
+        assert_eq!(writer.error(sql).sqlstate, "42501", "{sql}");
+    }
+    assert_eq!(
+        db.lines("SELECT eval_success_rate, is_complete FROM agent_kpi.eval_runs"),
+        ["0.92|t"]
+    );
+    drop(writer);
+    db.exec(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
 /// Stages a file of eval results; false: there is no data here.
 fn stage(db: &Session, dataset: &str) -> bool {
     let Some(results) = file(&format!("{dataset}/eval_results.csv")) else {
@@ -565,137 +601,4 @@ fn the_statistics_of_the_specification_in_sql() {
     );
     assert_eq!(db.number("SELECT count(*) FROM unnest(agent_metrics.holm('{.001,.008,.039,.041,.042,.06,.074,.205,.212,.216}')) AS p WHERE p <= 0.05"), 1.0);
     assert_eq!(db.lines("SELECT agent_metrics.moved_more_than(184, 200, 180, 200), agent_metrics.moved_more_than(184, 200, 179, 200), agent_metrics.cohen_kappa(0, 0, 0, 0)"), ["f|t|"]);
-}
-
-#[test]
-fn review_samples_are_stratified_seeded_and_replayable() {
-    let db = db("audits_samples");
-    // 1000 conversations on the days of one week, three intents, three lengths; and one the day after
-    db.exec(
-        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, turn_index, intent_classified, outcome_label)
-         SELECT 'bot', '2026-03-02 00:00+00'::timestamptz + make_interval(mins => 10 * c, secs => t), 'c' || c, t,
-                CASE WHEN t = 1 THEN (ARRAY['billing', 'login', 'rare'])[CASE WHEN c % 500 = 0 THEN 3 ELSE 1 + c % 2 END] END,
-                CASE WHEN t = 1 THEN CASE WHEN c % 10 = 0 THEN 'failure' WHEN c % 33 = 0 THEN NULL ELSE 'success' END END
-         FROM generate_series(0, 999) AS c, generate_series(1, 8) AS t WHERE t <= 1 + (c % 3) * 3;
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('bot', '2026-03-09 00:00+00', 'after')",
-    );
-    db.exec("SELECT agent_metrics.refresh()");
-    let draw = |more: &str| {
-        db.value(&format!(
-            "SELECT agent_metrics.draw_review_sample('bot'{more})"
-        ))
-        .unwrap()
-    };
-    let items = || {
-        db.lines("SELECT conversation_id, stratum, round(weight, 6), is_double FROM agent_kpi.review_items ORDER BY conversation_id")
-    };
-    assert_eq!(draw(", 'week', '2026-03-04'"), "week 2026-03-02");
-    assert_eq!(
-        db.lines("SELECT from_day, to_day, population, drawn FROM agent_metrics.review_samples"),
-        ["2026-03-02|2026-03-08|1000|50"]
-    );
-    let drawn = items();
-    assert_eq!(drawn.len(), 50);
-    // each stratum gives two at least, or all it has; the weights add up to the whole; a tenth is for two
-    assert_eq!(
-        db.lines(
-            "SELECT sum(size), sum(drawn), bool_and(drawn >= least(size, 2) AND drawn <= size),
-                    (SELECT round(sum(weight), 6) FROM agent_metrics.review_items), (SELECT count(*) FROM agent_metrics.review_items WHERE is_double)
-             FROM agent_metrics.review_strata"
-        ),
-        ["1000|50|t|1000.000000|5"]
-    );
-    assert!(drawn.iter().any(|line| line.contains("rare")), "{drawn:?}");
-    // again the same, for it is there; drawn anew with the same seed too; with another seed another
-    assert_eq!(draw(", 'week', '2026-03-04', 7"), "week 2026-03-02");
-    assert_eq!(items(), drawn);
-    db.exec("DELETE FROM agent_metrics.review_samples");
-    draw(", 'week', '2026-03-08'");
-    assert_eq!(items(), drawn);
-    db.exec("DELETE FROM agent_metrics.review_samples");
-    draw(", 'week', '2026-03-08', 7");
-    assert_ne!(items(), drawn);
-    // a rate of the whole from what was drawn: of failures it is exact, for the outcome is a stratum
-    let rate = db.number(
-        "SELECT agent_metrics.stratified_rate(array_agg(x.size), array_agg(x.drawn), array_agg(x.hits))
-         FROM (SELECT s.size, s.drawn, count(*) FILTER (WHERE i.outcome_label = 'failure') AS hits
-               FROM agent_metrics.review_strata s JOIN agent_kpi.review_items i ON i.agent_id = s.agent_id AND i.sample_id = s.sample_id AND i.stratum = s.stratum
-               GROUP BY s.stratum, s.size, s.drawn) x",
-    );
-    assert!((rate - 0.1).abs() < 1e-9, "{rate}");
-    // a month is two hundred; a small week its floor, or all of it
-    assert_eq!(draw(", 'month', '2026-03-15'"), "month 2026-03-01");
-    assert_eq!(
-        db.number("SELECT drawn FROM agent_metrics.review_samples WHERE sample_id LIKE 'month%'"),
-        200.0
-    );
-    draw(", 'week', '2026-03-09'");
-    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics.review_samples WHERE sample_id = 'week 2026-03-09'"), ["1|1"]);
-    draw(", 'week', '2026-02-02'");
-    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics.review_samples WHERE sample_id = 'week 2026-02-02'"), ["0|0"]);
-    // the scheduler draws what is over and in the books, once
-    db.exec("DELETE FROM agent_metrics.review_samples");
-    let drawn =
-        "SELECT string_agg(sample_id, ', ' ORDER BY sample_id) FROM agent_metrics.review_samples";
-    db.exec("SELECT agent_metrics.run_audits('2026-03-12'); SELECT agent_metrics.run_audits('2026-03-12')");
-    assert_eq!(db.value(drawn).as_deref(), Some("week 2026-03-02"));
-    db.exec("SELECT agent_metrics.run_audits('2026-04-02')");
-    assert_eq!(
-        db.value(drawn).as_deref(),
-        Some("month 2026-03-01, week 2026-03-02")
-    );
-    // each refusal
-    for (arguments, sqlstate, names) in [
-        ("'none'", "22023", "\"none\""),
-        ("'bot', 'day'", "22023", "\"day\""),
-        ("'bot', 'week', current_date", "22023", "is not over"),
-        ("'bot', share => 0", "22003", "0"),
-        ("'bot', share => 1.5", "22003", "1.5"),
-        ("'bot', least_drawn => 0", "22003", "0"),
-    ] {
-        refused_by_us(
-            &db,
-            &format!("SELECT agent_metrics.draw_review_sample({arguments})"),
-            sqlstate,
-            names,
-        );
-    }
-    let first = db.value("SELECT min(conversation_id) FROM agent_metrics.review_items WHERE sample_id = 'week 2026-03-02'").unwrap();
-    assert!(
-        db.number(&format!(
-            "SELECT agent_metrics.review_weight('bot', 'week 2026-03-02', '{first}')"
-        )) >= 1.0
-    );
-    refused_by_us(
-        &db,
-        "SELECT agent_metrics.review_weight('bot', 'week 2026-03-02', 'after')",
-        "22023",
-        "\"after\"",
-    );
-}
-
-#[test]
-fn the_self_report_gap_and_whether_it_widened() {
-    let db = db("audits_gap");
-    // the values of statistics.md: 172/16/4/8 in March, a gap of 9 points in April, and one that did widen in May
-    db.exec(
-        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label, outcome_source)
-         SELECT 'bot', m.at + make_interval(mins => n, secs => s.second), m.at || '-' || n,
-                CASE s.source WHEN 'agent' THEN CASE WHEN n <= m.both_yes + m.agent_only THEN 'success' ELSE 'failure' END
-                              ELSE CASE WHEN n <= m.both_yes OR n > m.both_yes + m.agent_only AND n <= m.both_yes + m.agent_only + m.human_only THEN 'success' ELSE 'failure' END END,
-                s.source
-         FROM (VALUES ('2026-03-05'::timestamptz, 172, 16, 4), ('2026-04-05', 166, 22, 4), ('2026-05-05', 130, 60, 2)) AS m (at, both_yes, agent_only, human_only),
-              generate_series(1, 200) AS n, (VALUES ('agent', 1), ('human', 2)) AS s (source, second)",
-    );
-    db.exec("SELECT agent_metrics.refresh()");
-    assert_eq!(
-        db.lines(
-            "SELECT month, reviewed_count, gap_points, round(ci_low::numeric, 4), round(ci_high::numeric, 4), round(p_value::numeric, 6), previous_gap_points, round(widened_p::numeric, 3), is_wider
-             FROM agent_kpi.self_report_monthly WHERE month < '2026-05-01' ORDER BY month"
-        ),
-        ["2026-03-01|200|6|1.5819|10.8378|0.011818|||f", "2026-04-01|200|9|4.1138|14.3195|0.000534|6|0.364|f"]
-    );
-    assert_eq!(db.lines("SELECT gap_points, widened_p < 0.001, is_wider FROM agent_kpi.self_report_monthly WHERE month = '2026-05-01'"), ["29|t|t"]);
 }

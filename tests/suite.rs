@@ -23,6 +23,7 @@ mod rebuild;
 mod refresh;
 mod refresh_sessions;
 mod restore;
+mod samples;
 mod setup;
 mod workload;
 mod writers;

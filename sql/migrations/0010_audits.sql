@@ -84,6 +84,7 @@ COMMENT ON COLUMN agent_metrics.alerts.created_at IS 'When it was found.';
 COMMENT ON COLUMN agent_metrics.alerts.acknowledged_by IS 'Who said that he has seen it; NULL: nobody yet.';
 COMMENT ON COLUMN agent_metrics.alerts.acknowledged_at IS 'When.';
 COMMENT ON COLUMN agent_metrics.alerts.note IS 'What he said.';
+CREATE INDEX alerts_open ON agent_metrics.alerts (agent_id, alert_id) WHERE acknowledged_at IS NULL;
 
 CREATE TABLE agent_metrics.alert_deliveries (
     agent_id        text NOT NULL,
