@@ -6,6 +6,7 @@ mod aggregates;
 mod archive;
 mod bad_input;
 mod books;
+mod crash;
 mod erasure;
 mod facts;
 mod fixtures;
