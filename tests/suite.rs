@@ -11,6 +11,7 @@ mod erasure;
 mod facts;
 mod fixtures;
 mod harness;
+mod isolation;
 mod memory;
 mod page;
 mod partitions;
