@@ -12,6 +12,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET 
 #variable_conflict use_column
 DECLARE
     has_archives boolean := EXISTS (SELECT FROM agent_metrics.archives);
+    has_reviews  boolean := EXISTS (SELECT FROM agent_metrics.reviews);
 BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
@@ -25,7 +26,8 @@ BEGIN
                coalesce(c.customer_id, t.user_id, a.conversation_id) AS lead_id,
                t.agent_label, t.judge_label,
                -- the business system speaks by its events and by labels it put on turns: the later word counts
-               CASE WHEN t.crm_said_at > c.said_at THEN t.crm_label ELSE coalesce(c.label, t.crm_label) END AS crm_label, t.human_label,
+               CASE WHEN t.crm_said_at > c.said_at THEN t.crm_label ELSE coalesce(c.label, t.crm_label) END AS crm_label,
+               coalesce(h.label, t.human_label) AS human_label,
                c.is_booking, c.is_qualified, coalesce(c.is_human_touched, false) AS is_human_touched, t.business_event_ids
         FROM asked a
         CROSS JOIN LATERAL (
@@ -77,6 +79,10 @@ BEGIN
                 WHERE x.business_event_id = ANY (t.business_event_ids) AND x.conversation_id IS NULL) b
             LEFT JOIN agent_metrics.event_kinds k ON k.kind = b.kind
             LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning) c
+        LEFT JOIN LATERAL (
+            SELECT r.outcome_label AS label FROM agent_metrics.reviews r
+            WHERE has_reviews AND r.conversation_id = a.conversation_id AND r.agent_id = a.agent_id AND r.outcome_label IS NOT NULL
+            ORDER BY r.reviewed_at DESC, r.review_id DESC LIMIT 1) h ON true
         WHERE t.turns > 0
     )
     SELECT s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd, s.lead_id,

@@ -42,7 +42,7 @@ BEGIN
         SELECT c.relname, bool_or(a.attname = 'agent_id') AS has_agent
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname IN ('conversation_id', 'agent_id') AND NOT a.attisdropped
         WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-          AND c.relname NOT IN ('agent_events', 'business_events', 'conversations', 'changes', 'archived_conversations')
+          AND c.relname NOT IN ('agent_events', 'business_events', 'conversations', 'changes', 'archived_conversations', 'conversation_facts')
           AND c.relname NOT LIKE 'agent\_events\_%'
         GROUP BY c.relname HAVING bool_or(a.attname = 'conversation_id')
         ORDER BY c.relname

@@ -2,7 +2,9 @@
 
 CREATE OR REPLACE VIEW agent_kpi.kpi_daily AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.day,
-       v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at
+       v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at,
+       (SELECT max(x.definition_version) FROM agent_metrics.metric_definitions x WHERE x.metric = v.metric AND x.effective_from <= v.day) AS definition_version,
+       EXISTS (SELECT FROM agent_metrics.metric_definitions x WHERE x.metric = v.metric AND x.effective_from = v.day) AS is_definition_break
 FROM agent_metrics.daily_values v;
 COMMENT ON VIEW agent_kpi.kpi_daily IS 'One row per agent, metric and report day, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.agent_id IS 'Agent.';
@@ -23,6 +25,8 @@ COMMENT ON COLUMN agent_kpi.kpi_daily.verdict IS 'pass, breach, inconclusive (th
 COMMENT ON COLUMN agent_kpi.kpi_daily.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.pending IS 'Conversations without an outcome yet, which are in no rate.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.refreshed_at IS 'When the numbers were last brought up to date.';
+COMMENT ON COLUMN agent_kpi.kpi_daily.definition_version IS 'Version of the metric''s definition that was in force on the day.';
+COMMENT ON COLUMN agent_kpi.kpi_daily.is_definition_break IS 'The definition changed on this day: the trend breaks here.';
 
 CREATE OR REPLACE VIEW agent_kpi.kpi_hourly AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.bucket AS hour,
