@@ -209,3 +209,38 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.mend_spans(text[], integer[], xid8[], pg_snapshot, text, text[], timestamptz[]) IS
     'Computes agent hours around buckets that saw an update or a deletion again. Internal: refresh() uses it.';
+
+-- For rebuild(): agent hours of a span, the day before it and the day after it, and all sums of its days, from nothing.
+CREATE FUNCTION agent_metrics.rebuild_fact_days(agent_ids text[], begun timestamptz, ended timestamptz, time_zone text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM agent_metrics.active_days a
+    WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids) AND a.bucket >= rebuild_fact_days.begun - interval '26 hours' AND a.bucket <= rebuild_fact_days.ended;
+    PERFORM agent_metrics.write_spans(f.agents, f.spans, f.longest, NULL, NULL, rebuild_fact_days.time_zone)
+    FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM (
+        SELECT c.agent_id, c.span, c.longest
+        FROM (SELECT array_agg(w.agent_id) AS agents, array_agg(rebuild_fact_days.begun - interval '3 days') AS from_times,
+                     array_agg(rebuild_fact_days.ended + interval '27 hours') AS to_times, array_agg(NULL::pg_snapshot) AS after,
+                     array_agg(w.snapshot) AS presents, array_agg(w.foreign_to) AS foreign_to
+              FROM agent_metrics.agent_watermarks w WHERE w.agent_id = ANY (rebuild_fact_days.agent_ids)) w
+        CROSS JOIN LATERAL agent_metrics.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
+        UNION ALL
+        SELECT h.agent_id, s.span, interval '0'
+        FROM agent_metrics.archived_activity h
+        JOIN agent_metrics.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        CROSS JOIN LATERAL unnest(h.spans) AS s (span)
+        WHERE h.agent_id = ANY (rebuild_fact_days.agent_ids)
+          AND s.span && tstzrange(rebuild_fact_days.begun - interval '3 days', rebuild_fact_days.ended + interval '27 hours')) f) f;
+    PERFORM agent_metrics.refresh_fact_days(d.agents, d.measures, d.buckets)
+    FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.measure) AS measures, array_agg(x.bucket) AS buckets
+          FROM (SELECT f.agent_id, f.measure, f.bucket FROM agent_metrics.conversation_facts f
+                WHERE f.agent_id = ANY (rebuild_fact_days.agent_ids) AND f.bucket >= rebuild_fact_days.begun AND f.bucket < rebuild_fact_days.ended
+                UNION
+                SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics.active_days a
+                WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids)
+                  AND a.bucket >= rebuild_fact_days.begun - interval '26 hours' AND a.bucket <= rebuild_fact_days.ended) x) d;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.rebuild_fact_days(text[], timestamptz, timestamptz, text) IS
+    'Agent hours and sums of facts of a span of report days, computed again from nothing. Internal: rebuild() uses it.';

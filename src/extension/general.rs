@@ -27,6 +27,8 @@ const VIEWS: &[&str] = &[
     include_str!("../../sql/views/04_tiles.sql"),
     include_str!("../../sql/views/05_health.sql"),
     include_str!("../../sql/views/06_archive.sql"),
+    include_str!("../../sql/views/07_business.sql"),
+    include_str!("../../sql/views/08_breaches.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).
