@@ -80,7 +80,7 @@ pub fn newcombe_paired(
     let n = both + first + second + neither;
     if [both, first, second, neither]
         .iter()
-        .any(|count| !(*count >= 0.0))
+        .any(|count| count.is_nan() || *count < 0.0)
     {
         return None;
     }
