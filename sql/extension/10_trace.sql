@@ -87,7 +87,7 @@ BEGIN
         IF known.measure = 'revenue' THEN
             -- hours: each active interval
             RETURN QUERY
-            SELECT NULL::text, NULL::text, lower(h.active), NULL::numeric, extract(epoch FROM upper(h.active) - lower(h.active)) / 3600, NULL::double precision
+            SELECT NULL::text, NULL::text, lower(h.active), CASE WHEN $1 = 'revenue_per_agent_hour_usd' THEN 0::numeric END, extract(epoch FROM upper(h.active) - lower(h.active)) / 3600, NULL::double precision
             FROM agent_metrics.active_days d
             CROSS JOIN LATERAL unnest(d.spans) AS s (span)
             CROSS JOIN LATERAL (SELECT tstzrange(lower(s.span), greatest(lower(s.span), upper(s.span) - interval '30 minutes')) * tstzrange($3, $4) AS active) h
