@@ -24,5 +24,6 @@ mod refresh_sessions;
 mod restore;
 mod setup;
 mod trace;
+mod views;
 mod workload;
 mod writers;

@@ -55,6 +55,21 @@ BEGIN
         RETURN QUERY SELECT one.relname::text, found, 'of his conversations';
     END LOOP;
 
+    -- What was said of his own turns in conversations that he shares.
+    FOR one IN
+        SELECT u.name AS relname FROM unnest(ARRAY['tool_call_verdicts', 'turn_scores', 'reviews']) AS u (name)
+    LOOP
+        EXECUTE format('DELETE FROM agent_metrics.%I x USING agent_metrics.agent_events e
+                        WHERE e.user_id = $1 AND x.agent_id = e.agent_id AND x.occurred_at = e.occurred_at AND x.event_id = e.event_id', one.relname)
+        USING $1;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        RETURN QUERY SELECT one.relname::text, found, 'of his turns in shared conversations';
+    END LOOP;
+
+    DELETE FROM agent_metrics.survey_answers s WHERE s.respondent_id = $1;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'survey_answers', found, 'that he gave';
+
     UPDATE agent_metrics.business_events b SET customer_id = NULL, conversation_id = NULL, detail = NULL
     WHERE b.customer_id = $1 OR b.conversation_id = ANY (conversations);
     GET DIAGNOSTICS found = ROW_COUNT;

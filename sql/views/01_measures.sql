@@ -78,6 +78,29 @@ LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = '
 GROUP BY a.agent_id, w.span, w.first_day, w.begins, w.ends, w.last_day;
 COMMENT ON VIEW agent_metrics.window_measures IS 'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), over the 30 before (previous_30d), and over the 30 that end today (to_today), which thresholds are evaluated over.';
 
+CREATE OR REPLACE VIEW agent_metrics.monthly_measures AS
+SELECT r.agent_id, n.month::timestamp AT TIME ZONE p.time_zone AS bucket, n.month AS day,
+       sum(r.turns)::bigint AS turns, sum(r.token_turns)::bigint AS token_turns,
+       sum(r.tokens_input)::bigint AS tokens_input, sum(r.tokens_output)::bigint AS tokens_output,
+       sum(r.cost_turns)::bigint AS cost_turns, sum(r.tool_calls)::bigint AS tool_calls,
+       sum(r.error_turns)::bigint AS error_turns, sum(r.cost_usd) AS cost_usd, agent_metrics.merge(r.latency) AS latency,
+       sum(r.conversations)::bigint AS conversations, sum(r.outcomes)::bigint AS outcomes,
+       sum(r.successes)::bigint AS successes, sum(r.units)::bigint AS units, sum(r.deflections)::bigint AS deflections,
+       sum(r.escalations)::bigint AS escalations, sum(r.refusals)::bigint AS refusals, sum(r.bookings)::bigint AS bookings,
+       sum(r.automations)::bigint AS automations, sum(r.unit_cost_usd) AS unit_cost_usd,
+       sum(r.conversation_cost_usd) AS conversation_cost_usd, sum(r.cost_usd_squared) AS cost_usd_squared,
+       sum(r.tokens_squared) AS tokens_squared, sum(r.tokens_by_turns) AS tokens_by_turns,
+       sum(r.turns_squared) AS turns_squared, sum(r.leads)::bigint AS leads,
+       sum(r.qualified_leads)::bigint AS qualified_leads,
+       (n.month + interval '1 month') AT TIME ZONE p.time_zone AS ends, (n.month + interval '1 month - 1 day')::date AS last_day,
+       (n.month + interval '1 month')::date - n.month AS days
+FROM agent_metrics.rollups_day r
+CROSS JOIN agent_metrics.report p
+CROSS JOIN LATERAL (SELECT date_trunc('month', r.bucket AT TIME ZONE p.time_zone)::date AS month) n
+WHERE r.level = 'day'
+GROUP BY r.agent_id, n.month, p.time_zone;
+COMMENT ON VIEW agent_metrics.monthly_measures IS 'Sums and sketches per agent and calendar month with data.';
+
 -- The formulas, once for each of the sources above: a view over all of them at once would have its every branch
 -- planned for each question. A metric's sums are in the rollups (r), or, where metrics.measure says so, in fact_days (s).
 DO $do$
@@ -85,15 +108,15 @@ DECLARE
     source     text;
     -- how the sums of fact_days are found for a row of the source
     fact_days  text;
-    days       integer;
+    days       text;
 BEGIN
-    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window'] LOOP
-        days := CASE source WHEN 'hourly' THEN 0 WHEN 'window' THEN 30 ELSE 1 END;
-        fact_days := CASE source
-            WHEN 'hourly' THEN 'CROSS JOIN (SELECT NULL::bigint AS facts, NULL::numeric AS numerator, NULL::numeric AS denominator,
+    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window', 'monthly'] LOOP
+        days := CASE source WHEN 'hourly' THEN '0' WHEN 'window' THEN '30' WHEN 'monthly' THEN 'r.days' ELSE '1' END;
+        fact_days := CASE
+            WHEN source = 'hourly' THEN 'CROSS JOIN (SELECT NULL::bigint AS facts, NULL::numeric AS numerator, NULL::numeric AS denominator,
                 NULL::numeric AS numerator_squared, NULL::numeric AS denominator_squared, NULL::numeric AS product,
                 NULL::agent_metrics.quantile_sketch AS sketch) s'
-            WHEN 'window' THEN 'LEFT JOIN LATERAL (
+            WHEN source = 'window' OR source = 'monthly' THEN 'LEFT JOIN LATERAL (
                 SELECT sum(x.facts)::bigint AS facts, sum(x.numerator) AS numerator, sum(x.denominator) AS denominator,
                        sum(x.numerator_squared) AS numerator_squared, sum(x.denominator_squared) AS denominator_squared, sum(x.product) AS product,
                        agent_metrics.merge(x.sketch) AS sketch
@@ -225,7 +248,7 @@ CROSS JOIN LATERAL (
                 ELSE 'inconclusive' END AS verdict) u
 LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id
 $view$, source, CASE source WHEN 'window' THEN 'r.span,' ELSE '' END, days, fact_days,
-            CASE source WHEN 'hourly' THEN '' ELSE 'OR m.measure IS NOT NULL' END, CASE source WHEN 'window' THEN 'last_day' ELSE 'day' END);
+            CASE source WHEN 'hourly' THEN '' ELSE 'OR m.measure IS NOT NULL' END, CASE WHEN source IN ('window', 'monthly') THEN 'last_day' ELSE 'day' END);
         EXECUTE format('COMMENT ON VIEW agent_metrics.%1$I IS %2$L', source || '_values',
                        format('One row per agent, metric and row of %s_measures: the metric and how it was come by.', source));
     END LOOP;
