@@ -250,14 +250,15 @@ const ORACLE_FACTS: &str = "
 ), fact_day AS (
     SELECT f.agent_id, f.measure, (f.at AT TIME ZONE zone.z)::date::timestamp AT TIME ZONE zone.z AS bucket, 1 AS facts, f.x, f.y, f.value FROM fact f CROSS JOIN zone
     UNION ALL
-    SELECT h.agent_id, 'revenue', h.bucket, NULL, 0, h.seconds / 3600, NULL FROM hour_of_day h WHERE h.seconds > 0
+    SELECT h.agent_id, 'revenue', h.bucket, NULL, 0, h.seconds, NULL FROM hour_of_day h WHERE h.seconds > 0
 )
-SELECT d.agent_id, d.measure, extract(epoch FROM d.bucket)::bigint, count(d.facts), trim_scale(round(sum(d.x), 9)), trim_scale(round(sum(d.y), 9)),
+SELECT d.agent_id, d.measure, extract(epoch FROM d.bucket)::bigint, count(d.facts), trim_scale(round(sum(d.x), 9)), trim_scale(round(sum(d.y), 6)),
        min(d.value), max(d.value)
 FROM fact_day d GROUP BY 1, 2, 3";
 
 const STORED_FACTS: &str = "
-SELECT f.agent_id, f.measure, extract(epoch FROM f.bucket)::bigint, f.facts, trim_scale(round(f.numerator, 9)), trim_scale(round(f.denominator, 9)),
+SELECT f.agent_id, f.measure, extract(epoch FROM f.bucket)::bigint, f.facts, trim_scale(round(f.numerator, 9)),
+       trim_scale(round(CASE f.measure WHEN 'revenue' THEN f.denominator * 3600 ELSE f.denominator END, 6)),
        agent_metrics.sketch_min(f.sketch), agent_metrics.sketch_max(f.sketch)
 FROM agent_metrics.fact_days f";
 

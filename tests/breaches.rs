@@ -3,6 +3,7 @@
 
 use crate::books::refresh;
 use crate::harness::{Db, Session, db};
+use crate::program::works;
 
 /// An agent with so many successes and failures today, and one threshold: 0.92 of success.
 fn agent(name: &str, successes: u32, failures: u32) -> Db {
@@ -241,6 +242,17 @@ fn two_evaluations_at_once_open_one_breach() {
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.breaches"),
         1.0
+    );
+}
+
+#[test]
+fn the_program_evaluates_after_its_refreshes() {
+    let db = agent("breach_program", 100, 100);
+    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = now() - interval '1 hour'");
+    works(db.url(), &["once"]);
+    assert_eq!(
+        db.lines("SELECT metric FROM agent_kpi.open_breaches"),
+        ["task_success_rate"]
     );
 }
 

@@ -25,7 +25,7 @@ fn untraced(session: &Session, rows: &str) -> Vec<String> {
     ))
 }
 
-/// Panics unless every day, hour and thirty days that the views show is what trace() adds up to. Returns how many
+/// Panics unless every day, hour, month and thirty days that the views show is what trace() adds up to. Returns how many
 /// days have a value, by metric.
 pub fn assert_traced(session: &Session) -> Vec<String> {
     let zone = "(SELECT value FROM agent_metrics.settings WHERE name = 'report_time_zone')";
@@ -42,6 +42,9 @@ pub fn assert_traced(session: &Session) -> Vec<String> {
             .to_owned(),
         "SELECT k.agent_id, k.metric, k.bucket AS begins, m.ends, k.value, k.numerator, k.denominator
          FROM agent_metrics.window_values k JOIN agent_metrics.window_measures m USING (agent_id, span)"
+            .to_owned(),
+        "SELECT k.agent_id, k.metric, k.bucket AS begins, m.ends, k.value, k.numerator, k.denominator
+         FROM agent_metrics.monthly_values k JOIN agent_metrics.monthly_measures m USING (agent_id, bucket)"
             .to_owned(),
     ] {
         let wrong = untraced(session, &rows);

@@ -164,10 +164,12 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.refresh_facts(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, text[], text[], text[], timestamptz[]) IS
     'Brings agent hours and the facts of changed conversations up to date. Internal: refresh() uses it.';
 
+-- Its joins are of short ranges of a key, which only a nested loop does by index, as in recompute_turns().
 CREATE FUNCTION agent_metrics.mend_spans(
     agent_ids text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text, dirty_agents text[], dirty_buckets timestamptz[])
 RETURNS TABLE (changed_agents text[], changed_buckets timestamptz[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY

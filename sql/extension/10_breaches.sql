@@ -15,7 +15,7 @@ COMMENT ON COLUMN agent_metrics.breach_change.owner IS 'Who answers for it.';
 -- Called at once by two, the second finds done what the first did: a row is changed only while it is as it was seen, and
 -- an index allows one open breach of an agent and metric.
 CREATE FUNCTION agent_metrics.evaluate_thresholds() RETURNS SETOF agent_metrics.breach_change
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY

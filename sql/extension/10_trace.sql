@@ -14,7 +14,7 @@ COMMENT ON COLUMN agent_metrics.trace_row.value IS 'The value that a percentile 
 
 CREATE FUNCTION agent_metrics.trace(metric text, agent_id text, from_time timestamptz, to_time timestamptz)
 RETURNS SETOF agent_metrics.trace_row
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     known record;
@@ -152,7 +152,7 @@ COMMENT ON COLUMN agent_metrics.explanation.trace_rows IS 'Rows behind it.';
 COMMENT ON COLUMN agent_metrics.explanation.trace_checksum IS 'Sum of a hash of each; the same rows give the same, in any order.';
 
 CREATE FUNCTION agent_metrics.explain_metric(metric text, agent_id text, day date) RETURNS SETOF agent_metrics.explanation
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     zone    text := agent_metrics.report_time_zone();

@@ -1,5 +1,6 @@
 -- What the views ask of tables that their readers may not see, where a join would cost every question its planning.
 -- Functions with the owner's rights, named kpi_*: grant_access() gives them to readers. days: 0 is an hour.
+-- COST 1: few rows of a view call them, so the planner shall not count them for all, nor compile for them.
 
 CREATE OR REPLACE FUNCTION agent_metrics.kpi_span(day date, bucket timestamptz, days integer) RETURNS tstzrange
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
@@ -49,7 +50,7 @@ COMMENT ON FUNCTION agent_metrics.infrastructure_shares(text, timestamptz, times
 REVOKE ALL ON FUNCTION agent_metrics.infrastructure_shares(text, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics.kpi_infrastructure_cost(agent_id text, day date, days integer) RETURNS numeric
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     span tstzrange;
@@ -67,7 +68,7 @@ REVOKE ALL ON FUNCTION agent_metrics.kpi_infrastructure_cost(text, date, integer
 -- NPS of the agent less that of its human baseline, over a common denominator: part is numerator, denominator or error
 -- (standard error of the difference). NULL under 30 respondents on either side.
 CREATE OR REPLACE FUNCTION agent_metrics.kpi_nps(agent_id text, day date, days integer, part text) RETURNS numeric
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     span tstzrange := agent_metrics.kpi_span($2, NULL, $3);
@@ -99,7 +100,7 @@ REVOKE ALL ON FUNCTION agent_metrics.kpi_nps(text, date, integer, text) FROM PUB
 CREATE OR REPLACE FUNCTION agent_metrics.kpi_exact_verdict(
     agent_id text, metric text, day date, bucket timestamptz, days integer, fraction double precision, direction text, threshold double precision)
 RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     span  tstzrange := agent_metrics.kpi_span($3, $4, $5);

@@ -6,17 +6,17 @@ SELECT x.agent_kind, x.metric, x.month,
        max(x.value) FILTER (WHERE x.actor = 'ai') AS ai_value, max(x.value) FILTER (WHERE x.actor = 'human') AS human_value,
        max(x.n) FILTER (WHERE x.actor = 'ai') AS ai_n, max(x.n) FILTER (WHERE x.actor = 'human') AS human_n
 FROM (
-    SELECT v.agent_kind, v.metric, v.actor, date_trunc('month', v.day)::date AS month,
+    SELECT v.agent_kind, v.metric, v.actor, v.day AS month,
            CASE v.metric WHEN 'token_spend_usd' THEN sum(v.numerator)::double precision
                          ELSE agent_metrics.ratio(sum(v.numerator), sum(v.denominator)) END AS value,
            sum(v.denominator) AS n
-    FROM agent_metrics.daily_values v
+    FROM agent_metrics.monthly_values v
     WHERE v.metric NOT IN ('nps_delta', 'latency_p50_ms', 'latency_p95_ms', 'time_to_resolution_p50_s', 'time_to_resolution_p95_s')
     GROUP BY 1, 2, 3, 4
     UNION ALL
     SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction), agent_metrics.sketch_count(l.sketch)::numeric
-    FROM (SELECT a.kind AS agent_kind, a.actor, date_trunc('month', r.day)::date AS month, agent_metrics.merge(r.latency) AS sketch
-          FROM agent_metrics.daily_measures r JOIN agent_metrics.agents a ON a.agent_id = r.agent_id GROUP BY 1, 2, 3) l
+    FROM (SELECT a.kind AS agent_kind, a.actor, r.day AS month, agent_metrics.merge(r.latency) AS sketch
+          FROM agent_metrics.monthly_measures r JOIN agent_metrics.agents a ON a.agent_id = r.agent_id GROUP BY 1, 2, 3) l
     CROSS JOIN (VALUES ('latency_p50_ms', 0.50::double precision), ('latency_p95_ms', 0.95)) AS m (metric, fraction)
     UNION ALL
     SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction), agent_metrics.sketch_count(l.sketch)::numeric
@@ -36,17 +36,14 @@ COMMENT ON COLUMN agent_kpi.ai_vs_human.ai_n IS 'Denominator behind ai_value, or
 COMMENT ON COLUMN agent_kpi.ai_vs_human.human_n IS 'Denominator behind human_value, or its number of values.';
 
 CREATE OR REPLACE VIEW agent_metrics.monthly_accounts AS
-SELECT a.agent_id, t.month, a.actor, a.baseline_agent_id, t.turn_cost_usd, t.units, h.revenue_usd, h.agent_hours,
-       agent_metrics.kpi_infrastructure_cost(a.agent_id, t.month, ((t.month + interval '1 month')::date - t.month)) AS infrastructure_usd
-FROM agent_metrics.agents a
-JOIN LATERAL (
-    SELECT date_trunc('month', r.day)::date AS month, CASE WHEN sum(r.cost_turns) > 0 THEN sum(r.cost_usd) END AS turn_cost_usd, sum(r.units)::bigint AS units
-    FROM agent_metrics.daily_measures r WHERE r.agent_id = a.agent_id GROUP BY 1) t ON true
+SELECT r.agent_id, r.day AS month, a.actor, a.baseline_agent_id, CASE WHEN r.cost_turns > 0 THEN r.cost_usd END AS turn_cost_usd, r.units,
+       h.revenue_usd, h.agent_hours, agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, r.days) AS infrastructure_usd
+FROM agent_metrics.monthly_measures r
+JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 LEFT JOIN LATERAL (
     SELECT sum(s.numerator) AS revenue_usd, sum(s.denominator) AS agent_hours
-    FROM agent_metrics.fact_days s CROSS JOIN agent_metrics.report p
-    WHERE s.agent_id = a.agent_id AND s.measure = 'revenue' AND s.bucket >= t.month::timestamp AT TIME ZONE p.time_zone
-      AND s.bucket < (t.month + interval '1 month') AT TIME ZONE p.time_zone) h ON true;
+    FROM agent_metrics.fact_days s
+    WHERE s.agent_id = r.agent_id AND s.measure = 'revenue' AND s.bucket >= r.bucket AND s.bucket < r.ends) h ON true;
 COMMENT ON VIEW agent_metrics.monthly_accounts IS 'Sums per agent and calendar month.';
 
 CREATE OR REPLACE VIEW agent_kpi.roi_monthly AS
