@@ -15,6 +15,14 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
          INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id, conversation_id, detail)
          VALUES ('his', 'charge', 'user1', NULL, '{\"name\": \"Ada\"}')",
     );
+    db.exec(
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict)
+         SELECT agent_id, conversation_id, occurred_at, event_id, 'team', 'supported' FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
+         INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score)
+         SELECT agent_id, conversation_id, occurred_at, event_id, 0.5 FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
+         INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score, respondent_id)
+         SELECT DISTINCT agent_id, conversation_id, 9, user_id FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2')",
+    );
     refresh(&db);
     let his = db.number("SELECT count(DISTINCT (agent_id, conversation_id)) FROM agent_metrics.agent_events WHERE user_id = 'user1'");
     let turns =
@@ -29,7 +37,18 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         before - (his - 1.0),
         "all but the shared one went"
     );
+    for table in ["reviews", "turn_scores"] {
+        assert_eq!(
+            db.number(&format!(
+                "SELECT count(*) FROM agent_metrics.{table} x WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.event_id = x.event_id)"
+            )),
+            0.0,
+            "{table}"
+        );
+        assert!(db.number(&format!("SELECT count(*) FROM agent_metrics.{table}")) > 0.0);
+    }
     for (table, column) in [
+        ("survey_answers", "respondent_id"),
         ("agent_events", "user_id"),
         ("business_events", "customer_id"),
         ("conversations", "lead_id"),

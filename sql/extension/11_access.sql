@@ -5,6 +5,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     fact text;
     fact_columns text;
+    reading regprocedure;
 BEGIN
     IF level IS NULL OR level NOT IN ('reader', 'writer', 'admin') THEN
         RAISE EXCEPTION 'unknown level of access "%"', level
@@ -16,13 +17,18 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SCHEMA agent_kpi TO %s', role);
         EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA agent_kpi TO %s', role);
         EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA agent_kpi GRANT SELECT ON TABLES TO %s', role);
+        -- what the views call on their reader's behalf
+        FOR reading IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace AND p.proname LIKE 'kpi\_%' LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', reading, role);
+        END LOOP;
     END IF;
     IF level IN ('writer', 'admin') THEN
         -- A writer may not choose the stamps by which a refresh finds his rows.
         FOR fact, fact_columns IN
             SELECT c.table_name, string_agg(quote_ident(c.column_name), ', ' ORDER BY c.ordinal_position)
             FROM information_schema.columns c
-            WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events')
+            WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events', 'tool_call_verdicts', 'turn_scores', 'survey_answers',
+                                                                             'reviews', 'infrastructure_costs')
               AND c.column_name NOT IN ('recorded_in', 'changed_in')
             GROUP BY c.table_name
         LOOP

@@ -173,6 +173,27 @@ pub fn is_busy(error: &anyhow::Error) -> bool {
     code == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
+/// Judges the metrics by their thresholds, and returns what changed, a line each. What fails is logged and left to
+/// the next round, for the numbers are right without it; an error is a lost session.
+pub async fn evaluate(client: &Client) -> Result<Vec<String>> {
+    let changes = client
+        .query(
+            "SELECT format('%s %s of %s: %s, threshold %s, owner %s', c.change, c.metric, c.agent_id, coalesce(c.value::text, 'no value'), c.threshold, c.owner)
+             FROM agent_metrics.evaluate_thresholds() c",
+            &[],
+        )
+        .await;
+    let error = match changes {
+        Ok(rows) => return rows.iter().map(|row| Ok(row.try_get(0)?)).collect(),
+        Err(error) => anyhow::Error::from(error),
+    };
+    if advice::is_lost(&error) {
+        return Err(error);
+    }
+    tracing::warn!("could not evaluate thresholds: {}", words(&error));
+    Ok(Vec::new())
+}
+
 /// `once`: everything that is due, then done. Fails when an agent failed.
 pub async fn once(client: &Client) -> Result<Round> {
     match ensure_partitions(client).await {
@@ -185,7 +206,13 @@ pub async fn once(client: &Client) -> Result<Round> {
         made => drop(made?),
     }
     let agents = due(client).await?;
-    refresh(client, &agents, true).await
+    let round = refresh(client, &agents, true).await?;
+    if !round.refreshed.is_empty() {
+        for change in evaluate(client).await? {
+            tracing::info!("breach {change}");
+        }
+    }
+    Ok(round)
 }
 
 async fn call(client: &Client, agents: &[String], wait: bool) -> Result<Vec<Refreshed>> {
