@@ -4,16 +4,19 @@
 
 mod aggregates;
 mod archive;
+mod attach;
 mod bad_input;
 mod books;
 mod erasure;
 mod facts;
 mod fixtures;
 mod harness;
+mod ingest;
 mod memory;
 mod page;
 mod partitions;
 mod plans;
+mod prices;
 mod program;
 mod properties;
 mod readme;

@@ -5,6 +5,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     fact text;
     fact_columns text;
+    way_in text;
 BEGIN
     IF level IS NULL OR level NOT IN ('reader', 'writer', 'admin') THEN
         RAISE EXCEPTION 'unknown level of access "%"', level
@@ -23,11 +24,19 @@ BEGIN
             SELECT c.table_name, string_agg(quote_ident(c.column_name), ', ' ORDER BY c.ordinal_position)
             FROM information_schema.columns c
             WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events')
-              AND c.column_name NOT IN ('recorded_in', 'changed_in')
+              AND c.column_name NOT IN ('recorded_in', 'changed_in', 'source_table')
             GROUP BY c.table_name
         LOOP
             EXECUTE format('GRANT SELECT (%1$s), INSERT (%1$s), UPDATE (%1$s) ON agent_metrics.%2$I TO %3$s', fact_columns, fact, role);
         END LOOP;
+        -- ingest_events() works with the caller's rights.
+        IF to_regclass('agent_metrics.quarantined_events') IS NOT NULL THEN
+            EXECUTE format('GRANT SELECT ON agent_metrics.token_prices TO %s', role);
+            EXECUTE format('GRANT SELECT, INSERT ON agent_metrics.quarantined_events TO %s', role);
+            FOREACH way_in IN ARRAY ARRAY['ingest_events', 'map_events', 'map_spans', 'attributes', 'object_in', 'store_events', 'turn_cost'] LOOP
+                EXECUTE format('GRANT EXECUTE ON FUNCTION agent_metrics.%I TO %s', way_in, role);
+            END LOOP;
+        END IF;
     END IF;
     IF level = 'admin' THEN
         EXECUTE format('GRANT ALL ON ALL TABLES IN SCHEMA agent_metrics TO %s', role);

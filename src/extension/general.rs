@@ -12,6 +12,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0004_shipped_rows.sql"),
     include_str!("../../sql/migrations/0005_partitions.sql"),
     include_str!("../../sql/migrations/0006_costs.sql"),
+    include_str!("../../sql/migrations/0011_money.sql"),
+    include_str!("../../sql/migrations/0012_sources.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
@@ -24,6 +26,8 @@ const VIEWS: &[&str] = &[
     include_str!("../../sql/views/04_tiles.sql"),
     include_str!("../../sql/views/05_health.sql"),
     include_str!("../../sql/views/06_archive.sql"),
+    include_str!("../../sql/views/09_money.sql"),
+    include_str!("../../sql/views/09_sources.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).

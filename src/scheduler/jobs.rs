@@ -3,6 +3,9 @@
 //! All that are due go in one call, which reads the facts once. When that call fails, each goes alone, so that one
 //! bad agent blocks nobody. Runs that were missed while nothing ran are caught up once: an agent is due or it is
 //! not; nothing queues. Every refresh is one transaction: what fails leaves no trace.
+//!
+//! Before a refresh the facts themselves are brought up: attached tables are followed, turns that came without a cost
+//! are priced. When that fails the numbers are refreshed without it, and it is tried again the next time.
 
 use std::fmt;
 
@@ -103,6 +106,7 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
     if agents.is_empty() {
         return Ok(round);
     }
+    bring_facts_up(client).await?;
     match call(client, agents, wait).await {
         Ok(refreshed) => round.refreshed = refreshed,
         Err(error) if advice::is_lost(&error) => return Err(error),
@@ -186,6 +190,40 @@ pub async fn once(client: &Client) -> Result<Round> {
     }
     let agents = due(client).await?;
     refresh(client, &agents, true).await
+}
+
+/// Follows the tables that are attached, and prices turns that came without a cost, batch by batch. Fails only when the
+/// session is lost.
+async fn bring_facts_up(client: &Client) -> Result<()> {
+    if let Err(error) = follow_and_price(client).await {
+        if advice::is_lost(&error) {
+            return Err(error);
+        }
+        tracing::warn!("facts were not brought up: {}", words(&error));
+    }
+    Ok(())
+}
+
+async fn follow_and_price(client: &Client) -> Result<()> {
+    for row in client
+        .query(
+            "SELECT s.source, s.problem FROM agent_metrics.sync_business_events() s WHERE s.problem IS NOT NULL",
+            &[],
+        )
+        .await?
+    {
+        let (source, problem): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        tracing::warn!("attached table {source} cannot be followed: {problem}");
+    }
+    loop {
+        let priced: i64 = client
+            .query_one("SELECT agent_metrics.price_events()", &[])
+            .await?
+            .try_get(0)?;
+        if priced == 0 {
+            return Ok(());
+        }
+    }
 }
 
 async fn call(client: &Client, agents: &[String], wait: bool) -> Result<Vec<Refreshed>> {
