@@ -7,6 +7,7 @@ mod archive;
 mod attach;
 mod bad_input;
 mod books;
+mod close;
 mod erasure;
 mod facts;
 mod fixtures;

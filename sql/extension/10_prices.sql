@@ -215,9 +215,9 @@ RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd nume
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    IF CASE jsonb_typeof(report -> 'data')
+    IF (CASE jsonb_typeof(report -> 'data')
            WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket) WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array')
-           ELSE true END THEN
+           ELSE true END) THEN
         RAISE EXCEPTION 'this is no cost report of Anthropic'
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'It has no list "data" of buckets with a list "results" each.',
@@ -244,12 +244,12 @@ RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd nume
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    IF CASE jsonb_typeof(report -> 'data')
+    IF (CASE jsonb_typeof(report -> 'data')
            WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket)
                                      WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array'
                                         OR jsonb_typeof(b.bucket -> 'start_time') IS DISTINCT FROM 'number'
                                         OR jsonb_typeof(b.bucket -> 'end_time') IS DISTINCT FROM 'number')
-           ELSE true END THEN
+           ELSE true END) THEN
         RAISE EXCEPTION 'this is no answer of OpenAI''s costs'
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'It has no list "data" of buckets with start_time, end_time and a list "results" each.',

@@ -116,3 +116,92 @@ COMMENT ON COLUMN agent_metrics.billing_lines.detail IS 'The line as the provide
 COMMENT ON COLUMN agent_metrics.billing_lines.imported_at IS 'When it was first imported.';
 COMMENT ON COLUMN agent_metrics.billing_lines.changed_in IS 'Transaction that last wrote the row.';
 CREATE INDEX billing_lines_period ON agent_metrics.billing_lines (period_start);
+
+-- Closed books: what was reported of a month, and every change to it since.
+CREATE TABLE agent_metrics.closed_periods (
+    month     date PRIMARY KEY CHECK (month = date_trunc('month', month::timestamp)::date),
+    closed_at timestamptz NOT NULL DEFAULT now(),
+    closed_by text NOT NULL CHECK (btrim(closed_by) <> ''),
+    note      text,
+    snapshot  pg_snapshot NOT NULL,
+    origin    text NOT NULL
+);
+COMMENT ON TABLE agent_metrics.closed_periods IS 'Months whose books are closed; written by close_period().';
+COMMENT ON COLUMN agent_metrics.closed_periods.month IS 'First day of the month.';
+COMMENT ON COLUMN agent_metrics.closed_periods.closed_at IS 'When it was closed.';
+COMMENT ON COLUMN agent_metrics.closed_periods.closed_by IS 'Who closed it.';
+COMMENT ON COLUMN agent_metrics.closed_periods.note IS 'What he said of it.';
+COMMENT ON COLUMN agent_metrics.closed_periods.snapshot IS 'What was known when adjustments were last recorded: facts that came since are why a number differs.';
+COMMENT ON COLUMN agent_metrics.closed_periods.origin IS 'Cluster and table the snapshot belongs to.';
+
+CREATE TABLE agent_metrics.reported_values (
+    month       date NOT NULL,
+    agent_id    text NOT NULL,
+    metric      text NOT NULL,
+    unit        text NOT NULL,
+    value       numeric,
+    numerator   numeric,
+    denominator numeric,
+    PRIMARY KEY (month, agent_id, metric)
+);
+COMMENT ON TABLE agent_metrics.reported_values IS 'Every number of a closed month as it was reported.';
+COMMENT ON COLUMN agent_metrics.reported_values.month IS 'First day of the month.';
+COMMENT ON COLUMN agent_metrics.reported_values.agent_id IS 'Agent; empty: of the company, such as the bills.';
+COMMENT ON COLUMN agent_metrics.reported_values.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
+COMMENT ON COLUMN agent_metrics.reported_values.unit IS 'Unit of the metric.';
+COMMENT ON COLUMN agent_metrics.reported_values.value IS 'Value; NULL: no number.';
+COMMENT ON COLUMN agent_metrics.reported_values.numerator IS 'Numerator, or the sum.';
+COMMENT ON COLUMN agent_metrics.reported_values.denominator IS 'Denominator.';
+
+CREATE TABLE agent_metrics.adjustments (
+    month              date NOT NULL,
+    agent_id           text NOT NULL,
+    metric             text NOT NULL,
+    adjusted_at        timestamptz NOT NULL DEFAULT now(),
+    unit               text NOT NULL,
+    value_before       numeric,
+    value_after        numeric,
+    numerator_before   numeric,
+    numerator_after    numeric,
+    denominator_before numeric,
+    denominator_after  numeric,
+    cause              text NOT NULL,
+    PRIMARY KEY (month, agent_id, metric, adjusted_at)
+);
+COMMENT ON TABLE agent_metrics.adjustments IS 'Changes to the numbers of closed months, each with its date; written by record_adjustments().';
+COMMENT ON COLUMN agent_metrics.adjustments.month IS 'First day of the closed month.';
+COMMENT ON COLUMN agent_metrics.adjustments.agent_id IS 'Agent; empty: of the company.';
+COMMENT ON COLUMN agent_metrics.adjustments.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
+COMMENT ON COLUMN agent_metrics.adjustments.adjusted_at IS 'When the change was noticed.';
+COMMENT ON COLUMN agent_metrics.adjustments.unit IS 'Unit of the metric.';
+COMMENT ON COLUMN agent_metrics.adjustments.value_before IS 'Value before it.';
+COMMENT ON COLUMN agent_metrics.adjustments.value_after IS 'Value after it.';
+COMMENT ON COLUMN agent_metrics.adjustments.numerator_before IS 'Numerator before it.';
+COMMENT ON COLUMN agent_metrics.adjustments.numerator_after IS 'Numerator after it.';
+COMMENT ON COLUMN agent_metrics.adjustments.denominator_before IS 'Denominator before it.';
+COMMENT ON COLUMN agent_metrics.adjustments.denominator_after IS 'Denominator after it.';
+COMMENT ON COLUMN agent_metrics.adjustments.cause IS 'The facts that came late, as far as they can be told.';
+
+CREATE FUNCTION agent_metrics.refuse_change() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RAISE EXCEPTION 'closed books do not change'
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              DETAIL = format('%s of %s.%s was refused: what was reported stays as it was reported.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+              HINT = 'A fact that comes late is written where facts are; agent_kpi.adjustments shows what it changes.';
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refuse_change() IS 'Trigger: refuses to change what was reported of a closed month.';
+REVOKE ALL ON FUNCTION agent_metrics.refuse_change() FROM PUBLIC;
+CREATE TRIGGER refuse_change BEFORE UPDATE OF month, closed_at, closed_by, note OR DELETE ON agent_metrics.closed_periods
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics.closed_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics.reported_values
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics.reported_values
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics.adjustments
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics.adjustments
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.refuse_change();

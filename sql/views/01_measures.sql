@@ -77,13 +77,38 @@ LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = '
 GROUP BY a.agent_id, w.span, w.first_day, w.begins;
 COMMENT ON VIEW agent_metrics.window_measures IS 'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), and over the 30 before (previous_30d).';
 
+CREATE OR REPLACE VIEW agent_metrics.month_measures AS
+SELECT m.agent_id, m.month AT TIME ZONE p.time_zone AS bucket, m.month::date AS day,
+       m.turns, m.token_turns, m.tokens_input, m.tokens_output, m.cost_turns, m.tool_calls, m.error_turns, m.cost_usd, m.latency,
+       m.conversations, m.outcomes, m.successes, m.units, m.deflections, m.escalations, m.refusals, m.bookings, m.automations,
+       m.unit_cost_usd, m.conversation_cost_usd, m.cost_usd_squared, m.tokens_squared, m.tokens_by_turns, m.turns_squared, m.leads, m.qualified_leads
+FROM agent_metrics.report p
+CROSS JOIN LATERAL (
+    SELECT r.agent_id, date_trunc('month', r.bucket AT TIME ZONE p.time_zone) AS month,
+           sum(r.turns)::bigint AS turns, sum(r.token_turns)::bigint AS token_turns,
+           sum(r.tokens_input)::bigint AS tokens_input, sum(r.tokens_output)::bigint AS tokens_output,
+           sum(r.cost_turns)::bigint AS cost_turns, sum(r.tool_calls)::bigint AS tool_calls,
+           sum(r.error_turns)::bigint AS error_turns, sum(r.cost_usd) AS cost_usd, agent_metrics.merge(r.latency) AS latency,
+           sum(r.conversations)::bigint AS conversations, sum(r.outcomes)::bigint AS outcomes,
+           sum(r.successes)::bigint AS successes, sum(r.units)::bigint AS units, sum(r.deflections)::bigint AS deflections,
+           sum(r.escalations)::bigint AS escalations, sum(r.refusals)::bigint AS refusals, sum(r.bookings)::bigint AS bookings,
+           sum(r.automations)::bigint AS automations, sum(r.unit_cost_usd) AS unit_cost_usd,
+           sum(r.conversation_cost_usd) AS conversation_cost_usd, sum(r.cost_usd_squared) AS cost_usd_squared,
+           sum(r.tokens_squared) AS tokens_squared, sum(r.tokens_by_turns) AS tokens_by_turns,
+           sum(r.turns_squared) AS turns_squared, sum(r.leads)::bigint AS leads,
+           sum(r.qualified_leads)::bigint AS qualified_leads
+    FROM agent_metrics.rollups_day r
+    WHERE r.level = 'day'
+    GROUP BY r.agent_id, date_trunc('month', r.bucket AT TIME ZONE p.time_zone)) m;
+COMMENT ON VIEW agent_metrics.month_measures IS 'Sums and sketches per agent and month of the report time zone; day is its first.';
+
 -- The formulas, once for each of the sources above: a view over all of them at once would have its every branch
 -- planned for each question.
 DO $do$
 DECLARE
     source text;
 BEGIN
-    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window'] LOOP
+    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window', 'month'] LOOP
         EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_metrics.%1$s_values AS
 SELECT %2$s r.agent_id, a.kind AS agent_kind, a.actor, m.metric, m.metric_class, m.unit, m.direction, m.definition, m.position,

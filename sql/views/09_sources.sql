@@ -82,7 +82,7 @@ SELECT a.source, a.mode, CASE WHEN x.problem IS NULL THEN 'followed' ELSE 'probl
 FROM agent_metrics.attached_tables a
 LEFT JOIN (SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')) t ON t.name = a.source
-LEFT JOIN LATERAL (SELECT string_agg(DISTINCT p.problem || coalesce(format(' (%s)', p.row_key), ''), '; ') AS problem, min(p.seen_at) AS seen_at
+LEFT JOIN LATERAL (SELECT string_agg(DISTINCT p.problem || coalesce(' (' || p.row_key || ')', ''), '; ') AS problem, min(p.seen_at) AS seen_at
                    FROM agent_metrics.attachment_problems p WHERE p.source = a.source) n ON true
 CROSS JOIN LATERAL (
     SELECT CASE WHEN t.oid IS NULL THEN 'the table is gone: dropped or renamed'

@@ -28,6 +28,7 @@ const VIEWS: &[&str] = &[
     include_str!("../../sql/views/06_archive.sql"),
     include_str!("../../sql/views/09_money.sql"),
     include_str!("../../sql/views/09_sources.sql"),
+    include_str!("../../sql/views/09_close.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).

@@ -5,7 +5,8 @@
 //! not; nothing queues. Every refresh is one transaction: what fails leaves no trace.
 //!
 //! Before a refresh the facts themselves are brought up: attached tables are followed, turns that came without a cost
-//! are priced. When that fails the numbers are refreshed without it, and it is tried again the next time.
+//! are priced; after it, what late facts changed in closed months is written down. When one of these fails the numbers
+//! are refreshed all the same, and it is tried again the next time.
 
 use std::fmt;
 
@@ -106,7 +107,7 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
     if agents.is_empty() {
         return Ok(round);
     }
-    bring_facts_up(client).await?;
+    forgive(follow_and_price(client).await, "facts were not brought up")?;
     match call(client, agents, wait).await {
         Ok(refreshed) => round.refreshed = refreshed,
         Err(error) if advice::is_lost(&error) => return Err(error),
@@ -126,6 +127,10 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
             }
         }
     }
+    forgive(
+        record_adjustments(client).await,
+        "changes to closed months were not recorded",
+    )?;
     Ok(round)
 }
 
@@ -192,18 +197,18 @@ pub async fn once(client: &Client) -> Result<Round> {
     refresh(client, &agents, true).await
 }
 
-/// Follows the tables that are attached, and prices turns that came without a cost, batch by batch. Fails only when the
-/// session is lost.
-async fn bring_facts_up(client: &Client) -> Result<()> {
-    if let Err(error) = follow_and_price(client).await {
-        if advice::is_lost(&error) {
-            return Err(error);
+/// What goes with a refresh must not keep it from being done: an error is said, and only a lost session is one.
+fn forgive(outcome: Result<()>, what: &str) -> Result<()> {
+    match outcome {
+        Err(error) if !advice::is_lost(&error) => {
+            tracing::warn!("{what}: {}", words(&error));
+            Ok(())
         }
-        tracing::warn!("facts were not brought up: {}", words(&error));
+        outcome => outcome,
     }
-    Ok(())
 }
 
+/// Follows the tables that are attached, and prices turns that came without a cost, batch by batch.
 async fn follow_and_price(client: &Client) -> Result<()> {
     for row in client
         .query(
@@ -224,6 +229,18 @@ async fn follow_and_price(client: &Client) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Writes down what late facts changed in closed months.
+async fn record_adjustments(client: &Client) -> Result<()> {
+    let recorded: i64 = client
+        .query_one("SELECT agent_metrics.record_adjustments()", &[])
+        .await?
+        .try_get(0)?;
+    if recorded > 0 {
+        tracing::info!("{recorded} numbers of closed months were adjusted");
+    }
+    Ok(())
 }
 
 async fn call(client: &Client, agents: &[String], wait: bool) -> Result<Vec<Refreshed>> {
