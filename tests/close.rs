@@ -17,7 +17,11 @@ fn closed(name: &str) -> Db {
          VALUES ('sup', '2026-02-01 00:00+00', '2026-04-01 00:00+00', 590, 'cloud')",
     );
     refresh(&db);
-    assert!(db.number("SELECT agent_metrics.close_period('2026-03-20', 'Head of Finance', 'first close')") > 20.0);
+    assert!(
+        db.number(
+            "SELECT agent_metrics.close_period('2026-03-20', 'Head of Finance', 'first close')"
+        ) > 20.0
+    );
     db
 }
 
@@ -58,11 +62,20 @@ fn late_facts_are_adjustments_with_date_and_cause() {
 
     // a refund, then a bill two months late; between them the program runs
     db.exec("INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, amount_usd) VALUES ('back', 'refund', '2026-05-02', 'sal-4-1', 60)");
-    assert_eq!(db.lines(WHAT), ["sal|revenue_usd|1045|985|1 refund (-60 usd)"]);
-    assert_eq!(db.lines("SELECT is_recorded FROM agent_kpi.adjustments"), ["f"]);
+    assert_eq!(
+        db.lines(WHAT),
+        ["sal|revenue_usd|1045|985|1 refund (-60 usd)"]
+    );
+    assert_eq!(
+        db.lines("SELECT is_recorded FROM agent_kpi.adjustments"),
+        ["f"]
+    );
     assert_agree(&db);
     works(db.url(), &["refresh"]);
-    assert_eq!(db.lines("SELECT is_recorded FROM agent_kpi.adjustments"), ["t"]);
+    assert_eq!(
+        db.lines("SELECT is_recorded FROM agent_kpi.adjustments"),
+        ["t"]
+    );
     db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-03-01 00:00+00', '2026-04-01 00:00+00', 31.5)");
     assert_eq!(
         db.lines(&format!("{WHAT} WHERE NOT is_recorded")),
@@ -91,7 +104,10 @@ fn late_facts_are_adjustments_with_date_and_cause() {
     );
     // what is of another month adjusts nothing
     db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-04-01 00:00+00', '2026-05-01 00:00+00', 31.5)");
-    assert_eq!(db.lines("SELECT * FROM agent_kpi.adjustments WHERE NOT is_recorded"), [""; 0]);
+    assert_eq!(
+        db.lines("SELECT * FROM agent_kpi.adjustments WHERE NOT is_recorded"),
+        [""; 0]
+    );
 }
 
 #[test]
@@ -115,7 +131,10 @@ fn what_was_reported_cannot_be_changed() {
     ] {
         let error = db.error(sql);
         assert_eq!(error.sqlstate, "55000", "{error}");
-        assert!(!error.detail.is_empty() && !error.hint.is_empty(), "{error}");
+        assert!(
+            !error.detail.is_empty() && !error.hint.is_empty(),
+            "{error}"
+        );
     }
     assert_eq!(db.value(state), before);
 }
@@ -136,15 +155,28 @@ fn a_month_is_closed_once_and_after_it_ended() {
         let error = db.error(&format!("SELECT agent_metrics.close_period({arguments})"));
         assert_eq!(error.sqlstate, sqlstate, "{error}");
         assert!(error.message.contains(words), "{error}");
-        assert!(!error.detail.is_empty() && !error.hint.is_empty(), "{error}");
+        assert!(
+            !error.detail.is_empty() && !error.hint.is_empty(),
+            "{error}"
+        );
     }
     db.exec("SELECT agent_metrics.register_agent('new', 'ops', 'O')");
     let error = db.error("SELECT agent_metrics.close_period('2026-02-01', 'Head of Finance')");
-    assert!(error.message.contains("agent new was not refreshed"), "{error}");
+    assert!(
+        error.message.contains("agent new was not refreshed"),
+        "{error}"
+    );
     assert_eq!(error.sqlstate, "55000");
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.closed_periods"), before);
+    assert_eq!(
+        db.lines("SELECT * FROM agent_metrics.closed_periods"),
+        before
+    );
     refresh(&db);
-    assert_eq!(db.number("SELECT agent_metrics.close_period('2026-02-01', 'Head of Finance')"), 1.0, "infrastructure alone");
+    assert_eq!(
+        db.number("SELECT agent_metrics.close_period('2026-02-01', 'Head of Finance')"),
+        1.0,
+        "infrastructure alone"
+    );
     assert_eq!(
         db.lines("SELECT month, closed_by, numbers > 20, adjustments FROM agent_kpi.closed_periods ORDER BY 1"),
         ["2026-02-01|Head of Finance|f|0", "2026-03-01|Head of Finance|t|0"]

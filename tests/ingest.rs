@@ -64,15 +64,66 @@ fn otlp(spans: &[String]) -> String {
 /// An agent that calls a model twice and a tool in between; the agent's own span repeats the tokens.
 fn conversation() -> Vec<String> {
     vec![
-        span("agent", "", 0, &[("gen_ai.operation.name", "\"invoke_agent\""), ("gen_ai.agent.name", "\"bot\""), ("gen_ai.conversation.id", "\"c-1\""),
-            ("enduser.id", "\"u-1\""), ("gen_ai.usage.input_tokens", "12000"), ("gen_ai.usage.output_tokens", "600")]),
-        span("first", "agent", 1, &[("gen_ai.operation.name", "\"chat\""), ("gen_ai.provider.name", "\"anthropic\""), ("gen_ai.request.model", "\"alias\""),
-            ("gen_ai.response.model", "\"large\""), ("gen_ai.usage.input_tokens", "\"11000\""), ("gen_ai.usage.output_tokens", "500"),
-            ("gen_ai.usage.cache_read.input_tokens", "8000"), ("gen_ai.usage.cache_creation.input_tokens", "2000")]),
-        span("lookup", "agent", 2, &[("gen_ai.operation.name", "\"execute_tool\""), ("gen_ai.tool.name", "\"lookup_order\"")]),
-        span("refund", "first", 1, &[("gen_ai.operation.name", "\"execute_tool\""), ("gen_ai.tool.name", "\"refund\""), ("error.type", "\"timeout\"")]),
-        span("second", "agent", 3, &[("gen_ai.operation.name", "\"chat\""), ("gen_ai.system", "\"anthropic\""), ("gen_ai.response.model", "\"large\""),
-            ("gen_ai.usage.prompt_tokens", "1000"), ("gen_ai.usage.completion_tokens", "100"), ("error.type", "\"overloaded\"")]),
+        span(
+            "agent",
+            "",
+            0,
+            &[
+                ("gen_ai.operation.name", "\"invoke_agent\""),
+                ("gen_ai.agent.name", "\"bot\""),
+                ("gen_ai.conversation.id", "\"c-1\""),
+                ("enduser.id", "\"u-1\""),
+                ("gen_ai.usage.input_tokens", "12000"),
+                ("gen_ai.usage.output_tokens", "600"),
+            ],
+        ),
+        span(
+            "first",
+            "agent",
+            1,
+            &[
+                ("gen_ai.operation.name", "\"chat\""),
+                ("gen_ai.provider.name", "\"anthropic\""),
+                ("gen_ai.request.model", "\"alias\""),
+                ("gen_ai.response.model", "\"large\""),
+                ("gen_ai.usage.input_tokens", "\"11000\""),
+                ("gen_ai.usage.output_tokens", "500"),
+                ("gen_ai.usage.cache_read.input_tokens", "8000"),
+                ("gen_ai.usage.cache_creation.input_tokens", "2000"),
+            ],
+        ),
+        span(
+            "lookup",
+            "agent",
+            2,
+            &[
+                ("gen_ai.operation.name", "\"execute_tool\""),
+                ("gen_ai.tool.name", "\"lookup_order\""),
+            ],
+        ),
+        span(
+            "refund",
+            "first",
+            1,
+            &[
+                ("gen_ai.operation.name", "\"execute_tool\""),
+                ("gen_ai.tool.name", "\"refund\""),
+                ("error.type", "\"timeout\""),
+            ],
+        ),
+        span(
+            "second",
+            "agent",
+            3,
+            &[
+                ("gen_ai.operation.name", "\"chat\""),
+                ("gen_ai.system", "\"anthropic\""),
+                ("gen_ai.response.model", "\"large\""),
+                ("gen_ai.usage.prompt_tokens", "1000"),
+                ("gen_ai.usage.completion_tokens", "100"),
+                ("error.type", "\"overloaded\""),
+            ],
+        ),
         span("query", "lookup", 2, &[("db.system", "\"postgresql\"")]),
     ]
 }
@@ -90,7 +141,10 @@ fn a_trace_becomes_a_turn_for_each_leaf_call_of_a_model() {
         "bot|c-1|u-1|10:00:03|1000|anthropic|large|1000|100|||0.0045||overloaded",
     ];
     assert_eq!(db.lines(TURNS), turns);
-    assert_eq!(ingest(&db, &format!("[{}]", otlp(&conversation()))), "0|2|0");
+    assert_eq!(
+        ingest(&db, &format!("[{}]", otlp(&conversation()))),
+        "0|2|0"
+    );
     refresh(&db);
     assert_books(&db);
     assert_eq!(
@@ -99,8 +153,26 @@ fn a_trace_becomes_a_turn_for_each_leaf_call_of_a_model() {
     );
     // an inference span above another repeats its tokens; a loop of parents ends
     let mut wrapped = vec![
-        span("outer", "inner", 10, &[("gen_ai.operation.name", "\"chat\""), ("gen_ai.agent.id", "\"bot\""), ("gen_ai.conversation.id", "\"c-2\""), ("gen_ai.usage.input_tokens", "7")]),
-        span("inner", "outer", 11, &[("gen_ai.operation.name", "\"chat\""), ("gen_ai.usage.input_tokens", "7")]),
+        span(
+            "outer",
+            "inner",
+            10,
+            &[
+                ("gen_ai.operation.name", "\"chat\""),
+                ("gen_ai.agent.id", "\"bot\""),
+                ("gen_ai.conversation.id", "\"c-2\""),
+                ("gen_ai.usage.input_tokens", "7"),
+            ],
+        ),
+        span(
+            "inner",
+            "outer",
+            11,
+            &[
+                ("gen_ai.operation.name", "\"chat\""),
+                ("gen_ai.usage.input_tokens", "7"),
+            ],
+        ),
     ];
     assert_eq!(ingest(&db, &otlp(&wrapped)), "0|0|0", "neither is a leaf");
     wrapped[0] = wrapped[0].replace("\"parentSpanId\": \"inner\"", "\"parentSpanId\": \"\"");
@@ -113,20 +185,86 @@ fn openinference_langfuse_and_older_names_are_understood() {
     let db = shop("ingest_names");
     let usage = r#""{\"input\": 1000, \"output\": 500, \"input_cached_tokens\": 8000, \"input_cache_creation_5m\": 1500, \"input_cache_creation_1h\": 500}""#;
     let spans = [
-        span("oi", "", 0, &[("openinference.span.kind", "\"LLM\""), ("agent.name", "\"bot\""), ("session.id", "\"s-1\""), ("llm.model_name", "\"large\""),
-            ("llm.token_count.prompt", "11000"), ("llm.token_count.completion", "500"), ("llm.token_count.prompt_details.cache_read", "8000"),
-            ("llm.token_count.prompt_details.cache_write", "2000"), ("llm.cost.total", "\"0.02\"")]),
-        span("lf", "", 1, &[("langfuse.observation.type", "\"generation\""), ("traceloop.workflow.name", "\"bot\""), ("langfuse.session.id", "\"s-2\""),
-            ("langfuse.user.id", "\"u\""), ("langfuse.observation.model.name", "\"large\""), ("langfuse.observation.usage_details", usage),
-            ("langfuse.observation.prompt.version", "3")]),
-        span("lf2", "", 2, &[("langfuse.observation.type", "\"generation\""), ("agent.name", "\"bot\""), ("session.id", "\"s-3\""),
-            ("langfuse.observation.model.name", "\"large\""), ("langfuse.observation.usage_details.input", "10"), ("langfuse.observation.usage_details.output", "5"),
-            ("langfuse.observation.cost_details", r#""{\"total\": 0.25}""#)]),
-        span("old", "", 3, &[("llm.request.type", "\"chat\""), ("traceloop.entity.name", "\"bot\""), ("session.id", "\"s-4\""), ("gen_ai.request.model", "\"large\""),
-            ("gen_ai.usage.prompt_tokens", "11000"), ("gen_ai.usage.completion_tokens", "500"), ("gen_ai.usage.cache_read_input_tokens", "8000"),
-            ("gen_ai.usage.cache_creation_input_tokens", "2000")]),
-        span("chain", "", 4, &[("openinference.span.kind", "\"CHAIN\""), ("llm.model_name", "\"large\"")]),
-        span("embed", "", 4, &[("gen_ai.operation.name", "\"embeddings\""), ("gen_ai.request.model", "\"small\"")]),
+        span(
+            "oi",
+            "",
+            0,
+            &[
+                ("openinference.span.kind", "\"LLM\""),
+                ("agent.name", "\"bot\""),
+                ("session.id", "\"s-1\""),
+                ("llm.model_name", "\"large\""),
+                ("llm.token_count.prompt", "11000"),
+                ("llm.token_count.completion", "500"),
+                ("llm.token_count.prompt_details.cache_read", "8000"),
+                ("llm.token_count.prompt_details.cache_write", "2000"),
+                ("llm.cost.total", "\"0.02\""),
+            ],
+        ),
+        span(
+            "lf",
+            "",
+            1,
+            &[
+                ("langfuse.observation.type", "\"generation\""),
+                ("traceloop.workflow.name", "\"bot\""),
+                ("langfuse.session.id", "\"s-2\""),
+                ("langfuse.user.id", "\"u\""),
+                ("langfuse.observation.model.name", "\"large\""),
+                ("langfuse.observation.usage_details", usage),
+                ("langfuse.observation.prompt.version", "3"),
+            ],
+        ),
+        span(
+            "lf2",
+            "",
+            2,
+            &[
+                ("langfuse.observation.type", "\"generation\""),
+                ("agent.name", "\"bot\""),
+                ("session.id", "\"s-3\""),
+                ("langfuse.observation.model.name", "\"large\""),
+                ("langfuse.observation.usage_details.input", "10"),
+                ("langfuse.observation.usage_details.output", "5"),
+                (
+                    "langfuse.observation.cost_details",
+                    r#""{\"total\": 0.25}""#,
+                ),
+            ],
+        ),
+        span(
+            "old",
+            "",
+            3,
+            &[
+                ("llm.request.type", "\"chat\""),
+                ("traceloop.entity.name", "\"bot\""),
+                ("session.id", "\"s-4\""),
+                ("gen_ai.request.model", "\"large\""),
+                ("gen_ai.usage.prompt_tokens", "11000"),
+                ("gen_ai.usage.completion_tokens", "500"),
+                ("gen_ai.usage.cache_read_input_tokens", "8000"),
+                ("gen_ai.usage.cache_creation_input_tokens", "2000"),
+            ],
+        ),
+        span(
+            "chain",
+            "",
+            4,
+            &[
+                ("openinference.span.kind", "\"CHAIN\""),
+                ("llm.model_name", "\"large\""),
+            ],
+        ),
+        span(
+            "embed",
+            "",
+            4,
+            &[
+                ("gen_ai.operation.name", "\"embeddings\""),
+                ("gen_ai.request.model", "\"small\""),
+            ],
+        ),
     ];
     assert_eq!(ingest(&db, &otlp(&spans)), "4|0|0");
     assert_eq!(
@@ -150,11 +288,15 @@ fn the_same_batch_in_any_order_and_in_parallel_is_the_same_rows_as_once() {
             .collect();
         events.push(otlp(&conversation()));
         events.push(r#"{"agent_id": "bot"}"#.to_owned());
-        events.sort_by_key(|event| (event.len() as u64 + event.bytes().map(u64::from).sum::<u64>() * (order + 7)) % 41);
+        events.sort_by_key(|event| {
+            (event.len() as u64 + event.bytes().map(u64::from).sum::<u64>() * (order + 7)) % 41
+        });
         format!("[{}]", events.join(","))
     };
     assert_eq!(ingest(&db, &events(0)), "42|0|1");
-    let state = |db: &Db| db.lines("SELECT md5(string_agg(e::text, '|' ORDER BY e::text)), count(*) FROM agent_metrics.agent_events e UNION ALL SELECT md5(string_agg(q::text, '|')), count(*) FROM agent_metrics.quarantined_events q");
+    let state = |db: &Db| {
+        db.lines("SELECT md5(string_agg(e::text, '|' ORDER BY e::text)), count(*) FROM agent_metrics.agent_events e UNION ALL SELECT md5(string_agg(q::text, '|')), count(*) FROM agent_metrics.quarantined_events q")
+    };
     let once = state(&db);
     let sessions: Vec<Session> = (0..4).map(|_| db.session()).collect();
     thread::scope(|scope| {
@@ -192,7 +334,10 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
         attributes.extend_from_slice(more);
         span(id, "", 0, &attributes)
     };
-    let (agent, conversation) = (("gen_ai.agent.id", "\"bot\""), ("gen_ai.conversation.id", "\"c\""));
+    let (agent, conversation) = (
+        ("gen_ai.agent.id", "\"bot\""),
+        ("gen_ai.conversation.id", "\"c\""),
+    );
     let spans = [
         chat("a", &[agent]),
         chat("b", &[conversation]),
@@ -205,7 +350,9 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
         chat("h", &[agent, conversation]).replace("\"attributes\"", "\"events\": [{\"name\": \"gen_ai.evaluation.result\"}, {\"name\": \"other\"}], \"attributes\""),
     ];
     // too long for an index, and not to be compressed
-    let long: String = db.value("SELECT string_agg(md5(n::text), '') FROM generate_series(1, 1000) AS n").unwrap();
+    let long: String = db
+        .value("SELECT string_agg(md5(n::text), '') FROM generate_series(1, 1000) AS n")
+        .unwrap();
     let pieces = [
         otlp(&spans),
         r#"{"resourceSpans": 7}"#.to_owned(),
@@ -246,7 +393,10 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
         ]
     );
     assert_eq!(ingest(&db, &delivery), "0|1|19", "kept once");
-    assert_eq!(db.lines("SELECT count(*) FROM agent_metrics.quarantined_events"), ["19"]);
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics.quarantined_events"),
+        ["19"]
+    );
     assert_eq!(
         db.lines("SELECT agent_id, events FROM agent_kpi.quarantine WHERE reason IN ('not an object', 'no conversation_id', 'evaluation results are not stored yet') ORDER BY reason"),
         ["|2", "bot|1", "|1"]
@@ -254,23 +404,40 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
     // nothing is mended: all of it comes back, and what is mended is stored
     let state = "SELECT quarantine_id, md5(payload::text), md5(event::text) FROM agent_metrics.quarantined_events ORDER BY 1";
     let before = db.lines(state);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.retry_quarantined()"), ["0|0|19"]);
+    assert_eq!(
+        db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
+        ["0|0|19"]
+    );
     assert_eq!(db.lines(state), before);
     db.exec("UPDATE agent_metrics.quarantined_events SET event = event || '{\"conversation_id\": \"mended\"}' WHERE reason IN ('no conversation_id', 'no occurred_at')");
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.retry_quarantined('no conversation%')"), ["1|0|0"]);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.retry_quarantined()"), ["0|0|18"]);
+    assert_eq!(
+        db.lines("SELECT * FROM agent_metrics.retry_quarantined('no conversation%')"),
+        ["1|0|0"]
+    );
+    assert_eq!(
+        db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
+        ["0|0|18"]
+    );
     assert_eq!(db.lines("SELECT agent_id, latency_ms FROM agent_metrics.agent_events WHERE conversation_id = 'mended'"), ["bot|1000"]);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.retry_quarantined('nothing like it')"), ["0|0|0"]);
+    assert_eq!(
+        db.lines("SELECT * FROM agent_metrics.retry_quarantined('nothing like it')"),
+        ["0|0|0"]
+    );
 }
 
 #[test]
 fn a_writer_may_deliver_and_see_no_number() {
     let db = shop("ingest_writer");
     let role = format!("{}_writer", db.name());
-    db.exec(&format!("CREATE ROLE {role}; SELECT agent_metrics.grant_access('{role}', 'writer')"));
+    db.exec(&format!(
+        "CREATE ROLE {role}; SELECT agent_metrics.grant_access('{role}', 'writer')"
+    ));
     let writer = db.session();
     writer.exec(&format!("SET ROLE {role}"));
-    assert_eq!(ingest(&writer, &format!("[{}, 5]", otlp(&conversation()))), "2|0|1");
+    assert_eq!(
+        ingest(&writer, &format!("[{}, 5]", otlp(&conversation()))),
+        "2|0|1"
+    );
     assert_eq!(ingest(&writer, &otlp(&conversation())), "0|2|0");
     for sql in [
         "SELECT agent_metrics.retry_quarantined()",
@@ -282,7 +449,9 @@ fn a_writer_may_deliver_and_see_no_number() {
         assert_eq!(writer.error(sql).sqlstate, "42501", "{sql}");
     }
     drop(writer);
-    db.exec(&format!("SELECT agent_metrics.revoke_access('{role}'); DROP ROLE {role}"));
+    db.exec(&format!(
+        "SELECT agent_metrics.revoke_access('{role}'); DROP ROLE {role}"
+    ));
 }
 
 #[test]
@@ -294,8 +463,14 @@ fn a_delivery_that_is_none_changes_nothing() {
         ("'null'", "22023"),
         ("'{\"agent_id\": '", "22P02"),
         ("'[{\"agent_id\": \"\\u0000\"}]'", "22P05"),
-        ("jsonb_build_array(jsonb_build_object('agent_id', 'bot', 'occurred_at', now(), 'conversation_id', 'c'), repeat('x', 68000000))", "54000"),
-        ("(SELECT jsonb_build_object('agent_id', repeat('x', 300000000)))", "54000"),
+        (
+            "jsonb_build_array(jsonb_build_object('agent_id', 'bot', 'occurred_at', now(), 'conversation_id', 'c'), repeat('x', 68000000))",
+            "54000",
+        ),
+        (
+            "(SELECT jsonb_build_object('agent_id', repeat('x', 300000000)))",
+            "54000",
+        ),
     ] {
         let error = db.error(&format!("SELECT agent_metrics.ingest_events({argument})"));
         assert_eq!(error.sqlstate, sqlstate, "{error}");

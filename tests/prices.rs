@@ -38,7 +38,10 @@ fn the_worked_price_and_what_has_none() {
     db.exec("INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES ('openai', 'twice', 'input', 1), ('azure', 'twice', 'input', 2),
                     ('openai', 'half', 'input', 1)");
     for (arguments, cost) in [
-        ("'anthropic', 'large', now(), 11000, 500, 8000, 2000", "0.0204"),
+        (
+            "'anthropic', 'large', now(), 11000, 500, 8000, 2000",
+            "0.0204",
+        ),
         ("NULL, 'large', now(), 11000, 500, 8000, 2000", "0.0204"), // alone in having a price
         ("NULL, 'large', now(), 11000, 500, NULL, NULL", "0.0405"), // nothing cached
         ("NULL, 'large', now(), 0, 0, 0, 0", "0"),
@@ -53,7 +56,8 @@ fn the_worked_price_and_what_has_none() {
         ("NULL, 'half', now(), 10, 1, 0, 0", ""), // output has no price
     ] {
         assert_eq!(
-            db.value(&format!("SELECT agent_metrics.turn_cost({arguments})")).unwrap_or_default(),
+            db.value(&format!("SELECT agent_metrics.turn_cost({arguments})"))
+                .unwrap_or_default(),
             cost,
             "{arguments}"
         );
@@ -94,7 +98,10 @@ fn turns_without_a_cost_are_priced_when_they_arrive_and_the_producers_cost_wins(
     db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
              SELECT 'bot', now() - n * interval '1 s', 'n' || n, CASE WHEN n <= 5 THEN 'large' ELSE 'new' END, 1000, 100 FROM generate_series(1, 8) AS n");
     for batch in [2.0, 2.0, 1.0, 0.0] {
-        assert_eq!(db.number("SELECT agent_metrics.price_events(NULL, 2)"), batch);
+        assert_eq!(
+            db.number("SELECT agent_metrics.price_events(NULL, 2)"),
+            batch
+        );
     }
     assert_eq!(
         db.lines("SELECT agent_id, model, turns, reason FROM agent_kpi.unpriced_models"),
@@ -129,8 +136,14 @@ fn a_changed_price_changes_history_only_when_it_is_told_to() {
     };
     assert_eq!(db.lines(&format!("{dry})")), expected("f"));
     assert_eq!(costs(&db), ["a|0.0204|t", "b|0.0234|t", "c|0.5|", "d||"]);
-    assert_eq!(db.lines(&format!("{dry}, dry_run => false)")), expected("t"));
-    assert_eq!(costs(&db), ["a|0.0229|t", "b|0.0259|t", "c|0.5|", "d|0.0115|t"]);
+    assert_eq!(
+        db.lines(&format!("{dry}, dry_run => false)")),
+        expected("t")
+    );
+    assert_eq!(
+        costs(&db),
+        ["a|0.0229|t", "b|0.0259|t", "c|0.5|", "d|0.0115|t"]
+    );
     refresh(&db);
     assert_books(&db);
     assert_eq!(db.lines(&format!("{dry})")), [""; 0]);
@@ -138,7 +151,11 @@ fn a_changed_price_changes_history_only_when_it_is_told_to() {
     db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 0.7 WHERE conversation_id = 'a'; UPDATE agent_metrics.token_prices SET usd_per_million = 30 WHERE usage_type = 'output'");
     db.exec("SELECT agent_metrics.reprice(NULL, '2026-03-01', '2026-03-02', false)");
     assert_eq!(costs(&db), ["a|0.7|f", "b|0.0309|t", "c|0.5|", "d|0.026|t"]);
-    for span in ["'2026-03-01', NULL", "NULL, '2026-03-01'", "'2026-03-01', '2026-03-01'"] {
+    for span in [
+        "'2026-03-01', NULL",
+        "NULL, '2026-03-01'",
+        "'2026-03-01', '2026-03-01'",
+    ] {
         let error = db.error(&format!("SELECT agent_metrics.reprice('bot', {span})"));
         assert_eq!(error.sqlstate, "22023", "{error}");
     }
@@ -150,34 +167,86 @@ fn impossible_prices_and_windows_that_overlap_are_refused() {
     let before = db.lines("SELECT * FROM agent_metrics.token_prices");
     let columns = "INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million, effective_from, effective_to) VALUES";
     for (values, sqlstate, words) in [
-        ("('anthropic', 'large', 'input', 3, '2026-01-01', '2026-02-01')", "23P01", "overlaps another"),
-        ("('anthropic', 'large', 'thinking', 3, '2026-01-01', '2026-02-01')", "22023", "unknown usage type \"thinking\""),
-        ("('anthropic', 'x', 'input', -1, '2026-01-01', '2026-02-01')", "22003", "impossible price -1"),
-        ("('anthropic', 'x', 'input', 'NaN', '2026-01-01', '2026-02-01')", "22003", "impossible price NaN"),
-        ("('anthropic', 'x', 'input', NULL, '2026-01-01', '2026-02-01')", "22003", "impossible price NULL"),
-        ("('anthropic', 'x', 'input', 1, '2026-01-01', '2026-01-01')", "22023", "before it begins"),
-        ("(' ', 'x', 'input', 1, '2026-01-01', '2026-02-01')", "23514", ""),
+        (
+            "('anthropic', 'large', 'input', 3, '2026-01-01', '2026-02-01')",
+            "23P01",
+            "overlaps another",
+        ),
+        (
+            "('anthropic', 'large', 'thinking', 3, '2026-01-01', '2026-02-01')",
+            "22023",
+            "unknown usage type \"thinking\"",
+        ),
+        (
+            "('anthropic', 'x', 'input', -1, '2026-01-01', '2026-02-01')",
+            "22003",
+            "impossible price -1",
+        ),
+        (
+            "('anthropic', 'x', 'input', 'NaN', '2026-01-01', '2026-02-01')",
+            "22003",
+            "impossible price NaN",
+        ),
+        (
+            "('anthropic', 'x', 'input', NULL, '2026-01-01', '2026-02-01')",
+            "22003",
+            "impossible price NULL",
+        ),
+        (
+            "('anthropic', 'x', 'input', 1, '2026-01-01', '2026-01-01')",
+            "22023",
+            "before it begins",
+        ),
+        (
+            "(' ', 'x', 'input', 1, '2026-01-01', '2026-02-01')",
+            "23514",
+            "",
+        ),
     ] {
         let error = db.error(&format!("{columns} {values}"));
         assert_eq!(error.sqlstate, sqlstate, "{error}");
         assert!(error.message.contains(words), "{error}");
-        assert!(sqlstate == "23514" || (!error.detail.is_empty() && !error.hint.is_empty()), "{error}");
+        assert!(
+            sqlstate == "23514" || (!error.detail.is_empty() && !error.hint.is_empty()),
+            "{error}"
+        );
     }
-    let error = db.error("UPDATE agent_metrics.token_prices SET usage_type = 'output' WHERE usage_type = 'input'");
+    let error = db.error(
+        "UPDATE agent_metrics.token_prices SET usage_type = 'output' WHERE usage_type = 'input'",
+    );
     assert_eq!(error.sqlstate, "23P01", "{error}");
     assert_eq!(db.lines("SELECT * FROM agent_metrics.token_prices"), before);
     // two at once that do not see each other: the constraint stands behind the words
     let sessions: Vec<Session> = (0..2).map(|_| db.session()).collect();
     let taken: usize = thread::scope(|scope| {
-        let sql = |n| format!("DO $$ BEGIN {columns} ('p', 'm', 'input', 1, '2026-01-0{n}', '2026-02-01'); EXCEPTION WHEN exclusion_violation OR deadlock_detected THEN PERFORM set_config('a.refused', 'yes', false); END $$");
-        let writers: Vec<_> = sessions.iter().zip(1..).map(|(session, n)| scope.spawn(move || {
-            session.exec(&sql(n));
-            session.value("SELECT current_setting('a.refused', true)").unwrap_or_default()
-        })).collect();
-        writers.into_iter().map(|writer| writer.join().unwrap()).filter(|refused| refused.is_empty()).count()
+        let sql = |n| {
+            format!(
+                "DO $$ BEGIN {columns} ('p', 'm', 'input', 1, '2026-01-0{n}', '2026-02-01'); EXCEPTION WHEN exclusion_violation OR deadlock_detected THEN PERFORM set_config('a.refused', 'yes', false); END $$"
+            )
+        };
+        let writers: Vec<_> = sessions
+            .iter()
+            .zip(1..)
+            .map(|(session, n)| {
+                scope.spawn(move || {
+                    session.exec(&sql(n));
+                    session
+                        .value("SELECT current_setting('a.refused', true)")
+                        .unwrap_or_default()
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .filter(|refused| refused.is_empty())
+            .count()
     });
     assert_eq!(taken, 1);
-    assert_eq!(db.number("SELECT count(*) FROM agent_metrics.token_prices WHERE provider = 'p'"), 1.0);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.token_prices WHERE provider = 'p'"),
+        1.0
+    );
 }
 
 const ANTHROPIC: &str = r#"{"data": [{"starting_at": "2026-03-01T00:00:00Z", "ending_at": "2026-03-02T00:00:00Z", "results": [
@@ -189,15 +258,32 @@ const ANTHROPIC: &str = r#"{"data": [{"starting_at": "2026-03-01T00:00:00Z", "en
 fn bills_are_imported_once_in_cents_and_in_dollars() {
     let db = db("prices_bills");
     let import = |function: &str, report: &str| {
-        db.lines(&format!("SELECT * FROM agent_metrics.{function}($json${report}$json$)"))
+        db.lines(&format!(
+            "SELECT * FROM agent_metrics.{function}($json${report}$json$)"
+        ))
     };
-    assert_eq!(import("import_anthropic_costs", ANTHROPIC), ["3|0|0|1.0204"]);
-    assert_eq!(import("import_anthropic_costs", ANTHROPIC), ["0|3|0|1.0204"]);
-    // the provider corrects a line
-    assert_eq!(import("import_anthropic_costs", &ANTHROPIC.replace("0.8", "0.9")), ["0|2|1|1.0214"]);
     assert_eq!(
-        db.lines("SELECT model, amount_usd, source FROM agent_metrics.billing_lines ORDER BY amount_usd"),
-        ["large|0.009|anthropic", "large|0.0124|anthropic", "|1|anthropic"]
+        import("import_anthropic_costs", ANTHROPIC),
+        ["3|0|0|1.0204"]
+    );
+    assert_eq!(
+        import("import_anthropic_costs", ANTHROPIC),
+        ["0|3|0|1.0204"]
+    );
+    // the provider corrects a line
+    assert_eq!(
+        import("import_anthropic_costs", &ANTHROPIC.replace("0.8", "0.9")),
+        ["0|2|1|1.0214"]
+    );
+    assert_eq!(
+        db.lines(
+            "SELECT model, amount_usd, source FROM agent_metrics.billing_lines ORDER BY amount_usd"
+        ),
+        [
+            "large|0.009|anthropic",
+            "large|0.0124|anthropic",
+            "|1|anthropic"
+        ]
     );
     let openai = r#"{"object": "page", "data": [{"object": "bucket", "start_time": 1772323200, "end_time": 1772409600, "results": [
         {"object": "organization.costs.result", "amount": {"value": 0.06, "currency": "usd"}, "line_item": "small-2026, input", "project_id": null},
@@ -218,26 +304,68 @@ fn bills_are_imported_once_in_cents_and_in_dollars() {
         db.lines("SELECT agent_id, amount_usd, provider, service, source FROM agent_metrics.infrastructure_costs ORDER BY amount_usd"),
         ["|-3|Cloud|Disks|focus", "bot|310.50|Cloud|Machines|focus"]
     );
-    assert_eq!(db.lines("SELECT model, amount_usd FROM agent_metrics.billing_lines WHERE source = 'focus'"), ["large|31"]);
+    assert_eq!(
+        db.lines(
+            "SELECT model, amount_usd FROM agent_metrics.billing_lines WHERE source = 'focus'"
+        ),
+        ["large|31"]
+    );
     assert_eq!(db.lines("SELECT sum(billed_usd), count(*) FROM agent_kpi.cost_reconciliation WHERE provider = 'Cloud'"), ["31|31"]);
 
     let before = db.lines("SELECT line_id, amount_usd FROM agent_metrics.billing_lines UNION ALL SELECT cost_id, amount_usd FROM agent_metrics.infrastructure_costs");
     for (function, report, words) in [
-        ("import_anthropic_costs", ANTHROPIC.replace("\"1.24\"", "\"7\"").replacen("USD", "EUR", 1), "currency \"EUR\""),
-        ("import_anthropic_costs", ANTHROPIC.replace("\"1.24\"", "\"7\"").replace("\"0.8\"", "\"a lot\""), "amount \"a lot\""),
-        ("import_anthropic_costs", "{\"data\": 5}".to_owned(), "no cost report"),
+        (
+            "import_anthropic_costs",
+            ANTHROPIC
+                .replace("\"1.24\"", "\"7\"")
+                .replacen("USD", "EUR", 1),
+            "currency \"EUR\"",
+        ),
+        (
+            "import_anthropic_costs",
+            ANTHROPIC
+                .replace("\"1.24\"", "\"7\"")
+                .replace("\"0.8\"", "\"a lot\""),
+            "amount \"a lot\"",
+        ),
+        (
+            "import_anthropic_costs",
+            "{\"data\": 5}".to_owned(),
+            "no cost report",
+        ),
         ("import_anthropic_costs", "[]".to_owned(), "no cost report"),
-        ("import_openai_costs", ANTHROPIC.to_owned(), "no answer of OpenAI"),
-        ("import_openai_costs", openai.replace("usd", "gbp"), "currency \"gbp\""),
-        ("import_focus", focus.replacen("USD", "", 1), "currency \"\""),
-        ("import_focus", focus.replace("ChargePeriodStart", "Start"), "without a period"),
+        (
+            "import_openai_costs",
+            ANTHROPIC.to_owned(),
+            "no answer of OpenAI",
+        ),
+        (
+            "import_openai_costs",
+            openai.replace("usd", "gbp"),
+            "currency \"gbp\"",
+        ),
+        (
+            "import_focus",
+            focus.replacen("USD", "", 1),
+            "currency \"\"",
+        ),
+        (
+            "import_focus",
+            focus.replace("ChargePeriodStart", "Start"),
+            "without a period",
+        ),
         ("import_focus", "{}".to_owned(), "no FOCUS rows"),
         ("import_focus", "[5]".to_owned(), "no FOCUS rows"),
     ] {
-        let error = db.error(&format!("SELECT agent_metrics.{function}($json${report}$json$)"));
+        let error = db.error(&format!(
+            "SELECT agent_metrics.{function}($json${report}$json$)"
+        ));
         assert_eq!(error.sqlstate, "22023", "{error}");
         assert!(error.message.contains(words), "{words}: {error}");
-        assert!(!error.detail.is_empty() && !error.hint.is_empty(), "{error}");
+        assert!(
+            !error.detail.is_empty() && !error.hint.is_empty(),
+            "{error}"
+        );
     }
     assert_eq!(db.lines("SELECT line_id, amount_usd FROM agent_metrics.billing_lines UNION ALL SELECT cost_id, amount_usd FROM agent_metrics.infrastructure_costs"), before);
 }
@@ -252,8 +380,14 @@ fn turns_and_bills_are_held_against_each_other() {
     db.exec("UPDATE agent_metrics.agent_events SET is_eval = true WHERE conversation_id = 'b';
              INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd) VALUES ('team', '2026-03-01 10:00+00', 't', 40)");
     db.exec("SELECT agent_metrics.price_events()");
-    assert_eq!(db.lines("SELECT * FROM agent_kpi.cost_reconciliation"), [""; 0], "no bill, nothing to hold against");
-    db.exec(&format!("SELECT agent_metrics.import_anthropic_costs($json${ANTHROPIC}$json$)"));
+    assert_eq!(
+        db.lines("SELECT * FROM agent_kpi.cost_reconciliation"),
+        [""; 0],
+        "no bill, nothing to hold against"
+    );
+    db.exec(&format!(
+        "SELECT agent_metrics.import_anthropic_costs($json${ANTHROPIC}$json$)"
+    ));
     db.exec("INSERT INTO agent_metrics.billing_lines (provider, model, period_start, period_end, amount_usd) VALUES
                  ('anthropic', 'large', '2026-03-02 00:00+00', '2026-03-03 00:00+00', 0.0255), ('anthropic', 'new', '2026-03-02 00:00+00', '2026-03-03 00:00+00', 2)");
     assert_eq!(

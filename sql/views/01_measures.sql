@@ -81,7 +81,8 @@ CREATE OR REPLACE VIEW agent_metrics.month_measures AS
 SELECT m.agent_id, m.month AT TIME ZONE p.time_zone AS bucket, m.month::date AS day,
        m.turns, m.token_turns, m.tokens_input, m.tokens_output, m.cost_turns, m.tool_calls, m.error_turns, m.cost_usd, m.latency,
        m.conversations, m.outcomes, m.successes, m.units, m.deflections, m.escalations, m.refusals, m.bookings, m.automations,
-       m.unit_cost_usd, m.conversation_cost_usd, m.cost_usd_squared, m.tokens_squared, m.tokens_by_turns, m.turns_squared, m.leads, m.qualified_leads
+       m.unit_cost_usd, m.conversation_cost_usd, m.cost_usd_squared, m.tokens_squared, m.tokens_by_turns, m.turns_squared, m.leads, m.qualified_leads,
+       (m.month + interval '1 month') AT TIME ZONE p.time_zone AS ends
 FROM agent_metrics.report p
 CROSS JOIN LATERAL (
     SELECT r.agent_id, date_trunc('month', r.bucket AT TIME ZONE p.time_zone) AS month,
