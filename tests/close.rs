@@ -79,7 +79,7 @@ fn late_facts_are_adjustments_with_date_and_cause() {
     db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-03-01 00:00+00', '2026-04-01 00:00+00', 31.5)");
     assert_eq!(
         db.lines(&format!("{WHAT} WHERE NOT is_recorded")),
-        ["|billed_usd|5|36.5|1 lines of anthropic (31.5 usd)"]
+        ["|billed_usd|5|36.5|1 line of anthropic (31.5 usd)"]
     );
     assert_agree(&db);
     assert_eq!(db.number("SELECT agent_metrics.record_adjustments()"), 1.0);

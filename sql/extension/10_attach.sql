@@ -249,7 +249,7 @@ BEGIN
     LOOP
         BEGIN
             result := agent_metrics.compare_source(attached.source);
-        EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR object_not_in_prerequisite_state OR lock_not_available OR feature_not_supported THEN
+        EXCEPTION WHEN OTHERS THEN  -- one that cannot be read, for whatever reason, does not keep the others from being followed
             result := ROW(attached.source, attached.mode, 0, 0, 0, SQLERRM);
             INSERT INTO agent_metrics.attachment_problems (source, problem)
             SELECT attached.source, SQLERRM

@@ -139,6 +139,16 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.reprice(text, timestamptz, timestamptz, boolean) IS
     'What the present prices would change, by agent and model, in turns whose cost is computed or not known; and with dry_run => false, changes it. agent_id NULL: every agent. A cost that the producer gave stays.';
 
+-- Strict, so that the planner takes it for the one row that it mostly is instead of looking into it.
+CREATE FUNCTION agent_metrics.periods(unit text, from_time timestamp, to_time timestamp) RETURNS SETOF timestamp
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT g.period
+    FROM generate_series(date_trunc(unit, from_time), to_time - interval '1 microsecond', CASE unit WHEN 'month' THEN interval '1 month' ELSE interval '1 day' END)
+             AS g (period);
+END;
+COMMENT ON FUNCTION agent_metrics.periods(text, timestamp, timestamp) IS 'Beginnings of the days, or months, that a span of time touches.';
+
 -- Bills ------------------------------------------------------------------------------------------------------------
 
 -- The importers bring lines into one form and hand them on. What a line is about is its identity, so a line imported

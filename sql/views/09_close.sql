@@ -30,8 +30,7 @@ CROSS JOIN (SELECT '' AS agent_id, 'billed_usd' AS metric, b.provider, b.changed
             UNION ALL
             SELECT coalesce(i.agent_id, ''), 'infrastructure_usd', coalesce(i.provider, i.source), i.changed_in, i.amount_usd, i.period_start, i.period_end
             FROM agent_metrics.infrastructure_costs i) x
-CROSS JOIN LATERAL generate_series(date_trunc('month', x.period_start AT TIME ZONE p.time_zone),
-                                   x.period_end AT TIME ZONE p.time_zone - interval '1 microsecond', interval '1 month') AS m (month);
+CROSS JOIN LATERAL agent_metrics.periods('month', x.period_start AT TIME ZONE p.time_zone, x.period_end AT TIME ZONE p.time_zone) AS m (month);
 COMMENT ON VIEW agent_metrics.month_bills IS 'What was billed for models and for infrastructure, line by line and month by month.';
 
 CREATE OR REPLACE VIEW agent_metrics.month_books AS
@@ -67,28 +66,38 @@ WITH changed AS MATERIALIZED (
           SELECT b.month, b.agent_id, b.metric, b.unit, b.value, b.numerator, b.denominator, true FROM agent_metrics.month_books b
           WHERE b.month IN (SELECT c.month FROM agent_metrics.closed_periods c)) x
     GROUP BY x.month, x.agent_id, x.metric
+    HAVING (max(x.value) FILTER (WHERE NOT x.is_now), max(x.numerator) FILTER (WHERE NOT x.is_now), max(x.denominator) FILTER (WHERE NOT x.is_now))
+           IS DISTINCT FROM
+           (max(x.value) FILTER (WHERE x.is_now), max(x.numerator) FILTER (WHERE x.is_now), max(x.denominator) FILTER (WHERE x.is_now))
+), late AS MATERIALIZED (
+    -- what the last recording had not seen
+    SELECT l.month, l.agent_id, l.metric, string_agg(l.words, ', ' ORDER BY l.words) AS words
+    FROM (SELECT c.month, r.agent_id, 'revenue_usd' AS metric, format('%s %s (%s usd)', count(*), r.kind, trim_scale(sum(r.usd))) AS words
+          FROM agent_metrics.conversation_revenue r
+          CROSS JOIN agent_metrics.report p
+          JOIN agent_metrics.closed_periods c ON c.month = date_trunc('month', r.started_at AT TIME ZONE p.time_zone)::date
+          WHERE r.changed_in >= (SELECT min(pg_snapshot_xmin(x.snapshot)) FROM agent_metrics.closed_periods x)
+            AND NOT pg_visible_in_snapshot(r.changed_in, c.snapshot)
+          GROUP BY c.month, r.agent_id, r.kind
+          UNION ALL
+          SELECT c.month, b.agent_id, b.metric,
+                 format('%s %s of %s (%s usd)', count(*), CASE count(*) WHEN 1 THEN 'line' ELSE 'lines' END, b.provider, trim_scale(round(sum(b.usd), 10)))
+          FROM agent_metrics.month_bills b
+          JOIN agent_metrics.closed_periods c ON c.month = b.month
+          WHERE NOT pg_visible_in_snapshot(b.changed_in, c.snapshot)
+          GROUP BY c.month, b.agent_id, b.metric, b.provider) l
+    GROUP BY l.month, l.agent_id, l.metric
 )
 SELECT d.month, d.agent_id, d.metric, d.unit, d.value_before, d.value_after, d.numerator_before, d.numerator_after, d.denominator_before, d.denominator_after,
-       CASE WHEN c.origin <> (SELECT s.system_identifier FROM pg_control_system() s) || '/' || 'agent_metrics.agent_watermarks'::regclass::oid THEN 'not known: the books were restored from another cluster'
-            WHEN d.metric = 'revenue_usd' THEN coalesce(
-                (SELECT string_agg(format('%s %s (%s usd)', k.events, k.kind, k.usd), ', ' ORDER BY k.kind)
-                 FROM (SELECT r.kind, count(*) AS events, trim_scale(sum(r.usd)) AS usd
-                       FROM agent_metrics.conversation_revenue r CROSS JOIN agent_metrics.report p
-                       WHERE r.changed_in >= pg_snapshot_xmin(c.snapshot) AND NOT pg_visible_in_snapshot(r.changed_in, c.snapshot)
-                         AND r.agent_id = d.agent_id AND date_trunc('month', r.started_at AT TIME ZONE p.time_zone)::date = d.month
-                       GROUP BY r.kind) k),
-                'business events were removed, or conversations changed')
-            WHEN d.metric IN ('billed_usd', 'infrastructure_usd') THEN coalesce(
-                (SELECT string_agg(format('%s lines of %s (%s usd)', k.lines, k.provider, k.usd), ', ' ORDER BY k.provider)
-                 FROM (SELECT b.provider, count(*) AS lines, trim_scale(round(sum(b.usd), 10)) AS usd
-                       FROM agent_metrics.month_bills b
-                       WHERE b.month = d.month AND b.agent_id = d.agent_id AND b.metric = d.metric AND NOT pg_visible_in_snapshot(b.changed_in, c.snapshot)
-                       GROUP BY b.provider) k),
-                'lines were removed')
-            ELSE 'turns, labels, costs or business events that came or changed since' END AS cause
+       CASE WHEN c.origin <> (SELECT s.system_identifier FROM pg_control_system() s) || '/' || 'agent_metrics.agent_watermarks'::regclass::oid
+                THEN 'not known: the books were restored from another cluster'
+            ELSE coalesce(l.words, CASE d.metric WHEN 'revenue_usd' THEN 'business events were removed, or conversations changed'
+                                                 WHEN 'billed_usd' THEN 'lines were removed'
+                                                 WHEN 'infrastructure_usd' THEN 'lines were removed'
+                                                 ELSE 'turns, labels, costs or business events that came or changed since' END) END AS cause
 FROM changed d
 JOIN agent_metrics.closed_periods c ON c.month = d.month
-WHERE (d.value_before, d.numerator_before, d.denominator_before) IS DISTINCT FROM (d.value_after, d.numerator_after, d.denominator_after);
+LEFT JOIN late l ON l.month = d.month AND l.agent_id = d.agent_id AND l.metric = d.metric;
 COMMENT ON VIEW agent_metrics.unrecorded_adjustments IS 'Changes to closed months that record_adjustments() has yet to write down.';
 
 CREATE OR REPLACE VIEW agent_kpi.closed_periods AS

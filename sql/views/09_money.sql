@@ -46,8 +46,7 @@ WITH billed AS (
     FROM agent_metrics.billing_lines b
     CROSS JOIN LATERAL (
         SELECT n.day AT TIME ZONE 'UTC' AS day
-        FROM generate_series(date_trunc('day', b.period_start AT TIME ZONE 'UTC'),
-                             b.period_end AT TIME ZONE 'UTC' - interval '1 microsecond', interval '1 day') AS n (day)) d
+        FROM agent_metrics.periods('day', b.period_start AT TIME ZONE 'UTC', b.period_end AT TIME ZONE 'UTC') AS n (day)) d
     GROUP BY 1, 2, 3
 ), used AS (
     SELECT (e.occurred_at AT TIME ZONE 'UTC')::date AS day, e.provider, e.model, count(*) AS turns, count(*) - count(e.cost_usd) AS unpriced,
