@@ -82,6 +82,11 @@ fn late_facts_are_adjustments_with_date_and_cause() {
         ["|billed_usd|5|36.5|1 line of anthropic (31.5 usd)"]
     );
     assert_agree(&db);
+    // the program writes one a day
+    assert_eq!(
+        db.number("SELECT agent_metrics.record_adjustments('1 day')"),
+        0.0
+    );
     assert_eq!(db.number("SELECT agent_metrics.record_adjustments()"), 1.0);
     assert_eq!(db.number("SELECT agent_metrics.record_adjustments()"), 0.0);
     // labels, a turn, an amount that changes, events that go
@@ -102,6 +107,16 @@ fn late_facts_are_adjustments_with_date_and_cause() {
         db.lines("SELECT reported_value, known_value, value_change, adjustments, why LIKE '%: 1 refund (-60 usd); %: 1 refund (-90 usd)' FROM agent_kpi.reported_and_known WHERE agent_id = 'sal' AND metric = 'revenue_usd'"),
         ["1045|955|-90|2|t"]
     );
+    // an agent that is registered later brings in what nobody reported
+    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('new', '2026-03-04 10:00+00', 'n', 9);
+             SELECT agent_metrics.register_agent('new', 'ops', 'O')");
+    works(db.url(), &["refresh"]);
+    assert_eq!(
+        db.lines("SELECT value_after, cause FROM agent_kpi.adjustments WHERE agent_id = 'new' AND metric = 'latency_p95_ms'"),
+        ["9|nothing was reported of it"]
+    );
+    assert_agree(&db);
+    db.exec("SELECT agent_metrics.record_adjustments()");
     // what is of another month adjusts nothing
     db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-04-01 00:00+00', '2026-05-01 00:00+00', 31.5)");
     assert_eq!(

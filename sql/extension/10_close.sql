@@ -44,7 +44,7 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.close_period(date, text, text) IS
     'Closes the books of a month, named by any of its days: every number of it is kept as it is reported now. Returns how many. Refused before the month ended, twice, and while an agent was not refreshed since.';
 
-CREATE FUNCTION agent_metrics.record_adjustments() RETURNS bigint
+CREATE FUNCTION agent_metrics.record_adjustments(pause interval DEFAULT '0') RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
@@ -54,7 +54,7 @@ DECLARE
 BEGIN
     -- one at a time; what it reads is read afterwards
     PERFORM FROM agent_metrics.closed_periods c ORDER BY c.month FOR UPDATE;
-    IF NOT FOUND THEN
+    IF NOT FOUND OR EXISTS (SELECT FROM agent_metrics.adjustments a WHERE a.adjusted_at > now() - pause) THEN
         RETURN 0;
     END IF;
     present := agent_metrics.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
@@ -70,5 +70,5 @@ BEGIN
     RETURN recorded;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.record_adjustments() IS
-    'Writes down what changed in closed months since it was last called, with date and cause; returns how many numbers. The program calls it after each refresh.';
+COMMENT ON FUNCTION agent_metrics.record_adjustments(interval) IS
+    'Writes down what changed in closed months since it last did, with date and cause; returns how many numbers. pause: not before so long after the last time; the program calls it after each refresh with a day. What is not recorded yet shows in agent_kpi.adjustments all the same.';

@@ -57,7 +57,7 @@ COMMENT ON VIEW agent_metrics.recorded_books IS 'Every number of the closed mont
 
 CREATE OR REPLACE VIEW agent_metrics.unrecorded_adjustments AS
 WITH changed AS MATERIALIZED (
-    SELECT x.month, x.agent_id, x.metric, max(x.unit) AS unit,
+    SELECT x.month, x.agent_id, x.metric, max(x.unit) AS unit, bool_or(NOT x.is_now) AS is_on_record,
            max(x.value) FILTER (WHERE NOT x.is_now) AS value_before, max(x.value) FILTER (WHERE x.is_now) AS value_after,
            max(x.numerator) FILTER (WHERE NOT x.is_now) AS numerator_before, max(x.numerator) FILTER (WHERE x.is_now) AS numerator_after,
            max(x.denominator) FILTER (WHERE NOT x.is_now) AS denominator_before, max(x.denominator) FILTER (WHERE x.is_now) AS denominator_after
@@ -91,10 +91,10 @@ WITH changed AS MATERIALIZED (
 SELECT d.month, d.agent_id, d.metric, d.unit, d.value_before, d.value_after, d.numerator_before, d.numerator_after, d.denominator_before, d.denominator_after,
        CASE WHEN c.origin <> (SELECT s.system_identifier FROM pg_control_system() s) || '/' || 'agent_metrics.agent_watermarks'::regclass::oid
                 THEN 'not known: the books were restored from another cluster'
-            ELSE coalesce(l.words, CASE d.metric WHEN 'revenue_usd' THEN 'business events were removed, or conversations changed'
-                                                 WHEN 'billed_usd' THEN 'lines were removed'
-                                                 WHEN 'infrastructure_usd' THEN 'lines were removed'
-                                                 ELSE 'turns, labels, costs or business events that came or changed since' END) END AS cause
+            ELSE coalesce(l.words, CASE WHEN NOT d.is_on_record THEN 'nothing was reported of it'
+                                        WHEN d.metric = 'revenue_usd' THEN 'business events were removed, or conversations changed'
+                                        WHEN d.metric IN ('billed_usd', 'infrastructure_usd') THEN 'lines were removed'
+                                        ELSE 'turns, labels, costs or business events that came or changed since' END) END AS cause
 FROM changed d
 JOIN agent_metrics.closed_periods c ON c.month = d.month
 LEFT JOIN late l ON l.month = d.month AND l.agent_id = d.agent_id AND l.metric = d.metric;
@@ -164,7 +164,7 @@ COMMENT ON COLUMN agent_kpi.adjustments.value_change IS 'After less before, no n
 COMMENT ON COLUMN agent_kpi.adjustments.numerator_change IS 'Change of the numerator.';
 COMMENT ON COLUMN agent_kpi.adjustments.denominator_change IS 'Change of the denominator.';
 COMMENT ON COLUMN agent_kpi.adjustments.cause IS 'The facts that came late, as far as they can be told.';
-COMMENT ON COLUMN agent_kpi.adjustments.is_recorded IS 'False: seen now, and to be recorded after the next refresh.';
+COMMENT ON COLUMN agent_kpi.adjustments.is_recorded IS 'False: seen now, and not recorded yet.';
 
 CREATE OR REPLACE VIEW agent_kpi.reported_and_known AS
 SELECT x.month, x.agent_id, x.metric, max(x.unit) AS unit, max(x.reported) AS reported_value, max(x.known) AS known_value, sum(x.change) AS value_change,

@@ -231,10 +231,10 @@ async fn follow_and_price(client: &Client) -> Result<()> {
     }
 }
 
-/// Writes down what late facts changed in closed months.
+/// Writes down what late facts changed in closed months, once a day: labels that trickle in are one adjustment.
 async fn record_adjustments(client: &Client) -> Result<()> {
     let recorded: i64 = client
-        .query_one("SELECT agent_metrics.record_adjustments()", &[])
+        .query_one("SELECT agent_metrics.record_adjustments('1 day')", &[])
         .await?
         .try_get(0)?;
     if recorded > 0 {
