@@ -4,20 +4,24 @@
 
 mod aggregates;
 mod archive;
+mod attach;
 mod bad_input;
 mod books;
 mod breaches;
 mod catalogue;
+mod close;
 mod crash;
 mod erasure;
 mod facts;
 mod fixtures;
 mod harness;
+mod ingest;
 mod isolation;
 mod memory;
 mod page;
 mod partitions;
 mod plans;
+mod prices;
 mod program;
 mod properties;
 mod readme;

@@ -83,6 +83,11 @@ BEGIN
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN QUERY SELECT 'agent_events', found, format('%s conversations whole, his turns of %s shared ones', coalesce(cardinality(conversations), 0), shared);
 
+    DELETE FROM agent_metrics.quarantined_events q
+    WHERE jsonb_path_exists(jsonb_build_array(q.payload, q.event), '$.** ? (@ == $id)', jsonb_build_object('id', $1));
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'quarantined_events', found, 'deliveries that name him';
+
     -- What is left of his archived conversations. No turn goes, so the conversations are logged by hand.
     INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)
     SELECT DISTINCT c.agent_id, c.conversation_id, c.occurred_at FROM agent_metrics.archived_conversations c WHERE c.user_id = $1;

@@ -6,6 +6,7 @@ DECLARE
     fact text;
     fact_columns text;
     reading regprocedure;
+    way_in text;
 BEGIN
     IF level IS NULL OR level NOT IN ('reader', 'writer', 'admin') THEN
         RAISE EXCEPTION 'unknown level of access "%"', level
@@ -29,11 +30,19 @@ BEGIN
             FROM information_schema.columns c
             WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events', 'tool_call_verdicts', 'turn_scores', 'survey_answers',
                                                                              'reviews', 'infrastructure_costs')
-              AND c.column_name NOT IN ('recorded_in', 'changed_in')
+              AND c.column_name NOT IN ('recorded_in', 'changed_in', 'source_table')
             GROUP BY c.table_name
         LOOP
             EXECUTE format('GRANT SELECT (%1$s), INSERT (%1$s), UPDATE (%1$s) ON agent_metrics.%2$I TO %3$s', fact_columns, fact, role);
         END LOOP;
+        -- ingest_events() works with the caller's rights.
+        IF to_regclass('agent_metrics.quarantined_events') IS NOT NULL THEN
+            EXECUTE format('GRANT SELECT ON agent_metrics.token_prices TO %s', role);
+            EXECUTE format('GRANT SELECT, INSERT ON agent_metrics.quarantined_events TO %s', role);
+            FOREACH way_in IN ARRAY ARRAY['ingest_events', 'map_events', 'map_spans', 'attributes', 'object_in', 'store_events', 'turn_cost'] LOOP
+                EXECUTE format('GRANT EXECUTE ON FUNCTION agent_metrics.%I TO %s', way_in, role);
+            END LOOP;
+        END IF;
     END IF;
     IF level = 'admin' THEN
         EXECUTE format('GRANT ALL ON ALL TABLES IN SCHEMA agent_metrics TO %s', role);

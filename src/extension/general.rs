@@ -14,6 +14,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0006_costs.sql"),
     include_str!("../../sql/migrations/0007_day_facts.sql"),
     include_str!("../../sql/migrations/0008_thresholds.sql"),
+    include_str!("../../sql/migrations/0011_money.sql"),
+    include_str!("../../sql/migrations/0012_sources.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
@@ -29,6 +31,9 @@ const VIEWS: &[&str] = &[
     include_str!("../../sql/views/06_archive.sql"),
     include_str!("../../sql/views/07_business.sql"),
     include_str!("../../sql/views/08_breaches.sql"),
+    include_str!("../../sql/views/09_money.sql"),
+    include_str!("../../sql/views/09_sources.sql"),
+    include_str!("../../sql/views/09_close.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).

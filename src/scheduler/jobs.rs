@@ -3,6 +3,10 @@
 //! All that are due go in one call, which reads the facts once. When that call fails, each goes alone, so that one
 //! bad agent blocks nobody. Runs that were missed while nothing ran are caught up once: an agent is due or it is
 //! not; nothing queues. Every refresh is one transaction: what fails leaves no trace.
+//!
+//! Before a refresh the facts themselves are brought up: attached tables are followed, turns that came without a cost
+//! are priced; after it, what late facts changed in closed months is written down. When one of these fails the numbers
+//! are refreshed all the same, and it is tried again the next time.
 
 use std::fmt;
 
@@ -103,6 +107,7 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
     if agents.is_empty() {
         return Ok(round);
     }
+    forgive(follow_and_price(client).await, "facts were not brought up")?;
     match call(client, agents, wait).await {
         Ok(refreshed) => round.refreshed = refreshed,
         Err(error) if advice::is_lost(&error) => return Err(error),
@@ -122,6 +127,10 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
             }
         }
     }
+    forgive(
+        record_adjustments(client).await,
+        "changes to closed months were not recorded",
+    )?;
     Ok(round)
 }
 
@@ -213,6 +222,52 @@ pub async fn once(client: &Client) -> Result<Round> {
         }
     }
     Ok(round)
+}
+
+/// What goes with a refresh must not keep it from being done: an error is said, and only a lost session is one.
+fn forgive(outcome: Result<()>, what: &str) -> Result<()> {
+    match outcome {
+        Err(error) if !advice::is_lost(&error) => {
+            tracing::warn!("{what}: {}", words(&error));
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Follows the tables that are attached, and prices turns that came without a cost, batch by batch.
+async fn follow_and_price(client: &Client) -> Result<()> {
+    for row in client
+        .query(
+            "SELECT s.source, s.problem FROM agent_metrics.sync_business_events() s WHERE s.problem IS NOT NULL",
+            &[],
+        )
+        .await?
+    {
+        let (source, problem): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        tracing::warn!("attached table {source} cannot be followed: {problem}");
+    }
+    loop {
+        let priced: i64 = client
+            .query_one("SELECT agent_metrics.price_events()", &[])
+            .await?
+            .try_get(0)?;
+        if priced == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes down what late facts changed in closed months, once a day: labels that trickle in are one adjustment.
+async fn record_adjustments(client: &Client) -> Result<()> {
+    let recorded: i64 = client
+        .query_one("SELECT agent_metrics.record_adjustments('1 day')", &[])
+        .await?
+        .try_get(0)?;
+    if recorded > 0 {
+        tracing::info!("{recorded} numbers of closed months were adjusted");
+    }
+    Ok(())
 }
 
 async fn call(client: &Client, agents: &[String], wait: bool) -> Result<Vec<Refreshed>> {
