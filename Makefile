@@ -5,13 +5,14 @@
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
 #                  its bar; ROWS=10000000
-#   make soak      the fuzzers and random workloads for hours; MINUTES=240
+#   make soak      the fuzzers and random workloads for hours, then kills at random moments; MINUTES=240 KILLS=500
 #   make package   the three files in a tar archive
 
 PG_CONFIG ?= pg_config
 CARGO ?= cargo
 ROWS ?= 10000000
 MINUTES ?= 240
+KILLS ?= 500
 export PG_CONFIG
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -36,7 +37,7 @@ test: tools
 
 soak: tools
 	@$(MAKE) --no-print-directory install
-	scripts/soak $(MINUTES)
+	scripts/soak $(MINUTES) $(KILLS)
 
 bench: bench-aggregates bench-refresh bench-ingest bench-dashboard
 

@@ -46,7 +46,14 @@ WITH zone AS (
     FROM e WHERE e.outcome_label IS NOT NULL
 ), candidate AS (
     SELECT s.agent_id, s.conversation_id, s.label, CASE s.source WHEN 'human' THEN 1 WHEN 'judge' THEN 3 ELSE 4 END AS place
-    FROM said s WHERE s.nth = 1 AND s.source <> 'crm'
+    FROM said s
+    WHERE s.nth = 1 AND s.source <> 'crm'
+      AND NOT (s.source = 'human' AND EXISTS (SELECT FROM agent_metrics.reviews r WHERE r.agent_id = s.agent_id AND r.conversation_id = s.conversation_id
+                                                                                    AND r.outcome_label IS NOT NULL))
+    UNION ALL   -- a review is a person's word
+    (SELECT DISTINCT ON (r.agent_id, r.conversation_id) r.agent_id, r.conversation_id, r.outcome_label, 1
+     FROM agent_metrics.reviews r WHERE r.outcome_label IS NOT NULL
+     ORDER BY r.agent_id, r.conversation_id, r.reviewed_at DESC, r.review_id DESC)
     UNION ALL   -- the latest word of the business system: an event that says anything about the outcome, or a label on a turn
     (SELECT DISTINCT ON (w.agent_id, w.conversation_id) w.agent_id, w.conversation_id, w.label, 2
      FROM (SELECT s.agent_id, s.conversation_id, s.label, s.occurred_at, 1 AS rank, '' AS id FROM said s WHERE s.nth = 1 AND s.source = 'crm'
@@ -157,6 +164,104 @@ SELECT c.agent_id, c.conversation_id, extract(epoch FROM c.started_at), c.outcom
        trim_scale(c.cost_usd)
 FROM agent_metrics.conversations c";
 
+/// What is known beside the turns, and agent hours, as the oracle has them: appended to [`ORACLE`].
+const ORACLE_FACTS: &str = "
+, eval_turn AS (
+    SELECT v.agent_id, v.occurred_at, v.event_id FROM agent_metrics.agent_events v WHERE v.is_eval
+), review AS (
+    SELECT r.*, c.began, coalesce(r.occurred_at, c.began) AS at
+    FROM agent_metrics.reviews r JOIN conv c ON c.agent_id = r.agent_id AND c.conversation_id = r.conversation_id
+), turn_review AS (
+    SELECT r.* FROM review r
+    WHERE NOT EXISTS (SELECT FROM eval_turn v WHERE v.agent_id = r.agent_id AND v.event_id = r.event_id AND v.occurred_at = r.occurred_at)
+), crm_outcome AS (
+    SELECT x.agent_id, x.conversation_id, x.occurred_at, x.business_event_id, o.is_success AND NOT o.is_open AS good
+    FROM crm_event x JOIN agent_metrics.outcomes o ON o.label = x.meaning
+), resolved AS (
+    SELECT c.agent_id, c.began,
+           (SELECT min(g.occurred_at) FROM crm_outcome g
+            WHERE g.agent_id = c.agent_id AND g.conversation_id = c.conversation_id AND g.good
+              AND (g.occurred_at, g.business_event_id) > (SELECT coalesce(max(b.occurred_at), '-infinity'), coalesce(max(b.business_event_id) FILTER (WHERE b.occurred_at = b.latest), '')
+                   FROM (SELECT b.*, max(b.occurred_at) OVER () AS latest FROM crm_outcome b
+                         WHERE b.agent_id = c.agent_id AND b.conversation_id = c.conversation_id AND NOT b.good) b)) AS resolved_at
+    FROM conv c
+), span AS (
+    SELECT e.agent_id, e.occurred_at AS s, e.occurred_at + least(coalesce(e.latency_ms, 0), 86400000) * interval '1 millisecond' AS t FROM e
+), gap AS (
+    SELECT s.*, max(s.t) OVER (PARTITION BY s.agent_id ORDER BY s.s, s.t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until FROM span s
+), island AS (
+    SELECT g.*, count(*) FILTER (WHERE g.until IS NULL OR g.s > g.until + interval '30 minutes') OVER (PARTITION BY g.agent_id ORDER BY g.s, g.t) AS nth FROM gap g
+), active AS (
+    SELECT i.agent_id, min(i.s) AS s, max(i.t) AS t FROM island i GROUP BY i.agent_id, i.nth
+), hour_of_day AS (
+    SELECT a.agent_id, d.day AT TIME ZONE zone.z AS bucket,
+           extract(epoch FROM least(a.t, (d.day + interval '1 day') AT TIME ZONE zone.z) - greatest(a.s, d.day AT TIME ZONE zone.z)) AS seconds
+    FROM active a CROSS JOIN zone
+    CROSS JOIN generate_series(date_trunc('day', a.s AT TIME ZONE zone.z), a.t AT TIME ZONE zone.z, interval '1 day') AS d (day)
+), fact AS (
+    SELECT c.agent_id, 'tool_calls' AS measure, v.occurred_at AS at, v.is_correct::int::numeric AS x, 1::numeric AS y, NULL::double precision AS value
+    FROM agent_metrics.tool_call_verdicts v JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id
+    WHERE NOT EXISTS (SELECT FROM eval_turn t WHERE t.agent_id = v.agent_id AND t.event_id = v.event_id AND t.occurred_at = v.occurred_at)
+    UNION ALL
+    SELECT c.agent_id, 'instruction_scores', v.occurred_at, v.score, 1, NULL
+    FROM agent_metrics.turn_scores v JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id
+    WHERE v.criterion = 'instruction_following'
+      AND NOT EXISTS (SELECT FROM eval_turn t WHERE t.agent_id = v.agent_id AND t.event_id = v.event_id AND t.occurred_at = v.occurred_at)
+    UNION ALL
+    SELECT c.agent_id, 'survey', c.began, CASE WHEN v.score > 8 THEN 100 WHEN v.score < 7 THEN -100 ELSE 0 END, 1, NULL
+    FROM agent_metrics.survey_answers v JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id
+    UNION ALL
+    SELECT r.agent_id, 'answers', r.at, CASE WHEN r.answer_verdict = 'supported' THEN 0 ELSE r.weight END, r.weight, NULL
+    FROM turn_review r
+    WHERE r.answer_verdict IN ('supported', 'unsupported', 'contradicted')
+      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id AND l.event_id IS NOT DISTINCT FROM r.event_id
+                                             AND l.answer_verdict IS NOT NULL AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
+    UNION ALL
+    SELECT r.agent_id, CASE WHEN r.is_in_scope THEN 'in_scope' ELSE 'out_of_scope' END, r.at, CASE WHEN r.is_refused THEN r.weight ELSE 0 END, r.weight, NULL
+    FROM turn_review r
+    WHERE r.is_in_scope IS NOT NULL
+      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id AND l.event_id IS NOT DISTINCT FROM r.event_id
+                                             AND l.is_in_scope IS NOT NULL AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
+    UNION ALL
+    SELECT r.agent_id, m.measure, r.at, CASE WHEN m.good THEN r.weight ELSE 0 END, r.weight, NULL
+    FROM turn_review r
+    CROSS JOIN LATERAL (VALUES ('escalations', r.is_escalated = r.should_escalate, true), ('escalated', r.should_escalate, r.is_escalated),
+                               ('to_escalate', NOT r.is_escalated, r.should_escalate)) AS m (measure, good, counts)
+    WHERE r.is_escalated IS NOT NULL AND m.counts
+      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id AND l.event_id IS NOT DISTINCT FROM r.event_id
+                                             AND l.is_escalated IS NOT NULL AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
+    UNION ALL
+    SELECT q.agent_id, 'self_report', q.began, 100 * q.weight * (q.said::int - q.found::int), q.weight, NULL
+    FROM (SELECT DISTINCT ON (r.agent_id, r.conversation_id) r.agent_id, r.began, r.weight, a.is_success AS said, f.is_success AS found
+          FROM review r
+          JOIN said s ON s.agent_id = r.agent_id AND s.conversation_id = r.conversation_id AND s.source = 'agent' AND s.nth = 1
+          JOIN agent_metrics.outcomes a ON a.label = s.label AND NOT a.is_open
+          JOIN agent_metrics.outcomes f ON f.label = r.outcome_label AND NOT f.is_open
+          ORDER BY r.agent_id, r.conversation_id, r.reviewed_at DESC, r.review_id DESC) q
+    UNION ALL
+    SELECT c.agent_id, 'revenue', c.began, CASE x.meaning WHEN 'charge' THEN b.amount_usd ELSE -abs(b.amount_usd) END, NULL, NULL
+    FROM crm_event x
+    JOIN conv c ON c.agent_id = x.agent_id AND c.conversation_id = x.conversation_id
+    JOIN agent_metrics.business_events b ON b.business_event_id = x.business_event_id
+    WHERE x.meaning IN ('charge', 'refund') AND b.amount_usd IS NOT NULL
+    UNION ALL
+    SELECT r.agent_id, 'resolutions', r.began, NULL, 1, greatest(extract(epoch FROM r.resolved_at - r.began), 0)
+    FROM resolved r WHERE r.resolved_at IS NOT NULL
+), fact_day AS (
+    SELECT f.agent_id, f.measure, (f.at AT TIME ZONE zone.z)::date::timestamp AT TIME ZONE zone.z AS bucket, 1 AS facts, f.x, f.y, f.value FROM fact f CROSS JOIN zone
+    UNION ALL
+    SELECT h.agent_id, 'revenue', h.bucket, NULL, 0, h.seconds, NULL FROM hour_of_day h WHERE h.seconds > 0
+)
+SELECT d.agent_id, d.measure, extract(epoch FROM d.bucket)::bigint, count(d.facts), trim_scale(round(sum(d.x), 9)), trim_scale(round(sum(d.y), 6)),
+       min(d.value), max(d.value)
+FROM fact_day d GROUP BY 1, 2, 3";
+
+const STORED_FACTS: &str = "
+SELECT f.agent_id, f.measure, extract(epoch FROM f.bucket)::bigint, f.facts, trim_scale(round(f.numerator, 9)),
+       trim_scale(round(CASE f.measure WHEN 'revenue' THEN f.denominator * 3600 ELSE f.denominator END, 6)),
+       agent_metrics.sketch_min(f.sketch), agent_metrics.sketch_max(f.sketch)
+FROM agent_metrics.fact_days f";
+
 /// A database with the agents `sup` (support), `sal` (sales) and `ops`, ten days of conversations of three turns each
 /// (March 2026, five a day and agent), some business events, and one refresh. Turn `t` of conversation `c` on day `d`
 /// (from 0) of agent `a` has the event_id `md5('a-d-c-t')` and the conversation_id `a-d-c`.
@@ -244,6 +349,13 @@ pub fn oracle_differences(session: &Session) -> Vec<String> {
     compare(
         &expected,
         &keyed(session, 2, STORED_CONVERSATIONS),
+        |a, b| a == b,
+        &mut wrong,
+    );
+    let expected = keyed(session, 3, &format!("{ORACLE}{ORACLE_FACTS}"));
+    compare(
+        &expected,
+        &keyed(session, 3, STORED_FACTS),
         |a, b| a == b,
         &mut wrong,
     );

@@ -13,7 +13,16 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, latency_ms)
          VALUES ('sup', '2026-03-04 10:00:00+00', 'shared', 'user1', 5), ('sup', '2026-03-04 10:01:00+00', 'shared', 'user2', 6);
          INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id, conversation_id, detail)
-         VALUES ('his', 'charge', 'user1', NULL, '{\"name\": \"Ada\"}')",
+         VALUES ('his', 'charge', 'user1', NULL, '{\"name\": \"Ada\"}');
+         SELECT agent_metrics.ingest_events('[{\"agent_id\": \"sup\", \"user_id\": \"user1\"}, {\"agent_id\": \"sup\", \"user_id\": \"user10\"}, {\"x\": {\"y\": [\"user1\"]}}]')",
+    );
+    db.exec(
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict)
+         SELECT agent_id, conversation_id, occurred_at, event_id, 'team', 'supported' FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
+         INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score)
+         SELECT agent_id, conversation_id, occurred_at, event_id, 0.5 FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
+         INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score, respondent_id)
+         SELECT DISTINCT agent_id, conversation_id, 9, user_id FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2')",
     );
     refresh(&db);
     let his = db.number("SELECT count(DISTINCT (agent_id, conversation_id)) FROM agent_metrics.agent_events WHERE user_id = 'user1'");
@@ -21,6 +30,10 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         db.number("SELECT count(*) FROM agent_metrics.agent_events WHERE user_id = 'user1'");
     let said = db.lines("SELECT what, count FROM agent_metrics.erase_user('user1') ORDER BY what");
     assert!(said.contains(&format!("agent_events|{turns}")), "{said:?}");
+    assert!(
+        said.contains(&"quarantined_events|2".to_owned()),
+        "{said:?}"
+    );
     let before = db.number("SELECT count(*) FROM agent_metrics.conversations");
     refresh(&db);
     assert_books(&db);
@@ -29,7 +42,18 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         before - (his - 1.0),
         "all but the shared one went"
     );
+    for table in ["reviews", "turn_scores"] {
+        assert_eq!(
+            db.number(&format!(
+                "SELECT count(*) FROM agent_metrics.{table} x WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.event_id = x.event_id)"
+            )),
+            0.0,
+            "{table}"
+        );
+        assert!(db.number(&format!("SELECT count(*) FROM agent_metrics.{table}")) > 0.0);
+    }
     for (table, column) in [
+        ("survey_answers", "respondent_id"),
         ("agent_events", "user_id"),
         ("business_events", "customer_id"),
         ("conversations", "lead_id"),

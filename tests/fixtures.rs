@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use crate::books::{assert_books, within};
 use crate::harness::{Db, Session, db};
+use crate::trace::assert_traced;
 
 /// Turns without a time are put here, `turn_index` seconds apart; the truth files put them on the day "all".
 const CHOSEN_DAY: &str = "2026-01-15";
@@ -122,6 +123,7 @@ fn check(db: &Db, dataset: &str, kind: &str, actor: &str, mappings: &str) -> boo
         copied as f64
     );
     assert_books(db);
+    assert_traced(db);
     views_by_day(db, dataset);
     let day = format!(
         "replace(min(e.occurred_at) OVER (PARTITION BY e.agent_id, e.conversation_id)::date::text, '{CHOSEN_DAY}', 'all')"

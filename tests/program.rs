@@ -645,8 +645,26 @@ fn the_demo_shows_twelve_tiles_and_a_second_run_adds_nothing() {
         assert!((low..high).contains(&value), "{agent} {metric}: {value}");
     }
 
+    // the books of last month: a refund and a bill came late, and nothing else
+    let books = |text: &str| -> Vec<String> {
+        let line = |line: &&str| {
+            line.contains(" refund (-") || line.contains("1 line of model-host (310.4 usd)")
+        };
+        text.lines().filter(line).map(str::to_owned).collect()
+    };
+    assert_eq!(books(&first).len(), 2, "{first}");
+    assert_eq!(
+        db.lines("SELECT metric, value_change FROM agent_kpi.reported_and_known WHERE adjustments > 0 ORDER BY metric LIMIT 1"),
+        ["billed_usd|310.4000000000"]
+    );
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_kpi.reported_and_known WHERE adjustments > 0"),
+        ["2"]
+    );
+
     let second = works(db.url(), &["demo"]);
     assert_eq!(tiles(&second), tiles(&first));
+    assert_eq!(books(&second), books(&first));
     assert_eq!(db.number(count), turns);
 }
 

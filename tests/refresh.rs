@@ -644,8 +644,20 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
          CREATE TABLE odd.agent_events (agent_id text);
          SET search_path = odd, agent_metrics, pg_catalog; SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'SQL, DMY';
          SET IntervalStyle = 'iso_8601'; SET extra_float_digits = -5; SET bytea_output = 'escape'; SET plan_cache_mode = force_generic_plan;
-         SET enable_nestloop = off; SET enable_indexscan = off; SET work_mem = '64kB'",
+         SET enable_nestloop = off; SET enable_indexscan = off; SET work_mem = '64kB'; SET row_security = off",
     );
+    // a comma for a point, where the system has such a locale
+    let _ = odd.attempt("SET lc_numeric = 'de_DE.UTF-8'; SET lc_monetary = 'de_DE.UTF-8'");
+    for isolation in ["serializable", "repeatable read", "read uncommitted"] {
+        odd.exec(&format!(
+            "SET default_transaction_isolation = '{isolation}'"
+        ));
+        odd.exec(
+            "UPDATE agent_metrics.agent_events SET cost_usd = cost_usd + 0.001 WHERE conversation_id LIKE '%-8-1'",
+        );
+        odd.exec("SELECT agent_metrics.refresh()");
+        assert_books(&db);
+    }
     odd.exec("UPDATE agent_metrics.agent_watermarks SET snapshot = NULL");
     odd.exec("SELECT agent_metrics.refresh()");
     odd.exec(

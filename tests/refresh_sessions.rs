@@ -9,7 +9,7 @@ use crate::books::{Rollups, assert_books, oracle_differences, refresh, shop, wri
 use crate::harness::{Db, Session};
 
 /// One more turn of `sup` on the first of May, in a conversation of that name.
-fn insert(name: &str) -> String {
+pub fn insert(name: &str) -> String {
     format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, outcome_label)
          VALUES ('sup', '2026-05-01 10:00:00+00', '{name}', 50, 'success')"
@@ -27,12 +27,12 @@ fn counted(session: &Session) -> String {
 }
 
 /// The process of a session.
-fn pid(session: &Session) -> String {
+pub fn pid(session: &Session) -> String {
     session.value("SELECT pg_backend_pid()").unwrap()
 }
 
 /// Waits until a process waits for a lock.
-fn until_blocked(db: &Db, pid: &str) {
+pub fn until_blocked(db: &Db, pid: &str) {
     db.until(&format!(
         "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock'"
     ));

@@ -191,6 +191,8 @@ fn a_reader_sees_every_view_and_no_raw_table() {
         "SELECT agent_metrics.verify()",
         "SELECT agent_metrics.register_agent('x', 'ops', 'O')",
         "SELECT agent_metrics.setup()",
+        "SELECT agent_metrics.trace('task_success_rate', 'sup', '2026-03-01', '2026-03-02')",
+        "SELECT agent_metrics.explain_metric('task_success_rate', 'sup', '2026-03-01')",
         "SELECT agent_metrics.ensure_partitions()",
         "CREATE VIEW agent_kpi.mine AS SELECT 1",
     ] {
@@ -236,7 +238,13 @@ fn a_writer_brings_facts_in_and_cannot_choose_their_stamps() {
     writer.exec(
         "UPDATE agent_metrics.agent_events SET outcome_label = 'success' WHERE conversation_id IN ('w', 'sup-2-4');
          INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('w', 'ticket_escalated', 'w');
-         UPDATE agent_metrics.business_events SET kind = 'ticket_resolved' WHERE business_event_id = 'w'",
+         UPDATE agent_metrics.business_events SET kind = 'ticket_resolved' WHERE business_event_id = 'w';
+         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, answer_verdict) VALUES ('sup', 'w', 'team', 'supported');
+         INSERT INTO agent_metrics.survey_answers (answer_id, agent_id, conversation_id, score) VALUES ('w', 'sup', 'w', 9);
+         UPDATE agent_metrics.survey_answers SET score = 10 WHERE answer_id = 'w';
+         INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score) VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', 0.5);
+         INSERT INTO agent_metrics.tool_call_verdicts (agent_id, conversation_id, occurred_at, event_id, is_correct) VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', true);
+         INSERT INTO agent_metrics.infrastructure_costs (agent_id, period_start, period_end, amount_usd) VALUES ('sup', '2026-05-01', '2026-05-02', 1)",
     );
     refresh(&db);
     assert_books(&db);
@@ -246,6 +254,10 @@ fn a_writer_brings_facts_in_and_cannot_choose_their_stamps() {
         "UPDATE agent_metrics.agent_events SET recorded_in = '3'",
         "SELECT recorded_in FROM agent_metrics.agent_events",
         "INSERT INTO agent_metrics.business_events (business_event_id, kind, changed_in) VALUES ('x', 'charge', '3')",
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, changed_in) VALUES ('sup', 'w', 'team', '3')",
+        "DELETE FROM agent_metrics.reviews",
+        "SELECT * FROM agent_metrics.trace('task_success_rate', 'sup', '2026-05-01', '2026-05-02')",
+        "SELECT agent_metrics.evaluate_thresholds()",
         "DELETE FROM agent_metrics.agent_events",
         "TRUNCATE agent_metrics.agent_events",
         "INSERT INTO agent_metrics.changes DEFAULT VALUES",
@@ -290,6 +302,7 @@ fn an_admin_can_do_what_the_program_needs() {
         2.0
     );
     refresh(&admin);
+    admin.exec("SELECT agent_metrics.evaluate_thresholds()");
     assert_eq!(admin.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
     assert_eq!(
         admin.number("SELECT agent_metrics.ensure_partitions()"),

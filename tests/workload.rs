@@ -28,7 +28,7 @@ const LABELS: [&str; 8] = [
     "made_up",
     "reopened",
 ];
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 11] = [
     "ticket_resolved",
     "ticket_reopened",
     "ticket_escalated",
@@ -37,6 +37,8 @@ const KINDS: [&str; 9] = [
     "booking_completed",
     "booking_cancelled",
     "human_touch",
+    "charge",
+    "refund",
     "made_up_kind",
 ];
 
@@ -134,8 +136,9 @@ impl Workload {
             (9..10, Some(depth)) if depth > 0 => "ROLLBACK TO s; RELEASE s".to_owned(),
             (0..45, _) => self.insert(session),
             (45..60, _) => self.update(session),
-            (60..66, _) => self.delete(session),
-            (66..80, _) => self.business(session),
+            (60..65, _) => self.delete(session),
+            (65..74, _) => self.business(session),
+            (74..80, _) => self.fact(session),
             (80..84, _) => self.mapping(),
             (84..94, _) => "SELECT agent_metrics.refresh_agents(ARRAY(SELECT agent_id FROM agent_metrics.agents), wait => false)".to_owned(),
             _ => {
@@ -200,7 +203,7 @@ impl Workload {
                     self.conversation(),
                     self.maybe(60, format!("'user{}'", number % 7)),
                     self.maybe(50, "'[\"a\", {\"name\": \"b\", \"ok\": true}]'::jsonb".to_owned()),
-                    self.maybe(80, format!("{}.25", number * 7)),
+                    self.maybe(80, format!("{}.25", number * number * 7)),
                     self.maybe(80, number.to_string()),
                     self.maybe(80, (number % 50).to_string()),
                     self.maybe(80, format!("0.000{number}")),
@@ -274,10 +277,64 @@ impl Workload {
             0 => format!("DELETE FROM agent_metrics.business_events WHERE business_event_id = {id}"),
             1 => format!("UPDATE agent_metrics.business_events SET conversation_id = {conversation} WHERE business_event_id = {id}"),
             _ => format!(
-                "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, customer_id)
-                 VALUES ({id}, '{kind}', {moment}, {conversation}, {customer})
+                "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd)
+                 VALUES ({id}, '{kind}', {moment}, {conversation}, {customer}, {number}.25)
                  ON CONFLICT (business_event_id) DO UPDATE SET kind = excluded.kind, occurred_at = excluded.occurred_at,
-                     conversation_id = excluded.conversation_id, customer_id = excluded.customer_id"
+                     conversation_id = excluded.conversation_id, customer_id = excluded.customer_id, amount_usd = excluded.amount_usd"
+            ),
+        }
+    }
+
+    /// What is said of a turn or a conversation afterwards; or such a fact changed or taken back.
+    fn fact(&mut self, session: usize) -> String {
+        self.made += 1;
+        let (made, number) = (self.made, self.random.random_range(0..1000));
+        let (agent, conversation) = (self.pick(&AGENTS), self.conversation());
+        let label = self.label();
+        let moment = format!(
+            "'2026-03-01 00:00:00+00'::timestamptz + interval '{} seconds'",
+            number * 500
+        );
+        match self.random.random_range(0..8) {
+            0 => format!(
+                "INSERT INTO agent_metrics.tool_call_verdicts (agent_id, conversation_id, occurred_at, event_id, call_index, is_correct)
+                 SELECT agent_id, conversation_id, occurred_at, event_id, n, n <> {} FROM agent_metrics.agent_events, generate_series(0, 2) AS n WHERE {} ON CONFLICT DO NOTHING",
+                number % 3,
+                self.some_rows(session)
+            ),
+            1 => format!(
+                "INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score)
+                 SELECT agent_id, conversation_id, occurred_at, event_id, 0.{number} FROM agent_metrics.agent_events WHERE {} ON CONFLICT DO NOTHING",
+                self.some_rows(session)
+            ),
+            2 => format!(
+                "INSERT INTO agent_metrics.survey_answers (answer_id, agent_id, conversation_id, score) VALUES ('s{made}-{session}', '{agent}', {conversation}, {})",
+                number % 11
+            ),
+            3 | 4 => format!(
+                "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer, weight, outcome_label, answer_verdict, is_in_scope, is_refused,
+                     is_escalated, should_escalate, reviewed_at)
+                 VALUES ('r{made}-{session}', '{agent}', {conversation}, 'team', {}.5, {label}, {}, {}, {}, {}, {}, {moment})",
+                1 + number % 20,
+                ["NULL", "'supported'", "'unsupported'", "'refused'"][number % 4],
+                ["NULL", "true", "false"][number % 3],
+                number % 7 == 0,
+                ["NULL", "true", "false"][number % 3],
+                ["NULL", "false", "false"][number % 3],
+            ),
+            5 => format!(
+                "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict)
+                 SELECT 't{made}-{session}', agent_id, conversation_id, occurred_at, event_id, 'team', 'contradicted'
+                 FROM agent_metrics.agent_events WHERE {} LIMIT 1",
+                self.some_rows(session)
+            ),
+            6 => format!(
+                "UPDATE agent_metrics.reviews SET conversation_id = {conversation}, weight = weight + 1 WHERE right(review_id, 1) = '{session}' AND length(review_id) % 3 = {}",
+                number % 3
+            ),
+            _ => format!(
+                "DELETE FROM agent_metrics.survey_answers WHERE right(answer_id, 1) = '{session}' AND score = {}",
+                number % 11
             ),
         }
     }

@@ -237,14 +237,14 @@ struct Sums {
 
 type Books = BTreeMap<(String, &'static str, i64), Sums>;
 
-/// What the model keeps of the turns of a conversation.
-type Told = Vec<(i64, u64, Option<usize>)>;
+/// A turn of a conversation: its moment, its number and its label.
+type Said = (i64, u64, Option<usize>);
 
 /// The model: loops over what was committed.
 fn model(writers: &[Writer]) -> Books {
     let mut books = Books::new();
     for writer in writers {
-        let mut conversations: HashMap<(usize, u32), Told> = HashMap::new();
+        let mut conversations: HashMap<(usize, u32), Vec<Said>> = HashMap::new();
         for (number, turn) in &writer.committed {
             for (level, seconds) in [("hour", 3_600), ("day", 86_400)] {
                 let sums = books

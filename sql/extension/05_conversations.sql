@@ -62,6 +62,7 @@ SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $f
 #variable_conflict use_column
 DECLARE
     has_archives boolean := EXISTS (SELECT FROM agent_metrics.archives);
+    has_reviews  boolean := EXISTS (SELECT FROM agent_metrics.reviews);
 BEGIN
     RETURN QUERY
     WITH turn AS (%5$s
@@ -116,9 +117,14 @@ BEGIN
         SELECT t.agent_id, t.conversation_id, t.started_at, t.ended_at, t.turns, t.token_turns, t.tokens, t.cost_usd,
                coalesce(c.customer_id, t.user_id, t.conversation_id) AS lead_id, t.agent_label, t.judge_label,
                -- the business system speaks by its events and by labels it put on turns: the later word counts
-               CASE WHEN t.crm_said_at > c.said_at THEN t.crm_label ELSE coalesce(c.label, t.crm_label) END AS crm_label, t.human_label,
+               CASE WHEN t.crm_said_at > c.said_at THEN t.crm_label ELSE coalesce(c.label, t.crm_label) END AS crm_label,
+               coalesce(h.label, t.human_label) AS human_label,
                c.is_booking, c.is_qualified, coalesce(c.is_human_touched, false) AS is_human_touched, t.business_event_ids
         FROM acted t LEFT JOIN business c ON c.agent_id = t.agent_id AND c.conversation_id = t.conversation_id
+        LEFT JOIN LATERAL (
+            SELECT r.outcome_label AS label FROM agent_metrics.reviews r
+            WHERE has_reviews AND r.conversation_id = t.conversation_id AND r.agent_id = t.agent_id AND r.outcome_label IS NOT NULL
+            ORDER BY r.reviewed_at DESC, r.review_id DESC LIMIT 1) h ON true
     )
     SELECT s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd, s.lead_id,
            s.agent_label, s.judge_label, s.crm_label, s.human_label, o.label,

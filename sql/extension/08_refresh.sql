@@ -268,6 +268,9 @@ BEGIN
             FROM agent_metrics.add_deltas(added, locked, seconds, zone) t;
             counted := counted || coalesce(found_rows, '[]');
         END IF;
+
+        PERFORM agent_metrics.refresh_facts(locked, seconds, seen, foreign_ids, present, horizon, zone, conversation_agents || new_agents,
+            conversation_ids || new_ids, dirty_agents, dirty_buckets);
     END IF;
 
     UPDATE agent_metrics.agent_watermarks w

@@ -168,7 +168,12 @@ BEGIN
       AND NOT EXISTS (SELECT FROM waiting_buckets b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket)
       AND NOT EXISTS (SELECT FROM waiting_range r
                       WHERE r.agent_id = m.agent_id AND r.from_time < m.bucket + interval '1 day 1 hour' AND r.to_time > m.bucket
-                        AND (m.level = 'day' OR r.from_time < m.bucket + interval '1 hour'));
+                        AND (m.level = 'day' OR r.from_time < m.bucket + interval '1 hour'))
+    UNION ALL
+    SELECT v.agent_id, v.level, v.bucket, v.measure, v.stored, v.recomputed
+    FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(a.snapshot) AS snapshots, array_agg(a.foreign_to) AS foreign_to FROM agent a) a
+    CROSS JOIN (SELECT array_agg(d.agent_id) AS agents, array_agg(d.conversation_id) AS ids FROM dirty d) d
+    CROSS JOIN LATERAL agent_metrics.verify_facts(a.agents, a.snapshots, a.foreign_to, begun, ended, zone, d.agents, d.ids) v;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.verify(text, timestamptz, timestamptz) IS

@@ -26,10 +26,17 @@ BEGIN
         kind = excluded.kind, owner = excluded.owner,
         display_name = coalesce($4, a.display_name), actor = coalesce($5, a.actor), cadence = coalesce($6, a.cadence),
         time_zone = coalesce($7, a.time_zone), vertical = coalesce($8, a.vertical), baseline_agent_id = coalesce($9, a.baseline_agent_id);
-    INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner)
-    SELECT $1, d.metric, d.value, $3 FROM agent_metrics.agent_kind_thresholds d
-    WHERE d.kind = $2
-      AND NOT EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = d.metric);
+    INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
+    SELECT $1, d.metric, d.effective_from, d.value, d.owner, d.effective_to, d.deputy, d.review_on, d.note, true
+    FROM (SELECT k.metric, k.effective_from, k.value, k.owner, k.effective_to, k.deputy, k.review_on, k.note
+          FROM agent_metrics.kind_thresholds k WHERE k.kind = $2
+          UNION ALL
+          -- the defaults of the kind, which name no owner
+          SELECT d.metric, '-infinity', d.value, $3, NULL, NULL, NULL, NULL
+          FROM agent_metrics.agent_kind_thresholds d
+          WHERE d.kind = $2 AND NOT EXISTS (SELECT FROM agent_metrics.kind_thresholds k
+                                            WHERE k.kind = $2 AND k.metric = d.metric AND k.effective_from = '-infinity')) d
+    WHERE NOT EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = d.metric);
     RETURN $1;
 END
 $function$;

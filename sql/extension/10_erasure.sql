@@ -42,7 +42,7 @@ BEGIN
         SELECT c.relname, bool_or(a.attname = 'agent_id') AS has_agent
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname IN ('conversation_id', 'agent_id') AND NOT a.attisdropped
         WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-          AND c.relname NOT IN ('agent_events', 'business_events', 'conversations', 'changes', 'archived_conversations')
+          AND c.relname NOT IN ('agent_events', 'business_events', 'conversations', 'changes', 'archived_conversations', 'conversation_facts')
           AND c.relname NOT LIKE 'agent\_events\_%'
         GROUP BY c.relname HAVING bool_or(a.attname = 'conversation_id')
         ORDER BY c.relname
@@ -54,6 +54,21 @@ BEGIN
         GET DIAGNOSTICS found = ROW_COUNT;
         RETURN QUERY SELECT one.relname::text, found, 'of his conversations';
     END LOOP;
+
+    -- What was said of his own turns in conversations that he shares.
+    FOR one IN
+        SELECT u.name AS relname FROM unnest(ARRAY['tool_call_verdicts', 'turn_scores', 'reviews']) AS u (name)
+    LOOP
+        EXECUTE format('DELETE FROM agent_metrics.%I x USING agent_metrics.agent_events e
+                        WHERE e.user_id = $1 AND x.agent_id = e.agent_id AND x.occurred_at = e.occurred_at AND x.event_id = e.event_id', one.relname)
+        USING $1;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        RETURN QUERY SELECT one.relname::text, found, 'of his turns in shared conversations';
+    END LOOP;
+
+    DELETE FROM agent_metrics.survey_answers s WHERE s.respondent_id = $1;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'survey_answers', found, 'that he gave';
 
     UPDATE agent_metrics.business_events b SET customer_id = NULL, conversation_id = NULL, detail = NULL
     WHERE b.customer_id = $1 OR b.conversation_id = ANY (conversations);
@@ -67,6 +82,11 @@ BEGIN
                        WHERE h.agent_id = e.agent_id AND h.conversation_id = e.conversation_id));
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN QUERY SELECT 'agent_events', found, format('%s conversations whole, his turns of %s shared ones', coalesce(cardinality(conversations), 0), shared);
+
+    DELETE FROM agent_metrics.quarantined_events q
+    WHERE jsonb_path_exists(jsonb_build_array(q.payload, q.event), '$.** ? (@ == $id)', jsonb_build_object('id', $1));
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'quarantined_events', found, 'deliveries that name him';
 
     -- What is left of his archived conversations. No turn goes, so the conversations are logged by hand.
     INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)

@@ -27,9 +27,12 @@ BEGIN
     DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (agents) AND c.started_at >= begun AND c.started_at < ended;
     DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (agents) AND l.started_at >= begun AND l.started_at < ended;
     DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (agents) AND r.bucket >= begun AND r.bucket < ended;
+    DELETE FROM agent_metrics.conversation_facts f WHERE f.agent_id = ANY (agents) AND f.bucket >= begun AND f.bucket < ended;
+    DELETE FROM agent_metrics.fact_days f WHERE f.agent_id = ANY (agents) AND f.bucket >= begun AND f.bucket < ended;
     INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
     SELECT u.id, begun, ended FROM unnest(agents) AS u (id) ON CONFLICT DO NOTHING;
     RETURN QUERY SELECT * FROM agent_metrics.refresh_agents(agents);
+    PERFORM agent_metrics.rebuild_fact_days(agents, begun, ended, zone);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.rebuild(text, timestamptz, timestamptz) IS

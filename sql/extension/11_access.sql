@@ -5,6 +5,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     fact text;
     fact_columns text;
+    reading regprocedure;
+    way_in text;
 BEGIN
     IF level IS NULL OR level NOT IN ('reader', 'writer', 'admin') THEN
         RAISE EXCEPTION 'unknown level of access "%"', level
@@ -16,18 +18,31 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SCHEMA agent_kpi TO %s', role);
         EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA agent_kpi TO %s', role);
         EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA agent_kpi GRANT SELECT ON TABLES TO %s', role);
+        -- what the views call on their reader's behalf
+        FOR reading IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace AND p.proname LIKE 'kpi\_%' LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', reading, role);
+        END LOOP;
     END IF;
     IF level IN ('writer', 'admin') THEN
         -- A writer may not choose the stamps by which a refresh finds his rows.
         FOR fact, fact_columns IN
             SELECT c.table_name, string_agg(quote_ident(c.column_name), ', ' ORDER BY c.ordinal_position)
             FROM information_schema.columns c
-            WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events', 'eval_runs', 'eval_results')
-              AND c.column_name NOT IN ('recorded_in', 'changed_in', 'content_hash')
+            WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events', 'tool_call_verdicts', 'turn_scores', 'survey_answers',
+                                                                             'reviews', 'infrastructure_costs', 'eval_runs', 'eval_results')
+              AND c.column_name NOT IN ('recorded_in', 'changed_in', 'source_table', 'content_hash')
             GROUP BY c.table_name
         LOOP
             EXECUTE format('GRANT SELECT (%1$s), INSERT (%1$s), UPDATE (%1$s) ON agent_metrics.%2$I TO %3$s', fact_columns, fact, role);
         END LOOP;
+        -- ingest_events() works with the caller's rights.
+        IF to_regclass('agent_metrics.quarantined_events') IS NOT NULL THEN
+            EXECUTE format('GRANT SELECT ON agent_metrics.token_prices TO %s', role);
+            EXECUTE format('GRANT SELECT, INSERT ON agent_metrics.quarantined_events TO %s', role);
+            FOREACH way_in IN ARRAY ARRAY['ingest_events', 'map_events', 'map_spans', 'attributes', 'object_in', 'store_events', 'turn_cost'] LOOP
+                EXECUTE format('GRANT EXECUTE ON FUNCTION agent_metrics.%I TO %s', way_in, role);
+            END LOOP;
+        END IF;
     END IF;
     IF level = 'admin' THEN
         EXECUTE format('GRANT ALL ON ALL TABLES IN SCHEMA agent_metrics TO %s', role);

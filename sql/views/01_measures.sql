@@ -67,42 +67,90 @@ SELECT a.agent_id, w.span, w.begins AS bucket, w.first_day AS day,
        sum(r.conversation_cost_usd) AS conversation_cost_usd, sum(r.cost_usd_squared) AS cost_usd_squared,
        sum(r.tokens_squared) AS tokens_squared, sum(r.tokens_by_turns) AS tokens_by_turns,
        sum(r.turns_squared) AS turns_squared, sum(r.leads)::bigint AS leads,
-       sum(r.qualified_leads)::bigint AS qualified_leads
+       sum(r.qualified_leads)::bigint AS qualified_leads, w.ends, w.last_day
 FROM agent_metrics.agents a
 CROSS JOIN (
-    SELECT w.span, w.first_day, w.first_day::timestamp AT TIME ZONE p.time_zone AS begins, w.end_day::timestamp AT TIME ZONE p.time_zone AS ends
+    SELECT w.span, w.first_day, w.first_day::timestamp AT TIME ZONE p.time_zone AS begins, w.end_day::timestamp AT TIME ZONE p.time_zone AS ends,
+           w.end_day - 1 AS last_day
     FROM agent_metrics.report p
-    CROSS JOIN LATERAL (VALUES ('30d', p.today - 30, p.today), ('previous_30d', p.today - 60, p.today - 30)) AS w (span, first_day, end_day) OFFSET 0) w
+    CROSS JOIN LATERAL (VALUES ('30d', p.today - 30, p.today), ('previous_30d', p.today - 60, p.today - 30), ('to_today', p.today - 29, p.today + 1)) AS w (span, first_day, end_day) OFFSET 0) w
 LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket >= w.begins AND r.bucket < w.ends
-GROUP BY a.agent_id, w.span, w.first_day, w.begins;
-COMMENT ON VIEW agent_metrics.window_measures IS 'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), and over the 30 before (previous_30d).';
+GROUP BY a.agent_id, w.span, w.first_day, w.begins, w.ends, w.last_day;
+COMMENT ON VIEW agent_metrics.window_measures IS 'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), over the 30 before (previous_30d), and over the 30 that end today (to_today), which thresholds are evaluated over.';
+
+CREATE OR REPLACE VIEW agent_metrics.monthly_measures AS
+SELECT r.agent_id, n.month::timestamp AT TIME ZONE p.time_zone AS bucket, n.month AS day,
+       sum(r.turns)::bigint AS turns, sum(r.token_turns)::bigint AS token_turns,
+       sum(r.tokens_input)::bigint AS tokens_input, sum(r.tokens_output)::bigint AS tokens_output,
+       sum(r.cost_turns)::bigint AS cost_turns, sum(r.tool_calls)::bigint AS tool_calls,
+       sum(r.error_turns)::bigint AS error_turns, sum(r.cost_usd) AS cost_usd, agent_metrics.merge(r.latency) AS latency,
+       sum(r.conversations)::bigint AS conversations, sum(r.outcomes)::bigint AS outcomes,
+       sum(r.successes)::bigint AS successes, sum(r.units)::bigint AS units, sum(r.deflections)::bigint AS deflections,
+       sum(r.escalations)::bigint AS escalations, sum(r.refusals)::bigint AS refusals, sum(r.bookings)::bigint AS bookings,
+       sum(r.automations)::bigint AS automations, sum(r.unit_cost_usd) AS unit_cost_usd,
+       sum(r.conversation_cost_usd) AS conversation_cost_usd, sum(r.cost_usd_squared) AS cost_usd_squared,
+       sum(r.tokens_squared) AS tokens_squared, sum(r.tokens_by_turns) AS tokens_by_turns,
+       sum(r.turns_squared) AS turns_squared, sum(r.leads)::bigint AS leads,
+       sum(r.qualified_leads)::bigint AS qualified_leads,
+       (n.month + interval '1 month') AT TIME ZONE p.time_zone AS ends, (n.month + interval '1 month - 1 day')::date AS last_day,
+       (n.month + interval '1 month')::date - n.month AS days
+FROM agent_metrics.rollups_day r
+CROSS JOIN agent_metrics.report p
+CROSS JOIN LATERAL (SELECT date_trunc('month', r.bucket AT TIME ZONE p.time_zone)::date AS month) n
+WHERE r.level = 'day'
+GROUP BY r.agent_id, n.month, p.time_zone;
+COMMENT ON VIEW agent_metrics.monthly_measures IS 'Sums and sketches per agent and calendar month with data.';
 
 -- The formulas, once for each of the sources above: a view over all of them at once would have its every branch
--- planned for each question.
+-- planned for each question. A metric's sums are in the rollups (r), or, where metrics.measure says so, in fact_days (s).
 DO $do$
 DECLARE
-    source text;
+    source     text;
+    -- how the sums of fact_days are found for a row of the source
+    fact_days  text;
+    days       text;
 BEGIN
-    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window'] LOOP
+    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window', 'monthly'] LOOP
+        days := CASE source WHEN 'hourly' THEN '0' WHEN 'window' THEN '30' WHEN 'monthly' THEN 'r.days' ELSE '1' END;
+        fact_days := CASE
+            WHEN source = 'hourly' THEN 'CROSS JOIN (SELECT NULL::bigint AS facts, NULL::numeric AS numerator, NULL::numeric AS denominator,
+                NULL::numeric AS numerator_squared, NULL::numeric AS denominator_squared, NULL::numeric AS product,
+                NULL::agent_metrics.quantile_sketch AS sketch) s'
+            WHEN source = 'window' OR source = 'monthly' THEN 'LEFT JOIN LATERAL (
+                SELECT sum(x.facts)::bigint AS facts, sum(x.numerator) AS numerator, sum(x.denominator) AS denominator,
+                       sum(x.numerator_squared) AS numerator_squared, sum(x.denominator_squared) AS denominator_squared, sum(x.product) AS product,
+                       agent_metrics.merge(x.sketch) AS sketch
+                FROM agent_metrics.fact_days x
+                WHERE x.agent_id = r.agent_id AND x.measure = m.measure AND x.bucket >= r.bucket AND x.bucket < r.ends) s ON m.measure IS NOT NULL'
+            ELSE 'LEFT JOIN agent_metrics.fact_days s ON s.agent_id = r.agent_id AND s.measure = m.measure AND s.bucket = r.bucket' END;
         EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_metrics.%1$s_values AS
 SELECT %2$s r.agent_id, a.kind AS agent_kind, a.actor, m.metric, m.metric_class, m.unit, m.direction, m.definition, m.position,
        r.bucket, r.day, v.value, f.numerator, f.denominator, i.ci_low, i.ci_high, t.value AS threshold,
        CASE WHEN v.value IS NULL THEN 'no_data'
             WHEN t.value IS NULL THEN NULL
-            WHEN m.direction = '+' AND coalesce(i.ci_low, v.value) >= t.value THEN 'pass'
-            WHEN m.direction = '+' AND coalesce(i.ci_high, v.value) < t.value THEN 'breach'
-            WHEN m.direction = '-' AND coalesce(i.ci_high, v.value) <= t.value THEN 'pass'
-            WHEN m.direction = '-' AND coalesce(i.ci_low, v.value) > t.value THEN 'breach'
-            ELSE 'inconclusive' END AS verdict,
-       coalesce(t.owner, a.owner) AS owner, coalesce(f.pending, 0) AS pending, w.refreshed_at, a.display_name, k.outcome_metric
+            -- too close to the line for a sketch
+            WHEN f.fraction IS NOT NULL AND least(abs(i.ci_low - t.value), abs(i.ci_high - t.value)) * 64 <= t.value
+                THEN coalesce(agent_metrics.kpi_exact_verdict(r.agent_id, m.metric, r.day, r.bucket, %3$s, f.fraction, m.direction, t.value), u.verdict)
+            ELSE u.verdict END AS verdict,
+       coalesce(t.owner, a.owner) AS owner, coalesce(f.pending, 0) AS pending, w.refreshed_at, a.display_name, k.outcome_metric,
+       coalesce(f.effective_size, f.denominator) AS effective_size, m.definition_version, t.deputy
 FROM agent_metrics.%1$s_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-JOIN agent_metrics.metrics m ON m.metric IN (
-        'task_success_rate', 'cost_per_unit_usd', 'hallucination_rate', 'latency_p50_ms', 'latency_p95_ms', 'tokens_per_turn', 'token_spend_usd',
-        'deflection_rate', 'qualified_lead_rate', 'automation_rate', 'booking_conversion_rate')
-    AND (m.metric_class <> 'outcome' OR m.metric = k.outcome_metric OR (m.metric = 'booking_conversion_rate' AND k.outcome_metric = 'qualified_lead_rate'))
+JOIN agent_metrics.metrics m ON (m.metric IN (
+        'task_success_rate', 'cost_per_unit_usd', 'latency_p50_ms', 'latency_p95_ms', 'tokens_per_turn', 'token_spend_usd',
+        'deflection_rate', 'qualified_lead_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_resolution_usd', 'cost_per_qualified_lead_usd')
+        %5$s)
+    AND CASE m.metric WHEN 'deflection_rate' THEN k.outcome_metric = 'deflection_rate'
+                      WHEN 'cost_per_resolution_usd' THEN k.outcome_metric = 'deflection_rate'
+                      WHEN 'qualified_lead_rate' THEN k.outcome_metric = 'qualified_lead_rate'
+                      WHEN 'booking_conversion_rate' THEN k.outcome_metric = 'qualified_lead_rate'
+                      WHEN 'cost_per_qualified_lead_usd' THEN k.outcome_metric = 'qualified_lead_rate'
+                      WHEN 'automation_rate' THEN k.outcome_metric = 'automation_rate'
+                      WHEN 'nps_delta' THEN a.actor = 'ai'
+                      ELSE true END
+%4$s
 -- OFFSET 0 keeps each step from being copied into every expression that refers to it.
 CROSS JOIN LATERAL (
     SELECT CASE m.metric
@@ -112,8 +160,13 @@ CROSS JOIN LATERAL (
                WHEN 'automation_rate' THEN r.automations
                WHEN 'booking_conversion_rate' THEN r.bookings
                WHEN 'cost_per_unit_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+               WHEN 'cost_per_resolution_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+               WHEN 'cost_per_qualified_lead_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
                WHEN 'tokens_per_turn' THEN r.tokens_input + r.tokens_output
                WHEN 'token_spend_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+               WHEN 'infra_cost_per_agent_hour_usd' THEN CASE WHEN s.denominator > 0 THEN agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, %3$s) END
+               WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'numerator') END
+               ELSE s.numerator
            END::numeric AS numerator,
            CASE m.metric
                WHEN 'task_success_rate' THEN r.outcomes
@@ -122,49 +175,80 @@ CROSS JOIN LATERAL (
                WHEN 'automation_rate' THEN r.outcomes
                WHEN 'booking_conversion_rate' THEN r.outcomes
                WHEN 'cost_per_unit_usd' THEN r.units
+               WHEN 'cost_per_resolution_usd' THEN r.units
+               WHEN 'cost_per_qualified_lead_usd' THEN r.units
                WHEN 'tokens_per_turn' THEN r.token_turns
                WHEN 'latency_p50_ms' THEN agent_metrics.sketch_count(r.latency)
                WHEN 'latency_p95_ms' THEN agent_metrics.sketch_count(r.latency)
+               WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'denominator') END
+               ELSE s.denominator
            END::numeric AS denominator,
-           CASE WHEN m.metric IN ('task_success_rate', 'deflection_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_unit_usd')
+           CASE WHEN m.metric IN ('task_success_rate', 'deflection_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_unit_usd',
+                                  'cost_per_resolution_usd', 'cost_per_qualified_lead_usd')
                 THEN r.conversations - r.outcomes END AS pending,
            CASE m.metric
                WHEN 'latency_p50_ms' THEN 0.50::double precision
                WHEN 'latency_p95_ms' THEN 0.95::double precision
-           END AS fraction
+               WHEN 'time_to_resolution_p50_s' THEN 0.50::double precision
+               WHEN 'time_to_resolution_p95_s' THEN 0.95::double precision
+           END AS fraction,
+           CASE m.measure WHEN 'resolutions' THEN s.sketch ELSE r.latency END AS sketch,
+           -- of weighted facts: how many equally weighted ones would say as much (Kish)
+           CASE WHEN s.denominator_squared > 0 THEN agent_metrics.ratio(s.denominator * s.denominator, s.denominator_squared) END AS effective_size
     OFFSET 0) f
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile(r.latency, f.fraction)
+    SELECT CASE WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile(f.sketch, f.fraction)
                 WHEN m.metric = 'token_spend_usd' THEN f.numerator::double precision
                 ELSE agent_metrics.ratio(f.numerator, f.denominator) END AS value
     OFFSET 0) v
 CROSS JOIN LATERAL (
-    -- rates: Wilson. percentiles: order statistics read off the sketch. ratios: the delta method over conversations.
-    -- plain sums have no interval: the value decides.
+    -- rates: Wilson, of weighted ones on the effective size. percentiles: order statistics read off the sketch. ratios: the
+    -- delta method over conversations, or over turns. two labels of the same conversations: Newcombe. plain sums, and what
+    -- is per hour, have no interval: the value decides.
     SELECT CASE WHEN v.value IS NULL THEN NULL
-                WHEN m.unit = 'fraction' THEN agent_metrics.wilson_low(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint))
-                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_low(r.latency, f.fraction)
-                ELSE greatest(v.value - d.half, 0) END AS ci_low,
+                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_low(f.sketch, f.fraction)
+                WHEN m.metric = 'self_report_gap' THEN agent_metrics.gap_low(s.denominator, s.denominator_squared, s.numerator, s.numerator_squared, s.product)
+                WHEN m.unit = 'points' THEN v.value - d.half
+                WHEN m.metric = 'instruction_following_score' OR m.unit <> 'fraction' THEN CASE WHEN d.half IS NOT NULL THEN greatest(v.value - d.half, 0) END
+                WHEN m.measure IS NOT NULL THEN agent_metrics.weighted_low(v.value, f.effective_size)
+                ELSE agent_metrics.wilson_low(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint)) END AS ci_low,
            CASE WHEN v.value IS NULL THEN NULL
-                WHEN m.unit = 'fraction' THEN agent_metrics.wilson_high(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint))
-                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_high(r.latency, f.fraction)
-                ELSE v.value + d.half END AS ci_high
+                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_high(f.sketch, f.fraction)
+                WHEN m.metric = 'self_report_gap' THEN agent_metrics.gap_high(s.denominator, s.denominator_squared, s.numerator, s.numerator_squared, s.product)
+                WHEN m.metric = 'instruction_following_score' THEN CASE WHEN d.half IS NOT NULL THEN least(v.value + d.half, 1) END
+                WHEN m.unit <> 'fraction' THEN v.value + d.half
+                WHEN m.measure IS NOT NULL THEN agent_metrics.weighted_high(v.value, f.effective_size)
+                ELSE agent_metrics.wilson_high(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint)) END AS ci_high
     FROM (
-        SELECT CASE m.metric
-                   WHEN 'cost_per_unit_usd' THEN 1.959963984540054 * agent_metrics.ratio_error(
+        SELECT 1.959963984540054 * CASE m.metric
+                   WHEN 'cost_per_unit_usd' THEN agent_metrics.ratio_error(
                         r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
-                   WHEN 'tokens_per_turn' THEN 1.959963984540054 * agent_metrics.ratio_error(
+                   WHEN 'cost_per_resolution_usd' THEN agent_metrics.ratio_error(
+                        r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
+                   WHEN 'cost_per_qualified_lead_usd' THEN agent_metrics.ratio_error(
+                        r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
+                   WHEN 'tokens_per_turn' THEN agent_metrics.ratio_error(
                         r.conversations, r.tokens_input + r.tokens_output, r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared)
+                   WHEN 'instruction_following_score' THEN agent_metrics.ratio_error(
+                        s.facts, s.numerator, s.denominator, s.numerator_squared, s.product, s.denominator_squared)
+                   WHEN 'nps_delta' THEN CASE WHEN v.value IS NOT NULL THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'error')::double precision END
                END AS half
         OFFSET 0) d
     OFFSET 0) i
--- a threshold holds from its day until the next one of the agent and metric
+-- a threshold holds from its day until its last, or the next one of the agent and metric; a window has that of its last day
 LEFT JOIN LATERAL (
-    SELECT t.value, t.owner FROM agent_metrics.thresholds t
-    WHERE t.agent_id = r.agent_id AND t.metric = m.metric AND t.effective_from <= r.day
+    SELECT t.value, t.owner, t.deputy FROM agent_metrics.thresholds t
+    WHERE t.agent_id = r.agent_id AND t.metric = m.metric AND t.effective_from <= r.%6$s AND (t.effective_to IS NULL OR t.effective_to >= r.%6$s)
     ORDER BY t.effective_from DESC LIMIT 1) t ON true
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.direction = '+' AND coalesce(i.ci_low, v.value) >= t.value THEN 'pass'
+                WHEN m.direction = '+' AND coalesce(i.ci_high, v.value) < t.value THEN 'breach'
+                WHEN m.direction = '-' AND coalesce(i.ci_high, v.value) <= t.value THEN 'pass'
+                WHEN m.direction = '-' AND coalesce(i.ci_low, v.value) > t.value THEN 'breach'
+                ELSE 'inconclusive' END AS verdict) u
 LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id
-$view$, source, CASE source WHEN 'window' THEN 'r.span,' ELSE '' END);
+$view$, source, CASE source WHEN 'window' THEN 'r.span,' ELSE '' END, days, fact_days,
+            CASE source WHEN 'hourly' THEN '' ELSE 'OR m.measure IS NOT NULL' END, CASE WHEN source IN ('window', 'monthly') THEN 'last_day' ELSE 'day' END);
         EXECUTE format('COMMENT ON VIEW agent_metrics.%1$I IS %2$L', source || '_values',
                        format('One row per agent, metric and row of %s_measures: the metric and how it was come by.', source));
     END LOOP;

@@ -2,7 +2,9 @@
 
 CREATE OR REPLACE VIEW agent_kpi.kpi_daily AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.day,
-       v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at
+       v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at,
+       (SELECT max(x.definition_version) FROM agent_metrics.metric_definitions x WHERE x.metric = v.metric AND x.effective_from <= v.day) AS definition_version,
+       EXISTS (SELECT FROM agent_metrics.metric_definitions x WHERE x.metric = v.metric AND x.effective_from = v.day) AS is_definition_break
 FROM agent_metrics.daily_values v;
 COMMENT ON VIEW agent_kpi.kpi_daily IS 'One row per agent, metric and report day, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.agent_id IS 'Agent.';
@@ -23,6 +25,8 @@ COMMENT ON COLUMN agent_kpi.kpi_daily.verdict IS 'pass, breach, inconclusive (th
 COMMENT ON COLUMN agent_kpi.kpi_daily.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.pending IS 'Conversations without an outcome yet, which are in no rate.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.refreshed_at IS 'When the numbers were last brought up to date.';
+COMMENT ON COLUMN agent_kpi.kpi_daily.definition_version IS 'Version of the metric''s definition that was in force on the day.';
+COMMENT ON COLUMN agent_kpi.kpi_daily.is_definition_break IS 'The definition changed on this day: the trend breaks here.';
 
 CREATE OR REPLACE VIEW agent_kpi.kpi_hourly AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.bucket AS hour,
@@ -47,6 +51,30 @@ COMMENT ON COLUMN agent_kpi.kpi_hourly.verdict IS 'pass, breach, inconclusive (t
 COMMENT ON COLUMN agent_kpi.kpi_hourly.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.pending IS 'Conversations without an outcome yet, which are in no rate.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.refreshed_at IS 'When the numbers were last brought up to date.';
+
+CREATE OR REPLACE VIEW agent_kpi.kpi_monthly AS
+SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.day AS month,
+       v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at
+FROM agent_metrics.monthly_values v;
+COMMENT ON VIEW agent_kpi.kpi_monthly IS 'One row per agent, metric and calendar month with data. Unique: agent_id, metric, month.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.agent_kind IS 'Kind of agent.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.actor IS 'ai or human.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.metric IS 'Metric; agent_kpi.metric_catalogue says what it means.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.metric_class IS 'capability, economics, outcome or trust.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.unit IS 'fraction (0..1), usd, ms, s, count or points.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.month IS 'First day of the month.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.value IS 'Value of the metric; NULL: no denominator, so no number.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.numerator IS 'Numerator; NULL for a percentile.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.denominator IS 'Denominator, or the number of values of a percentile; NULL for a plain sum.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.ci_low IS 'Lower end of the 95% interval.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.ci_high IS 'Upper end of the 95% interval.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.threshold IS 'The line the metric was held to on the last day of the month; NULL: none.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.direction IS '+ when higher is better, - when lower is better.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.verdict IS 'pass, breach, inconclusive (the interval straddles the line) or no_data; NULL without a threshold.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.owner IS 'Who answers for it.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.pending IS 'Conversations without an outcome yet, which are in no rate.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.refreshed_at IS 'When the numbers were last brought up to date.';
 
 CREATE OR REPLACE VIEW agent_kpi.metric_catalogue AS
 SELECT m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version

@@ -5,9 +5,8 @@ SELECT v.agent_id, v.metric, v.metric_class, v.value AS value_30d, v.ci_low, v.c
        b.value AS previous_30d, bench.value AS benchmark, v.refreshed_at,
        v.display_name, v.agent_kind, v.unit, v.numerator, v.denominator, v.pending, v.position, v.definition,
        -- at the present rate this many more observations bring the interval clear of the line
-       CASE WHEN v.verdict = 'inconclusive' AND v.unit = 'fraction' AND v.value <> v.threshold THEN
-           greatest(1, ceil(3.841458820694124 * greatest(v.value, v.threshold) * (1 - least(v.value, v.threshold)) / (v.value - v.threshold) ^ 2)
-                       - v.denominator::double precision)::bigint END AS needed
+       CASE WHEN v.verdict = 'inconclusive' AND v.unit = 'fraction'
+            THEN agent_metrics.observations_needed(v.value, v.threshold, v.effective_size::double precision) END AS needed
 FROM agent_metrics.window_values v
 LEFT JOIN agent_metrics.window_values b
        ON b.span = 'previous_30d' AND b.agent_id = v.agent_id AND b.metric = v.metric
@@ -76,6 +75,10 @@ CROSS JOIN LATERAL (
     WHERE k.outcome_metric = 'qualified_lead_rate'
       AND EXISTS (SELECT FROM agent_metrics.leads l
                   WHERE l.agent_id = c.agent_id AND l.lead_id = c.lead_id AND l.started_at = c.started_at AND NOT l.is_qualified)
+    UNION ALL
+    SELECT 'hallucination_rate', 'a reviewed answer is unsupported or contradicted'
+    WHERE EXISTS (SELECT FROM agent_metrics.conversation_facts h
+                  WHERE h.conversation_id = c.conversation_id AND h.agent_id = c.agent_id AND h.measure = 'answers' AND h.numerator > 0)
     UNION ALL
     SELECT 'cost_per_unit_usd', CASE WHEN c.has_outcome THEN 'it cost money and made no unit: ' || c.outcome_label ELSE 'it cost money and is pending' END
     WHERE c.cost_usd > 0 AND NOT c.is_unit) f;

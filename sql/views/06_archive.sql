@@ -78,6 +78,7 @@ BEGIN
     END IF;
     DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
     DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
+    DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
     RETURN id;
 END
 $function$;
@@ -103,6 +104,15 @@ BEGIN
     CROSS JOIN LATERAL agent_metrics.compute_live_turns(a.agents, array_fill(one.from_time, ARRAY[c.n]), array_fill(one.to_time, ARRAY[c.n]),
         array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
         array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), 'UTC', '0') t;
+
+    INSERT INTO agent_metrics.archived_activity (agent_id, archive_id, spans)
+    SELECT s.agent_id, id, range_agg(s.span)
+    FROM (SELECT array_agg(DISTINCT b.agent_id) AS agents FROM agent_metrics.archived_buckets b WHERE b.archive_id = id) a
+    CROSS JOIN LATERAL (SELECT cardinality(a.agents) AS n) c
+    CROSS JOIN LATERAL agent_metrics.compute_spans(a.agents, array_fill(one.from_time, ARRAY[c.n]), array_fill(one.to_time, ARRAY[c.n]),
+        array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
+        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), '0') s
+    GROUP BY s.agent_id;
 
     INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, turns, token_turns,
                                                       tokens, cost_usd, user_id)
@@ -203,6 +213,7 @@ BEGIN
     WHERE a.archive_id = id AND a.state = 'archived' RETURNING a.* INTO STRICT one;
     DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
     DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
+    DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
     IF came_again THEN
         INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
         SELECT a.agent_id, one.from_time, one.to_time FROM agent_metrics.agents a ON CONFLICT DO NOTHING;

@@ -12,21 +12,31 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0004_shipped_rows.sql"),
     include_str!("../../sql/migrations/0005_partitions.sql"),
     include_str!("../../sql/migrations/0006_costs.sql"),
+    include_str!("../../sql/migrations/0007_day_facts.sql"),
+    include_str!("../../sql/migrations/0008_thresholds.sql"),
     include_str!("../../sql/migrations/0009_evals.sql"),
     include_str!("../../sql/migrations/0010_audits.sql"),
+    include_str!("../../sql/migrations/0011_money.sql"),
+    include_str!("../../sql/migrations/0012_sources.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
 const VIEWS: &[&str] = &[
     include_str!("../../sql/views/00_maintenance.sql"),
     include_str!("../../sql/views/00_split.sql"),
+    include_str!("../../sql/views/00_readings.sql"),
     include_str!("../../sql/views/01_measures.sql"),
     include_str!("../../sql/views/02_kpi.sql"),
     include_str!("../../sql/views/03_agents.sql"),
     include_str!("../../sql/views/04_tiles.sql"),
     include_str!("../../sql/views/05_health.sql"),
     include_str!("../../sql/views/06_archive.sql"),
+    include_str!("../../sql/views/07_business.sql"),
+    include_str!("../../sql/views/08_breaches.sql"),
     include_str!("../../sql/views/08_audits.sql"),
+    include_str!("../../sql/views/09_money.sql"),
+    include_str!("../../sql/views/09_sources.sql"),
+    include_str!("../../sql/views/09_close.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).

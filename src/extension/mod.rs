@@ -5,6 +5,7 @@
 //! - [`fault`]: errors with SQLSTATE, detail and hint
 //! - [`sketch_type`], [`sketch_aggregates`]: the type `quantile_sketch`
 //! - [`rate_type`]: the type `rate`
+//! - [`intervals`]: of weighted and paired shares, and of percentiles by rank
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold
 //! - [`statistics`]: the statistics of audits over plain numbers
@@ -15,6 +16,7 @@
 mod abi;
 mod fault;
 mod general;
+mod intervals;
 mod latest;
 mod rate_type;
 mod sketch_aggregates;

@@ -78,6 +78,21 @@ const CHECKS: &[(&str, &str)] = &[
         "INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('{}', true); with what it counts as",
     ),
     (
+        "SELECT format('attached table %s cannot be followed: %s', t.source, t.problem), t.source
+         FROM agent_kpi.attached_tables t WHERE t.problem IS NOT NULL ORDER BY t.source",
+        "mend the table, or grant SELECT on it to the program's role; then SELECT agent_metrics.sync_business_events('{}')",
+    ),
+    (
+        "SELECT format('%s turns of agent %s by model %s have no cost: %s', sum(m.turns), m.agent_id, coalesce(m.model, 'unknown'), m.reason), m.agent_id
+         FROM agent_kpi.unpriced_models m GROUP BY m.agent_id, m.model, m.reason ORDER BY m.agent_id, m.model",
+        "enter its prices into agent_metrics.token_prices, then SELECT * FROM agent_metrics.reprice('{}', now() - interval '30 days', now()), and again with dry_run => false",
+    ),
+    (
+        "SELECT format('%s pieces of deliveries are in quarantine: %s', sum(q.events), q.reason), q.reason
+         FROM agent_kpi.quarantine q GROUP BY q.reason ORDER BY q.reason",
+        "mend column event of agent_metrics.quarantined_events, then SELECT agent_metrics.retry_quarantined('{}')",
+    ),
+    (
         "SELECT format('alert %s of agent %s was given up on channel %s after %s attempts: %s', d.alert_id, d.agent_id, d.channel, d.attempts,
                        coalesce(d.last_error, 'no reason')), d.channel
          FROM agent_metrics.alert_deliveries d WHERE d.state = 'dead' ORDER BY d.channel, d.alert_id LIMIT 20",

@@ -3,6 +3,10 @@
 //! All that are due go in one call, which reads the facts once. When that call fails, each goes alone, so that one
 //! bad agent blocks nobody. Runs that were missed while nothing ran are caught up once: an agent is due or it is
 //! not; nothing queues. Every refresh is one transaction: what fails leaves no trace.
+//!
+//! Before a refresh the facts themselves are brought up: attached tables are followed, turns that came without a cost
+//! are priced; after it, what late facts changed in closed months is written down. When one of these fails the numbers
+//! are refreshed all the same, and it is tried again the next time.
 
 use std::fmt;
 
@@ -104,6 +108,7 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
     if agents.is_empty() {
         return Ok(round);
     }
+    forgive(follow_and_price(client).await, "facts were not brought up")?;
     match call(client, agents, wait).await {
         Ok(refreshed) => round.refreshed = refreshed,
         Err(error) if advice::is_lost(&error) => return Err(error),
@@ -123,6 +128,10 @@ pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<R
             }
         }
     }
+    forgive(
+        record_adjustments(client).await,
+        "changes to closed months were not recorded",
+    )?;
     Ok(round)
 }
 
@@ -182,6 +191,27 @@ pub fn is_busy(error: &anyhow::Error) -> bool {
     code == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
+/// Judges the metrics by their thresholds, and returns what changed, a line each. What fails is logged and left to
+/// the next round, for the numbers are right without it; an error is a lost session.
+pub async fn evaluate(client: &Client) -> Result<Vec<String>> {
+    let changes = client
+        .query(
+            "SELECT format('%s %s of %s: %s, threshold %s, owner %s', c.change, c.metric, c.agent_id, coalesce(c.value::text, 'no value'), c.threshold, c.owner)
+             FROM agent_metrics.evaluate_thresholds() c",
+            &[],
+        )
+        .await;
+    let error = match changes {
+        Ok(rows) => return rows.iter().map(|row| Ok(row.try_get(0)?)).collect(),
+        Err(error) => anyhow::Error::from(error),
+    };
+    if advice::is_lost(&error) {
+        return Err(error);
+    }
+    tracing::warn!("could not evaluate thresholds: {}", words(&error));
+    Ok(Vec::new())
+}
+
 /// `once`: everything that is due, then audits and their alerts, then done. Fails when an agent failed.
 pub async fn once(client: &Client) -> Result<Round> {
     match ensure_partitions(client).await {
@@ -195,6 +225,11 @@ pub async fn once(client: &Client) -> Result<Round> {
     }
     let agents = due(client).await?;
     let round = refresh(client, &agents, true).await?;
+    if !round.refreshed.is_empty() {
+        for change in evaluate(client).await? {
+            tracing::info!("breach {change}");
+        }
+    }
     for found in audits(client).await? {
         tracing::warn!("{found}");
     }
@@ -202,6 +237,52 @@ pub async fn once(client: &Client) -> Result<Round> {
         .deliver(client, &SystemClock)
         .await?;
     Ok(round)
+}
+
+/// What goes with a refresh must not keep it from being done: an error is said, and only a lost session is one.
+fn forgive(outcome: Result<()>, what: &str) -> Result<()> {
+    match outcome {
+        Err(error) if !advice::is_lost(&error) => {
+            tracing::warn!("{what}: {}", words(&error));
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Follows the tables that are attached, and prices turns that came without a cost, batch by batch.
+async fn follow_and_price(client: &Client) -> Result<()> {
+    for row in client
+        .query(
+            "SELECT s.source, s.problem FROM agent_metrics.sync_business_events() s WHERE s.problem IS NOT NULL",
+            &[],
+        )
+        .await?
+    {
+        let (source, problem): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        tracing::warn!("attached table {source} cannot be followed: {problem}");
+    }
+    loop {
+        let priced: i64 = client
+            .query_one("SELECT agent_metrics.price_events()", &[])
+            .await?
+            .try_get(0)?;
+        if priced == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes down what late facts changed in closed months, once a day: labels that trickle in are one adjustment.
+async fn record_adjustments(client: &Client) -> Result<()> {
+    let recorded: i64 = client
+        .query_one("SELECT agent_metrics.record_adjustments('1 day')", &[])
+        .await?
+        .try_get(0)?;
+    if recorded > 0 {
+        tracing::info!("{recorded} numbers of closed months were adjusted");
+    }
+    Ok(())
 }
 
 async fn call(client: &Client, agents: &[String], wait: bool) -> Result<Vec<Refreshed>> {

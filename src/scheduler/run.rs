@@ -184,6 +184,11 @@ impl Scheduler {
                 .is_none_or(|(_, until)| *until <= now)
         });
         let round = jobs::refresh(database, &due, false).await?;
+        if !round.refreshed.is_empty() {
+            for change in jobs::evaluate(database).await? {
+                info!("breach {change}");
+            }
+        }
         for refreshed in round.refreshed {
             info!("refreshed {refreshed}");
             self.held_back.remove(&refreshed.agent_id);

@@ -48,21 +48,28 @@ fn bin(program: &str) -> PathBuf {
 }
 
 impl Cluster {
-    /// Makes and starts one.
+    /// Makes and starts one that need not outlive a crash.
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, &["synchronous_commit=off", "full_page_writes=off"])
+    }
+
+    /// Makes and starts one with some settings.
+    pub fn start_with(name: &str, settings: &[&str]) -> Self {
         let cluster = Self {
             folder: std::env::temp_dir().join(format!("am_{name}_{}", std::process::id())),
         };
-        cluster.begin();
+        script(&[&["start"], settings].concat(), &cluster.folder);
         cluster
     }
 
-    /// Starts it again after [`Cluster::stop`]; its port is another then.
+    /// Starts it again after it was stopped; its port is another then.
     pub fn begin(&self) {
-        script(
-            &["start", "synchronous_commit=off", "full_page_writes=off"],
-            &self.folder,
-        );
+        script(&["start"], &self.folder);
+    }
+
+    /// Stops it as a power cut would: nothing is written any more.
+    pub fn cut(&self) {
+        self.as_server_user("pg_ctl", &["stop", "-m", "immediate", "-D", &self.data()]);
     }
 
     /// Stops it in order.

@@ -47,19 +47,29 @@ pub struct Session {
 impl Session {
     /// Opens a session, or panics with the reason.
     pub fn open(url: &str) -> Self {
+        Self::try_open(url).unwrap_or_else(|error| panic!("no connection: {error:?}"))
+    }
+
+    /// Opens a session, unless the server does not take one.
+    pub fn try_open(url: &str) -> Result<Self, tokio_postgres::Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let client = runtime.block_on(connect(url));
-        Self { runtime, client }
+        let client = runtime.block_on(connect(url))?;
+        Ok(Self { runtime, client })
     }
 
     /// Runs statements, and panics with the server's words when one fails.
     pub fn exec(&self, sql: &str) {
         self.messages(sql)
             .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+    }
+
+    /// Runs statements that may fail, a lost connection included.
+    pub fn attempt(&self, sql: &str) -> Result<(), SqlError> {
+        self.messages(sql).map(drop)
     }
 
     /// All rows of all statements, as the server prints them.
@@ -163,7 +173,13 @@ impl Session {
                     detail: db.detail().unwrap_or_default().to_owned(),
                     hint: db.hint().unwrap_or_default().to_owned(),
                 },
-                None => panic!("the session broke: {error:?}\nin: {sql}"),
+                // what a client makes of a server that went away: "connection failure"
+                None => SqlError {
+                    sqlstate: "08006".to_owned(),
+                    message: format!("the session broke: {error:?}"),
+                    detail: String::new(),
+                    hint: String::new(),
+                },
             })
     }
 }
@@ -207,7 +223,9 @@ impl Db {
 
     /// An asynchronous client in the same database.
     pub async fn client(&self) -> Client {
-        connect(&self.url).await
+        connect(&self.url)
+            .await
+            .unwrap_or_else(|error| panic!("no connection: {error:?}"))
     }
 }
 
@@ -283,10 +301,8 @@ fn template() -> &'static str {
     })
 }
 
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .unwrap_or_else(|error| panic!("no connection: {error:?}"));
+async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
-    client
+    Ok(client)
 }

@@ -11,24 +11,78 @@ pub fn wilson(hits: u64, total: u64, confidence: f64) -> Option<Interval> {
     if total == 0 || hits > total {
         return None;
     }
+    let Interval { low, high } =
+        wilson_of_share(hits as f64 / total as f64, total as f64, confidence)?;
+    // At the ends the formula gives 0 and 1 exactly; rounding must not say otherwise.
+    Some(Interval {
+        low: if hits == 0 { 0.0 } else { low },
+        high: if hits == total { 1.0 } else { high },
+    })
+}
+
+/// Wilson score interval of a share `p` that `n` observations are behind. Of weighted observations `n` is Kish's
+/// effective sample size, (sum of w)^2 / (sum of w^2): Kish (1965), "Survey Sampling", 8.2; Korn and Graubard (1998)
+/// use it with score-like intervals. With equal weights it is the number of observations and the plain interval.
+/// `None` where there is no denominator or `p` is no share.
+#[must_use]
+pub fn wilson_of_share(p: f64, n: f64, confidence: f64) -> Option<Interval> {
+    if !(n > 0.0 && n.is_finite() && (0.0..=1.0).contains(&p)) {
+        return None;
+    }
     let z = normal_quantile(confidence)?;
-    let n = total as f64;
-    let p = hits as f64 / n;
     let z2n = z * z / n;
     let centre = (p + z2n / 2.0) / (1.0 + z2n);
     let half = z * (p * (1.0 - p) / n + z2n / (4.0 * n)).sqrt() / (1.0 + z2n);
-    // At the ends the formula gives 0 and 1 exactly; rounding must not say otherwise.
-    let low = if hits == 0 {
+    Some(Interval {
+        low: if p == 0.0 {
+            0.0
+        } else {
+            (centre - half).max(0.0)
+        },
+        high: if p == 1.0 {
+            1.0
+        } else {
+            (centre + half).min(1.0)
+        },
+    })
+}
+
+/// Interval of the difference of two shares of the same observations, first minus second, from how many say yes to
+/// `both`, to the `first` only, to the `second` only and to `neither`: Newcombe (1998), "Improved confidence intervals
+/// for the difference between binomial proportions based on paired data", method 10. Counts may be effective ones.
+/// `None` where there is no denominator or a count is negative.
+#[must_use]
+pub fn newcombe_paired(
+    both: f64,
+    first: f64,
+    second: f64,
+    neither: f64,
+    confidence: f64,
+) -> Option<Interval> {
+    let n = both + first + second + neither;
+    if [both, first, second, neither]
+        .iter()
+        .any(|count| count.is_nan() || *count < 0.0)
+    {
+        return None;
+    }
+    let (p1, p2) = ((both + first) / n, (both + second) / n);
+    let of_first = wilson_of_share(p1.clamp(0.0, 1.0), n, confidence)?;
+    let of_second = wilson_of_share(p2.clamp(0.0, 1.0), n, confidence)?;
+    let margins = (both + first) * (second + neither) * (both + second) * (first + neither);
+    let excess = both * neither - first * second;
+    let phi = if margins == 0.0 {
         0.0
+    } else if excess > 0.0 {
+        (excess - n / 2.0).max(0.0) / margins.sqrt()
     } else {
-        (centre - half).max(0.0)
+        excess / margins.sqrt()
     };
-    let high = if hits == total {
-        1.0
-    } else {
-        (centre + half).min(1.0)
-    };
-    Some(Interval { low, high })
+    let reach = |a: f64, b: f64| (a * a - 2.0 * phi * a * b + b * b).max(0.0).sqrt();
+    Some(Interval {
+        low: p1 - p2 - reach(p1 - of_first.low, of_second.high - p2),
+        high: p1 - p2 + reach(of_first.high - p1, p2 - of_second.low),
+    })
 }
 
 /// Jeffreys interval of `hits` out of `total`: quantiles of Beta(hits + 1/2, misses + 1/2), the lower end 0 without a
@@ -130,6 +184,34 @@ mod tests {
         );
         assert_eq!(jeffreys(0, 0, 0.95), None);
         assert_eq!(jeffreys(1, 2, 1.0), None);
+    }
+
+    #[test]
+    fn weighted_and_paired_values() {
+        // equal weights: the plain interval
+        assert_eq!(wilson_of_share(0.92, 200.0, 0.95), wilson(184, 200, 0.95));
+        assert_eq!(wilson_of_share(0.0, 12.5, 0.95).unwrap().low, 0.0);
+        assert_eq!(wilson_of_share(1.0, 12.5, 0.95).unwrap().high, 1.0);
+        for (p, n) in [(0.5, 0.0), (0.5, f64::NAN), (1.1, 5.0), (-0.1, 5.0)] {
+            assert_eq!(wilson_of_share(p, n, 0.95), None);
+        }
+        close(
+            newcombe_paired(172.0, 16.0, 4.0, 8.0, 0.95),
+            0.015819,
+            0.108378,
+            5e-7,
+        );
+        close(
+            newcombe_paired(172.0, 16.0, 4.0, 8.0, 0.95),
+            0.015819338811289947,
+            0.10837791369899533,
+            1e-9,
+        );
+        // all alike: no margin to divide by
+        let alike = newcombe_paired(10.0, 0.0, 0.0, 0.0, 0.95).unwrap();
+        assert!(alike.low < 0.0 && alike.high > 0.0, "{alike:?}");
+        assert_eq!(newcombe_paired(0.0, 0.0, 0.0, 0.0, 0.95), None);
+        assert_eq!(newcombe_paired(-1.0, 2.0, 0.0, 0.0, 0.95), None);
     }
 
     #[test]

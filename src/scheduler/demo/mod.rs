@@ -2,11 +2,13 @@
 //!
 //! Into a database where `setup` ran and nobody has written yet: three AI agents and a human team are registered
 //! ([`cast`]), their events ([`facts`]) are made from a fixed seed ([`generate`]) and loaded by COPY as a producer would
-//! ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again. A second run finds
-//! its data and adds nothing. Eval runs with a planted regression are audited, and the alert delivered to an endpoint of
-//! the demo's own ([`audit`]). A database with somebody else's events is left alone.
+//! ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again; then last month is
+//! closed and late money comes ([`books`]). Eval runs with a planted regression are audited, and the alert delivered to
+//! an endpoint of the demo's own ([`audit`]). A second run finds its data and adds nothing. A database with somebody
+//! else's events is left alone.
 
 pub mod audit;
+pub mod books;
 pub mod cast;
 pub mod facts;
 pub mod generate;
@@ -59,6 +61,7 @@ async fn show(database: &mut Database, server: &Server) -> Result<()> {
         let now: DateTime<Utc> = database.query_one("SELECT now()", &[]).await?.try_get(0)?;
         let company = generate::company(now);
         load::load(database, &company).await?;
+        books::bring_money(database).await?;
         audit::find(database, now).await?;
         report(&jobs::once(database).await?)?;
         let late = load::apply_late_labels(database, &company.late_labels).await?;
@@ -68,10 +71,13 @@ async fn show(database: &mut Database, server: &Server) -> Result<()> {
             .map(|agent| agent.agent_id.to_owned())
             .collect();
         report(&jobs::refresh(database, &agents, true).await?)?;
+        books::close_last_month(database).await?;
+        report(&jobs::refresh(database, &agents, true).await?)?;
         audit::answer(database).await?;
     }
     println!();
-    print_tiles(database).await
+    print_tiles(database).await?;
+    books::print(database).await
 }
 
 /// Whether the demo's data is here. Fails when somebody else's is.

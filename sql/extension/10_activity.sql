@@ -1,0 +1,248 @@
+-- Agent hours: the union of an agent's active intervals. A turn lasts its latency, a day at most; a gap over 30 minutes
+-- ends an interval, a shorter one is bridged.
+--
+-- Each turn is drawn out by the 30 minutes that bridge a gap, and what is stored of a day is the union of these spans,
+-- cut to the day and the 30 minutes after it. So new turns are only ever united with what is there, in any order, twice
+-- or once; and the active time is the length of each span of the union less 30 minutes.
+-- Turns that begin within the same half hour need no bridge between them, so one span stands for all of them.
+
+CREATE FUNCTION agent_metrics.turn_length(latency_ms double precision) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN least(coalesce(latency_ms, 0), 86400000) * interval '1 millisecond';
+COMMENT ON FUNCTION agent_metrics.turn_length(double precision) IS 'How long a turn lasts: its latency, a day at most; NULL: no time.';
+
+-- Report days that a span concerns, with the stretch of it that is kept of each.
+CREATE FUNCTION agent_metrics.days_of_span(span tstzrange, time_zone text) RETURNS TABLE (bucket timestamptz, stretch tstzrange)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT x.bucket, x.stretch
+    FROM (SELECT d.day AT TIME ZONE days_of_span.time_zone AS bucket,
+                 tstzrange(d.day AT TIME ZONE days_of_span.time_zone,
+                           ((d.day + interval '1 day') AT TIME ZONE days_of_span.time_zone) + interval '30 minutes') AS stretch
+          FROM generate_series(date_trunc('day', (lower(days_of_span.span) - interval '30 minutes') AT TIME ZONE days_of_span.time_zone),
+                               (upper(days_of_span.span) AT TIME ZONE days_of_span.time_zone), interval '1 day') AS d (day)) x
+    WHERE x.stretch && days_of_span.span;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.days_of_span(tstzrange, text) IS 'Report days that a span concerns, each with the half hour after it. Internal: agent hours.';
+
+-- Turns of windows as spans of half hours. `after` NULL: all up to `present`.
+CREATE FUNCTION agent_metrics.compute_spans(
+    agent_ids text[], from_times timestamptz[], to_times timestamptz[], after pg_snapshot[], present pg_snapshot[], foreign_to xid8[], since xid8)
+RETURNS TABLE (agent_id text, span tstzrange, longest interval)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_sort = off AS $function$
+#variable_conflict use_column
+DECLARE
+    only_agent text := CASE WHEN cardinality(compute_spans.agent_ids) = 1 THEN compute_spans.agent_ids[1] END;
+BEGIN
+    RETURN QUERY
+    SELECT e.agent_id, tstzrange(min(e.occurred_at), max(e.occurred_at + agent_metrics.turn_length(e.latency_ms)) + interval '30 minutes'),
+           agent_metrics.turn_length(max(e.latency_ms))
+    FROM unnest(compute_spans.agent_ids, compute_spans.from_times, compute_spans.to_times, compute_spans.after, compute_spans.present,
+                compute_spans.foreign_to) AS w (agent_id, from_time, to_time, after, present, foreign_to)
+    JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id AND e.occurred_at >= w.from_time AND e.occurred_at < w.to_time
+    WHERE e.recorded_in >= compute_spans.since AND NOT e.is_eval
+      AND (only_agent IS NULL OR e.agent_id = only_agent)
+      AND (pg_visible_in_snapshot(e.recorded_in, w.present) OR (w.after IS NULL AND e.recorded_in <= w.foreign_to))
+      AND (w.after IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, w.after))
+    GROUP BY e.agent_id, date_bin('30 minutes', e.occurred_at, '2000-01-01 00:00:00+00');
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.compute_spans(text[], timestamptz[], timestamptz[], pg_snapshot[], pg_snapshot[], xid8[], xid8) IS
+    'Turns of windows of agent, time and snapshots, drawn out by 30 minutes and united by half hours. Internal: agent hours.';
+
+-- Unites spans with the days they concern. removed: what of these agents is computed again, and not to be kept.
+CREATE FUNCTION agent_metrics.write_spans(
+    agent_ids text[], spans tstzrange[], longest interval[], removed_agents text[], removed tstzmultirange[], time_zone text)
+RETURNS TABLE (changed_agents text[], changed_buckets timestamptz[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH piece AS MATERIALIZED (
+        SELECT u.agent_id, d.bucket, range_agg(u.span * d.stretch) AS spans, max(u.longest) AS longest
+        FROM unnest(write_spans.agent_ids, write_spans.spans, write_spans.longest) AS u (agent_id, span, longest)
+        CROSS JOIN LATERAL agent_metrics.days_of_span(u.span, write_spans.time_zone) d
+        GROUP BY u.agent_id, d.bucket
+    ), taken AS MATERIALIZED (
+        SELECT u.agent_id, d.bucket, range_agg(s.span * d.stretch) AS spans
+        FROM unnest(write_spans.removed_agents, write_spans.removed) AS u (agent_id, spans)
+        CROSS JOIN LATERAL unnest(u.spans) AS s (span)
+        CROSS JOIN LATERAL agent_metrics.days_of_span(s.span, write_spans.time_zone) d
+        GROUP BY u.agent_id, d.bucket
+    ), merged AS MATERIALIZED (
+        SELECT d.agent_id, d.bucket, k.spans AS known,
+               CASE WHEN t.spans IS NULL THEN coalesce(k.spans, '{}') + p.spans
+                    ELSE (coalesce(k.spans, '{}') - t.spans) + (coalesce(p.spans, '{}') * t.spans) END AS spans,
+               greatest(k.longest, p.longest, interval '0') AS longest
+        FROM (SELECT p.agent_id, p.bucket FROM piece p WHERE write_spans.removed_agents IS NULL
+              UNION SELECT t.agent_id, t.bucket FROM taken t) d
+        LEFT JOIN piece p ON p.agent_id = d.agent_id AND p.bucket = d.bucket
+        LEFT JOIN taken t ON t.agent_id = d.agent_id AND t.bucket = d.bucket
+        LEFT JOIN LATERAL (SELECT x.spans, x.longest FROM agent_metrics.active_days x
+                           WHERE x.agent_id = d.agent_id AND x.bucket = d.bucket OFFSET 0) k ON true
+    ), gone AS (
+        DELETE FROM agent_metrics.active_days a USING merged m WHERE a.agent_id = m.agent_id AND a.bucket = m.bucket AND isempty(m.spans)
+    ), written AS (
+        INSERT INTO agent_metrics.active_days (agent_id, bucket, spans, active_seconds, longest)
+        SELECT m.agent_id, m.bucket, m.spans,
+               (SELECT sum(greatest(extract(epoch FROM upper(s.span) - lower(s.span)) - 1800, 0)) FROM unnest(m.spans) AS s (span)), m.longest
+        FROM merged m WHERE NOT isempty(m.spans)
+        ON CONFLICT (agent_id, bucket) DO UPDATE SET spans = excluded.spans, active_seconds = excluded.active_seconds, longest = excluded.longest
+    )
+    SELECT array_agg(m.agent_id), array_agg(m.bucket) FROM merged m WHERE m.spans IS DISTINCT FROM m.known;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.write_spans(text[], tstzrange[], interval[], text[], tstzmultirange[], text) IS
+    'Unites spans with the days they concern and returns the days that changed. Internal: refresh() uses it.';
+
+-- What every refresh does beside the rollups, in its transaction: agent hours, and the facts of what it found changed.
+CREATE FUNCTION agent_metrics.refresh_facts(
+    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
+    conversation_agents text[], conversation_ids text[], dirty_agents text[], dirty_buckets timestamptz[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+DECLARE
+    builds    text[];
+    everywhen timestamptz[];
+    presents  pg_snapshot[];
+    agents    text[];
+    measures  text[];
+    days      timestamptz[];
+    fact_agents   text[];
+    fact_measures text[];
+    fact_days     timestamptz[];
+BEGIN
+    SELECT array_agg(u.agent_id) FILTER (WHERE u.snapshot IS NULL), array_agg(refresh_facts.present)
+    INTO builds, presents FROM unnest(refresh_facts.agent_ids, refresh_facts.seen) AS u (agent_id, snapshot);
+    IF builds IS NOT NULL THEN
+        DELETE FROM agent_metrics.conversation_facts f WHERE f.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.fact_days f WHERE f.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.active_days f WHERE f.agent_id = ANY (builds);
+    END IF;
+
+    -- New turns: united with what is there.
+    IF refresh_facts.conversation_agents IS NOT NULL THEN
+        SELECT array_fill('-infinity'::timestamptz, ARRAY[cardinality(presents)]) INTO everywhen;
+        SELECT w.changed_agents, w.changed_buckets INTO agents, days
+        FROM (SELECT array_agg(c.agent_id) AS agents, array_agg(c.span) AS spans, array_agg(c.longest) AS longest
+              FROM agent_metrics.compute_spans(refresh_facts.agent_ids, everywhen, array_fill('infinity'::timestamptz, ARRAY[cardinality(presents)]),
+                  refresh_facts.seen, presents, refresh_facts.foreign_to, refresh_facts.horizon) c) n
+        CROSS JOIN LATERAL agent_metrics.write_spans(n.agents, n.spans, n.longest, NULL, NULL, refresh_facts.time_zone) w;
+    END IF;
+
+    -- Turns that were updated or deleted: around their buckets, computed again.
+    IF refresh_facts.dirty_agents IS NOT NULL THEN
+        SELECT agents || w.changed_agents, days || w.changed_buckets INTO agents, days
+        FROM agent_metrics.mend_spans(refresh_facts.agent_ids, refresh_facts.bucket_seconds, refresh_facts.foreign_to, refresh_facts.present,
+            refresh_facts.time_zone, refresh_facts.dirty_agents, refresh_facts.dirty_buckets) w;
+    END IF;
+    measures := array_fill('revenue'::text, ARRAY[coalesce(cardinality(agents), 0)]);
+
+    IF refresh_facts.conversation_agents IS NOT NULL THEN
+        -- A new turn of an evaluation run, in a conversation that is none, takes its facts out.
+        IF EXISTS (SELECT FROM agent_metrics.conversation_facts) THEN
+            SELECT refresh_facts.conversation_agents || array_agg(e.agent_id), refresh_facts.conversation_ids || array_agg(e.conversation_id)
+            INTO conversation_agents, conversation_ids
+            FROM agent_metrics.agent_events e
+            WHERE e.recorded_in >= refresh_facts.horizon AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
+        END IF;
+        SELECT f.changed_agents, f.changed_measures, f.changed_buckets INTO fact_agents, fact_measures, fact_days
+        FROM agent_metrics.refresh_conversation_facts(conversation_agents, conversation_ids, refresh_facts.time_zone) f;
+        agents := agents || fact_agents;
+        measures := measures || fact_measures;
+        days := days || fact_days;
+    END IF;
+    IF agents <> '{}' THEN
+        PERFORM agent_metrics.refresh_fact_days(agents, measures, days);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refresh_facts(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, text[], text[], text[], timestamptz[]) IS
+    'Brings agent hours and the facts of changed conversations up to date. Internal: refresh() uses it.';
+
+-- Its joins are of short ranges of a key, which only a nested loop does by index, as in recompute_turns().
+CREATE FUNCTION agent_metrics.mend_spans(
+    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text, dirty_agents text[], dirty_buckets timestamptz[])
+RETURNS TABLE (changed_agents text[], changed_buckets timestamptz[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH dirty AS (
+        -- As far as a turn of the bucket may have reached, before or after the change.
+        SELECT d.agent_id, a.foreign_to, tstzrange(d.bucket, d.bucket + make_interval(secs => a.bucket_seconds) + l.longest + interval '30 minutes') AS span, l.longest
+        FROM unnest(mend_spans.dirty_agents, mend_spans.dirty_buckets) AS d (agent_id, bucket)
+        JOIN unnest(mend_spans.agent_ids, mend_spans.bucket_seconds, mend_spans.foreign_to) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id
+        CROSS JOIN LATERAL (
+            SELECT greatest(
+                interval '0',
+                (SELECT max(k.longest) FROM agent_metrics.active_days k
+                 WHERE k.agent_id = d.agent_id AND k.bucket > d.bucket - interval '3 days' AND k.bucket <= d.bucket + interval '1 hour'),
+                (SELECT agent_metrics.turn_length(agent_metrics.sketch_max(r.latency)) FROM agent_metrics.rollups r
+                 WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END)) AS longest) l
+    ), agent AS MATERIALIZED (
+        SELECT d.agent_id, d.foreign_to, range_agg(d.span) AS spans, max(d.longest) AS longest FROM dirty d GROUP BY d.agent_id, d.foreign_to
+    ), stretch AS (
+        SELECT a.agent_id, a.foreign_to, lower(s.span) - a.longest - interval '30 minutes' AS from_time, upper(s.span) AS to_time
+        FROM agent a CROSS JOIN LATERAL unnest(a.spans) AS s (span)
+    ), found AS (
+        SELECT c.agent_id, c.span, c.longest
+        FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.from_time) AS from_times, array_agg(x.to_time) AS to_times,
+                     array_agg(NULL::pg_snapshot) AS after, array_agg(mend_spans.present) AS presents, array_agg(x.foreign_to) AS foreign_to
+              FROM stretch x) w
+        CROSS JOIN LATERAL agent_metrics.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
+        UNION ALL
+        SELECT a.agent_id, s.span, interval '0'
+        FROM agent a
+        JOIN agent_metrics.archived_activity h ON h.agent_id = a.agent_id
+        JOIN agent_metrics.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        CROSS JOIN LATERAL unnest(h.spans * a.spans) AS s (span)
+    )
+    SELECT w.changed_agents, w.changed_buckets
+    FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM found f) f
+    CROSS JOIN (SELECT array_agg(a.agent_id) AS agents, array_agg(a.spans) AS spans FROM agent a) r
+    CROSS JOIN LATERAL agent_metrics.write_spans(f.agents, f.spans, f.longest, r.agents, r.spans, mend_spans.time_zone) w;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.mend_spans(text[], integer[], xid8[], pg_snapshot, text, text[], timestamptz[]) IS
+    'Computes agent hours around buckets that saw an update or a deletion again. Internal: refresh() uses it.';
+
+-- For rebuild(): agent hours of a span, the day before it and the day after it, and all sums of its days, from nothing.
+CREATE FUNCTION agent_metrics.rebuild_fact_days(agent_ids text[], begun timestamptz, ended timestamptz, time_zone text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM agent_metrics.active_days a
+    WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids) AND a.bucket >= rebuild_fact_days.begun - interval '26 hours' AND a.bucket <= rebuild_fact_days.ended;
+    PERFORM agent_metrics.write_spans(f.agents, f.spans, f.longest, NULL, NULL, rebuild_fact_days.time_zone)
+    FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM (
+        SELECT c.agent_id, c.span, c.longest
+        FROM (SELECT array_agg(w.agent_id) AS agents, array_agg(rebuild_fact_days.begun - interval '3 days') AS from_times,
+                     array_agg(rebuild_fact_days.ended + interval '27 hours') AS to_times, array_agg(NULL::pg_snapshot) AS after,
+                     array_agg(w.snapshot) AS presents, array_agg(w.foreign_to) AS foreign_to
+              FROM agent_metrics.agent_watermarks w WHERE w.agent_id = ANY (rebuild_fact_days.agent_ids)) w
+        CROSS JOIN LATERAL agent_metrics.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
+        UNION ALL
+        SELECT h.agent_id, s.span, interval '0'
+        FROM agent_metrics.archived_activity h
+        JOIN agent_metrics.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        CROSS JOIN LATERAL unnest(h.spans) AS s (span)
+        WHERE h.agent_id = ANY (rebuild_fact_days.agent_ids)
+          AND s.span && tstzrange(rebuild_fact_days.begun - interval '3 days', rebuild_fact_days.ended + interval '27 hours')) f) f;
+    PERFORM agent_metrics.refresh_fact_days(d.agents, d.measures, d.buckets)
+    FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.measure) AS measures, array_agg(x.bucket) AS buckets
+          FROM (SELECT f.agent_id, f.measure, f.bucket FROM agent_metrics.conversation_facts f
+                WHERE f.agent_id = ANY (rebuild_fact_days.agent_ids) AND f.bucket >= rebuild_fact_days.begun AND f.bucket < rebuild_fact_days.ended
+                UNION
+                SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics.active_days a
+                WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids)
+                  AND a.bucket >= rebuild_fact_days.begun - interval '26 hours' AND a.bucket <= rebuild_fact_days.ended) x) d;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.rebuild_fact_days(text[], timestamptz, timestamptz, text) IS
+    'Agent hours and sums of facts of a span of report days, computed again from nothing. Internal: rebuild() uses it.';

@@ -1,0 +1,234 @@
+-- What is known of turns and conversations beside the turns themselves: the rows, their sums by conversation and day,
+-- and the hours in which an agent was active. fact_rows() is the one definition, used by refresh(), verify() and trace().
+
+-- One row per fact of these conversations. occurred_at is the moment that decides the day: the turn's, or that of the
+-- conversation's first turn. A conversation that is not in the books (evaluation, an unregistered agent) has none.
+CREATE FUNCTION agent_metrics.fact_rows(agent_ids text[], conversation_ids text[])
+RETURNS TABLE (agent_id text, conversation_id text, event_id text, occurred_at timestamptz, measure text, numerator numeric,
+               denominator numeric, numerator_squared numeric, denominator_squared numeric, product numeric, value double precision)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+DECLARE
+    -- most warehouses have only some of these: what is empty is not looked into a thousand times
+    has_verdicts boolean := EXISTS (SELECT FROM agent_metrics.tool_call_verdicts);
+    has_scores   boolean := EXISTS (SELECT FROM agent_metrics.turn_scores);
+    has_answers  boolean := EXISTS (SELECT FROM agent_metrics.survey_answers);
+    has_reviews  boolean := EXISTS (SELECT FROM agent_metrics.reviews);
+    has_business boolean := EXISTS (SELECT FROM agent_metrics.business_events);
+BEGIN
+    IF NOT (has_verdicts OR has_scores OR has_answers OR has_reviews OR has_business) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT c.agent_id, c.conversation_id, c.started_at, c.agent_label, c.business_event_ids
+        FROM (SELECT DISTINCT u.agent_id, u.conversation_id FROM unnest(fact_rows.agent_ids, fact_rows.conversation_ids) AS u (agent_id, conversation_id)) a
+        -- agent_id is kept from the index on it, as in compute_conversations
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
+                            WHERE x.conversation_id = a.conversation_id AND x.agent_id || '' = a.agent_id LIMIT 1) c
+    ), business AS MATERIALIZED (
+        SELECT a.agent_id, a.conversation_id, a.started_at, b.business_event_id, b.occurred_at, b.amount_usd, k.meaning,
+               o.label IS NOT NULL AS is_outcome, coalesce(o.is_success AND NOT o.is_open, false) AS is_resolution
+        FROM asked a
+        CROSS JOIN LATERAL (
+            -- as in compute_conversations: a business event names its conversation, or a turn names the business event
+            SELECT x.business_event_id, x.kind, x.occurred_at, x.amount_usd
+            FROM agent_metrics.business_events x WHERE x.conversation_id = a.conversation_id
+            UNION ALL
+            SELECT x.business_event_id, x.kind, x.occurred_at, x.amount_usd
+            FROM agent_metrics.business_events x WHERE x.business_event_id = ANY (a.business_event_ids) AND x.conversation_id IS NULL
+            OFFSET 0) b
+        JOIN agent_metrics.event_kinds k ON k.kind = b.kind
+        LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
+        WHERE has_business
+    ), review AS MATERIALIZED (
+        SELECT a.started_at, a.agent_label, r.*
+        FROM asked a
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.reviews x
+                            WHERE x.conversation_id = a.conversation_id AND x.agent_id || '' = a.agent_id OFFSET 0) r
+        WHERE has_reviews
+    ), question AS (
+        -- Each question of a review is a fact of its own; y: it counts in the denominator, x: in the numerator.
+        SELECT r.agent_id, r.conversation_id, r.event_id, coalesce(r.occurred_at, r.started_at) AS occurred_at, q.measure, q.x, r.weight,
+               row_number() OVER (PARTITION BY r.agent_id, r.conversation_id, r.event_id, q.question
+                                  ORDER BY r.reviewed_at DESC, r.review_id DESC) AS nth, q.y
+        FROM review r
+        CROSS JOIN LATERAL (VALUES
+            ('answer', 'answers', r.answer_verdict IN ('unsupported', 'contradicted'), r.answer_verdict <> 'refused', r.answer_verdict IS NOT NULL),
+            ('scope', CASE WHEN r.is_in_scope THEN 'in_scope' ELSE 'out_of_scope' END, r.is_refused, true, r.is_in_scope IS NOT NULL),
+            ('escalation', 'escalations', r.is_escalated = r.should_escalate, true, r.is_escalated IS NOT NULL),
+            ('escalated', 'escalated', r.should_escalate, r.is_escalated, r.is_escalated IS NOT NULL),
+            ('to_escalate', 'to_escalate', NOT r.is_escalated, r.should_escalate, r.is_escalated IS NOT NULL)) AS q (question, measure, x, y, is_answered)
+        WHERE q.is_answered
+    ), fact AS (
+        SELECT v.agent_id, v.conversation_id, v.event_id::text, v.occurred_at, 'tool_calls' AS measure, v.is_correct::integer::numeric AS x, 1::numeric AS y
+        FROM asked a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.tool_call_verdicts t
+                                         WHERE t.conversation_id = a.conversation_id AND t.agent_id || '' = a.agent_id OFFSET 0) v
+        WHERE has_verdicts
+        UNION ALL
+        SELECT s.agent_id, s.conversation_id, s.event_id::text, s.occurred_at, 'instruction_scores', s.score, 1
+        FROM asked a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.turn_scores t
+                                         WHERE t.conversation_id = a.conversation_id AND t.agent_id || '' = a.agent_id OFFSET 0) s
+        WHERE has_scores AND s.criterion = 'instruction_following'
+        UNION ALL
+        SELECT q.agent_id, q.conversation_id, q.event_id::text, q.occurred_at, q.measure, q.x::integer * q.weight, q.weight
+        FROM question q WHERE q.nth = 1 AND q.y
+        UNION ALL
+        SELECT s.agent_id, s.conversation_id, s.answer_id, a.started_at, 'survey', CASE WHEN s.score >= 9 THEN 100 WHEN s.score <= 6 THEN -100 ELSE 0 END, 1
+        FROM asked a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.survey_answers t
+                                         WHERE t.conversation_id = a.conversation_id AND t.agent_id || '' = a.agent_id OFFSET 0) s
+        WHERE has_answers
+        UNION ALL
+        SELECT b.agent_id, b.conversation_id, b.business_event_id, b.started_at, 'revenue',
+               CASE b.meaning WHEN 'charge' THEN b.amount_usd ELSE -abs(b.amount_usd) END, NULL
+        FROM business b WHERE b.meaning IN ('charge', 'refund') AND b.amount_usd IS NOT NULL
+    )
+    SELECT f.agent_id, f.conversation_id, f.event_id, f.occurred_at, f.measure, f.x, f.y, f.x * f.x, f.y * f.y, f.x * f.y, NULL::double precision
+    FROM fact f
+    -- a turn of an evaluation run may lie in a conversation that is none
+    WHERE f.measure NOT IN ('tool_calls', 'instruction_scores', 'answers', 'in_scope', 'out_of_scope', 'escalations', 'escalated', 'to_escalate')
+       OR f.event_id IS NULL
+       OR NOT EXISTS (SELECT FROM agent_metrics.agent_events e
+                      WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid AND e.is_eval)
+    UNION ALL
+    -- resolved: the first event that says so after the last one that says anything else
+    (SELECT DISTINCT ON (b.agent_id, b.conversation_id)
+            b.agent_id, b.conversation_id, b.business_event_id, b.started_at, 'resolutions', NULL::numeric, 1::numeric, NULL::numeric, NULL::numeric,
+            NULL::numeric, greatest(extract(epoch FROM b.occurred_at - b.started_at), 0)::double precision
+     FROM business b
+     WHERE b.is_resolution
+       AND NOT EXISTS (SELECT FROM business x
+                       WHERE x.agent_id = b.agent_id AND x.conversation_id = b.conversation_id AND x.is_outcome AND NOT x.is_resolution
+                         AND (x.occurred_at, x.business_event_id) > (b.occurred_at, b.business_event_id))
+     ORDER BY b.agent_id, b.conversation_id, b.occurred_at, b.business_event_id)
+    UNION ALL
+    -- what the agent said of itself against what a person said, where both are labels that somebody mapped
+    (SELECT DISTINCT ON (r.agent_id, r.conversation_id)
+            r.agent_id, r.conversation_id, NULL, r.started_at, 'self_report',
+            100 * r.weight * (said.is_success::integer - found.is_success::integer), r.weight,
+            r.weight * (said.is_success <> found.is_success)::integer, r.weight * r.weight,
+            r.weight * (said.is_success AND found.is_success)::integer, NULL::double precision
+     FROM review r
+     JOIN agent_metrics.outcomes found ON found.label = r.outcome_label AND NOT found.is_open
+     JOIN agent_metrics.outcomes said ON said.label = r.agent_label AND NOT said.is_open
+     ORDER BY r.agent_id, r.conversation_id, r.reviewed_at DESC, r.review_id DESC);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.fact_rows(text[], text[]) IS
+    'Facts about conversations beside their turns, one row each, with the moment that decides their day. Internal: refresh(), verify() and trace() use it.';
+
+-- Brings the facts of conversations, and the days they lie on, up to date.
+CREATE FUNCTION agent_metrics.refresh_conversation_facts(agent_ids text[], conversation_ids text[], time_zone text)
+RETURNS TABLE (changed_agents text[], changed_measures text[], changed_buckets timestamptz[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+DECLARE
+    has_known boolean := EXISTS (SELECT FROM agent_metrics.conversation_facts);
+BEGIN
+    RETURN QUERY
+    WITH now_known AS MATERIALIZED (
+        SELECT f.agent_id, f.conversation_id, f.measure, date_trunc('day', f.occurred_at, refresh_conversation_facts.time_zone) AS bucket,
+               count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator, sum(f.numerator_squared) AS numerator_squared,
+               sum(f.denominator_squared) AS denominator_squared, sum(f.product) AS product, max(f.value) AS value
+        FROM agent_metrics.fact_rows(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) f
+        GROUP BY 1, 2, 3, 4
+    ), known AS MATERIALIZED (
+        SELECT k.*
+        FROM (SELECT DISTINCT u.agent_id, u.conversation_id
+              FROM unnest(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) AS u (agent_id, conversation_id)
+              WHERE has_known) d
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversation_facts x
+                            WHERE x.conversation_id = d.conversation_id AND x.agent_id = d.agent_id OFFSET 0) k
+    ), changed AS MATERIALIZED (
+        SELECT n.*, true AS is_now FROM now_known n
+        WHERE NOT EXISTS (SELECT FROM known k WHERE k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id AND k.measure = n.measure
+                          AND k.bucket = n.bucket AND k IS NOT DISTINCT FROM n)
+        UNION ALL
+        SELECT k.*, false FROM known k
+        WHERE NOT EXISTS (SELECT FROM now_known n WHERE n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id AND n.measure = k.measure
+                          AND n.bucket = k.bucket)
+    ), gone AS (
+        DELETE FROM agent_metrics.conversation_facts f USING changed c
+        WHERE NOT c.is_now AND f.conversation_id = c.conversation_id AND f.agent_id = c.agent_id AND f.measure = c.measure AND f.bucket = c.bucket
+    ), written AS (
+        INSERT INTO agent_metrics.conversation_facts (agent_id, conversation_id, measure, bucket, facts, numerator, denominator, numerator_squared,
+                                                      denominator_squared, product, value)
+        SELECT c.agent_id, c.conversation_id, c.measure, c.bucket, c.facts, c.numerator, c.denominator, c.numerator_squared,
+               c.denominator_squared, c.product, c.value
+        FROM changed c WHERE c.is_now
+        ON CONFLICT (conversation_id, agent_id, measure, bucket) DO UPDATE SET
+            facts = excluded.facts, numerator = excluded.numerator, denominator = excluded.denominator,
+            numerator_squared = excluded.numerator_squared, denominator_squared = excluded.denominator_squared, product = excluded.product,
+            value = excluded.value
+    )
+    SELECT array_agg(d.agent_id), array_agg(d.measure), array_agg(d.bucket)
+    FROM (SELECT DISTINCT c.agent_id, c.measure, c.bucket FROM changed c) d;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refresh_conversation_facts(text[], text[], text) IS
+    'Brings the facts of conversations up to date and returns the measures and days that changed. Internal: refresh() uses it.';
+
+CREATE TYPE agent_metrics.fact_day AS (
+    agent_id text, measure text, bucket timestamptz, facts bigint, numerator numeric, denominator numeric, numerator_squared numeric,
+    denominator_squared numeric, product numeric, sketch agent_metrics.quantile_sketch);
+COMMENT ON TYPE agent_metrics.fact_day IS 'One row of fact_days.';
+COMMENT ON COLUMN agent_metrics.fact_day.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.fact_day.measure IS 'Measure.';
+COMMENT ON COLUMN agent_metrics.fact_day.bucket IS 'Start of the report day.';
+COMMENT ON COLUMN agent_metrics.fact_day.facts IS 'Rows it was made of.';
+COMMENT ON COLUMN agent_metrics.fact_day.numerator IS 'Sum of numerators.';
+COMMENT ON COLUMN agent_metrics.fact_day.denominator IS 'Sum of denominators; of revenue, agent hours.';
+COMMENT ON COLUMN agent_metrics.fact_day.numerator_squared IS 'Sum of squares of numerators.';
+COMMENT ON COLUMN agent_metrics.fact_day.denominator_squared IS 'Sum of squares of denominators.';
+COMMENT ON COLUMN agent_metrics.fact_day.product IS 'Sum of products of the two.';
+COMMENT ON COLUMN agent_metrics.fact_day.sketch IS 'Sketch of values.';
+
+-- Sums of days, from the facts of conversations and, for the measure revenue, the agent's hours: the one definition.
+CREATE FUNCTION agent_metrics.compute_fact_days(agent_ids text[], measures text[], buckets timestamptz[])
+RETURNS SETOF agent_metrics.fact_day
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT d.agent_id, d.measure, d.bucket, f.facts,
+           CASE WHEN d.measure = 'revenue' AND h.hours IS NOT NULL THEN coalesce(f.numerator, 0) ELSE f.numerator END,
+           CASE WHEN d.measure = 'revenue' THEN h.hours ELSE f.denominator END,
+           f.numerator_squared, f.denominator_squared, f.product, f.sketch
+    FROM (SELECT DISTINCT u.agent_id, u.measure, u.bucket
+          FROM unnest(compute_fact_days.agent_ids, compute_fact_days.measures, compute_fact_days.buckets) AS u (agent_id, measure, bucket)) d
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(x.facts), 0)::bigint AS facts, sum(x.numerator) AS numerator, sum(x.denominator) AS denominator,
+               sum(x.numerator_squared) AS numerator_squared, sum(x.denominator_squared) AS denominator_squared, sum(x.product) AS product,
+               agent_metrics.quantile_sketch(x.value) AS sketch
+        FROM agent_metrics.conversation_facts x WHERE x.agent_id = d.agent_id AND x.measure = d.measure AND x.bucket = d.bucket) f
+    LEFT JOIN LATERAL (
+        SELECT a.active_seconds / 3600 AS hours FROM agent_metrics.active_days a
+        WHERE a.agent_id = d.agent_id AND a.bucket = d.bucket AND d.measure = 'revenue' AND a.active_seconds > 0) h ON true
+    WHERE f.facts > 0 OR h.hours IS NOT NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.compute_fact_days(text[], text[], timestamptz[]) IS
+    'Sums of measures over days; a day without any gives no row. Internal: refresh() and verify() use it.';
+
+CREATE FUNCTION agent_metrics.refresh_fact_days(agent_ids text[], measures text[], buckets timestamptz[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+BEGIN
+    WITH now_known AS MATERIALIZED (
+        SELECT n.* FROM agent_metrics.compute_fact_days(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) n
+    ), gone AS (
+        DELETE FROM agent_metrics.fact_days f
+        USING unnest(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) AS u (agent_id, measure, bucket)
+        WHERE f.agent_id = u.agent_id AND f.measure = u.measure AND f.bucket = u.bucket
+          AND NOT EXISTS (SELECT FROM now_known n WHERE n.agent_id = u.agent_id AND n.measure = u.measure AND n.bucket = u.bucket)
+    )
+    INSERT INTO agent_metrics.fact_days (agent_id, measure, bucket, facts, numerator, denominator, numerator_squared, denominator_squared, product, sketch)
+    SELECT n.agent_id, n.measure, n.bucket, n.facts, n.numerator, n.denominator, n.numerator_squared, n.denominator_squared, n.product, n.sketch
+    FROM now_known n
+    ON CONFLICT (agent_id, measure, bucket) DO UPDATE SET
+        facts = excluded.facts, numerator = excluded.numerator, denominator = excluded.denominator,
+        numerator_squared = excluded.numerator_squared, denominator_squared = excluded.denominator_squared, product = excluded.product,
+        sketch = excluded.sketch;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refresh_fact_days(text[], text[], timestamptz[]) IS 'Computes days of measures again. Internal: refresh() uses it.';

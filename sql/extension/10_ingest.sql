@@ -1,0 +1,191 @@
+-- ingest_events: turns by event bus, webhook or collector, whatever their form.
+--
+-- Everything is first brought into our own form (an object whose keys are columns of agent_events), then stored in one
+-- statement. A turn's id comes from the trace and the span, or from the content, so a redelivery changes nothing. What
+-- cannot be stored goes to quarantined_events with the reason; the rest is stored all the same.
+
+-- Stores events of our own form. A reason that is given already, or found here, sends an event to quarantine. What only
+-- the server can find wrong (a cast, a constraint) fails the statement: then the halves are tried, down to the culprit.
+CREATE FUNCTION agent_metrics.store_events(payloads jsonb[], events jsonb[], reasons text[])
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
+#variable_conflict use_column
+DECLARE
+    known CONSTANT text[] := ARRAY['agent_id', 'occurred_at', 'event_id', 'conversation_id', 'user_id', 'intent_classified', 'tools_called',
+        'latency_ms', 'token_usage_input', 'token_usage_output', 'cost_usd', 'outcome_label', 'business_event_id', 'turn_index', 'agent_version',
+        'model', 'prompt_version', 'token_usage_cache_read', 'token_usage_cache_write', 'is_eval', 'error', 'outcome_source', 'provider'];
+    good_payloads jsonb[];
+    good_events   jsonb[];
+    bad_payloads  jsonb[];
+    bad_events    jsonb[];
+    bad_reasons   text[];
+    lows  integer[];  -- spans of good events that are yet to be stored
+    highs integer[];
+    low   integer;
+    high  integer;
+    found bigint;
+    words text;
+    count_stored   bigint := 0;
+    count_repeated bigint := 0;
+BEGIN
+    -- Always in the order of the key, so that two deliveries of the same turns cannot wait for each other.
+    SELECT array_agg(x.payload ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.reason IS NULL),
+           array_agg(x.event ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.reason IS NULL),
+           array_agg(x.payload) FILTER (WHERE x.reason IS NOT NULL), array_agg(x.event) FILTER (WHERE x.reason IS NOT NULL),
+           array_agg(x.reason) FILTER (WHERE x.reason IS NOT NULL)
+    INTO good_payloads, good_events, bad_payloads, bad_events, bad_reasons
+    FROM (
+        SELECT d.payload, d.event, d.position, d.event ->> 'agent_id' AS agent_id, d.event ->> 'occurred_at' AS occurred_at,
+               d.event ->> 'event_id' AS event_id,
+               CASE WHEN d.reason IS NOT NULL THEN d.reason
+                    WHEN jsonb_typeof(d.event) IS DISTINCT FROM 'object' THEN 'not an object'
+                    WHEN u.key IS NOT NULL THEN format('unknown key "%s"', u.key)
+                    WHEN coalesce(btrim(d.event ->> 'agent_id'), '') = '' THEN 'no agent_id'
+                    WHEN coalesce(btrim(d.event ->> 'conversation_id'), '') = '' THEN 'no conversation_id'
+                    WHEN d.event ->> 'occurred_at' IS NULL THEN 'no occurred_at'
+                    WHEN (SELECT sum(CASE WHEN t.part = 'token_usage_input' THEN 1 ELSE -1 END * (d.event ->> t.part)::numeric)
+                          FROM unnest(ARRAY['token_usage_input', 'token_usage_cache_read', 'token_usage_cache_write']) AS t (part)
+                          WHERE d.event ->> 'token_usage_input' IS NOT NULL AND d.event ->> t.part ~ '^\d{1,18}$') < 0
+                    THEN format('more cached tokens than input tokens: input %s, cache read %s, cache write %s', d.event ->> 'token_usage_input',
+                                coalesce(d.event ->> 'token_usage_cache_read', '0'), coalesce(d.event ->> 'token_usage_cache_write', '0'))
+               END AS reason
+        FROM unnest(payloads, events, reasons) WITH ORDINALITY AS d (payload, event, reason, position)
+        LEFT JOIN LATERAL (
+            SELECT min(k.key) AS key FROM jsonb_object_keys(CASE WHEN jsonb_typeof(d.event) = 'object' THEN d.event ELSE '{}' END) AS k (key)
+            WHERE k.key <> ALL (known)) u ON true) x;
+
+    IF good_events IS NOT NULL THEN
+        lows := ARRAY[1];
+        highs := ARRAY[cardinality(good_events)];
+    END IF;
+    WHILE cardinality(lows) > 0 LOOP
+        low := lows[1];
+        high := highs[1];
+        lows := lows[2:];
+        highs := highs[2:];
+        BEGIN
+            INSERT INTO agent_metrics.agent_events (
+                agent_id, occurred_at, event_id, conversation_id, user_id, intent_classified, tools_called, latency_ms, token_usage_input,
+                token_usage_output, cost_usd, computed_cost_usd, outcome_label, business_event_id, turn_index, agent_version, provider, model,
+                prompt_version, token_usage_cache_read, token_usage_cache_write, is_eval, error, outcome_source)
+            SELECT r.agent_id, r.occurred_at, r.event_id, r.conversation_id, r.user_id, r.intent_classified, r.tools_called, r.latency_ms,
+                   r.token_usage_input, r.token_usage_output, coalesce(r.cost_usd, c.cost), c.cost, r.outcome_label, r.business_event_id,
+                   r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read, r.token_usage_cache_write,
+                   coalesce(r.is_eval, false), r.error, coalesce(r.outcome_source, 'agent')
+            FROM (SELECT coalesce(r.event_id, md5(e.event::text)::uuid) AS event_id, r.agent_id, r.occurred_at, r.conversation_id, r.user_id,
+                         r.intent_classified, r.tools_called, r.latency_ms, r.token_usage_input, r.token_usage_output, r.cost_usd, r.outcome_label,
+                         r.business_event_id, r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
+                         r.token_usage_cache_write, r.is_eval, r.error, r.outcome_source
+                  FROM unnest(good_events[low:high]) AS e (event)
+                  CROSS JOIN LATERAL jsonb_to_record(e.event) AS r (
+                      agent_id text, occurred_at timestamptz, event_id uuid, conversation_id text, user_id text, intent_classified text,
+                      tools_called jsonb, latency_ms double precision, token_usage_input bigint, token_usage_output bigint, cost_usd numeric,
+                      outcome_label text, business_event_id text, turn_index integer, agent_version text, provider text, model text,
+                      prompt_version text, token_usage_cache_read bigint, token_usage_cache_write bigint, is_eval boolean, error text,
+                      outcome_source text)) r
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN r.cost_usd IS NULL AND r.model IS NOT NULL THEN
+                           agent_metrics.turn_cost(r.provider, r.model, r.occurred_at, r.token_usage_input, r.token_usage_output,
+                                                   r.token_usage_cache_read, r.token_usage_cache_write) END AS cost OFFSET 0) c
+            ORDER BY r.agent_id, r.occurred_at, r.event_id
+            ON CONFLICT DO NOTHING;
+            GET DIAGNOSTICS found = ROW_COUNT;
+            count_stored := count_stored + found;
+            count_repeated := count_repeated + (high - low + 1) - found;
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+            IF low = high THEN
+                GET STACKED DIAGNOSTICS words = MESSAGE_TEXT;
+                bad_payloads := bad_payloads || good_payloads[low];
+                bad_events := bad_events || good_events[low];
+                bad_reasons := bad_reasons || words;
+            ELSE
+                lows := ARRAY[low, (low + high) / 2 + 1] || lows;
+                highs := ARRAY[(low + high) / 2, high] || highs;
+            END IF;
+        END;
+    END LOOP;
+
+    INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, event, reason)
+    SELECT DISTINCT ON (1) md5(b.payload::text), b.payload, b.event, b.reason
+    FROM unnest(bad_payloads, bad_events, bad_reasons) AS b (payload, event, reason)
+    ORDER BY 1, b.reason
+    ON CONFLICT DO NOTHING;
+    RETURN QUERY SELECT count_stored, count_repeated, coalesce(cardinality(bad_reasons), 0)::bigint;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.store_events(jsonb[], jsonb[], text[]) IS
+    'Stores events of our own form, once each; those that cannot be stored, or that come with a reason, go to quarantined_events. Internal: ingest_events() and retry_quarantined() use it.';
+
+-- What was delivered, piece by piece, in our own form.
+CREATE FUNCTION agent_metrics.map_events(delivered jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    pieces jsonb := CASE jsonb_typeof(delivered) WHEN 'array' THEN delivered ELSE jsonb_build_array(delivered) END;
+BEGIN
+    RETURN QUERY
+    SELECT p.piece, p.piece, NULL::text FROM jsonb_array_elements(pieces) AS p (piece)
+    WHERE jsonb_typeof(p.piece) <> 'object' OR NOT p.piece ?| ARRAY['resourceSpans', 'resourceLogs'];
+    IF jsonb_path_exists(pieces, '$[*] ? (exists (@.resourceSpans) || exists (@.resourceLogs))') THEN
+        RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics.map_spans(pieces) s;
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.map_events(jsonb) IS
+    'What ingest_events() makes of a delivery, without storing it: each piece, the event in our own form, and why it cannot be mapped, if it cannot.';
+
+-- The argument has no name, so that PostgREST hands the body of a request on as it is.
+CREATE FUNCTION agent_metrics.ingest_events(jsonb) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    IF $1 IS NULL THEN
+        RETURN QUERY SELECT 0::bigint, 0::bigint, 0::bigint;
+        RETURN;
+    END IF;
+    IF jsonb_typeof($1) NOT IN ('object', 'array') THEN
+        RAISE EXCEPTION 'a JSON % is no event', jsonb_typeof($1)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'An event is an object whose keys are columns of agent_events, or OTLP with resourceSpans; an array holds several.',
+                  HINT = 'SELECT * FROM agent_metrics.ingest_events(''{"agent_id": "support-bot", "occurred_at": "2026-01-01T10:00:00Z", "conversation_id": "c-1"}'');';
+    END IF;
+    IF pg_column_size($1) > 64 * 1024 * 1024 THEN
+        RAISE EXCEPTION 'a delivery of % MB', pg_column_size($1) / 1024 / 1024
+            USING ERRCODE = 'program_limit_exceeded',
+                  DETAIL = 'One call takes 64 MB at most. Nothing was stored.',
+                  HINT = 'Send fewer events a call; leave prompts and answers out of spans, they are not stored anyway.';
+    END IF;
+    RETURN QUERY
+    SELECT s.stored, s.repeated, s.quarantined
+    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM agent_metrics.map_events($1) m) x
+    CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons) s;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.ingest_events(jsonb) IS
+    'Stores turns: an event in our own form (its keys are columns of agent_events), OTLP JSON with GenAI, OpenInference or Langfuse attributes, or an array of either. Returns how many were stored, were there already, and went to quarantined_events. NULL is no event.';
+
+CREATE FUNCTION agent_metrics.retry_quarantined(reason text DEFAULT NULL) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH taken AS MATERIALIZED (
+        DELETE FROM agent_metrics.quarantined_events q
+        WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
+                                  WHERE $1 IS NULL OR l.reason LIKE $1 FOR UPDATE SKIP LOCKED)
+        RETURNING q.payload, q.event
+    ), mapped AS (
+        SELECT t.payload, t.event, NULL::text AS reason FROM taken t WHERE t.event IS NOT NULL
+        UNION ALL
+        SELECT m.payload, m.event, m.reason
+        FROM (SELECT jsonb_agg(t.payload) AS payloads FROM taken t WHERE t.event IS NULL) x
+        CROSS JOIN LATERAL agent_metrics.map_events(x.payloads) m
+        WHERE x.payloads IS NOT NULL
+    )
+    SELECT s.stored, s.repeated, s.quarantined
+    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped m) x
+    CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons) s;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.retry_quarantined(text) IS
+    'Tries again to store what is in quarantine, or that part of it whose reason is LIKE the given one. What fails again stays there.';

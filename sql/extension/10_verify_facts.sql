@@ -1,0 +1,96 @@
+-- The part of verify() that is about facts and agent hours. unsettled_*: conversations, days and spans with changes that no
+-- refresh has seen.
+
+CREATE FUNCTION agent_metrics.verify_facts(
+    agent_ids text[], snapshots pg_snapshot[], foreign_to xid8[], begun timestamptz, ended timestamptz, time_zone text,
+    unsettled_agents text[], unsettled_conversations text[])
+RETURNS SETOF agent_metrics.difference
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH unsettled AS MATERIALIZED (
+        SELECT u.agent_id, u.conversation_id FROM unnest(verify_facts.unsettled_agents, verify_facts.unsettled_conversations) AS u (agent_id, conversation_id)
+    ), waiting_range AS MATERIALIZED (
+        SELECT s.agent_id, s.from_time, s.to_time FROM agent_metrics.stale_ranges s
+        UNION SELECT a.agent_id, r.from_time, r.to_time FROM unnest(verify_facts.agent_ids) AS a (agent_id) CROSS JOIN agent_metrics.changed_ranges() r
+        -- a turn of a day before may last into the day
+        UNION SELECT c.agent_id, c.occurred_at - interval '1 hour', c.occurred_at + interval '26 hours'
+        FROM agent_metrics.changes c WHERE c.agent_id = ANY (verify_facts.agent_ids) AND c.measures_changed
+    ), stored_facts AS MATERIALIZED (
+        SELECT f.* FROM agent_metrics.conversation_facts f
+        WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
+    ), facts AS MATERIALIZED (
+        SELECT f.agent_id, f.conversation_id, f.measure, date_trunc('day', f.occurred_at, verify_facts.time_zone) AS bucket,
+               count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator, sum(f.numerator_squared) AS numerator_squared,
+               sum(f.denominator_squared) AS denominator_squared, sum(f.product) AS product, max(f.value) AS value
+        FROM (SELECT array_agg(c.agent_id) AS agents, array_agg(c.conversation_id) AS ids
+              FROM agent_metrics.conversations c WHERE c.agent_id = ANY (verify_facts.agent_ids)) c
+        CROSS JOIN LATERAL agent_metrics.fact_rows(c.agents, c.ids) f
+        GROUP BY 1, 2, 3, 4
+        HAVING date_trunc('day', min(f.occurred_at), verify_facts.time_zone) >= verify_facts.begun
+           AND date_trunc('day', min(f.occurred_at), verify_facts.time_zone) < verify_facts.ended
+    ), wrong_facts AS (
+        SELECT d.agent_id, 'conversation' AS level, d.bucket, d.measure || ' of ' || d.conversation_id AS measure,
+               max(d.content) FILTER (WHERE d.is_stored) AS stored, max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
+        FROM (SELECT true AS is_stored, s.agent_id, s.conversation_id, s.measure, s.bucket, s::text AS content
+              FROM (SELECT * FROM stored_facts EXCEPT SELECT * FROM facts) s
+              UNION ALL
+              SELECT false, f.agent_id, f.conversation_id, f.measure, f.bucket, f::text FROM (SELECT * FROM facts EXCEPT SELECT * FROM stored_facts) f) d
+        WHERE NOT EXISTS (SELECT FROM unsettled u WHERE u.agent_id = d.agent_id AND u.conversation_id = d.conversation_id)
+        GROUP BY d.agent_id, d.bucket, d.measure, d.conversation_id
+    ), stored_days AS MATERIALIZED (
+        SELECT f.* FROM agent_metrics.fact_days f
+        WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
+    ), days AS MATERIALIZED (
+        SELECT n.*
+        FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.measure) AS measures, array_agg(x.bucket) AS buckets
+              FROM (SELECT s.agent_id, s.measure, s.bucket FROM stored_days s
+                    UNION SELECT s.agent_id, s.measure, s.bucket FROM stored_facts s
+                    UNION SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics.active_days a
+                    WHERE a.agent_id = ANY (verify_facts.agent_ids) AND a.bucket >= verify_facts.begun AND a.bucket < verify_facts.ended) x) k
+        CROSS JOIN LATERAL agent_metrics.compute_fact_days(k.agents, k.measures, k.buckets) n
+    ), wrong_days AS (
+        SELECT d.agent_id, 'day' AS level, d.bucket, d.measure,
+               max(d.content) FILTER (WHERE d.is_stored) AS stored, max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
+        FROM (SELECT true AS is_stored, s.agent_id, s.measure, s.bucket, s::text AS content FROM (SELECT * FROM stored_days EXCEPT SELECT * FROM days) s
+              UNION ALL
+              SELECT false, f.agent_id, f.measure, f.bucket, f::text FROM (SELECT * FROM days EXCEPT SELECT * FROM stored_days) f) d
+        GROUP BY d.agent_id, d.bucket, d.measure
+    ), span AS (
+        SELECT c.agent_id, c.span
+        FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(verify_facts.begun - interval '3 days') AS from_times,
+                     array_agg(verify_facts.ended + interval '1 hour') AS to_times, array_agg(NULL::pg_snapshot) AS after,
+                     array_agg(a.snapshot) AS presents, array_agg(a.foreign_to) AS foreign_to
+              FROM unnest(verify_facts.agent_ids, verify_facts.snapshots, verify_facts.foreign_to) AS a (agent_id, snapshot, foreign_to)) w
+        CROSS JOIN LATERAL agent_metrics.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
+        UNION ALL
+        SELECT h.agent_id, s.span
+        FROM agent_metrics.archived_activity h
+        JOIN agent_metrics.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        CROSS JOIN LATERAL unnest(h.spans) AS s (span)
+        WHERE h.agent_id = ANY (verify_facts.agent_ids)
+    ), active AS MATERIALIZED (
+        SELECT s.agent_id, d.bucket, range_agg(s.span * d.stretch) AS spans
+        FROM span s CROSS JOIN LATERAL agent_metrics.days_of_span(s.span, verify_facts.time_zone) d
+        WHERE d.bucket >= verify_facts.begun AND d.bucket < verify_facts.ended
+        GROUP BY s.agent_id, d.bucket
+    ), stored_active AS MATERIALIZED (
+        SELECT a.agent_id, a.bucket, a.spans, a.active_seconds FROM agent_metrics.active_days a
+        WHERE a.agent_id = ANY (verify_facts.agent_ids) AND a.bucket >= verify_facts.begun AND a.bucket < verify_facts.ended
+    )
+    SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_facts w
+    UNION ALL
+    SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_days w
+    UNION ALL
+    SELECT coalesce(s.agent_id, n.agent_id), 'day', coalesce(s.bucket, n.bucket), 'active time', s.spans::text, n.spans::text
+    FROM stored_active s FULL JOIN active n ON n.agent_id = s.agent_id AND n.bucket = s.bucket
+    WHERE (s.spans IS DISTINCT FROM n.spans
+           OR s.active_seconds <> (SELECT sum(greatest(extract(epoch FROM upper(x.span) - lower(x.span)) - 1800, 0)) FROM unnest(n.spans) AS x (span)))
+      AND NOT EXISTS (SELECT FROM waiting_range r
+                      WHERE r.agent_id = coalesce(s.agent_id, n.agent_id) AND r.from_time < coalesce(s.bucket, n.bucket) + interval '26 hours'
+                        AND r.to_time > coalesce(s.bucket, n.bucket));
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.verify_facts(text[], pg_snapshot[], xid8[], timestamptz, timestamptz, text, text[], text[]) IS
+    'Facts of conversations, their days and agent hours that are not what the facts give. Internal: verify() uses it.';

@@ -1,0 +1,55 @@
+-- Facts from where they are: what came by ingest_events() and could not be mapped.
+
+CREATE TABLE agent_metrics.quarantined_events (
+    quarantine_id  text PRIMARY KEY,
+    payload        jsonb NOT NULL,
+    event          jsonb,
+    reason         text NOT NULL,
+    quarantined_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE agent_metrics.quarantined_events IS 'What ingest_events() was given and could not store, with the reason; retry_quarantined() tries again.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.quarantine_id IS 'Hash of the payload, so that a redelivery is kept once.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.payload IS 'What was delivered, in a form that ingest_events() takes.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.event IS 'The same in our own form, as far as it could be mapped; mend it here before a retry.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.reason IS 'Why it was not stored.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.quarantined_at IS 'When it came.';
+
+-- Tables of the business that are in this warehouse already, and are followed.
+ALTER TABLE agent_metrics.business_events ADD COLUMN source_table text;
+COMMENT ON COLUMN agent_metrics.business_events.source_table IS 'Attached table that the event comes from, and that it follows; NULL: it was written here.';
+CREATE INDEX business_events_source_table ON agent_metrics.business_events (source_table) WHERE source_table IS NOT NULL;
+
+CREATE TABLE agent_metrics.attached_tables (
+    source      text PRIMARY KEY,
+    columns     jsonb NOT NULL,
+    fixed_kind  text,
+    id_prefix   text NOT NULL DEFAULT '',
+    mode        text NOT NULL CHECK (mode IN ('trigger', 'compare')),
+    attached_by text NOT NULL DEFAULT current_user,
+    attached_at timestamptz NOT NULL DEFAULT now(),
+    compared_at timestamptz
+);
+COMMENT ON TABLE agent_metrics.attached_tables IS 'Tables whose rows are business events; written by attach_business_events().';
+COMMENT ON COLUMN agent_metrics.attached_tables.source IS 'The table, with its schema, quoted as SQL needs it.';
+COMMENT ON COLUMN agent_metrics.attached_tables.columns IS 'For each column of business_events, the column of the table that it is read from.';
+COMMENT ON COLUMN agent_metrics.attached_tables.fixed_kind IS 'Kind of all its events; NULL: a column says it.';
+COMMENT ON COLUMN agent_metrics.attached_tables.id_prefix IS 'Put before each key, so that keys of two tables do not collide.';
+COMMENT ON COLUMN agent_metrics.attached_tables.mode IS 'trigger: each write is followed at once; compare: sync_business_events() compares all rows.';
+COMMENT ON COLUMN agent_metrics.attached_tables.attached_by IS 'Role that attached it.';
+COMMENT ON COLUMN agent_metrics.attached_tables.attached_at IS 'When it was attached.';
+COMMENT ON COLUMN agent_metrics.attached_tables.compared_at IS 'When all its rows were last compared.';
+
+-- Written within the transactions of the business system, so nothing here makes one wait for another.
+CREATE TABLE agent_metrics.attachment_problems (
+    problem_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source     text NOT NULL,
+    problem    text NOT NULL,
+    row_key    text,
+    seen_at    timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE agent_metrics.attachment_problems IS 'What could not be followed of an attached table; emptied when a comparison finds all well.';
+COMMENT ON COLUMN agent_metrics.attachment_problems.problem_id IS 'Identity.';
+COMMENT ON COLUMN agent_metrics.attachment_problems.source IS 'The attached table.';
+COMMENT ON COLUMN agent_metrics.attachment_problems.problem IS 'What is wrong.';
+COMMENT ON COLUMN agent_metrics.attachment_problems.row_key IS 'Key of the first row that had it; NULL: it is not about a row.';
+COMMENT ON COLUMN agent_metrics.attachment_problems.seen_at IS 'When it was seen.';

@@ -1,0 +1,134 @@
+-- What the views ask of tables that their readers may not see, where a join would cost every question its planning.
+-- Functions with the owner's rights, named kpi_*: grant_access() gives them to readers. days: 0 is an hour.
+-- COST 1: few rows of a view call them, so the planner shall not count them for all, nor compile for them.
+
+CREATE OR REPLACE FUNCTION agent_metrics.kpi_span(day date, bucket timestamptz, days integer) RETURNS tstzrange
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    zone text;
+BEGIN
+    IF days = 0 THEN
+        RETURN tstzrange(bucket, bucket + interval '1 hour');
+    END IF;
+    zone := agent_metrics.report_time_zone();
+    RETURN tstzrange(day::timestamp AT TIME ZONE zone, (day + days)::timestamp AT TIME ZONE zone);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.kpi_span(date, timestamptz, integer) IS 'Span of so many report days, or of an hour.';
+REVOKE ALL ON FUNCTION agent_metrics.kpi_span(date, timestamptz, integer) FROM PUBLIC;
+
+-- A line of one agent goes to its days by time. A shared line goes to the AI agents' hours within its period.
+CREATE OR REPLACE FUNCTION agent_metrics.infrastructure_shares(agent_id text, from_time timestamptz, to_time timestamptz)
+RETURNS TABLE (cost_id text, occurred_at timestamptz, amount_usd numeric)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    zone text := agent_metrics.report_time_zone();
+BEGIN
+    RETURN QUERY
+    SELECT c.cost_id, greatest(c.period_start, $2),
+           c.amount_usd * extract(epoch FROM least(c.period_end, $3) - greatest(c.period_start, $2)) / extract(epoch FROM c.period_end - c.period_start)
+    FROM agent_metrics.infrastructure_costs c
+    WHERE c.agent_id = $1 AND c.period_start < $3 AND c.period_end > $2
+    UNION ALL
+    SELECT c.cost_id, greatest(c.period_start, $2), c.amount_usd * h.own / h.whole
+    FROM agent_metrics.infrastructure_costs c
+    CROSS JOIN LATERAL (
+        -- a day that the period covers in part counts for that part of it
+        SELECT sum(x.seconds * x.share) AS whole, sum(x.seconds * x.share) FILTER (WHERE x.agent_id = $1 AND x.bucket >= $2 AND x.bucket < $3) AS own
+        FROM (SELECT d.agent_id, d.bucket, d.active_seconds AS seconds,
+                     extract(epoch FROM least(c.period_end, n.ends) - greatest(c.period_start, d.bucket)) / extract(epoch FROM n.ends - d.bucket) AS share
+              FROM agent_metrics.agents a
+              JOIN agent_metrics.active_days d ON d.agent_id = a.agent_id AND d.bucket > c.period_start - interval '26 hours' AND d.bucket < c.period_end
+              CROSS JOIN LATERAL (SELECT ((d.bucket AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone AS ends) n
+              WHERE a.actor = 'ai' AND n.ends > c.period_start) x) h
+    WHERE c.agent_id IS NULL AND c.period_start < $3 AND c.period_end > $2 AND h.whole > 0 AND h.own > 0;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.infrastructure_shares(text, timestamptz, timestamptz) IS
+    'What an agent bears of each line of infrastructure cost within whole report days. Internal: kpi_infrastructure_cost() and trace() use it.';
+REVOKE ALL ON FUNCTION agent_metrics.infrastructure_shares(text, timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics.kpi_infrastructure_cost(agent_id text, day date, days integer) RETURNS numeric
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    span tstzrange;
+BEGIN
+    IF NOT EXISTS (SELECT FROM agent_metrics.infrastructure_costs) THEN
+        RETURN NULL;
+    END IF;
+    span := agent_metrics.kpi_span($2, NULL, $3);
+    RETURN (SELECT sum(s.amount_usd) FROM agent_metrics.infrastructure_shares($1, lower(span), upper(span)) s);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.kpi_infrastructure_cost(text, date, integer) IS 'Infrastructure cost that an agent bears on so many report days; NULL: no bill covers them.';
+REVOKE ALL ON FUNCTION agent_metrics.kpi_infrastructure_cost(text, date, integer) FROM PUBLIC;
+
+-- NPS of the agent less that of its human baseline, over a common denominator: part is numerator, denominator or error
+-- (standard error of the difference). NULL under 30 respondents on either side.
+CREATE OR REPLACE FUNCTION agent_metrics.kpi_nps(agent_id text, day date, days integer, part text) RETURNS numeric
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    span tstzrange := agent_metrics.kpi_span($2, NULL, $3);
+    ours record;
+    base record;
+BEGIN
+    SELECT sum(f.denominator) AS n, sum(f.numerator) AS x, sum(f.numerator_squared) AS xx INTO ours
+    FROM agent_metrics.agents a JOIN agent_metrics.fact_days f ON f.agent_id = a.agent_id
+    WHERE a.agent_id = $1 AND a.actor = 'ai' AND f.measure = 'survey' AND f.bucket >= lower(span) AND f.bucket < upper(span);
+    SELECT sum(f.denominator) AS n, sum(f.numerator) AS x, sum(f.numerator_squared) AS xx INTO base
+    FROM agent_metrics.agents a
+    JOIN agent_metrics.agents h ON h.agent_id = a.baseline_agent_id AND h.actor = 'human'
+    JOIN agent_metrics.fact_days f ON f.agent_id = h.agent_id
+    WHERE a.agent_id = $1 AND f.measure = 'survey' AND f.bucket >= lower(span) AND f.bucket < upper(span);
+    IF ours.n >= 30 AND base.n >= 30 THEN
+        RETURN CASE $4 WHEN 'numerator' THEN ours.x * base.n - base.x * ours.n
+                       WHEN 'denominator' THEN ours.n * base.n
+                       WHEN 'error' THEN sqrt(agent_metrics.nps_error(ours.n, ours.x, ours.xx) ^ 2 + agent_metrics.nps_error(base.n, base.x, base.xx) ^ 2) END;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.kpi_nps(text, date, integer, text) IS
+    'NPS of an AI agent less that of its human baseline: numerator, denominator or standard error; NULL under 30 respondents on either side.';
+REVOKE ALL ON FUNCTION agent_metrics.kpi_nps(text, date, integer, text) FROM PUBLIC;
+
+-- The verdict on a percentile whose threshold lies within the sketch's error, from the values themselves: a rank's value
+-- lies below a line exactly when enough values do. NULL: some of them are archived, and the sketch decides.
+CREATE OR REPLACE FUNCTION agent_metrics.kpi_exact_verdict(
+    agent_id text, metric text, day date, bucket timestamptz, days integer, fraction double precision, direction text, threshold double precision)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    span  tstzrange := agent_metrics.kpi_span($3, $4, $5);
+    n     bigint;
+    below bigint;  -- values that the line is not below of ('-'), or that lie below the line ('+')
+BEGIN
+    IF $2 LIKE 'latency%' THEN
+        IF EXISTS (SELECT FROM agent_metrics.archives a WHERE a.state IN ('detached', 'archived') AND tstzrange(a.from_time, a.to_time) && span) THEN
+            RETURN NULL;
+        END IF;
+        SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN e.latency_ms <= $8 ELSE e.latency_ms < $8 END) INTO n, below
+        FROM agent_metrics.agent_watermarks w
+        JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id
+        WHERE w.agent_id = $1 AND e.occurred_at >= lower(span) AND e.occurred_at < upper(span) AND NOT e.is_eval AND e.latency_ms IS NOT NULL
+          AND (pg_visible_in_snapshot(e.recorded_in, w.snapshot) OR e.recorded_in <= w.foreign_to);
+    ELSE
+        SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN f.value <= $8 ELSE f.value < $8 END) INTO n, below
+        FROM agent_metrics.conversation_facts f
+        WHERE f.agent_id = $1 AND f.measure = 'resolutions' AND f.bucket >= lower(span) AND f.bucket < upper(span);
+    END IF;
+    RETURN CASE WHEN n = 0 THEN NULL
+                WHEN $7 = '-' AND below >= agent_metrics.rank_high(n, $6) THEN 'pass'
+                WHEN $7 = '-' AND below < agent_metrics.rank_low(n, $6) THEN 'breach'
+                WHEN $7 = '+' AND below < agent_metrics.rank_low(n, $6) THEN 'pass'
+                WHEN $7 = '+' AND below >= agent_metrics.rank_high(n, $6) THEN 'breach'
+                ELSE 'inconclusive' END;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.kpi_exact_verdict(text, text, date, timestamptz, integer, double precision, text, double precision) IS
+    'Verdict on a percentile from its values; NULL where some of them are archived.';
+REVOKE ALL ON FUNCTION agent_metrics.kpi_exact_verdict(text, text, date, timestamptz, integer, double precision, text, double precision) FROM PUBLIC;

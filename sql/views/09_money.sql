@@ -1,0 +1,96 @@
+-- Whether the money agrees: which turns have a cost, and whether turns and bills say the same.
+
+CREATE OR REPLACE VIEW agent_kpi.cost_coverage AS
+SELECT a.agent_id, a.actor, r.day, coalesce(r.turns, 0) AS turns, coalesce(r.cost_turns, 0) AS priced_turns,
+       coalesce(r.turns - r.cost_turns, 0) AS unpriced_turns, agent_metrics.ratio(r.cost_turns, r.turns) AS coverage_rate
+FROM agent_metrics.daily_measures r
+JOIN agent_metrics.agents a ON a.agent_id = r.agent_id;
+COMMENT ON VIEW agent_kpi.cost_coverage IS 'How many turns have a cost, by the producer or by the price list; the others add nothing to any cost. Unique: agent_id, day.';
+COMMENT ON COLUMN agent_kpi.cost_coverage.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.cost_coverage.actor IS 'ai or human.';
+COMMENT ON COLUMN agent_kpi.cost_coverage.day IS 'Report day.';
+COMMENT ON COLUMN agent_kpi.cost_coverage.turns IS 'Turns.';
+COMMENT ON COLUMN agent_kpi.cost_coverage.priced_turns IS 'Turns whose cost is known.';
+COMMENT ON COLUMN agent_kpi.cost_coverage.unpriced_turns IS 'Turns whose cost is not known.';
+COMMENT ON COLUMN agent_kpi.cost_coverage.coverage_rate IS 'Share of turns whose cost is known; NULL on a day without turns.';
+
+CREATE OR REPLACE VIEW agent_kpi.unpriced_models AS
+SELECT t.agent_id, t.provider, t.model, t.turns, t.first_seen, t.last_seen,
+       CASE WHEN t.model IS NULL THEN 'the turns name no model'
+            WHEN NOT EXISTS (SELECT FROM agent_metrics.token_prices p WHERE p.model = t.model) THEN 'the model has no price'
+            WHEN t.provider IS NULL AND (SELECT count(DISTINCT p.provider) FROM agent_metrics.token_prices p WHERE p.model = t.model) > 1
+                 THEN 'several providers price the model, and the turns name none'
+            WHEN t.provider IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.token_prices p WHERE p.model = t.model AND p.provider = t.provider)
+                 THEN 'the provider has no price for the model'
+            ELSE 'no price for some kind of token at the time of the turns, or a count is missing, or the price came after them' END AS reason
+FROM (SELECT e.agent_id, e.provider, e.model, count(*) AS turns, min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen
+      FROM agent_metrics.agent_events e
+      WHERE e.cost_usd IS NULL AND (e.token_usage_input IS NOT NULL OR e.token_usage_output IS NOT NULL) AND e.occurred_at >= now() - interval '30 days'
+      GROUP BY e.agent_id, e.provider, e.model) t;
+COMMENT ON VIEW agent_kpi.unpriced_models IS 'Models whose turns of the last 30 days report tokens and have no cost, and why. Unique: agent_id, provider, model.';
+COMMENT ON COLUMN agent_kpi.unpriced_models.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.unpriced_models.provider IS 'Provider that the turns name; NULL: none.';
+COMMENT ON COLUMN agent_kpi.unpriced_models.model IS 'Model that the turns name; NULL: none.';
+COMMENT ON COLUMN agent_kpi.unpriced_models.turns IS 'Such turns.';
+COMMENT ON COLUMN agent_kpi.unpriced_models.first_seen IS 'First of them.';
+COMMENT ON COLUMN agent_kpi.unpriced_models.last_seen IS 'Last of them.';
+COMMENT ON COLUMN agent_kpi.unpriced_models.reason IS 'Why they have no cost.';
+
+-- Bills are by day in UTC, so that are the days here. They know of no agent and bill evaluation runs too: all turns of a
+-- model count that are not a human team's. A line over several days is spread over them evenly.
+CREATE OR REPLACE VIEW agent_kpi.cost_reconciliation AS
+WITH billed AS (
+    SELECT (d.day AT TIME ZONE 'UTC')::date AS day, b.provider, b.model,
+           sum(b.amount_usd * extract(epoch FROM least(b.period_end, d.day + interval '1 day') - greatest(b.period_start, d.day))
+               / extract(epoch FROM b.period_end - b.period_start)) AS usd
+    FROM agent_metrics.billing_lines b
+    CROSS JOIN LATERAL (
+        SELECT n.day AT TIME ZONE 'UTC' AS day
+        FROM agent_metrics.periods('day', b.period_start AT TIME ZONE 'UTC', b.period_end AT TIME ZONE 'UTC') AS n (day)) d
+    GROUP BY 1, 2, 3
+), used AS (
+    SELECT (e.occurred_at AT TIME ZONE 'UTC')::date AS day, e.provider, e.model, count(*) AS turns, count(*) - count(e.cost_usd) AS unpriced,
+           sum(e.cost_usd) AS usd, sum(e.cost_usd) FILTER (WHERE e.cost_usd = e.computed_cost_usd) AS computed
+    FROM agent_metrics.agent_events e
+    WHERE e.occurred_at >= (SELECT date_trunc('day', min(b.period_start), 'UTC') FROM agent_metrics.billing_lines b)
+      AND e.occurred_at < (SELECT max(b.period_end) FROM agent_metrics.billing_lines b)
+      AND e.agent_id <> ALL (ARRAY(SELECT a.agent_id FROM agent_metrics.agents a WHERE a.actor = 'human'))
+      AND (e.model IS NOT NULL OR e.cost_usd IS NOT NULL)
+    GROUP BY 1, 2, 3
+), named AS (
+    -- a turn that names no provider is of the one that prices or bills its model, if it is one
+    SELECT u.day, coalesce(u.provider, k.provider, 'unknown') AS provider, u.model, u.turns, u.unpriced, u.usd, u.computed
+    FROM used u
+    LEFT JOIN (SELECT x.model, min(x.provider) AS provider
+               FROM (SELECT p.model, p.provider FROM agent_metrics.token_prices p
+                     UNION SELECT b.model, b.provider FROM agent_metrics.billing_lines b WHERE b.model IS NOT NULL) x
+               GROUP BY x.model HAVING count(*) = 1) k ON k.model = u.model
+), both_sides AS (
+    SELECT x.day, x.provider, x.model, sum(x.turns)::bigint AS turns, sum(x.unpriced)::bigint AS unpriced_turns,
+           sum(x.usd) AS events_usd, sum(x.computed) AS computed_usd, sum(x.billed) AS billed_usd
+    FROM (SELECT n.day, n.provider, n.model, n.turns, n.unpriced, n.usd, n.computed, NULL::numeric AS billed FROM named n
+          UNION ALL
+          SELECT b.day, b.provider, b.model, 0, 0, NULL, NULL, b.usd FROM billed b) x
+    GROUP BY x.day, x.provider, x.model
+)
+SELECT s.day, s.provider, s.model, s.turns, s.unpriced_turns, trim_scale(s.events_usd) AS events_usd, trim_scale(s.computed_usd) AS computed_usd,
+       trim_scale(s.billed_usd) AS billed_usd, trim_scale(s.billed_usd - coalesce(s.events_usd, 0)) AS variance_usd,
+       100 * agent_metrics.ratio(s.billed_usd - coalesce(s.events_usd, 0), s.billed_usd) AS variance_percent,
+       CASE WHEN s.billed_usd IS NULL THEN 'no bill for these turns'
+            WHEN s.turns = 0 THEN 'no turns for this bill'
+            WHEN s.unpriced_turns > 0 THEN format('%s turns have no cost', s.unpriced_turns)
+            WHEN s.billed_usd = coalesce(s.events_usd, 0) THEN 'they agree'
+            ELSE 'not explained' END AS explanation
+FROM both_sides s;
+COMMENT ON VIEW agent_kpi.cost_reconciliation IS 'What turns say they cost against what providers billed, evaluation runs included, human teams not; over the days that bills reach. Unique: day, provider, model.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.day IS 'Day in UTC, as bills have it.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.provider IS 'Who runs the model.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.model IS 'Model; NULL: bill or turns do not say.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.turns IS 'Turns.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.unpriced_turns IS 'Turns whose cost is not known.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.events_usd IS 'Sum of the known cost of the turns.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.computed_usd IS 'Of it, what was computed from the price list.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.billed_usd IS 'What was billed; NULL: no bill.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.variance_usd IS 'Billed less known cost; NULL: no bill.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.variance_percent IS 'The variance in per cent of what was billed; NULL: nothing was billed.';
+COMMENT ON COLUMN agent_kpi.cost_reconciliation.explanation IS 'they agree, no bill for these turns, no turns for this bill, how many turns have no cost, or not explained.';

@@ -1,0 +1,428 @@
+//! Attached tables: rows of the CRM become business events, wherever they are and whatever happens to them.
+
+use std::thread;
+
+use crate::books::{assert_books, refresh, shop};
+use crate::harness::{Db, Session};
+use crate::program::{program, works};
+
+/// A CRM with tickets by uuid and payments by text, in a schema and of an owner of its own.
+fn crm(name: &str) -> (Db, String) {
+    let db = shop(name);
+    let owner = format!("{}_crm", db.name());
+    db.exec(&format!(
+        "CREATE ROLE {owner}; CREATE SCHEMA \"The CRM\" AUTHORIZATION {owner}; SET ROLE {owner};
+         CREATE TABLE \"The CRM\".tickets (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), status text, closed timestamp, \"Conversation\" text, who integer, note bytea);
+         CREATE TABLE \"The CRM\".payments (payment text PRIMARY KEY, paid_on date, amount double precision, conversation text, customer text);
+         INSERT INTO \"The CRM\".tickets (id, status, closed, \"Conversation\", who) SELECT md5(n::text)::uuid, CASE WHEN n < 3 THEN 'ticket_resolved' ELSE 'lead_qualified' END,
+             CASE WHEN n <> 2 THEN timestamp '2026-03-05 10:00' END, format('sal-%s-1', n), n FROM generate_series(0, 4) AS n;
+         INSERT INTO \"The CRM\".payments SELECT 'p' || n, '2026-03-05', 0.1 * n, format('sal-%s-2', n), 'buyer' || n % 2 FROM generate_series(1, 4) AS n;
+         RESET ROLE"
+    ));
+    (db, owner)
+}
+
+const TICKETS: &str = "SELECT * FROM agent_metrics.attach_business_events('\"The CRM\".tickets', business_event_id => 'id', occurred_at => 'closed', kind => 'status',
+    conversation_id => 'Conversation', customer_id => 'who')";
+const PAYMENTS: &str = "SELECT * FROM agent_metrics.attach_business_events('\"The CRM\".payments', business_event_id => 'payment', occurred_at => 'paid_on', fixed_kind => 'charge',
+    conversation_id => 'conversation', customer_id => 'customer', amount_usd => 'amount', id_prefix => 'pay-')";
+
+/// Panics unless the business events are the CRM's rows and the books are right.
+fn assert_followed(session: &Session) {
+    assert_eq!(
+        session.lines(
+            "SELECT t.* FROM (
+                 SELECT id::text, status, closed AT TIME ZONE 'UTC', \"Conversation\", who::text, NULL::numeric FROM \"The CRM\".tickets WHERE closed IS NOT NULL AND status IS NOT NULL
+                 UNION ALL SELECT 'pay-' || payment, 'charge', paid_on::timestamp AT TIME ZONE 'UTC', conversation, customer, amount::text::numeric FROM \"The CRM\".payments WHERE paid_on IS NOT NULL) t
+             ORDER BY 1"
+        ),
+        session.lines("SELECT business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd FROM agent_metrics.business_events WHERE source_table IS NOT NULL ORDER BY 1")
+    );
+    refresh(session);
+    assert_books(session);
+}
+
+fn done(db: Db, owner: &str) {
+    db.exec(&format!("DROP OWNED BY {owner} CASCADE; DROP ROLE {owner}"));
+}
+
+#[test]
+fn rows_are_copied_and_followed_by_triggers() {
+    let (db, owner) = crm("attach_follow");
+    assert_eq!(db.lines(TICKETS), ["\"The CRM\".tickets|trigger|4|0|0|"]);
+    assert_eq!(db.lines(PAYMENTS), ["\"The CRM\".payments|trigger|4|0|0|"]);
+    assert_followed(&db);
+    let writer = db.session();
+    writer.exec(&format!("SET ROLE {owner}"));
+    for write in [
+        "INSERT INTO \"The CRM\".tickets (status, closed, \"Conversation\") VALUES ('ticket_escalated', '2026-03-06 10:00', 'sal-5-1')",
+        "UPDATE \"The CRM\".tickets SET closed = '2026-03-07 11:00' WHERE who = 2", // it becomes an event
+        "UPDATE \"The CRM\".tickets SET status = 'lead_disqualified', \"Conversation\" = 'sal-6-1' WHERE who = 3",
+        "UPDATE \"The CRM\".tickets SET note = 'x'", // nothing that we read
+        "UPDATE \"The CRM\".tickets SET closed = NULL WHERE who = 4", // it is one no longer
+        "UPDATE \"The CRM\".payments SET payment = 'q' || payment, amount = amount + 0.7", // keys change
+        "DELETE FROM \"The CRM\".payments WHERE payment = 'qp1'",
+        "BEGIN; DELETE FROM \"The CRM\".tickets; ROLLBACK",
+        "TRUNCATE \"The CRM\".tickets",
+        "INSERT INTO \"The CRM\".tickets (status, closed, \"Conversation\") VALUES ('ticket_resolved', '2026-03-06 10:00', 'sal-5-1')",
+    ] {
+        writer.exec(write);
+        assert_followed(&db);
+    }
+    assert_eq!(
+        db.lines(
+            "SELECT source, mode, status, problem, events FROM agent_kpi.attached_tables ORDER BY 1"
+        ),
+        [
+            "\"The CRM\".payments|trigger|followed||3",
+            "\"The CRM\".tickets|trigger|followed||1"
+        ]
+    );
+    // who was erased does not come back with his record
+    db.exec("SELECT agent_metrics.erase_user('buyer1')");
+    writer.exec("UPDATE \"The CRM\".payments SET amount = 9");
+    db.exec("SELECT agent_metrics.sync_business_events('\"The CRM\".payments')");
+    assert_eq!(
+        db.number(
+            "SELECT count(*) FROM agent_metrics.business_events WHERE customer_id = 'buyer1'"
+        ),
+        0.0
+    );
+    // detached, the events stay as ordinary ones, or go
+    assert_eq!(
+        db.number("SELECT agent_metrics.detach_business_events('\"The CRM\".tickets')"),
+        1.0
+    );
+    assert_eq!(db.number("SELECT agent_metrics.detach_business_events('\"The CRM\".payments', keep_events => false)"), 3.0);
+    writer.exec("TRUNCATE \"The CRM\".tickets");
+    assert_eq!(db.lines("SELECT count(*), count(source_table) FROM agent_metrics.business_events WHERE conversation_id = 'sal-5-1' OR kind = 'charge'"), ["1|0"]);
+    assert_eq!(
+        db.number("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'agent_metrics%'"),
+        0.0
+    );
+    refresh(&db);
+    assert_books(&db);
+    drop(writer);
+    done(db, &owner);
+}
+
+#[test]
+fn what_cannot_be_followed_is_named_and_never_fails_the_crm() {
+    let (db, owner) = crm("attach_problems");
+    db.exec(TICKETS);
+    db.exec(PAYMENTS);
+    let problem = |table: &str| {
+        db.value(&format!(
+            "SELECT problem FROM agent_kpi.attached_tables WHERE source = '\"The CRM\".{table}'"
+        ))
+        .unwrap_or_default()
+    };
+    // rows that are impossible as events: the rest is followed, and they too once they are mended
+    db.exec("INSERT INTO \"The CRM\".payments VALUES ('a', 'infinity', 1), ('b', '2026-03-05', 'NaN'), ('c', '2026-03-05', 5)");
+    assert_eq!(
+        problem("payments"),
+        "a row has the amount NaN (pay-b); a row is dated infinity (pay-a)"
+    );
+    let (_, said, _) = program(db.url(), &["doctor"]);
+    assert!(
+        said.contains(
+            "attached table \"The CRM\".payments cannot be followed: a row has the amount NaN"
+        ),
+        "{said}"
+    );
+    db.exec("UPDATE \"The CRM\".payments SET paid_on = '2026-03-05', amount = 2 WHERE payment IN ('a', 'b')");
+    works(db.url(), &["refresh"]);
+    assert_eq!(problem("payments"), "");
+    assert_followed(&db);
+    // a key that is another event's
+    db.exec("INSERT INTO agent_metrics.business_events (business_event_id, kind, amount_usd) VALUES ('pay-d', 'refund', 3); INSERT INTO \"The CRM\".payments VALUES ('d', '2026-03-05', 1)");
+    assert_eq!(
+        problem("payments"),
+        "a key is that of another business event (pay-d)"
+    );
+    db.exec("DELETE FROM \"The CRM\".payments WHERE payment = 'd'; SELECT agent_metrics.sync_business_events()");
+    assert_eq!(db.lines("SELECT kind, amount_usd FROM agent_metrics.business_events WHERE business_event_id = 'pay-d'"), ["refund|3"]);
+    assert_eq!(problem("payments"), "");
+    // a column is dropped, with and without writes after it
+    db.exec("ALTER TABLE \"The CRM\".payments DROP COLUMN amount");
+    assert_eq!(problem("payments"), "column \"amount\" is gone");
+    db.exec("INSERT INTO \"The CRM\".payments VALUES ('e', '2026-03-05')");
+    assert_eq!(
+        db.lines("SELECT problem FROM agent_metrics.sync_business_events()"),
+        ["column \"amount\" is gone"]
+    );
+    refresh(&db);
+    assert_books(&db);
+    db.exec("ALTER TABLE \"The CRM\".payments ADD COLUMN amount double precision DEFAULT 7; SELECT agent_metrics.sync_business_events()");
+    assert_eq!(problem("payments"), "");
+    assert_followed(&db);
+    // triggers disabled, then a table renamed and dropped
+    db.exec("ALTER TABLE \"The CRM\".tickets DISABLE TRIGGER ALL; DELETE FROM \"The CRM\".tickets WHERE who = 1");
+    assert_eq!(problem("tickets"), "its triggers were dropped or disabled");
+    db.exec("ALTER TABLE \"The CRM\".tickets ENABLE TRIGGER ALL");
+    assert_eq!(
+        db.lines(
+            "SELECT deleted, problem FROM agent_metrics.sync_business_events('\"The CRM\".tickets')"
+        ),
+        ["1|"]
+    );
+    assert_followed(&db);
+    db.exec("ALTER TABLE \"The CRM\".tickets RENAME TO cases");
+    assert_eq!(problem("tickets"), "the table is gone: dropped or renamed");
+    db.exec("DROP TABLE \"The CRM\".cases");
+    assert_eq!(problem("tickets"), "the table is gone: dropped or renamed");
+    assert!(
+        db.number(
+            "SELECT count(*) FROM agent_metrics.business_events WHERE source_table LIKE '%tickets'"
+        ) > 0.0,
+        "a drop is no deletion"
+    );
+    refresh(&db);
+    assert_books(&db);
+    // even when our own side is broken the CRM writes
+    db.exec("ALTER TABLE agent_metrics.business_events ADD CONSTRAINT broken CHECK (kind <> 'charge') NOT VALID");
+    db.exec("INSERT INTO \"The CRM\".payments VALUES ('f', '2026-03-05')");
+    assert!(
+        problem("payments").contains("broken"),
+        "{}",
+        problem("payments")
+    );
+    db.exec("ALTER TABLE agent_metrics.business_events DROP CONSTRAINT broken; DROP TABLE agent_metrics.attachment_problems CASCADE");
+    db.exec("INSERT INTO \"The CRM\".payments VALUES ('g', 'infinity')");
+    done(db, &owner);
+}
+
+#[test]
+fn without_the_right_to_make_triggers_a_table_is_followed_by_comparing() {
+    let (db, owner) = crm("attach_compare");
+    let admin = format!("{}_admin", db.name());
+    db.exec(&format!(
+        "CREATE ROLE {admin}; SELECT agent_metrics.grant_access('{admin}', 'admin')"
+    ));
+    let session = db.session();
+    session.exec(&format!("SET ROLE {admin}"));
+    assert_eq!(
+        session.error(PAYMENTS).sqlstate,
+        "42501",
+        "he may not read it"
+    );
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.attached_tables"),
+        0.0
+    );
+    db.exec(&format!(
+        "GRANT USAGE ON SCHEMA \"The CRM\" TO {admin}; GRANT SELECT ON ALL TABLES IN SCHEMA \"The CRM\" TO {admin}; GRANT TRIGGER ON \"The CRM\".tickets TO {admin};
+         CREATE VIEW \"The CRM\".big AS SELECT * FROM \"The CRM\".payments WHERE amount > 0.15; GRANT SELECT ON \"The CRM\".big TO {admin}"
+    ));
+    assert_eq!(
+        session.lines(TICKETS),
+        ["\"The CRM\".tickets|trigger|4|0|0|"]
+    );
+    assert_eq!(
+        session.lines(PAYMENTS),
+        ["\"The CRM\".payments|compare|4|0|0|"]
+    );
+    assert_followed(&db);
+    db.exec("UPDATE \"The CRM\".payments SET amount = 3 WHERE payment = 'p1'; DELETE FROM \"The CRM\".payments WHERE payment = 'p2'; INSERT INTO \"The CRM\".payments VALUES ('p9', '2026-03-09', 1)");
+    assert_eq!(session.lines("SELECT source, inserted, updated, deleted, problem FROM agent_metrics.sync_business_events()"), ["\"The CRM\".payments|1|1|1|"]);
+    assert_followed(&db);
+    assert_eq!(
+        session.lines(
+            "SELECT inserted, updated, deleted, problem FROM agent_metrics.sync_business_events()"
+        ),
+        ["0|0|0|"]
+    );
+    // the right to read is revoked: nothing is lost, the problem is named, and gone when the right is back
+    db.exec(&format!("REVOKE SELECT ON \"The CRM\".payments FROM {admin}; DELETE FROM \"The CRM\".payments WHERE payment = 'p3'"));
+    let before = db.lines("SELECT * FROM agent_metrics.business_events ORDER BY 1");
+    assert_eq!(
+        session.lines("SELECT problem FROM agent_metrics.sync_business_events()"),
+        ["permission denied for table payments"]
+    );
+    session.exec("SELECT agent_metrics.sync_business_events()");
+    assert_eq!(
+        db.lines("SELECT problem FROM agent_kpi.attached_tables WHERE problem IS NOT NULL"),
+        ["permission denied for table payments"]
+    );
+    assert_eq!(
+        db.lines("SELECT * FROM agent_metrics.business_events ORDER BY 1"),
+        before
+    );
+    let (_, said, _) = program(db.url(), &["doctor"]);
+    assert!(
+        said.contains("permission denied for table payments"),
+        "{said}"
+    );
+    // nor is what row security hides taken for deleted
+    db.exec(&format!("GRANT SELECT ON \"The CRM\".payments TO {admin}; ALTER TABLE \"The CRM\".payments ENABLE ROW LEVEL SECURITY"));
+    assert!(
+        session
+            .value("SELECT problem FROM agent_metrics.sync_business_events()")
+            .unwrap()
+            .contains("row-level security")
+    );
+    db.exec("ALTER TABLE \"The CRM\".payments DISABLE ROW LEVEL SECURITY");
+    assert_eq!(
+        session.lines("SELECT deleted, problem FROM agent_metrics.sync_business_events()"),
+        ["1|"]
+    );
+    assert_eq!(
+        db.lines("SELECT problem FROM agent_kpi.attached_tables WHERE problem IS NOT NULL"),
+        [""; 0]
+    );
+    assert_followed(&db);
+    // a view, whose keys nothing keeps apart
+    db.exec("SELECT agent_metrics.detach_business_events('\"The CRM\".payments', false)");
+    let view = PAYMENTS.replace("payments", "big");
+    assert_eq!(session.lines(&view), ["\"The CRM\".big|compare|3|0|0|"]);
+    db.exec("ALTER TABLE \"The CRM\".payments DROP CONSTRAINT payments_pkey; INSERT INTO \"The CRM\".payments VALUES ('p9', '2026-03-10', 1)");
+    assert_eq!(
+        session.lines("SELECT problem FROM agent_metrics.sync_business_events()"),
+        ["several rows have the same key"]
+    );
+    // his triggers stay when he detaches, for only the owner may drop them, and do nothing
+    session.exec("SELECT agent_metrics.detach_business_events('\"The CRM\".tickets')");
+    db.exec("TRUNCATE \"The CRM\".tickets");
+    assert_eq!(
+        session.lines(TICKETS),
+        ["\"The CRM\".tickets|trigger|0|0|0|"]
+    );
+    drop(session);
+    db.exec("SELECT agent_metrics.detach_business_events('\"The CRM\".tickets')");
+    db.exec(&format!("DROP OWNED BY {admin}; DROP ROLE {admin}"));
+    done(db, &owner);
+}
+
+#[test]
+fn many_write_at_once_and_the_events_are_the_rows() {
+    let (db, owner) = crm("attach_at_once");
+    db.exec(PAYMENTS);
+    db.exec(TICKETS);
+    let sessions: Vec<Session> = (0..3).map(|_| db.session()).collect();
+    thread::scope(|scope| {
+        for (session, n) in sessions.iter().zip(0..) {
+            scope.spawn(move || {
+                for round in 0..30 {
+                    session.exec(&format!(
+                        "INSERT INTO \"The CRM\".payments VALUES ('w{n}-{round}', '2026-03-05', {round}, 'sal-{n}-2');
+                         UPDATE \"The CRM\".payments SET amount = amount + 1 WHERE payment = 'p{}';
+                         DELETE FROM \"The CRM\".payments WHERE payment = 'w{n}-{}'",
+                        1 + round % 4, round - 3
+                    ));
+                }
+            });
+        }
+        scope.spawn(|| (0..5).for_each(|_| db.exec("SELECT agent_metrics.sync_business_events('\"The CRM\".payments'); SELECT agent_metrics.refresh()")));
+    });
+    assert_followed(&db);
+    done(db, &owner);
+}
+
+#[test]
+fn a_mapping_that_cannot_be_is_refused() {
+    let (db, owner) = crm("attach_refused");
+    let call = |source: &str, arguments: &str| {
+        format!("SELECT agent_metrics.attach_business_events('{source}', {arguments})")
+    };
+    let payments = |arguments: &str| call("\"The CRM\".payments", arguments);
+    for (sql, sqlstate, words) in [
+        (
+            payments(
+                "business_event_id => 'payment', occurred_at => 'paid_on', fixed_kind => 'charge', amount_usd => 'price'",
+            ),
+            "42703",
+            "has no column \"price\"",
+        ),
+        (
+            payments(
+                "business_event_id => 'nothing', occurred_at => 'paid_on', fixed_kind => 'charge'",
+            ),
+            "42703",
+            "has no column \"nothing\"",
+        ),
+        (
+            payments(
+                "business_event_id => 'payment', occurred_at => 'customer', fixed_kind => 'charge'",
+            ),
+            "42804",
+            "is of type text",
+        ),
+        (
+            payments(
+                "business_event_id => 'payment', occurred_at => 'paid_on', fixed_kind => 'charge', amount_usd => 'customer'",
+            ),
+            "42804",
+            "is of type text",
+        ),
+        (
+            payments(
+                "business_event_id => 'customer', occurred_at => 'paid_on', fixed_kind => 'charge'",
+            ),
+            "22023",
+            "is no key",
+        ),
+        (
+            payments("business_event_id => 'payment', occurred_at => 'paid_on'"),
+            "22023",
+            "too little is said",
+        ),
+        (
+            payments(
+                "business_event_id => 'payment', occurred_at => 'paid_on', kind => 'customer', fixed_kind => 'charge'",
+            ),
+            "22023",
+            "too little is said",
+        ),
+        (
+            payments("business_event_id => NULL, occurred_at => 'paid_on', kind => 'customer'"),
+            "22023",
+            "too little is said",
+        ),
+        (
+            call(
+                "agent_metrics.agent_events",
+                "business_event_id => 'event_id', occurred_at => 'occurred_at', kind => 'error'",
+            ),
+            "42809",
+            "cannot be attached",
+        ),
+        (
+            call(
+                "\"The CRM\".payments_pkey",
+                "business_event_id => 'payment', occurred_at => 'payment', kind => 'payment'",
+            ),
+            "42809",
+            "cannot be attached",
+        ),
+        (
+            "SELECT agent_metrics.detach_business_events('nothing')".to_owned(),
+            "42704",
+            "is not attached",
+        ),
+        (
+            "SELECT agent_metrics.sync_business_events('nothing')".to_owned(),
+            "42704",
+            "is not attached",
+        ),
+    ] {
+        let error = db.error(&sql);
+        assert_eq!(error.sqlstate, sqlstate, "{error}");
+        assert!(error.message.contains(words), "{error}");
+        assert!(
+            !error.detail.is_empty() && !error.hint.is_empty(),
+            "{error}"
+        );
+    }
+    db.exec(PAYMENTS);
+    assert_eq!(db.error(PAYMENTS).sqlstate, "42710");
+    assert_eq!(
+        db.error("SELECT agent_metrics.attach_business_events('no.table', 'a', 'b', 'c')")
+            .sqlstate,
+        "3F000"
+    );
+    assert_eq!(
+        db.lines("SELECT source FROM agent_metrics.attached_tables"),
+        ["\"The CRM\".payments"]
+    );
+    done(db, &owner);
+}

@@ -1,0 +1,403 @@
+//! Money: what a turn costs by the price list, what providers bill, and whether the two agree.
+
+use std::thread;
+
+use crate::books::{assert_books, refresh};
+use crate::harness::{Db, Session, db};
+use crate::program::works;
+
+/// The prices of statistics.md's worked example.
+const PRICES: &str = "
+INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES
+    ('anthropic', 'large', 'input', 3), ('anthropic', 'large', 'cache_read', 0.30),
+    ('anthropic', 'large', 'cache_write', 3.75), ('anthropic', 'large', 'output', 15);";
+
+fn priced(name: &str) -> Db {
+    let db = db(name);
+    db.exec("SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support')");
+    db.exec(PRICES);
+    db
+}
+
+/// A turn of the worked example, or another as the arguments say.
+fn turn(session: &Session, conversation: &str, at: &str, model: &str, cost: &str) {
+    session.exec(&format!(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, cost_usd, token_usage_input, token_usage_output,
+                                                 token_usage_cache_read, token_usage_cache_write)
+         VALUES ('bot', '{at}', '{conversation}', {model}, {cost}, 11000, 500, 8000, 2000)"
+    ));
+}
+
+fn costs(session: &Session) -> Vec<String> {
+    session.lines("SELECT conversation_id, cost_usd, cost_usd = computed_cost_usd FROM agent_metrics.agent_events ORDER BY conversation_id")
+}
+
+#[test]
+fn the_worked_price_and_what_has_none() {
+    let db = priced("prices_worked");
+    db.exec("INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES ('openai', 'twice', 'input', 1), ('azure', 'twice', 'input', 2),
+                    ('openai', 'half', 'input', 1)");
+    for (arguments, cost) in [
+        (
+            "'anthropic', 'large', now(), 11000, 500, 8000, 2000",
+            "0.0204",
+        ),
+        ("NULL, 'large', now(), 11000, 500, 8000, 2000", "0.0204"), // alone in having a price
+        ("NULL, 'large', now(), 11000, 500, NULL, NULL", "0.0405"), // nothing cached
+        ("NULL, 'large', now(), 0, 0, 0, 0", "0"),
+        ("'openai', 'large', now(), 11000, 500, 8000, 2000", ""),
+        ("NULL, 'unknown', now(), 0, 0, 0, 0", ""),
+        ("NULL, NULL, now(), 10, 10, 0, 0", ""),
+        ("NULL, 'large', now(), NULL, 10, 0, 0", ""),
+        ("NULL, 'large', now(), 10, NULL, 0, 0", ""),
+        ("NULL, 'large', now(), 10, 10, 8, 3", ""), // more cached than there are
+        ("NULL, 'twice', now(), 10, 0, 0, 0", ""),  // whose price?
+        ("'azure', 'twice', now(), 1000000, 0, 0, 0", "2"),
+        ("NULL, 'half', now(), 10, 1, 0, 0", ""), // output has no price
+    ] {
+        assert_eq!(
+            db.value(&format!("SELECT agent_metrics.turn_cost({arguments})"))
+                .unwrap_or_default(),
+            cost,
+            "{arguments}"
+        );
+    }
+}
+
+#[test]
+fn turns_without_a_cost_are_priced_when_they_arrive_and_the_producers_cost_wins() {
+    let db = priced("prices_arrive");
+    db.exec("DELETE FROM agent_metrics.token_prices");
+    assert_eq!(db.number("SELECT agent_metrics.price_events()"), 0.0);
+    db.exec(PRICES);
+    turn(&db, "a", "2026-03-01 10:00+00", "'large'", "NULL");
+    turn(&db, "b", "2026-03-01 10:00+00", "'large'", "0.5");
+    turn(&db, "c", "2026-03-01 10:00+00", "'new'", "NULL");
+    // one that is open while the others are priced
+    let late = db.session();
+    late.exec("BEGIN");
+    turn(&late, "d", "2026-03-01 10:00+00", "'large'", "NULL");
+    assert_eq!(db.number("SELECT agent_metrics.price_events()"), 1.0);
+    refresh(&db);
+    late.exec("COMMIT");
+    assert_eq!(db.number("SELECT agent_metrics.price_events('bot')"), 1.0);
+    assert_eq!(db.number("SELECT agent_metrics.price_events()"), 0.0);
+    refresh(&db);
+    assert_books(&db);
+    assert_eq!(costs(&db), ["a|0.0204|t", "b|0.5|", "c||", "d|0.0204|t"]);
+    assert_eq!(
+        db.lines("SELECT model, reason FROM agent_kpi.unpriced_models"),
+        [""; 0],
+        "older than a month"
+    );
+    assert_eq!(
+        db.lines("SELECT turns, priced_turns, coverage_rate FROM agent_kpi.cost_coverage WHERE day = '2026-03-01'"),
+        ["4|3|0.75"]
+    );
+    // batches: as many as are asked for, and nothing is left out
+    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
+             SELECT 'bot', now() - n * interval '1 s', 'n' || n, CASE WHEN n <= 5 THEN 'large' ELSE 'new' END, 1000, 100 FROM generate_series(1, 8) AS n");
+    for batch in [2.0, 2.0, 1.0, 0.0] {
+        assert_eq!(
+            db.number("SELECT agent_metrics.price_events(NULL, 2)"),
+            batch
+        );
+    }
+    assert_eq!(
+        db.lines("SELECT agent_id, model, turns, reason FROM agent_kpi.unpriced_models"),
+        ["bot|new|3|the model has no price"]
+    );
+}
+
+#[test]
+fn a_changed_price_changes_history_only_when_it_is_told_to() {
+    let db = priced("prices_change");
+    // the input price doubles at noon
+    db.exec("UPDATE agent_metrics.token_prices SET effective_to = '2026-03-01 12:00+00' WHERE usage_type = 'input';
+             INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million, effective_from) VALUES ('anthropic', 'large', 'input', 6, '2026-03-01 12:00+00')");
+    turn(&db, "a", "2026-03-01 11:59:59.999999+00", "'large'", "NULL");
+    turn(&db, "b", "2026-03-01 12:00+00", "'large'", "NULL");
+    turn(&db, "c", "2026-03-01 12:00+00", "'large'", "0.5");
+    turn(&db, "d", "2026-03-01 12:00+00", "'new'", "NULL");
+    works(db.url(), &["once"]); // the program prices before it refreshes
+    assert_books(&db);
+    assert_eq!(costs(&db), ["a|0.0204|t", "b|0.0234|t", "c|0.5|", "d||"]);
+    db.exec("UPDATE agent_metrics.token_prices SET usd_per_million = 20 WHERE usage_type = 'output';
+             INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million)
+             SELECT 'anthropic', 'new', u, 1 FROM unnest(ARRAY['input', 'cache_read', 'cache_write', 'output']) AS u");
+    works(db.url(), &["refresh"]);
+    assert_eq!(costs(&db), ["a|0.0204|t", "b|0.0234|t", "c|0.5|", "d||"]);
+    let dry = "SELECT model, turns, before_usd, after_usd, difference_usd, is_done FROM agent_metrics.reprice('bot', '2026-03-01', '2026-03-02'";
+    let expected = |is_done| {
+        [
+            format!("large|2|0.0438|0.0488|0.0050|{is_done}"),
+            format!("new|1||0.0115|0.0115|{is_done}"),
+        ]
+    };
+    assert_eq!(db.lines(&format!("{dry})")), expected("f"));
+    assert_eq!(costs(&db), ["a|0.0204|t", "b|0.0234|t", "c|0.5|", "d||"]);
+    assert_eq!(
+        db.lines(&format!("{dry}, dry_run => false)")),
+        expected("t")
+    );
+    assert_eq!(
+        costs(&db),
+        ["a|0.0229|t", "b|0.0259|t", "c|0.5|", "d|0.0115|t"]
+    );
+    refresh(&db);
+    assert_books(&db);
+    assert_eq!(db.lines(&format!("{dry})")), [""; 0]);
+    // a cost that the producer writes later is his
+    db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 0.7 WHERE conversation_id = 'a'; UPDATE agent_metrics.token_prices SET usd_per_million = 30 WHERE usage_type = 'output'");
+    db.exec("SELECT agent_metrics.reprice(NULL, '2026-03-01', '2026-03-02', false)");
+    assert_eq!(costs(&db), ["a|0.7|f", "b|0.0309|t", "c|0.5|", "d|0.026|t"]);
+    for span in [
+        "'2026-03-01', NULL",
+        "NULL, '2026-03-01'",
+        "'2026-03-01', '2026-03-01'",
+    ] {
+        let error = db.error(&format!("SELECT agent_metrics.reprice('bot', {span})"));
+        assert_eq!(error.sqlstate, "22023", "{error}");
+    }
+}
+
+#[test]
+fn impossible_prices_and_windows_that_overlap_are_refused() {
+    let db = priced("prices_refused");
+    let before = db.lines("SELECT * FROM agent_metrics.token_prices");
+    let columns = "INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million, effective_from, effective_to) VALUES";
+    for (values, sqlstate, words) in [
+        (
+            "('anthropic', 'large', 'input', 3, '2026-01-01', '2026-02-01')",
+            "23P01",
+            "overlaps another",
+        ),
+        (
+            "('anthropic', 'large', 'thinking', 3, '2026-01-01', '2026-02-01')",
+            "22023",
+            "unknown usage type \"thinking\"",
+        ),
+        (
+            "('anthropic', 'x', 'input', -1, '2026-01-01', '2026-02-01')",
+            "22003",
+            "impossible price -1",
+        ),
+        (
+            "('anthropic', 'x', 'input', 'NaN', '2026-01-01', '2026-02-01')",
+            "22003",
+            "impossible price NaN",
+        ),
+        (
+            "('anthropic', 'x', 'input', NULL, '2026-01-01', '2026-02-01')",
+            "22003",
+            "impossible price NULL",
+        ),
+        (
+            "('anthropic', 'x', 'input', 1, '2026-01-01', '2026-01-01')",
+            "22023",
+            "before it begins",
+        ),
+        (
+            "(' ', 'x', 'input', 1, '2026-01-01', '2026-02-01')",
+            "23514",
+            "",
+        ),
+    ] {
+        let error = db.error(&format!("{columns} {values}"));
+        assert_eq!(error.sqlstate, sqlstate, "{error}");
+        assert!(error.message.contains(words), "{error}");
+        assert!(
+            sqlstate == "23514" || (!error.detail.is_empty() && !error.hint.is_empty()),
+            "{error}"
+        );
+    }
+    let error = db.error(
+        "UPDATE agent_metrics.token_prices SET usage_type = 'output' WHERE usage_type = 'input'",
+    );
+    assert_eq!(error.sqlstate, "23P01", "{error}");
+    assert_eq!(db.lines("SELECT * FROM agent_metrics.token_prices"), before);
+    // two at once that do not see each other: the constraint stands behind the words
+    let sessions: Vec<Session> = (0..2).map(|_| db.session()).collect();
+    let taken: usize = thread::scope(|scope| {
+        let sql = |n| {
+            format!(
+                "DO $$ BEGIN {columns} ('p', 'm', 'input', 1, '2026-01-0{n}', '2026-02-01'); EXCEPTION WHEN exclusion_violation OR deadlock_detected THEN PERFORM set_config('a.refused', 'yes', false); END $$"
+            )
+        };
+        let writers: Vec<_> = sessions
+            .iter()
+            .zip(1..)
+            .map(|(session, n)| {
+                scope.spawn(move || {
+                    session.exec(&sql(n));
+                    session
+                        .value("SELECT current_setting('a.refused', true)")
+                        .unwrap_or_default()
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .filter(|refused| refused.is_empty())
+            .count()
+    });
+    assert_eq!(taken, 1);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.token_prices WHERE provider = 'p'"),
+        1.0
+    );
+}
+
+const ANTHROPIC: &str = r#"{"data": [{"starting_at": "2026-03-01T00:00:00Z", "ending_at": "2026-03-02T00:00:00Z", "results": [
+    {"currency": "USD", "amount": "1.24", "description": "Large - Input", "cost_type": "tokens", "model": "large", "token_type": "uncached_input_tokens"},
+    {"currency": "USD", "amount": "0.8", "description": "Large - Output", "cost_type": "tokens", "model": "large", "token_type": "output_tokens"},
+    {"currency": "USD", "amount": "100", "description": "Web search", "cost_type": "web_search", "model": null}]}], "has_more": false}"#;
+
+#[test]
+fn bills_are_imported_once_in_cents_and_in_dollars() {
+    let db = db("prices_bills");
+    let import = |function: &str, report: &str| {
+        db.lines(&format!(
+            "SELECT * FROM agent_metrics.{function}($json${report}$json$)"
+        ))
+    };
+    assert_eq!(
+        import("import_anthropic_costs", ANTHROPIC),
+        ["3|0|0|1.0204"]
+    );
+    assert_eq!(
+        import("import_anthropic_costs", ANTHROPIC),
+        ["0|3|0|1.0204"]
+    );
+    // the provider corrects a line
+    assert_eq!(
+        import("import_anthropic_costs", &ANTHROPIC.replace("0.8", "0.9")),
+        ["0|2|1|1.0214"]
+    );
+    assert_eq!(
+        db.lines(
+            "SELECT model, amount_usd, source FROM agent_metrics.billing_lines ORDER BY amount_usd"
+        ),
+        [
+            "large|0.009|anthropic",
+            "large|0.0124|anthropic",
+            "|1|anthropic"
+        ]
+    );
+    let openai = r#"{"object": "page", "data": [{"object": "bucket", "start_time": 1772323200, "end_time": 1772409600, "results": [
+        {"object": "organization.costs.result", "amount": {"value": 0.06, "currency": "usd"}, "line_item": "small-2026, input", "project_id": null},
+        {"object": "organization.costs.result", "amount": {"value": 6e-05, "currency": "usd"}, "line_item": null, "project_id": null}]}], "has_more": false}"#;
+    assert_eq!(import("import_openai_costs", openai), ["2|0|0|0.06006"]);
+    assert_eq!(import("import_openai_costs", openai), ["0|2|0|0.06006"]);
+    assert_eq!(
+        db.lines("SELECT model, amount_usd, period_start = '2026-03-01 00:00+00' FROM agent_metrics.billing_lines WHERE provider = 'openai' ORDER BY 2"),
+        ["|0.00006|t", "small-2026|0.06|t"]
+    );
+    let focus = r#"[{"ServiceProviderName": "Cloud", "ServiceName": "Machines", "BilledCost": "310.50", "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01T00:00:00Z",
+          "ChargePeriodEnd": "2026-04-01T00:00:00Z", "Tags": {"agent_id": "bot"}},
+        {"ProviderName": "Cloud", "ServiceName": "Disks", "BilledCost": -3, "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01 00:00:00Z", "ChargePeriodEnd": "2026-04-01 00:00:00Z"},
+        {"ProviderName": "Cloud", "ServiceName": "Models", "BilledCost": 31, "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01T00:00:00Z", "ChargePeriodEnd": "2026-04-01T00:00:00Z", "x_Model": "large"}]"#;
+    assert_eq!(import("import_focus", focus), ["3|0|0|338.50"]);
+    assert_eq!(import("import_focus", focus), ["0|3|0|338.50"]);
+    assert_eq!(
+        db.lines("SELECT agent_id, amount_usd, provider, service, source FROM agent_metrics.infrastructure_costs ORDER BY amount_usd"),
+        ["|-3|Cloud|Disks|focus", "bot|310.50|Cloud|Machines|focus"]
+    );
+    assert_eq!(
+        db.lines(
+            "SELECT model, amount_usd FROM agent_metrics.billing_lines WHERE source = 'focus'"
+        ),
+        ["large|31"]
+    );
+    assert_eq!(db.lines("SELECT sum(billed_usd), count(*) FROM agent_kpi.cost_reconciliation WHERE provider = 'Cloud'"), ["31|31"]);
+
+    let before = db.lines("SELECT line_id, amount_usd FROM agent_metrics.billing_lines UNION ALL SELECT cost_id, amount_usd FROM agent_metrics.infrastructure_costs");
+    for (function, report, words) in [
+        (
+            "import_anthropic_costs",
+            ANTHROPIC
+                .replace("\"1.24\"", "\"7\"")
+                .replacen("USD", "EUR", 1),
+            "currency \"EUR\"",
+        ),
+        (
+            "import_anthropic_costs",
+            ANTHROPIC
+                .replace("\"1.24\"", "\"7\"")
+                .replace("\"0.8\"", "\"a lot\""),
+            "amount \"a lot\"",
+        ),
+        (
+            "import_anthropic_costs",
+            "{\"data\": 5}".to_owned(),
+            "no cost report",
+        ),
+        ("import_anthropic_costs", "[]".to_owned(), "no cost report"),
+        (
+            "import_openai_costs",
+            ANTHROPIC.to_owned(),
+            "no answer of OpenAI",
+        ),
+        (
+            "import_openai_costs",
+            openai.replace("usd", "gbp"),
+            "currency \"gbp\"",
+        ),
+        (
+            "import_focus",
+            focus.replacen("USD", "", 1),
+            "currency \"\"",
+        ),
+        (
+            "import_focus",
+            focus.replace("ChargePeriodStart", "Start"),
+            "without a period",
+        ),
+        ("import_focus", "{}".to_owned(), "no FOCUS rows"),
+        ("import_focus", "[5]".to_owned(), "no FOCUS rows"),
+    ] {
+        let error = db.error(&format!(
+            "SELECT agent_metrics.{function}($json${report}$json$)"
+        ));
+        assert_eq!(error.sqlstate, "22023", "{error}");
+        assert!(error.message.contains(words), "{words}: {error}");
+        assert!(
+            !error.detail.is_empty() && !error.hint.is_empty(),
+            "{error}"
+        );
+    }
+    assert_eq!(db.lines("SELECT line_id, amount_usd FROM agent_metrics.billing_lines UNION ALL SELECT cost_id, amount_usd FROM agent_metrics.infrastructure_costs"), before);
+}
+
+#[test]
+fn turns_and_bills_are_held_against_each_other() {
+    let db = priced("prices_reconcile");
+    db.exec("SELECT agent_metrics.register_agent('team', 'support', 'Head of Support', actor => 'human')");
+    turn(&db, "a", "2026-03-01 23:59+00", "'large'", "NULL");
+    turn(&db, "b", "2026-03-02 00:00+00", "'large'", "NULL");
+    turn(&db, "c", "2026-03-02 10:00+00", "'new'", "NULL");
+    db.exec("UPDATE agent_metrics.agent_events SET is_eval = true WHERE conversation_id = 'b';
+             INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd) VALUES ('team', '2026-03-01 10:00+00', 't', 40)");
+    db.exec("SELECT agent_metrics.price_events()");
+    assert_eq!(
+        db.lines("SELECT * FROM agent_kpi.cost_reconciliation"),
+        [""; 0],
+        "no bill, nothing to hold against"
+    );
+    db.exec(&format!(
+        "SELECT agent_metrics.import_anthropic_costs($json${ANTHROPIC}$json$)"
+    ));
+    db.exec("INSERT INTO agent_metrics.billing_lines (provider, model, period_start, period_end, amount_usd) VALUES
+                 ('anthropic', 'large', '2026-03-02 00:00+00', '2026-03-03 00:00+00', 0.0255), ('anthropic', 'new', '2026-03-02 00:00+00', '2026-03-03 00:00+00', 2)");
+    assert_eq!(
+        db.lines("SELECT day, provider, model, turns, unpriced_turns, events_usd, computed_usd, billed_usd, variance_usd, variance_percent, explanation
+                  FROM agent_kpi.cost_reconciliation ORDER BY day, model"),
+        [
+            "2026-03-01|anthropic|large|1|0|0.0204|0.0204|0.0204|0|0|they agree",
+            "2026-03-01|anthropic||0|0|||1|1|100|no turns for this bill",
+            "2026-03-02|anthropic|large|1|0|0.0204|0.0204|0.0255|0.0051|20|not explained",
+            "2026-03-02|anthropic|new|1|1|||2|2|100|1 turns have no cost",
+        ]
+    );
+}
