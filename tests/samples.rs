@@ -112,6 +112,46 @@ fn review_samples_are_stratified_seeded_and_replayable() {
 }
 
 #[test]
+fn reviews_of_a_sample_weigh_what_they_stand_for_and_two_people_are_compared() {
+    let db = db("samples_reviews");
+    db.exec(
+        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
+         SELECT 'bot', '2026-03-02 00:00+00'::timestamptz + make_interval(mins => 10 * c), 'c' || c, 'success' FROM generate_series(1, 900) AS c",
+    );
+    db.exec("SELECT agent_metrics.refresh()");
+    db.exec("SELECT agent_metrics.draw_review_sample('bot', 'week', '2026-03-02')");
+    let open = "SELECT count(*) FILTER (WHERE is_open), count(*) FROM agent_kpi.review_items";
+    assert_eq!(db.lines(open), ["45|45"]);
+    // everybody reviews all of it: the first calls five failures, the second two of the same and none besides
+    db.exec(
+        "SELECT agent_metrics.record_review('bot', i.conversation_id, w.who, i.sample_id, CASE WHEN i.place <= w.bad THEN 'failure' ELSE 'success' END)
+         FROM (SELECT x.*, row_number() OVER (ORDER BY conversation_id) AS place FROM agent_metrics.review_items x) i, (VALUES ('A', 5), ('B', 2)) AS w (who, bad)",
+    );
+    assert_eq!(db.lines(open), ["0|45"]);
+    assert_eq!(
+        db.lines("SELECT min(weight), max(weight) FROM agent_metrics.reviews"),
+        ["20.0000000000000000|20.0000000000000000"]
+    );
+    assert_eq!(
+        db.lines("SELECT conversations_count, round(agreement_rate::numeric, 6), round(cohen_kappa::numeric, 6), round(gwet_ac1::numeric, 6) FROM agent_kpi.review_agreement"),
+        ["45|0.933333|0.541985|0.922097"]
+    );
+    refused_by_us(
+        &db,
+        "SELECT agent_metrics.record_review('bot', 'none', 'A', 'week 2026-03-02', 'failure')",
+        "22023",
+        "\"none\"",
+    );
+    // outside a sample a review stands for itself
+    db.exec("SELECT agent_metrics.record_review('bot', 'c1', 'A', outcome_label => 'failure')");
+    assert_eq!(
+        db.lines("SELECT weight FROM agent_metrics.reviews WHERE sample_id IS NULL"),
+        ["1"]
+    );
+}
+
+#[test]
 fn the_self_report_gap_and_whether_it_widened() {
     let db = db("audits_gap");
     // the values of statistics.md: 172/16/4/8 in March, a gap of 9 points in April, and one that did widen in May

@@ -117,3 +117,21 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.review_weight(text, text, text) IS 'How many conversations a drawn one stands for; an error when it was not drawn.';
+
+CREATE FUNCTION agent_metrics.record_review(
+    agent_id text, conversation_id text, reviewer text, sample_id text DEFAULT NULL, outcome_label text DEFAULT NULL, answer_verdict text DEFAULT NULL,
+    is_in_scope boolean DEFAULT NULL, is_refused boolean DEFAULT NULL, is_escalated boolean DEFAULT NULL, should_escalate boolean DEFAULT NULL, note text DEFAULT NULL)
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    made text;
+BEGIN
+    INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, sample_id, outcome_label, answer_verdict, is_in_scope, is_refused, is_escalated, should_escalate, note)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    RETURNING review_id INTO made;
+    RETURN made;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.record_review(text, text, text, text, text, text, boolean, boolean, boolean, boolean, text) IS
+    'Stores what a person found in a conversation; NULL: not judged. With a sample it weighs what the conversation was drawn with, and one that was not drawn is refused. Returns the id of the review.';

@@ -12,10 +12,6 @@ CREATE FUNCTION agent_metrics.minimum_detectable_change(total bigint, discordanc
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.moved_more_than(hits1 bigint, total1 bigint, hits2 bigint, total2 bigint, points integer DEFAULT 2) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-CREATE FUNCTION agent_metrics.newcombe_paired_low(both_yes bigint, first_only bigint, second_only bigint, both_no bigint, confidence double precision DEFAULT 0.95) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-CREATE FUNCTION agent_metrics.newcombe_paired_high(both_yes bigint, first_only bigint, second_only bigint, both_no bigint, confidence double precision DEFAULT 0.95) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.widened_p(first1 bigint, second1 bigint, total1 bigint, first2 bigint, second2 bigint, total2 bigint) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.wilcoxon_signed_rank(differences double precision[]) RETURNS double precision
@@ -52,10 +48,6 @@ COMMENT ON FUNCTION agent_metrics.minimum_detectable_change(bigint, double preci
     'Smallest change of a rate that total pairs show with this power, when a share of them (discordance) changes at all; one beyond the discordance says that nothing could be shown. NULL: none.';
 COMMENT ON FUNCTION agent_metrics.moved_more_than(bigint, bigint, bigint, bigint, integer) IS
     'Whether a rate moved by more than so many percentage points, compared in integers.';
-COMMENT ON FUNCTION agent_metrics.newcombe_paired_low(bigint, bigint, bigint, bigint, double precision) IS
-    'Lower end of Newcombe''s interval of the difference of two rates on the same items: yes of both, of the first alone, of the second alone, of neither. NULL without items.';
-COMMENT ON FUNCTION agent_metrics.newcombe_paired_high(bigint, bigint, bigint, bigint, double precision) IS
-    'Upper end of Newcombe''s interval of the difference of two rates on the same items; NULL without items.';
 COMMENT ON FUNCTION agent_metrics.widened_p(bigint, bigint, bigint, bigint, bigint, bigint) IS
     'Two-sided p that a paired gap (first - second) / total changed between two independent samples, such as two months; NULL where nothing varies.';
 COMMENT ON FUNCTION agent_metrics.wilcoxon_signed_rank(double precision[]) IS

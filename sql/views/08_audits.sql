@@ -174,11 +174,14 @@ COMMENT ON COLUMN agent_kpi.decisions.is_overdue IS 'Whether the answer is due a
 COMMENT ON COLUMN agent_kpi.decisions.numbers IS 'The numbers it rested on, as JSON.';
 
 CREATE OR REPLACE VIEW agent_kpi.review_items AS
-SELECT i.agent_id, i.sample_id, i.conversation_id, i.stratum, i.weight, i.is_double, c.started_at, c.turns, c.outcome_label, s.from_day, s.to_day
+SELECT i.agent_id, i.sample_id, i.conversation_id, i.stratum, i.weight, i.is_double, c.started_at, c.turns, c.outcome_label, s.from_day, s.to_day,
+       r.reviewers AS reviewer_count, r.reviewers < CASE WHEN i.is_double THEN 2 ELSE 1 END AS is_open
 FROM agent_metrics.review_items i
 JOIN agent_metrics.review_samples s ON s.agent_id = i.agent_id AND s.sample_id = i.sample_id
-LEFT JOIN agent_metrics.conversations c ON c.agent_id = i.agent_id AND c.conversation_id = i.conversation_id;
-COMMENT ON VIEW agent_kpi.review_items IS 'One row per conversation that was drawn to be reviewed. Unique: agent_id, sample_id, conversation_id.';
+LEFT JOIN agent_metrics.conversations c ON c.agent_id = i.agent_id AND c.conversation_id = i.conversation_id
+CROSS JOIN LATERAL (SELECT count(DISTINCT x.reviewer) AS reviewers FROM agent_metrics.reviews x
+                    WHERE x.conversation_id = i.conversation_id AND x.agent_id = i.agent_id AND x.sample_id = i.sample_id) r;
+COMMENT ON VIEW agent_kpi.review_items IS 'One row per conversation that was drawn to be reviewed; what is open is the reviewers'' queue. Unique: agent_id, sample_id, conversation_id.';
 COMMENT ON COLUMN agent_kpi.review_items.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.review_items.sample_id IS 'week or month, and its first day.';
 COMMENT ON COLUMN agent_kpi.review_items.conversation_id IS 'Conversation.';
@@ -190,6 +193,32 @@ COMMENT ON COLUMN agent_kpi.review_items.turns IS 'Turns.';
 COMMENT ON COLUMN agent_kpi.review_items.outcome_label IS 'Outcome that counts; NULL: pending.';
 COMMENT ON COLUMN agent_kpi.review_items.from_day IS 'First report day of the sample.';
 COMMENT ON COLUMN agent_kpi.review_items.to_day IS 'Last report day of the sample.';
+COMMENT ON COLUMN agent_kpi.review_items.reviewer_count IS 'People who have reviewed it.';
+COMMENT ON COLUMN agent_kpi.review_items.is_open IS 'Whether a review is still to come.';
+
+-- Two people on the same conversations of a sample: the first two by name, each with his latest word.
+CREATE OR REPLACE VIEW agent_kpi.review_agreement AS
+SELECT p.agent_id, p.sample_id, count(*) AS conversations_count,
+       agent_metrics.ratio(count(*) FILTER (WHERE p.one = p.two), count(*)) AS agreement_rate,
+       agent_metrics.cohen_kappa(count(*) FILTER (WHERE p.one AND p.two), count(*) FILTER (WHERE p.one AND NOT p.two),
+                                 count(*) FILTER (WHERE NOT p.one AND p.two), count(*) FILTER (WHERE NOT p.one AND NOT p.two)) AS cohen_kappa,
+       agent_metrics.gwet_ac1(count(*) FILTER (WHERE p.one AND p.two), count(*) FILTER (WHERE p.one AND NOT p.two),
+                              count(*) FILTER (WHERE NOT p.one AND p.two), count(*) FILTER (WHERE NOT p.one AND NOT p.two)) AS gwet_ac1
+FROM (SELECT w.agent_id, w.sample_id, w.conversation_id, (array_agg(w.is_success ORDER BY w.reviewer))[1] AS one, (array_agg(w.is_success ORDER BY w.reviewer))[2] AS two
+      FROM (SELECT DISTINCT ON (r.agent_id, r.sample_id, r.conversation_id, r.reviewer)
+                   r.agent_id, r.sample_id, r.conversation_id, r.reviewer, o.is_success
+            FROM agent_metrics.reviews r JOIN agent_metrics.outcomes o ON o.label = r.outcome_label
+            WHERE r.sample_id IS NOT NULL
+            ORDER BY r.agent_id, r.sample_id, r.conversation_id, r.reviewer, r.reviewed_at DESC, r.review_id DESC) w
+      GROUP BY w.agent_id, w.sample_id, w.conversation_id HAVING count(*) >= 2) p
+GROUP BY p.agent_id, p.sample_id;
+COMMENT ON VIEW agent_kpi.review_agreement IS 'One row per sample in which two people said of the same conversations whether they were a success. Unique: agent_id, sample_id.';
+COMMENT ON COLUMN agent_kpi.review_agreement.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.review_agreement.sample_id IS 'Sample.';
+COMMENT ON COLUMN agent_kpi.review_agreement.conversations_count IS 'Conversations that two people labelled.';
+COMMENT ON COLUMN agent_kpi.review_agreement.agreement_rate IS 'Share of them on which both said the same.';
+COMMENT ON COLUMN agent_kpi.review_agreement.cohen_kappa IS 'Agreement beyond chance; NULL where chance explains all.';
+COMMENT ON COLUMN agent_kpi.review_agreement.gwet_ac1 IS 'Agreement beyond chance that does not collapse when one answer is rare.';
 
 -- What the agent says of itself against what people say, on the same conversations.
 CREATE OR REPLACE VIEW agent_kpi.self_report_monthly AS
@@ -206,8 +235,8 @@ WITH months AS (
 SELECT m.agent_id, m.month, m.reviewed AS reviewed_count, agent_metrics.ratio(m.both_yes + m.agent_only, m.reviewed) AS agent_success_rate,
        agent_metrics.ratio(m.both_yes + m.human_only, m.reviewed) AS human_success_rate,
        agent_metrics.ratio(100 * (m.agent_only - m.human_only), m.reviewed) AS gap_points,
-       100 * agent_metrics.newcombe_paired_low(m.both_yes, m.agent_only, m.human_only, m.both_no) AS ci_low,
-       100 * agent_metrics.newcombe_paired_high(m.both_yes, m.agent_only, m.human_only, m.both_no) AS ci_high,
+       100 * agent_metrics.paired_low(m.both_yes, m.agent_only, m.human_only, m.both_no) AS ci_low,
+       100 * agent_metrics.paired_high(m.both_yes, m.agent_only, m.human_only, m.both_no) AS ci_high,
        agent_metrics.mcnemar_exact(m.agent_only, m.human_only) AS p_value,
        agent_metrics.ratio(100 * (b.agent_only - b.human_only), b.reviewed) AS previous_gap_points,
        agent_metrics.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed) AS widened_p,
@@ -229,12 +258,26 @@ COMMENT ON COLUMN agent_kpi.self_report_monthly.previous_gap_points IS 'Gap of t
 COMMENT ON COLUMN agent_kpi.self_report_monthly.widened_p IS 'Two-sided p that the gap is what it was the month before.';
 COMMENT ON COLUMN agent_kpi.self_report_monthly.is_wider IS 'Whether it is wider than the month before, and widened_p <= 0.05.';
 
--- Where the table of breaches is there, its rows are alerts too.
+-- With the owner's rights, for a writer may not read the samples.
+CREATE OR REPLACE FUNCTION agent_metrics.weigh_review() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF NEW.sample_id IS NOT NULL THEN
+        NEW.weight := agent_metrics.review_weight(NEW.agent_id, NEW.sample_id, NEW.conversation_id);
+    END IF;
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.weigh_review() IS 'Trigger: a review of a sample weighs what its conversation was drawn with; one of a conversation that was not drawn is refused.';
+REVOKE ALL ON FUNCTION agent_metrics.weigh_review() FROM PUBLIC;
+
 DO $block$
 BEGIN
-    IF to_regclass('agent_metrics.breaches') IS NOT NULL
-       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('agent_metrics.breaches') AND t.tgname = 'alert_breach') THEN
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = 'agent_metrics.breaches'::regclass AND t.tgname = 'alert_breach') THEN
         CREATE TRIGGER alert_breach AFTER INSERT OR UPDATE ON agent_metrics.breaches FOR EACH ROW EXECUTE FUNCTION agent_metrics.alert_breach();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = 'agent_metrics.reviews'::regclass AND t.tgname = 'weigh_review') THEN
+        CREATE TRIGGER weigh_review BEFORE INSERT OR UPDATE ON agent_metrics.reviews FOR EACH ROW EXECUTE FUNCTION agent_metrics.weigh_review();
     END IF;
 END
 $block$;

@@ -58,18 +58,6 @@ fn raters(call: &Call) -> Result<Raters, Fault> {
     })
 }
 
-fn newcombe(call: &Call) -> Result<Option<Interval>, Fault> {
-    let four = raters(call)?;
-    let confidence = fraction(call.float8(4))?;
-    Ok(paired::newcombe_paired(
-        four.both,
-        four.first,
-        four.second,
-        four.neither,
-        confidence,
-    ))
-}
-
 /// Three arrays of the same length: sizes, sampled, hits.
 fn strata(call: &Call) -> Result<Option<Estimate>, Fault> {
     let columns = [0, 1, 2].map(|position| abi::float8_array(call, position));
@@ -155,12 +143,6 @@ sql_functions! {
         let moved = paired::moved(count(call, 0)?, count(call, 1)?, count(call, 2)?, count(call, 3)?, points);
         Ok(Some(abi::boolean(moved)))
     }
-
-    /// `newcombe_paired_low(both, first, second, neither, confidence)`
-    fn newcombe_paired_low(call) { number(newcombe(call)?.map(|interval| interval.low)) }
-
-    /// `newcombe_paired_high(both, first, second, neither, confidence)`
-    fn newcombe_paired_high(call) { number(newcombe(call)?.map(|interval| interval.high)) }
 
     /// `widened_p(first1, second1, total1, first2, second2, total2)`
     fn widened_p(call) { number(paired::widened_p(pairs(call, 0)?, pairs(call, 3)?)) }

@@ -14,7 +14,8 @@ pub mod ranks;
 pub mod rate;
 pub mod sample;
 
-pub use rate::{jeffreys, percentile_ranks, wilson};
+pub use paired::newcombe_paired;
+pub use rate::{jeffreys, percentile_ranks, wilson, wilson_of_share};
 
 use statrs::distribution::{ContinuousCDF, Normal};
 

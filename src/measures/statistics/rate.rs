@@ -47,44 +47,6 @@ pub fn wilson_of_share(p: f64, n: f64, confidence: f64) -> Option<Interval> {
     })
 }
 
-/// Interval of the difference of two shares of the same observations, first minus second, from how many say yes to
-/// `both`, to the `first` only, to the `second` only and to `neither`: Newcombe (1998), "Improved confidence intervals
-/// for the difference between binomial proportions based on paired data", method 10. Counts may be effective ones.
-/// `None` where there is no denominator or a count is negative.
-#[must_use]
-pub fn newcombe_paired(
-    both: f64,
-    first: f64,
-    second: f64,
-    neither: f64,
-    confidence: f64,
-) -> Option<Interval> {
-    let n = both + first + second + neither;
-    if [both, first, second, neither]
-        .iter()
-        .any(|count| count.is_nan() || *count < 0.0)
-    {
-        return None;
-    }
-    let (p1, p2) = ((both + first) / n, (both + second) / n);
-    let of_first = wilson_of_share(p1.clamp(0.0, 1.0), n, confidence)?;
-    let of_second = wilson_of_share(p2.clamp(0.0, 1.0), n, confidence)?;
-    let margins = (both + first) * (second + neither) * (both + second) * (first + neither);
-    let excess = both * neither - first * second;
-    let phi = if margins == 0.0 {
-        0.0
-    } else if excess > 0.0 {
-        (excess - n / 2.0).max(0.0) / margins.sqrt()
-    } else {
-        excess / margins.sqrt()
-    };
-    let reach = |a: f64, b: f64| (a * a - 2.0 * phi * a * b + b * b).max(0.0).sqrt();
-    Some(Interval {
-        low: p1 - p2 - reach(p1 - of_first.low, of_second.high - p2),
-        high: p1 - p2 + reach(of_first.high - p1, p2 - of_second.low),
-    })
-}
-
 /// Jeffreys interval of `hits` out of `total`: quantiles of Beta(hits + 1/2, misses + 1/2), the lower end 0 without a
 /// hit and the upper 1 without a miss: Brown, Cai and DasGupta (2001), "Interval estimation for a binomial proportion".
 /// `None` where there is no denominator, or outside (0, 1).
@@ -135,6 +97,7 @@ pub fn zero_failures_needed(rate: f64, confidence: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::newcombe_paired;
     use super::*;
 
     fn close(interval: Option<Interval>, low: f64, high: f64, tolerance: f64) {
