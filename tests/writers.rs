@@ -137,7 +137,8 @@ impl Writer {
                 ));
             }
             (4, _) => {
-                let mut csv = String::new();
+                // copy_csv() skips a line of names
+                let mut csv = "names\n".to_owned();
                 for _ in 0..self.random.random_range(1..30) {
                     let turn = self.turn();
                     self.made += 1;
