@@ -235,14 +235,16 @@ struct Sums {
     latencies: Vec<u32>,
 }
 
+/// Moment, number and label of a turn.
+type Labelled = (i64, u64, Option<usize>);
+
 type Books = BTreeMap<(String, &'static str, i64), Sums>;
 
 /// The model: loops over what was committed.
 fn model(writers: &[Writer]) -> Books {
     let mut books = Books::new();
     for writer in writers {
-        let mut conversations: HashMap<(usize, u32), Vec<(i64, u64, Option<usize>)>> =
-            HashMap::new();
+        let mut conversations: HashMap<(usize, u32), Vec<Labelled>> = HashMap::new();
         for (number, turn) in &writer.committed {
             for (level, seconds) in [("hour", 3_600), ("day", 86_400)] {
                 let sums = books
