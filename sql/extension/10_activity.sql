@@ -57,7 +57,7 @@ COMMENT ON FUNCTION agent_metrics.compute_spans(text[], timestamptz[], timestamp
 CREATE FUNCTION agent_metrics.write_spans(
     agent_ids text[], spans tstzrange[], longest interval[], removed_agents text[], removed tstzmultirange[], time_zone text)
 RETURNS TABLE (changed_agents text[], changed_buckets timestamptz[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY

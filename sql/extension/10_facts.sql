@@ -95,11 +95,10 @@ BEGIN
     (SELECT DISTINCT ON (b.agent_id, b.conversation_id)
             b.agent_id, b.conversation_id, b.business_event_id, b.started_at, 'resolutions', NULL::numeric, 1::numeric, NULL::numeric, NULL::numeric,
             NULL::numeric, greatest(extract(epoch FROM b.occurred_at - b.started_at), 0)::double precision
-     FROM business b
-     WHERE b.is_resolution
-       AND NOT EXISTS (SELECT FROM business x
-                       WHERE x.agent_id = b.agent_id AND x.conversation_id = b.conversation_id AND x.is_outcome AND NOT x.is_resolution
-                         AND (x.occurred_at, x.business_event_id) > (b.occurred_at, b.business_event_id))
+     FROM (SELECT x.*, count(*) FILTER (WHERE NOT x.is_resolution)
+                           OVER (PARTITION BY x.agent_id, x.conversation_id ORDER BY x.occurred_at DESC, x.business_event_id DESC) AS taken_back
+           FROM business x WHERE x.is_outcome) b
+     WHERE b.is_resolution AND b.taken_back = 0
      ORDER BY b.agent_id, b.conversation_id, b.occurred_at, b.business_event_id)
     UNION ALL
     -- what the agent said of itself against what a person said, where both are labels that somebody mapped
@@ -138,18 +137,18 @@ BEGIN
               FROM unnest(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) AS u (agent_id, conversation_id)
               WHERE has_known) d
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversation_facts x
-                            WHERE x.conversation_id = d.conversation_id AND x.agent_id = d.agent_id OFFSET 0) k
+                            WHERE x.conversation_id = d.conversation_id AND x.agent_id || '' = d.agent_id OFFSET 0) k
     ), changed AS MATERIALIZED (
-        SELECT n.*, true AS is_now FROM now_known n
-        WHERE NOT EXISTS (SELECT FROM known k WHERE k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id AND k.measure = n.measure
-                          AND k.bucket = n.bucket AND k IS NOT DISTINCT FROM n)
-        UNION ALL
-        SELECT k.*, false FROM known k
-        WHERE NOT EXISTS (SELECT FROM now_known n WHERE n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id AND n.measure = k.measure
-                          AND n.bucket = k.bucket)
+        -- a full join is never a nested loop, however few rows the planner expects
+        SELECT coalesce(n.agent_id, k.agent_id) AS agent_id, coalesce(n.conversation_id, k.conversation_id) AS conversation_id,
+               coalesce(n.measure, k.measure) AS measure, coalesce(n.bucket, k.bucket) AS bucket, n.facts, n.numerator, n.denominator,
+               n.numerator_squared, n.denominator_squared, n.product, n.value, n.agent_id IS NOT NULL AS is_now
+        FROM now_known n
+        FULL JOIN known k ON k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id AND k.measure = n.measure AND k.bucket = n.bucket
+        WHERE n IS DISTINCT FROM k
     ), gone AS (
         DELETE FROM agent_metrics.conversation_facts f USING changed c
-        WHERE NOT c.is_now AND f.conversation_id = c.conversation_id AND f.agent_id = c.agent_id AND f.measure = c.measure AND f.bucket = c.bucket
+        WHERE NOT c.is_now AND f.conversation_id = c.conversation_id AND f.agent_id || '' = c.agent_id AND f.measure = c.measure AND f.bucket = c.bucket
     ), written AS (
         INSERT INTO agent_metrics.conversation_facts (agent_id, conversation_id, measure, bucket, facts, numerator, denominator, numerator_squared,
                                                       denominator_squared, product, value)
