@@ -188,7 +188,7 @@ impl Field {
             }
             let (load, watch) = (&load, self.session());
             let _stop = Stop(load);
-            let inside = match kill {
+            match kill {
                 Kill::Refreshing => kill_program(
                     &watch,
                     &load.url,
@@ -228,8 +228,7 @@ impl Field {
                         .store(matches!(kill, Kill::Session), Ordering::Release);
                     refresher.join().unwrap()
                 }
-            };
-            inside
+            }
         });
         if matches!(kill, Kill::Server) {
             self.cluster.begin();
