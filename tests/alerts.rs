@@ -549,7 +549,8 @@ fn a_breach_is_an_alert_until_it_is_acknowledged_or_closed() {
     let (db, receiver) = (webhook("alerts_breaches"), Receiver::new());
     db.exec(
         "INSERT INTO agent_metrics.breaches (breach_id, agent_id, metric, window_from, window_to, value, ci_low, ci_high, threshold, direction, owner, definition_version)
-         SELECT b, 'bot', 'task_success_rate', current_date - 30, current_date, 0.8, 0.75, 0.85, 0.92, '+', 'Head of Support', 1 FROM unnest(ARRAY['b1', 'b2']) AS b",
+         SELECT b, 'bot', m, current_date - 30, current_date, 0.8, 0.75, 0.85, 0.92, '+', 'Head of Support', 1
+         FROM (VALUES ('b1', 'task_success_rate'), ('b2', 'deflection_rate')) AS x (b, m)",
     );
     let now = Utc::now();
     assert_eq!(receiver.deliver(&db, now), Delivered { sent: 2, ..NOTHING });
