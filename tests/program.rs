@@ -658,8 +658,10 @@ fn the_demo_shows_twelve_tiles_and_a_second_run_adds_nothing() {
         ["billed_usd|310.4000000000"]
     );
     assert_eq!(
-        db.lines("SELECT count(*) FROM agent_kpi.reported_and_known WHERE adjustments > 0"),
-        ["2"]
+        db.lines(
+            "SELECT metric FROM agent_kpi.reported_and_known WHERE adjustments > 0 ORDER BY metric"
+        ),
+        ["billed_usd", "revenue_per_agent_hour_usd", "revenue_usd"]
     );
 
     let second = works(db.url(), &["demo"]);
