@@ -117,6 +117,27 @@ fn time_to_resolution_moves_when_a_ticket_is_reopened() {
 }
 
 #[test]
+fn eval_success_rate_is_of_the_cases_that_were_graded() {
+    let db = desk("catalogue_evals");
+    assert_eq!(on_the_day(&db, "eval_success_rate"), "||||", "no run");
+    // 200 cases: 184 pass, 6 fail, 6 end in an error, which fails, and 4 are not graded
+    db.exec(
+        "INSERT INTO agent_metrics.eval_sets (eval_set) VALUES ('set');
+         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, input) SELECT 'set', 'c' || n, to_jsonb(n) FROM generate_series(1, 200) AS n;
+         SELECT agent_metrics.freeze_eval_set('set');
+         INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, run_at) VALUES ('bot', 'r1', 'set', '2026-03-02 06:00:00+00');
+         INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, passed, error)
+         SELECT 'bot', 'r1', 'c' || n, CASE WHEN n <= 196 THEN n <= 190 AND n > 6 END, CASE WHEN n BETWEEN 191 AND 196 THEN 'timeout' END
+         FROM generate_series(1, 200) AS n",
+    );
+    assert_eq!(
+        on_the_day(&db, "eval_success_rate"),
+        "184|196|0.938775510|0.896049|0.964634"
+    );
+    assert_eq!(day(&db, "eval_success_rate", "2026-03-03"), "||||");
+}
+
+#[test]
 fn revenue_and_hours_are_those_of_the_agent() {
     let db = desk("catalogue_revenue");
     // nine turns of a minute, an hour apart: nine minutes

@@ -93,12 +93,21 @@ pub fn random_facts(session: &Session, seed: u32) {
          SELECT 'own-' || a.agent_id, a.agent_id, '2026-02-20 05:00:00+00', '2026-03-20 07:00:00+00', 31.07 FROM agent_metrics.agents a WHERE a.agent_id <> 'ops';
          INSERT INTO agent_metrics.infrastructure_costs (cost_id, agent_id, period_start, period_end, amount_usd)
          VALUES ('shared', NULL, '2026-03-02 06:00:00+00', '2026-03-09 18:00:00+00', 99.99), ('credit', NULL, '2026-03-05 00:00:00+00', '2026-03-06 00:00:00+00', -1.5),
-                          ('idle', NULL, '2025-01-01 00:00:00+00', '2025-02-01 00:00:00+00', 5)"
+                          ('idle', NULL, '2025-01-01 00:00:00+00', '2025-02-01 00:00:00+00', 5);
+         INSERT INTO agent_metrics.eval_sets (eval_set) VALUES ('set');
+         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, input) SELECT 'set', 'c' || n, to_jsonb(n) FROM generate_series(1, 200) AS n;
+         SELECT agent_metrics.freeze_eval_set('set');
+         INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, run_at)
+         SELECT a, 'run' || d, 'set', '2026-03-01 22:30:00+00'::timestamptz + d * interval '9 hours' FROM unnest(ARRAY['sup', 'ops']) AS a, generate_series(0, 5) AS d;
+         INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, passed, error)
+         SELECT r.agent_id, r.run_id, c.case_id, CASE pg_temp.dice(r.agent_id || r.run_id || c.case_id, 10) WHEN 0 THEN NULL WHEN 1 THEN false ELSE true END,
+                CASE pg_temp.dice('e' || r.run_id || c.case_id, 30) WHEN 0 THEN 'timeout' END
+         FROM agent_metrics.eval_runs r CROSS JOIN agent_metrics.eval_cases c"
     ));
 }
 
-/// What the catalogue has beside eval_success_rate, whose facts are the evaluation's.
-const METRICS: [&str; 26] = [
+/// The catalogue.
+const METRICS: [&str; 27] = [
     "automation_rate",
     "booking_conversion_rate",
     "cost_per_qualified_lead_usd",
@@ -108,6 +117,7 @@ const METRICS: [&str; 26] = [
     "escalation_accuracy",
     "escalation_missed_rate",
     "escalation_precision",
+    "eval_success_rate",
     "hallucination_rate",
     "infra_cost_per_agent_hour_usd",
     "instruction_following_score",

@@ -244,7 +244,7 @@ fn wide_and_long_views_agree() {
         "SELECT c.column_name FROM information_schema.columns c JOIN agent_metrics.metrics m ON m.metric = c.column_name
          WHERE c.table_schema = 'agent_kpi' AND c.table_name = 'agent_daily' ORDER BY 1",
     );
-    assert_eq!(columns.len(), 24, "{columns:?}");
+    assert_eq!(columns.len(), 25, "{columns:?}");
     for metric in columns {
         assert_eq!(
             db.lines(&format!(

@@ -6,7 +6,7 @@ CREATE TYPE agent_metrics.trace_row AS (
     conversation_id text, event_id text, occurred_at timestamptz, numerator numeric, denominator numeric, value double precision);
 COMMENT ON TYPE agent_metrics.trace_row IS 'One row behind a number.';
 COMMENT ON COLUMN agent_metrics.trace_row.conversation_id IS 'Conversation; NULL: the row is of none (a bill, an hour, an archived month).';
-COMMENT ON COLUMN agent_metrics.trace_row.event_id IS 'Turn, business event, answer or bill; NULL: the conversation as a whole.';
+COMMENT ON COLUMN agent_metrics.trace_row.event_id IS 'Turn, business event, answer, bill, or run and case; NULL: the conversation as a whole.';
 COMMENT ON COLUMN agent_metrics.trace_row.occurred_at IS 'The moment that decides the bucket.';
 COMMENT ON COLUMN agent_metrics.trace_row.numerator IS 'What it adds to the numerator; NULL of a percentile.';
 COMMENT ON COLUMN agent_metrics.trace_row.denominator IS 'What it adds to the denominator; NULL of a plain sum.';
@@ -83,6 +83,12 @@ BEGIN
                NULL::text, l.started_at, l.is_qualified::integer::numeric, 1::numeric, NULL::double precision
         FROM agent_metrics.leads l
         WHERE l.agent_id = $2 AND l.started_at >= $3 AND l.started_at < $4;
+    ELSIF known.measure = 'eval_cases' THEN
+        RETURN QUERY
+        SELECT NULL::text, format('%s, case %s', r.run_id, c.case_id), r.run_at, c.is_passed::integer::numeric, 1::numeric, NULL::double precision
+        FROM agent_metrics.eval_runs r
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.eval_case_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id AND x.is_passed IS NOT NULL) c
+        WHERE r.agent_id = $2 AND r.run_at >= $3 AND r.run_at < $4;
     ELSIF known.measure IS NOT NULL THEN
         IF known.measure = 'revenue' THEN
             -- hours: each active interval

@@ -284,5 +284,5 @@ FROM (VALUES ('tool_call_accuracy', 'tool_calls'), ('instruction_following_score
              ('time_to_resolution_p50_s', 'resolutions'), ('time_to_resolution_p95_s', 'resolutions'), ('nps_delta', 'survey'),
              ('escalation_accuracy', 'escalations'), ('escalation_precision', 'escalated'), ('escalation_missed_rate', 'to_escalate'),
              ('hallucination_rate', 'answers'), ('out_of_scope_refusal_rate', 'out_of_scope'), ('over_refusal_rate', 'in_scope'),
-             ('self_report_gap', 'self_report')) AS x (metric, measure)
+             ('self_report_gap', 'self_report'), ('eval_success_rate', 'eval_cases')) AS x (metric, measure)
 WHERE m.metric = x.metric;

@@ -95,6 +95,25 @@ COMMENT ON FUNCTION agent_metrics.kpi_nps(text, date, integer, text) IS
     'NPS of an AI agent less that of its human baseline: numerator, denominator or standard error; NULL under 30 respondents on either side.';
 REVOKE ALL ON FUNCTION agent_metrics.kpi_nps(text, date, integer, text) FROM PUBLIC;
 
+-- Runs over frozen eval sets are few and are never half there, so they are read as they are: part is passed or graded.
+CREATE OR REPLACE FUNCTION agent_metrics.kpi_eval(agent_id text, day date, days integer, part text) RETURNS numeric
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    span tstzrange := agent_metrics.kpi_span($2, NULL, $3);
+BEGIN
+    RETURN (SELECT CASE WHEN sum(c.graded) > 0 THEN CASE $4 WHEN 'passed' THEN sum(c.passed) ELSE sum(c.graded) END END
+            FROM agent_metrics.eval_runs r
+            CROSS JOIN LATERAL (
+                SELECT count(x.is_passed) AS graded, count(*) FILTER (WHERE x.is_passed) AS passed
+                FROM agent_metrics.eval_case_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id) c
+            WHERE r.agent_id = $1 AND r.run_at >= lower(span) AND r.run_at < upper(span));
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.kpi_eval(text, date, integer, text) IS
+    'Cases that passed, or were graded, in an agent''s eval runs on so many report days; NULL: none was graded.';
+REVOKE ALL ON FUNCTION agent_metrics.kpi_eval(text, date, integer, text) FROM PUBLIC;
+
 -- The verdict on a percentile whose threshold lies within the sketch's error, from the values themselves: a rank's value
 -- lies below a line exactly when enough values do. NULL: some of them are archived, and the sketch decides.
 CREATE OR REPLACE FUNCTION agent_metrics.kpi_exact_verdict(

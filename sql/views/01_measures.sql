@@ -166,6 +166,7 @@ CROSS JOIN LATERAL (
                WHEN 'token_spend_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
                WHEN 'infra_cost_per_agent_hour_usd' THEN CASE WHEN s.denominator > 0 THEN agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, %3$s) END
                WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'numerator') END
+               WHEN 'eval_success_rate' THEN agent_metrics.kpi_eval(r.agent_id, r.day, %3$s, 'passed')
                ELSE s.numerator
            END::numeric AS numerator,
            CASE m.metric
@@ -181,6 +182,7 @@ CROSS JOIN LATERAL (
                WHEN 'latency_p50_ms' THEN agent_metrics.sketch_count(r.latency)
                WHEN 'latency_p95_ms' THEN agent_metrics.sketch_count(r.latency)
                WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'denominator') END
+               WHEN 'eval_success_rate' THEN agent_metrics.kpi_eval(r.agent_id, r.day, %3$s, 'graded')
                ELSE s.denominator
            END::numeric AS denominator,
            CASE WHEN m.metric IN ('task_success_rate', 'deflection_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_unit_usd',
@@ -210,14 +212,14 @@ CROSS JOIN LATERAL (
                 WHEN m.metric = 'self_report_gap' THEN agent_metrics.gap_low(s.denominator, s.denominator_squared, s.numerator, s.numerator_squared, s.product)
                 WHEN m.unit = 'points' THEN v.value - d.half
                 WHEN m.metric = 'instruction_following_score' OR m.unit <> 'fraction' THEN CASE WHEN d.half IS NOT NULL THEN greatest(v.value - d.half, 0) END
-                WHEN m.measure IS NOT NULL THEN agent_metrics.weighted_low(v.value, f.effective_size)
+                WHEN m.measure <> 'eval_cases' THEN agent_metrics.weighted_low(v.value, f.effective_size)
                 ELSE agent_metrics.wilson_low(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint)) END AS ci_low,
            CASE WHEN v.value IS NULL THEN NULL
                 WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_high(f.sketch, f.fraction)
                 WHEN m.metric = 'self_report_gap' THEN agent_metrics.gap_high(s.denominator, s.denominator_squared, s.numerator, s.numerator_squared, s.product)
                 WHEN m.metric = 'instruction_following_score' THEN CASE WHEN d.half IS NOT NULL THEN least(v.value + d.half, 1) END
                 WHEN m.unit <> 'fraction' THEN v.value + d.half
-                WHEN m.measure IS NOT NULL THEN agent_metrics.weighted_high(v.value, f.effective_size)
+                WHEN m.measure <> 'eval_cases' THEN agent_metrics.weighted_high(v.value, f.effective_size)
                 ELSE agent_metrics.wilson_high(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint)) END AS ci_high
     FROM (
         SELECT 1.959963984540054 * CASE m.metric

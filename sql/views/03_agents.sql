@@ -31,7 +31,8 @@ SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day,
        f.self_report_gap,
        f.revenue_usd, f.agent_hours,
        agent_metrics.ratio(agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, 1), f.agent_hours) AS infra_cost_per_agent_hour_usd,
-       CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics.kpi_nps(r.agent_id, r.day, 1, 'numerator'), agent_metrics.kpi_nps(r.agent_id, r.day, 1, 'denominator')) END AS nps_delta
+       CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics.kpi_nps(r.agent_id, r.day, 1, 'numerator'), agent_metrics.kpi_nps(r.agent_id, r.day, 1, 'denominator')) END AS nps_delta,
+       agent_metrics.ratio(agent_metrics.kpi_eval(r.agent_id, r.day, 1, 'passed'), agent_metrics.kpi_eval(r.agent_id, r.day, 1, 'graded')) AS eval_success_rate
 FROM agent_metrics.daily_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
@@ -93,6 +94,7 @@ COMMENT ON COLUMN agent_kpi.agent_daily.over_refusal_rate IS 'In-scope requests 
 COMMENT ON COLUMN agent_kpi.agent_daily.self_report_gap IS 'Success by the agent''s word - success by a person''s, in points.';
 COMMENT ON COLUMN agent_kpi.agent_daily.revenue_usd IS 'Charges less refunds of conversations that began on the day.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_hours IS 'Hours in which the agent was active.';
+COMMENT ON COLUMN agent_kpi.agent_daily.eval_success_rate IS 'Cases passed / cases graded in the eval runs of the day.';
 COMMENT ON COLUMN agent_kpi.agent_daily.infra_cost_per_agent_hour_usd IS 'Infrastructure cost allocated to the agent / agent hours.';
 COMMENT ON COLUMN agent_kpi.agent_daily.nps_delta IS 'NPS less that of the human baseline; NULL under 30 answers on either side.';
 
