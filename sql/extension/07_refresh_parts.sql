@@ -211,13 +211,14 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 
 -- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
 -- of conversations that changed in what a lead is made of, where leads are counted.
+-- Planned anew each time: a plan made while an agent was built, for no known conversation, joins thousands by nested loops.
 -- new_agents, new_ids: conversations that are not known and all of whose turns were recorded since.
 CREATE FUNCTION agent_metrics.refresh_conversations(
     agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], new_agents text[], new_ids text[],
     since xid8, present pg_snapshot, foreign_to xid8, builds boolean, all_agents text[], bucket_seconds integer[],
     counts_leads boolean[], time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], deltas agent_metrics.rollup_delta[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
