@@ -1,93 +1,48 @@
--- What a conversation is, computed from its facts: the one definition, used by refresh() and by verify().
--- Its turns are reached in one of three ways, so the text stands here once and is made into three functions:
---   compute_conversations          by their conversation, wherever they lie between from_times and to_times, archived ones too
---   compute_new_conversations      by the transaction that recorded them: conversations that have no other turns
---   compute_agents_conversations   the same for an agent that is built from nothing: by the agent
-DO $do$
-DECLARE
-    source record;
-    result constant text := $sql$RETURNS TABLE (
+-- What a conversation is: the one definition, in two steps. What its turns add up to comes from one of two places:
+-- compute_conversations() looks them up by key, archived ones too, and sum_turns() (06_turns.sql) adds up what has just
+-- arrived. conclude_conversations() then says what that means, with what the business and reviewers said.
+
+CREATE TYPE agent_metrics.conversation_sums AS (
+    agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
+    tokens bigint, cost_usd numeric, user_id text, agent_label text, judge_label text, crm_label text, crm_said_at timestamptz,
+    human_label text, business_event_ids text[], is_new boolean);
+COMMENT ON TYPE agent_metrics.conversation_sums IS 'What the turns of one conversation add up to.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.conversation_id IS 'Conversation.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.started_at IS 'Moment of the first turn.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.ended_at IS 'Moment of the last turn.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.turns IS 'Turns.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.token_turns IS 'Turns that report tokens.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.tokens IS 'Tokens.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.cost_usd IS 'Known cost in US dollars.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.user_id IS 'Who the agent spoke with; of several the first by bytes.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.agent_label IS 'Last label that the agent gave.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.judge_label IS 'Last label that a judge model gave.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.crm_label IS 'Last label that the business system put on a turn.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.crm_said_at IS 'Moment of the turn it was put on.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.human_label IS 'Last label that a person put on a turn.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.business_event_ids IS 'Business events that turns name.';
+COMMENT ON COLUMN agent_metrics.conversation_sums.is_new IS 'Whether all these turns have arrived since the last refresh.';
+
+-- All by hash, since a plan that is made once guesses ten rows of whatever it is given, and texts are slow to sort.
+CREATE FUNCTION agent_metrics.conclude_conversations(sums agent_metrics.conversation_sums[])
+RETURNS TABLE (
     agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
     tokens bigint, cost_usd numeric, lead_id text, agent_label text, judge_label text, crm_label text, human_label text,
     outcome_label text, outcome_source text, unmapped_label text, has_outcome boolean, is_success boolean, is_unit boolean,
     is_deflection boolean, is_escalation boolean, is_refusal boolean, is_booking boolean, is_automation boolean,
-    is_qualified boolean, is_human_touched boolean, business_event_ids text[])$sql$;
-    live constant text := $sql$e.agent_id, e.conversation_id, e.occurred_at, e.occurred_at AS ended_at, 1 AS turns,
-               (e.token_usage_input IS NOT NULL OR e.token_usage_output IS NOT NULL)::integer AS token_turns,
-               coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0) AS tokens, e.cost_usd, e.user_id,
-               e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id$sql$;
-    new_turns constant text := $sql$
-        SELECT $sql$ || live || $sql$
-        FROM agent_metrics.agent_events e
-        WHERE NOT e.is_eval AND (pg_visible_in_snapshot(e.recorded_in, $4) OR e.recorded_in <= $5)$sql$;
-BEGIN
-    FOR source IN
-        SELECT * FROM (VALUES
-            ('compute_conversations', 'agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[]', 'force_generic_plan',
-             -- OFFSET 0: one small look-up a conversation, whatever the planner guesses of their number. agent_id is kept from
-             -- the index on it: without statistics the planner would walk the agent's whole history.
-             $sql$
-        SELECT t.*
-        FROM (SELECT u.agent_id, u.conversation_id, min(u.from_time) AS from_time, max(u.to_time) AS to_time
-              FROM unnest($1, $2, $3, $4) AS u (agent_id, conversation_id, from_time, to_time)
-              GROUP BY u.agent_id, u.conversation_id) a
-        CROSS JOIN LATERAL (
-            SELECT $sql$ || live || $sql$
-            FROM agent_metrics.agent_events e
-            WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
-              AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval
-            OFFSET 0) t
-        UNION ALL
-        SELECT r.agent_id, r.conversation_id, r.occurred_at, r.ended_at, r.turns, r.token_turns, r.tokens, r.cost_usd, r.user_id,
-               r.outcome_label, r.outcome_source, r.turn_index, r.event_id, r.business_event_id
-        FROM (SELECT DISTINCT u.agent_id, u.conversation_id FROM unnest($1, $2) AS u (agent_id, conversation_id) WHERE has_archives) a
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.archived_conversations x
-                            WHERE x.conversation_id = a.conversation_id AND x.agent_id = a.agent_id OFFSET 0) r
-        JOIN agent_metrics.archives x ON x.archive_id = r.archive_id AND x.state IN ('detached', 'archived')$sql$,
-             'Conversations as their facts are now, one row each; a conversation without turns gives none. Internal: refresh() and verify() use it.'),
-            ('compute_new_conversations', 'agent_ids text[], conversation_ids text[], since xid8, present pg_snapshot, foreign_to xid8', 'force_generic_plan',
-             new_turns || ' AND e.recorded_in >= $3',
-             'Conversations all of whose turns were recorded since, as they are in the present snapshot. Internal: refresh() uses it.'),
-            ('compute_agents_conversations', 'agent_ids text[], conversation_ids text[], since xid8, present pg_snapshot, foreign_to xid8', 'force_custom_plan',
-             new_turns || ' AND e.agent_id = $1[1]',
-             'Conversations of one agent that is built from nothing, as they are in the present snapshot. Internal: refresh() uses it.')
-        ) AS v (name, arguments, plans, turns, comment)
-    LOOP
-        -- All by hash, since a plan that is made once guesses ten rows of whatever it is given, and texts are slow to sort.
-        EXECUTE format($create$
-CREATE FUNCTION agent_metrics.%1$I(%2$s)
-%3$s
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = %4$s SET enable_seqscan = off
+    is_qualified boolean, is_human_touched boolean, business_event_ids text[])
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
 #variable_conflict use_column
 DECLARE
-    has_archives boolean := EXISTS (SELECT FROM agent_metrics.archives);
+    -- most warehouses have only some of these: what is empty is not looked into a thousand times
+    has_business boolean := EXISTS (SELECT FROM agent_metrics.business_events);
     has_reviews  boolean := EXISTS (SELECT FROM agent_metrics.reviews);
 BEGIN
     RETURN QUERY
-    WITH turn AS (%5$s
-    ), acted AS MATERIALIZED (
-        -- what was not asked for is left out when it is added up: that is one look a conversation
-        SELECT t.* FROM (
-        SELECT t.agent_id, t.conversation_id, min(t.occurred_at) AS started_at, max(t.ended_at) AS ended_at, sum(t.turns)::bigint AS turns,
-               sum(t.token_turns)::bigint AS token_turns, sum(t.tokens)::bigint AS tokens,
-               coalesce(sum(t.cost_usd), 0) AS cost_usd, min(t.user_id COLLATE "C") AS user_id,
-               -- of several labels of one source the latest counts
-               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
-                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'agent') AS agent_label,
-               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
-                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'judge') AS judge_label,
-               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
-                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'crm') AS crm_label,
-               max(t.occurred_at) FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'crm') AS crm_said_at,
-               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
-                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'human') AS human_label,
-               array_agg(t.business_event_id) FILTER (WHERE t.business_event_id IS NOT NULL) AS business_event_ids
-        FROM turn t
-        GROUP BY t.agent_id, t.conversation_id
-        HAVING sum(t.turns) > 0) t
-        JOIN (SELECT DISTINCT u.agent_id, u.conversation_id FROM unnest($1, $2) AS u (agent_id, conversation_id)) a
-          ON a.agent_id = t.agent_id AND a.conversation_id = t.conversation_id
+    WITH acted AS MATERIALIZED (
+        SELECT u.* FROM unnest(conclude_conversations.sums) u
     ), business AS MATERIALIZED (
         SELECT b.agent_id, b.conversation_id,
                agent_metrics.latest(k.meaning, b.occurred_at, NULL, b.business_event_id) FILTER (WHERE o.label IS NOT NULL) AS label,
@@ -103,13 +58,14 @@ BEGIN
             SELECT t.agent_id, t.conversation_id, x.business_event_id, x.kind, x.occurred_at, x.customer_id
             FROM acted t
             CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.business_events x WHERE x.conversation_id = t.conversation_id OFFSET 0) x
+            WHERE has_business
             UNION ALL
             SELECT t.agent_id, t.conversation_id, x.business_event_id, x.kind, x.occurred_at, x.customer_id
             FROM acted t
             CROSS JOIN LATERAL (SELECT DISTINCT u.id FROM unnest(t.business_event_ids) AS u (id)) u
             CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.business_events x
                                 WHERE x.business_event_id = u.id AND x.conversation_id IS NULL OFFSET 0) x
-            WHERE t.business_event_ids IS NOT NULL) b
+            WHERE has_business AND t.business_event_ids IS NOT NULL) b
         LEFT JOIN agent_metrics.event_kinds k ON k.kind = b.kind
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
         GROUP BY b.agent_id, b.conversation_id
@@ -151,8 +107,74 @@ BEGIN
     LEFT JOIN agent_metrics.outcomes o ON o.label = coalesce(human.label, crm.label, judge.label, agent.label);
 END
 $function$;
-$create$, source.name, source.arguments, result, source.plans, source.turns);
-        EXECUTE format('COMMENT ON FUNCTION agent_metrics.%I IS %L', source.name, source.comment);
-    END LOOP;
+COMMENT ON FUNCTION agent_metrics.conclude_conversations(agent_metrics.conversation_sums[]) IS
+    'Conversations, from what their turns add up to and what the business and reviewers said of them. Internal: refresh() and verify() use it.';
+
+CREATE FUNCTION agent_metrics.compute_conversations(agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[])
+RETURNS TABLE (
+    agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
+    tokens bigint, cost_usd numeric, lead_id text, agent_label text, judge_label text, crm_label text, human_label text,
+    outcome_label text, outcome_source text, unmapped_label text, has_outcome boolean, is_success boolean, is_unit boolean,
+    is_deflection boolean, is_escalation boolean, is_refusal boolean, is_booking boolean, is_automation boolean,
+    is_qualified boolean, is_human_touched boolean, business_event_ids text[])
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
+#variable_conflict use_column
+DECLARE
+    has_archives boolean := EXISTS (SELECT FROM agent_metrics.archives);
+    sums agent_metrics.conversation_sums[];
+BEGIN
+    SELECT array_agg(ROW(
+        s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd, s.user_id, s.agent_label,
+        s.judge_label, s.crm_label, s.crm_said_at, s.human_label, s.business_event_ids, false)::agent_metrics.conversation_sums)
+    INTO sums
+    FROM (
+        SELECT t.agent_id, t.conversation_id, min(t.occurred_at) AS started_at, max(t.ended_at) AS ended_at, sum(t.turns)::bigint AS turns,
+               sum(t.token_turns)::bigint AS token_turns, sum(t.tokens)::bigint AS tokens,
+               coalesce(sum(t.cost_usd), 0) AS cost_usd, min(t.user_id COLLATE "C") AS user_id,
+               -- of several labels of one source the latest counts
+               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
+                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'agent') AS agent_label,
+               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
+                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'judge') AS judge_label,
+               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
+                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'crm') AS crm_label,
+               max(t.occurred_at) FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'crm') AS crm_said_at,
+               agent_metrics.latest(t.outcome_label, t.occurred_at, t.turn_index, t.event_id::text)
+                   FILTER (WHERE t.outcome_label IS NOT NULL AND t.outcome_source = 'human') AS human_label,
+               array_agg(t.business_event_id) FILTER (WHERE t.business_event_id IS NOT NULL) AS business_event_ids
+        FROM (
+            -- OFFSET 0: one small look-up a conversation, whatever the planner guesses of their number. agent_id is kept
+            -- from the index on it: without statistics the planner would walk the agent's whole history.
+            SELECT t.*
+            FROM (SELECT u.agent_id, u.conversation_id, min(u.from_time) AS from_time, max(u.to_time) AS to_time
+                  FROM unnest(compute_conversations.agent_ids, compute_conversations.conversation_ids, compute_conversations.from_times,
+                              compute_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
+                  GROUP BY u.agent_id, u.conversation_id) a
+            CROSS JOIN LATERAL (
+                SELECT e.agent_id, e.conversation_id, e.occurred_at, e.occurred_at AS ended_at, 1 AS turns,
+                       (e.token_usage_input IS NOT NULL OR e.token_usage_output IS NOT NULL)::integer AS token_turns,
+                       coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0) AS tokens, e.cost_usd, e.user_id,
+                       e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id
+                FROM agent_metrics.agent_events e
+                WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
+                  AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval
+                OFFSET 0) t
+            UNION ALL
+            SELECT r.agent_id, r.conversation_id, r.occurred_at, r.ended_at, r.turns, r.token_turns, r.tokens, r.cost_usd, r.user_id,
+                   r.outcome_label, r.outcome_source, r.turn_index, r.event_id, r.business_event_id
+            FROM (SELECT DISTINCT u.agent_id, u.conversation_id
+                  FROM unnest(compute_conversations.agent_ids, compute_conversations.conversation_ids) AS u (agent_id, conversation_id)
+                  WHERE has_archives) a
+            CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.archived_conversations x
+                                WHERE x.conversation_id = a.conversation_id AND x.agent_id = a.agent_id OFFSET 0) r
+            JOIN agent_metrics.archives x ON x.archive_id = r.archive_id AND x.state IN ('detached', 'archived')) t
+        GROUP BY t.agent_id, t.conversation_id
+        HAVING sum(t.turns) > 0) s;
+    IF sums IS NOT NULL THEN
+        RETURN QUERY SELECT c.* FROM agent_metrics.conclude_conversations(sums) c;
+    END IF;
 END
-$do$;
+$function$;
+COMMENT ON FUNCTION agent_metrics.compute_conversations(text[], text[], timestamptz[], timestamptz[]) IS
+    'Conversations as their facts are now, one row each; a conversation without turns gives none. Internal: refresh() and verify() use it.';

@@ -50,8 +50,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET 
 BEGIN
     RETURN QUERY
     SELECT e.agent_id,
-           CASE w.bucket_seconds WHEN 300 THEN date_bin('5 minutes', e.occurred_at, '2000-01-01 00:00:00+00')
-                                 ELSE date_trunc('hour', e.occurred_at, compute_live_turns.time_zone) END AS fine,
+           agent_metrics.finest_bucket(e.occurred_at, w.bucket_seconds, compute_live_turns.time_zone) AS fine,
            count(*), count(coalesce(e.token_usage_input, e.token_usage_output)),
            coalesce(sum(e.token_usage_input), 0)::bigint, coalesce(sum(e.token_usage_output), 0)::bigint,
            count(e.cost_usd), coalesce(sum(jsonb_array_length(e.tools_called)), 0)::bigint, count(e.error),
@@ -72,3 +71,38 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.compute_live_turns(text[], timestamptz[], timestamptz[], pg_snapshot[], pg_snapshot[], xid8[], integer[], text, xid8) IS
     'Turn measures per finest bucket over windows of agent, time and snapshots. Internal: compute_turns() adds what was archived.';
+
+-- What has just arrived is added up in one pass, by conversation, by bucket and by the half hours in which an agent was
+-- active. It says what compute_conversations(), compute_live_turns() and compute_spans() say; verify() holds them together.
+
+CREATE TYPE agent_metrics.active_span AS (agent_id text, from_time timestamptz, to_time timestamptz, longest interval);
+COMMENT ON TYPE agent_metrics.active_span IS 'Turns of an agent one after another, drawn out by the 30 minutes that bridge a gap; see 10_activity.sql.';
+COMMENT ON COLUMN agent_metrics.active_span.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.active_span.from_time IS 'Begin of the first turn.';
+COMMENT ON COLUMN agent_metrics.active_span.to_time IS 'End of the turn that ended last, and 30 minutes.';
+COMMENT ON COLUMN agent_metrics.active_span.longest IS 'How long the longest turn lasted.';
+CREATE TYPE agent_metrics.turn_sums AS (
+    conversations agent_metrics.conversation_sums[], buckets agent_metrics.rollup_delta[], spans agent_metrics.active_span[]);
+COMMENT ON TYPE agent_metrics.turn_sums IS 'What turns add up to.';
+COMMENT ON COLUMN agent_metrics.turn_sums.conversations IS 'By conversation.';
+COMMENT ON COLUMN agent_metrics.turn_sums.buckets IS 'By finest bucket: the measures of turns, without those that are foreign.';
+COMMENT ON COLUMN agent_metrics.turn_sums.spans IS 'By time: when the agents were active.';
+
+CREATE FUNCTION agent_metrics.turn_sums_accumulate(
+    internal, text, timestamptz, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
+    boolean, boolean) RETURNS internal
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION agent_metrics.turn_sums_accumulate(
+    internal, text, timestamptz, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
+    boolean, boolean) IS 'Step of sum_turns().';
+CREATE FUNCTION agent_metrics.turn_sums_final(internal) RETURNS agent_metrics.turn_sums
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION agent_metrics.turn_sums_final(internal) IS 'Result of sum_turns().';
+CREATE AGGREGATE agent_metrics.sum_turns(
+    agent_id text, bucket timestamptz, conversation_id text, occurred_at timestamptz, user_id text, outcome_label text, outcome_source text,
+    turn_index integer, event_id uuid, business_event_id text, token_usage_input bigint, token_usage_output bigint, cost_usd numeric,
+    latency_ms double precision, tools_called jsonb, has_error boolean, is_foreign boolean) (
+    SFUNC = agent_metrics.turn_sums_accumulate, STYPE = internal, SSPACE = 1048576, FINALFUNC = agent_metrics.turn_sums_final, PARALLEL = SAFE);
+COMMENT ON AGGREGATE agent_metrics.sum_turns(
+    text, timestamptz, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb, boolean, boolean) IS
+    'What turns add up to, by conversation, by finest bucket and by time, in one pass. Internal: refresh() uses it.';

@@ -19,6 +19,12 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.report_time_zone() IS 'The setting report_time_zone.';
 
+CREATE FUNCTION agent_metrics.finest_bucket(at timestamptz, bucket_seconds integer, time_zone text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE bucket_seconds WHEN 300 THEN date_bin('5 minutes', at, '2000-01-01 00:00:00+00') ELSE date_trunc('hour', at, time_zone) END;
+COMMENT ON FUNCTION agent_metrics.finest_bucket(timestamptz, integer, text) IS
+    'Start of the finest bucket that a moment lies in: five minutes, or an hour of the report zone''s clock. Internal: refresh() and verify() use it.';
+
 -- Ids can be compared only within one cluster and one table (a shard may move).
 CREATE FUNCTION agent_metrics.origin() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -212,11 +218,10 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 -- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
 -- of conversations that changed in what a lead is made of, where leads are counted.
 -- Planned anew each time: a plan made while an agent was built, for no known conversation, joins thousands by nested loops.
--- new_agents, new_ids: conversations that are not known and all of whose turns were recorded since.
+-- new_conversations: those that are not known and did nothing but arrive.
 CREATE FUNCTION agent_metrics.refresh_conversations(
-    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], new_agents text[], new_ids text[],
-    since xid8, present pg_snapshot, foreign_to xid8, builds boolean, all_agents text[], bucket_seconds integer[],
-    counts_leads boolean[], time_zone text)
+    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
+    new_conversations agent_metrics.conversation_sums[], all_agents text[], bucket_seconds integer[], counts_leads boolean[], time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
@@ -241,14 +246,8 @@ BEGIN
         WHERE n IS DISTINCT FROM k
         UNION ALL
         SELECT 1, false, n.*
-        FROM agent_metrics.compute_new_conversations(refresh_conversations.new_agents, refresh_conversations.new_ids, refresh_conversations.since,
-            refresh_conversations.present, refresh_conversations.foreign_to) n
-        WHERE refresh_conversations.new_agents IS NOT NULL AND NOT refresh_conversations.builds
-        UNION ALL
-        SELECT 1, false, n.*
-        FROM agent_metrics.compute_agents_conversations(refresh_conversations.new_agents, refresh_conversations.new_ids, refresh_conversations.since,
-            refresh_conversations.present, refresh_conversations.foreign_to) n
-        WHERE refresh_conversations.new_agents IS NOT NULL AND refresh_conversations.builds
+        FROM agent_metrics.conclude_conversations(refresh_conversations.new_conversations) n
+        WHERE refresh_conversations.new_conversations IS NOT NULL
     ), place AS MATERIALIZED (
         -- Joined by key, a plan made while the table was small would read all of it for each row.
         SELECT h.agent_id, h.conversation_id, h.has_other, x.ctid AS at
@@ -283,8 +282,7 @@ BEGIN
             h.is_booking, h.is_automation, h.is_qualified, h.is_human_touched, h.business_event_ids
         FROM changed h WHERE h.sign = 1 AND NOT h.has_other
     ), difference AS (
-        SELECT h.agent_id, CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00')
-                                                 ELSE date_trunc('hour', h.started_at, refresh_conversations.time_zone) END AS bucket,
+        SELECT h.agent_id, agent_metrics.finest_bucket(h.started_at, a.bucket_seconds, refresh_conversations.time_zone) AS bucket,
                sum(h.sign) AS conversations, sum(h.sign * h.has_outcome::integer) AS outcomes, sum(h.sign * h.is_success::integer) AS successes,
                sum(h.sign * h.is_unit::integer) AS units, sum(h.sign * h.is_deflection::integer) AS deflections,
                sum(h.sign * h.is_escalation::integer) AS escalations, sum(h.sign * h.is_refusal::integer) AS refusals,
@@ -317,7 +315,7 @@ BEGIN
                       GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c) x) l;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], text[], text[], xid8, pg_snapshot, xid8, boolean, text[], integer[], boolean[], text) IS
+COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], agent_metrics.conversation_sums[], text[], integer[], boolean[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation.
@@ -364,8 +362,7 @@ BEGIN
         SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1 AND NOT h.has_other
     )
     SELECT array_agg(ROW(m.agent_id, m.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, m.leads, m.qualified_leads)::agent_metrics.rollup_delta)
-    FROM (SELECT h.agent_id, CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', h.started_at, '2000-01-01 00:00:00+00')
-                                                   ELSE date_trunc('hour', h.started_at, refresh_leads.time_zone) END AS bucket,
+    FROM (SELECT h.agent_id, agent_metrics.finest_bucket(h.started_at, a.bucket_seconds, refresh_leads.time_zone) AS bucket,
                  sum(h.sign) AS leads, sum(h.sign * h.is_qualified::integer) AS qualified_leads
           FROM changed h
           JOIN unnest(refresh_leads.all_agents, refresh_leads.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id

@@ -38,42 +38,46 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.must_build(text[], text) IS 'Of these agents those whose next refresh computes everything again.';
 
--- What is dirty since the stored snapshots. The log rows of these agents are taken out as they are read.
--- A conversation is new when it is not known and did nothing but arrive: all its turns are among those that arrived, so
--- that they need not be looked up. knows_all: all that was there at the last refresh is known.
-CREATE FUNCTION agent_metrics.take_changes(
-    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
-    knows_all boolean)
-RETURNS TABLE (counted jsonb, conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
-               new_agents text[], new_ids text[], dirty_agents text[], dirty_buckets timestamptz[])
+-- What the log and what the business says is dirty: conversations, with the span of their turns that were touched, and
+-- finest buckets to compute again. The log rows of these agents are taken out as they are read.
+CREATE FUNCTION agent_metrics.take_log(
+    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text)
+RETURNS TABLE (counted jsonb, agents text[], ids text[], from_times timestamptz[], to_times timestamptz[], dirty_agents text[], dirty_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
-DECLARE
-    only_agent text := CASE WHEN cardinality(take_changes.agent_ids) = 1 THEN take_changes.agent_ids[1] END;
 BEGIN
-    RETURN QUERY
+    counted := '[]';
+    -- Turns that came from another cluster may have been counted: their buckets are computed again.
+    IF EXISTS (SELECT FROM unnest(take_log.seen, take_log.foreign_to) AS u (snapshot, foreign_to) WHERE u.snapshot IS NOT NULL AND u.foreign_to IS NOT NULL) THEN
+        SELECT array_agg(f.agent_id), array_agg(f.bucket) INTO dirty_agents, dirty_buckets
+        FROM (SELECT DISTINCT e.agent_id, agent_metrics.finest_bucket(e.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
+              FROM agent_metrics.agent_events e
+              JOIN unnest(take_log.agent_ids, take_log.bucket_seconds, take_log.seen, take_log.foreign_to)
+                       AS a (agent_id, bucket_seconds, snapshot, foreign_to) ON a.agent_id = e.agent_id
+              WHERE e.recorded_in >= take_log.horizon AND NOT e.is_eval AND e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL
+                AND pg_visible_in_snapshot(e.recorded_in, take_log.present) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)) f;
+    END IF;
+    -- The usual case: nothing but turns that arrived.
+    IF NOT EXISTS (SELECT FROM agent_metrics.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (take_log.agent_ids))
+       AND NOT EXISTS (SELECT FROM agent_metrics.business_events b WHERE b.changed_in >= take_log.horizon)
+       AND NOT EXISTS (SELECT FROM agent_metrics.outcomes o WHERE o.changed_in >= take_log.horizon)
+       AND NOT EXISTS (SELECT FROM agent_metrics.event_kinds k WHERE k.changed_in >= take_log.horizon) THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
     WITH agent AS MATERIALIZED (
-        SELECT * FROM unnest(take_changes.agent_ids, take_changes.bucket_seconds, take_changes.seen, take_changes.foreign_to) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
+        SELECT * FROM unnest(take_log.agent_ids, take_log.bucket_seconds, take_log.seen, take_log.foreign_to) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
     ), log AS (
         DELETE FROM agent_metrics.changes c
-        WHERE c.agent_id = ANY (take_changes.agent_ids) AND pg_visible_in_snapshot(c.changed_in, take_changes.present)
+        WHERE c.agent_id = ANY (take_log.agent_ids) AND pg_visible_in_snapshot(c.changed_in, take_log.present)
         RETURNING c.agent_id, c.conversation_id, c.occurred_at, c.measures_changed
-    ), arrived AS MATERIALIZED (
-        SELECT e.agent_id, e.conversation_id, e.occurred_at,
-               coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false) AS is_foreign
-        FROM agent_metrics.agent_events e JOIN agent a ON a.agent_id = e.agent_id
-        WHERE e.recorded_in >= take_changes.horizon AND NOT e.is_eval
-          -- a build, of one agent, reads by agent; for many agents the planner would weigh each of their names
-          AND (only_agent IS NULL OR e.agent_id = only_agent)
-          AND (pg_visible_in_snapshot(e.recorded_in, take_changes.present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
-          AND (a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot))
     ), remapped AS MATERIALIZED (
         -- labels, and kinds of business events, whose meaning changed
-        SELECT o.label, o.changed_in FROM agent_metrics.outcomes o WHERE o.changed_in >= take_changes.horizon
-        UNION ALL SELECT k.kind, k.changed_in FROM agent_metrics.event_kinds k WHERE k.changed_in >= take_changes.horizon
+        SELECT o.label, o.changed_in FROM agent_metrics.outcomes o WHERE o.changed_in >= take_log.horizon
+        UNION ALL SELECT k.kind, k.changed_in FROM agent_metrics.event_kinds k WHERE k.changed_in >= take_log.horizon
         UNION ALL SELECT c.label, c.changed_in FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.label IS NOT NULL
     ), business AS MATERIALIZED (
-        SELECT b.conversation_id, b.business_event_id, b.changed_in FROM agent_metrics.business_events b WHERE b.changed_in >= take_changes.horizon
+        SELECT b.conversation_id, b.business_event_id, b.changed_in FROM agent_metrics.business_events b WHERE b.changed_in >= take_log.horizon
         UNION ALL
         SELECT c.conversation_id, c.business_event_id, c.changed_in
         FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.business_event_id IS NOT NULL
@@ -85,54 +89,102 @@ BEGIN
         SELECT b.conversation_id, b.business_event_id, m.changed_in
         FROM remapped m JOIN agent_metrics.business_events b ON b.kind = m.label
     ), touched AS (
-        SELECT l.agent_id, l.conversation_id, l.occurred_at, false AS arrived FROM log l
+        SELECT l.agent_id, l.conversation_id, l.occurred_at FROM log l
         UNION ALL
-        SELECT r.agent_id, r.conversation_id, r.occurred_at, NOT r.is_foreign FROM arrived r
-        UNION ALL
-        SELECT c.agent_id, c.conversation_id, NULL, false
+        SELECT c.agent_id, c.conversation_id, NULL
         FROM business b JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
         JOIN agent a ON a.agent_id = c.agent_id
-        WHERE b.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+        WHERE b.changed_in < pg_snapshot_xmax(take_log.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
         UNION ALL
-        SELECT c.agent_id, c.conversation_id, NULL, false
+        SELECT c.agent_id, c.conversation_id, NULL
         FROM business b JOIN agent_metrics.conversations c ON c.business_event_ids @> ARRAY[b.business_event_id]
         JOIN agent a ON a.agent_id = c.agent_id
-        WHERE b.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
+        WHERE b.changed_in < pg_snapshot_xmax(take_log.present) AND NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
         UNION ALL
-        SELECT c.agent_id, c.conversation_id, NULL, false
+        SELECT c.agent_id, c.conversation_id, NULL
         FROM remapped m JOIN agent_metrics.conversations c ON m.label IN (c.agent_label, c.judge_label, c.crm_label, c.human_label)
         JOIN agent a ON a.agent_id = c.agent_id
-        WHERE m.changed_in < pg_snapshot_xmax(take_changes.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
-    ), dirty AS (
-        -- the turns of a conversation lie where it was known to be, or where something was touched
-        SELECT t.agent_id, t.conversation_id, least(t.from_time, c.started_at) AS from_time, greatest(t.to_time, c.ended_at) AS to_time,
-               take_changes.knows_all AND t.arrived AND c.started_at IS NULL AS is_new
-        FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time, bool_and(u.arrived) AS arrived
-              FROM touched u GROUP BY u.agent_id, u.conversation_id) t
-        LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
-                           WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true
+        WHERE m.changed_in < pg_snapshot_xmax(take_log.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
     ), again AS (
-        SELECT DISTINCT x.agent_id,
-               CASE a.bucket_seconds WHEN 300 THEN date_bin('5 minutes', x.occurred_at, '2000-01-01 00:00:00+00')
-                                     ELSE date_trunc('hour', x.occurred_at, take_changes.time_zone) END AS bucket
-        FROM (SELECT l.agent_id, l.occurred_at FROM log l WHERE l.measures_changed
-              UNION ALL SELECT r.agent_id, r.occurred_at FROM arrived r WHERE r.is_foreign) x
-        JOIN agent a ON a.agent_id = x.agent_id
-        WHERE a.snapshot IS NOT NULL
+        SELECT DISTINCT l.agent_id, agent_metrics.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
+        FROM log l JOIN agent a ON a.agent_id = l.agent_id
+        WHERE l.measures_changed AND a.snapshot IS NOT NULL
     )
-    SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
-            FROM (SELECT x.agent_id, count(*) AS events
-                  FROM (SELECT l.agent_id FROM log l UNION ALL SELECT r.agent_id FROM arrived r) x GROUP BY x.agent_id) n),
-           d.agents, d.ids, d.from_times, d.to_times, d.new_agents, d.new_ids, g.agents, g.buckets
-    FROM (SELECT array_agg(y.agent_id) FILTER (WHERE NOT y.is_new) AS agents, array_agg(y.conversation_id) FILTER (WHERE NOT y.is_new) AS ids,
-                 array_agg(y.from_time) FILTER (WHERE NOT y.is_new) AS from_times, array_agg(y.to_time) FILTER (WHERE NOT y.is_new) AS to_times,
-                 array_agg(y.agent_id) FILTER (WHERE y.is_new) AS new_agents, array_agg(y.conversation_id) FILTER (WHERE y.is_new) AS new_ids
-          FROM dirty y) d
+    SELECT counted || coalesce((SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
+                                FROM (SELECT l.agent_id, count(*) AS events FROM log l GROUP BY l.agent_id) n), '[]'),
+           d.agents, d.ids, d.from_times, d.to_times, dirty_agents || g.agents, dirty_buckets || g.buckets
+    INTO counted, agents, ids, from_times, to_times, dirty_agents, dirty_buckets
+    FROM (SELECT array_agg(t.agent_id) AS agents, array_agg(t.conversation_id) AS ids, array_agg(t.from_time) AS from_times,
+                 array_agg(t.to_time) AS to_times
+          FROM (SELECT u.agent_id, u.conversation_id, min(u.occurred_at) AS from_time, max(u.occurred_at) AS to_time
+                FROM touched u GROUP BY u.agent_id, u.conversation_id) t) d
     CROSS JOIN (SELECT array_agg(y.agent_id) AS agents, array_agg(y.bucket) AS buckets FROM again y) g;
+    RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean) IS
-    'Conversations and buckets that changed since the stored snapshots. Internal: refresh() uses it.';
+COMMENT ON FUNCTION agent_metrics.take_log(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text) IS
+    'Conversations and buckets that changed by anything but turns that arrived. Internal: refresh() uses it.';
+
+-- What has arrived since the stored snapshots, added up, and what is dirty. The log rows of these agents are taken out as
+-- they are read. A conversation is new when it is not known and did nothing but arrive: all its turns are among those that
+-- arrived, so that they need not be looked up. knows_all: all that was there at the last refresh is known.
+-- from_time, to_time: the span of the turns that are read; a build goes span by span.
+CREATE FUNCTION agent_metrics.take_changes(
+    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
+    knows_all boolean, from_time timestamptz, to_time timestamptz)
+RETURNS TABLE (counted jsonb, conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
+               new_conversations agent_metrics.conversation_sums[], buckets agent_metrics.rollup_delta[], spans agent_metrics.active_span[],
+               dirty_agents text[], dirty_buckets timestamptz[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+#variable_conflict use_column
+DECLARE
+    only_agent text := CASE WHEN cardinality(take_changes.agent_ids) = 1 THEN take_changes.agent_ids[1] END;
+    arrived    agent_metrics.turn_sums;
+BEGIN
+    SELECT (t.sums).conversations, (t.sums).buckets, (t.sums).spans
+    INTO arrived.conversations, arrived.buckets, arrived.spans
+    FROM (SELECT agent_metrics.sum_turns(
+              e.agent_id, agent_metrics.finest_bucket(e.occurred_at, a.bucket_seconds, take_changes.time_zone), e.conversation_id, e.occurred_at, e.user_id, e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id,
+              e.token_usage_input, e.token_usage_output, e.cost_usd, e.latency_ms, e.tools_called, e.error IS NOT NULL,
+              coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false)) AS sums
+          FROM agent_metrics.agent_events e
+          JOIN unnest(take_changes.agent_ids, take_changes.bucket_seconds, take_changes.seen, take_changes.foreign_to)
+                   AS a (agent_id, bucket_seconds, snapshot, foreign_to) ON a.agent_id = e.agent_id
+          WHERE e.recorded_in >= take_changes.horizon AND NOT e.is_eval
+            AND e.occurred_at >= take_changes.from_time AND e.occurred_at < take_changes.to_time
+            -- a build, of one agent, reads by agent; for many agents the planner would weigh each of their names
+            AND (only_agent IS NULL OR e.agent_id = only_agent)
+            AND (pg_visible_in_snapshot(e.recorded_in, take_changes.present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
+            AND (a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot))) t;
+
+    SELECT t.counted, t.agents, t.ids, t.from_times, t.to_times, t.dirty_agents, t.dirty_buckets
+    INTO counted, conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
+    FROM agent_metrics.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone) t;
+
+    -- The turns of a conversation lie where it was known to be, or where something was touched.
+    SELECT array_agg(d.agent_id) FILTER (WHERE NOT d.is_new), array_agg(d.conversation_id) FILTER (WHERE NOT d.is_new),
+           array_agg(least(d.from_time, d.started_at)) FILTER (WHERE NOT d.is_new),
+           array_agg(greatest(d.to_time, d.ended_at)) FILTER (WHERE NOT d.is_new), array_agg(d.sums) FILTER (WHERE d.is_new)
+    INTO conversation_agents, conversation_ids, from_times, to_times, new_conversations
+    FROM (SELECT t.*, c.started_at, c.ended_at, take_changes.knows_all AND t.has_arrived AND c.started_at IS NULL AS is_new
+          FROM (SELECT coalesce(a.agent_id, t.agent_id) AS agent_id, coalesce(a.conversation_id, t.conversation_id) AS conversation_id,
+                       least(a.started_at, t.from_time) AS from_time, greatest(a.ended_at, t.to_time) AS to_time, a AS sums,
+                       a.is_new AND t.agent_id IS NULL AS has_arrived
+                FROM unnest(arrived.conversations) a
+                FULL JOIN unnest(conversation_agents, conversation_ids, from_times, to_times) AS t (agent_id, conversation_id, from_time, to_time)
+                  ON t.agent_id = a.agent_id AND t.conversation_id = a.conversation_id) t
+          LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
+                             WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
+
+    SELECT counted || jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events)) INTO counted
+    FROM (SELECT c.agent_id, sum(c.turns) AS events FROM unnest(arrived.conversations) c GROUP BY c.agent_id) n;
+    buckets := arrived.buckets;
+    spans := arrived.spans;
+    RETURN NEXT;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean, timestamptz, timestamptz) IS
+    'What arrived since the stored snapshots, added up, and the conversations and buckets that changed. Internal: refresh() uses it.';
 
 CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], build boolean)
 RETURNS SETOF agent_metrics.refresh_result
@@ -153,14 +205,10 @@ DECLARE
     has_changes boolean;
     has_stale   boolean;   -- spans of time that have to be computed again
     builds   text[];
-    dirty_agents  text[];  -- finest buckets to compute again
+    span     record;
+    found    record;       -- what take_changes() found in it
+    dirty_agents  text[];  -- finest buckets that were computed again
     dirty_buckets timestamptz[];
-    conversation_agents text[];
-    conversation_ids    text[];
-    conversation_starts timestamptz[];
-    conversation_ends   timestamptz[];
-    new_agents  text[];    -- conversations that did nothing but arrive
-    new_ids     text[];
     lead_agents text[];
     lead_ids    text[];
     added    agent_metrics.rollup_delta[];  -- what is added to finest buckets, and to the levels above
@@ -198,6 +246,9 @@ BEGIN
         DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (builds);
         DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (builds);
         DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.conversation_facts f WHERE f.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.fact_days f WHERE f.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.active_days a WHERE a.agent_id = ANY (builds);
         -- Archived turns are no rows to be found by their ids: their spans are.
         DELETE FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (builds);
         INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
@@ -214,7 +265,7 @@ BEGIN
     -- One cheap look over all: the largest id tells whether anything was written at all.
     SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO horizon FROM unnest(seen) AS s (snapshot);
     SELECT builds IS NOT NULL
-        OR EXISTS (SELECT FROM agent_metrics.changes)
+        OR EXISTS (SELECT FROM agent_metrics.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
         OR EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked))
         OR (SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= horizon
         OR (SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= horizon
@@ -222,41 +273,48 @@ BEGIN
         OR (SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= horizon
     INTO has_changes;
 
-    IF has_changes THEN
+    -- A build goes partition by partition, so that what it holds at once is bounded; otherwise all is one span.
+    FOR span IN
+        SELECT p.from_time, p.to_time FROM agent_metrics.present_partitions() p WHERE builds IS NOT NULL AND has_changes
+        UNION SELECT '-infinity', 'infinity' WHERE builds IS NULL AND has_changes
+        ORDER BY 1
+    LOOP
         has_stale := EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked));
-        SELECT c.counted, c.conversation_agents, c.conversation_ids, c.from_times, c.to_times, c.new_agents, c.new_ids, c.dirty_agents, c.dirty_buckets
-        INTO found_rows, conversation_agents, conversation_ids, conversation_starts, conversation_ends, new_agents, new_ids, dirty_agents, dirty_buckets
-        FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone, NOT has_stale) c;
-        counted := counted || coalesce(found_rows, '[]');
+        SELECT * INTO found FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone, NOT has_stale,
+            span.from_time, span.to_time);
+        counted := counted || coalesce(found.counted, '[]');
 
         -- Partitions that came or went: all that lies there.
         IF has_stale THEN
             SELECT r.conversation_agents, r.conversation_ids, r.from_times, r.to_times, r.dirty_agents, r.dirty_buckets
-            INTO conversation_agents, conversation_ids, conversation_starts, conversation_ends, dirty_agents, dirty_buckets
-            FROM agent_metrics.add_stale_ranges(locked, seconds, zone, conversation_agents, conversation_ids, conversation_starts,
-                conversation_ends, dirty_agents, dirty_buckets) r;
+            INTO found.conversation_agents, found.conversation_ids, found.from_times, found.to_times, found.dirty_agents, found.dirty_buckets
+            FROM agent_metrics.add_stale_ranges(locked, seconds, zone, found.conversation_agents, found.conversation_ids, found.from_times,
+                found.to_times, found.dirty_agents, found.dirty_buckets) r;
         END IF;
 
         -- Buckets that saw an update or a deletion: from their turns again, then upwards.
-        IF dirty_agents IS NOT NULL THEN
+        IF found.dirty_agents IS NOT NULL THEN
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM agent_metrics.recompute_turns(dirty_agents, dirty_buckets, locked, seconds, foreign_ids, present, zone) t;
+            FROM agent_metrics.recompute_turns(found.dirty_agents, found.dirty_buckets, locked, seconds, foreign_ids, present, zone) t;
             counted := counted || coalesce(found_rows, '[]');
+            dirty_agents := dirty_agents || found.dirty_agents;
+            dirty_buckets := dirty_buckets || found.dirty_buckets;
         END IF;
 
-        IF conversation_agents IS NOT NULL OR new_agents IS NOT NULL THEN
-            -- Turns that were only inserted are added.
-            SELECT array_agg(f) INTO added
-            FROM (SELECT array_agg('-infinity'::timestamptz) AS from_times, array_agg('infinity'::timestamptz) AS to_times FROM unnest(locked)) w
-            CROSS JOIN LATERAL agent_metrics.compute_turns(locked, w.from_times, w.to_times, seen, presents, foreign_ids, seconds, zone, horizon) f
-            WHERE NOT EXISTS (SELECT FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
-                              WHERE d.agent_id = f.agent_id AND d.bucket = f.bucket);
+        -- Turns that were only inserted are added.
+        added := found.buckets;
+        IF dirty_agents IS NOT NULL THEN
+            added := ARRAY(SELECT b FROM unnest(found.buckets) b
+                           WHERE NOT EXISTS (SELECT FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
+                                             WHERE d.agent_id = b.agent_id AND d.bucket = b.bucket));
+        END IF;
 
+        IF found.conversation_agents IS NOT NULL OR found.new_conversations IS NOT NULL THEN
             -- So is the difference that conversations make, and then leads.
             SELECT c.counted, c.lead_agents, c.lead_ids, added || c.deltas
             INTO found_rows, lead_agents, lead_ids, added
-            FROM agent_metrics.refresh_conversations(conversation_agents, conversation_ids, conversation_starts, conversation_ends, new_agents, new_ids,
-                horizon, present, CASE WHEN builds IS NOT NULL THEN foreign_ids[1] END, builds IS NOT NULL, locked, seconds, leads, zone) c;
+            FROM agent_metrics.refresh_conversations(found.conversation_agents, found.conversation_ids, found.from_times, found.to_times,
+                found.new_conversations, locked, seconds, leads, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
             IF lead_agents IS NOT NULL THEN
@@ -269,9 +327,9 @@ BEGIN
             counted := counted || coalesce(found_rows, '[]');
         END IF;
 
-        PERFORM agent_metrics.refresh_facts(locked, seconds, seen, foreign_ids, present, horizon, zone, conversation_agents || new_agents,
-            conversation_ids || new_ids, dirty_agents, dirty_buckets);
-    END IF;
+        PERFORM agent_metrics.refresh_facts(locked, seconds, foreign_ids, present, horizon, zone, found.conversation_agents, found.conversation_ids,
+            found.new_conversations, found.spans, found.dirty_agents, found.dirty_buckets);
+    END LOOP;
 
     UPDATE agent_metrics.agent_watermarks w
     SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun,

@@ -13,19 +13,16 @@ COMMENT ON FUNCTION agent_metrics.turn_length(double precision) IS 'How long a t
 
 -- Report days that a span concerns, with the stretch of it that is kept of each.
 CREATE FUNCTION agent_metrics.days_of_span(span tstzrange, time_zone text) RETURNS TABLE (bucket timestamptz, stretch tstzrange)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
+LANGUAGE sql STABLE PARALLEL SAFE
+-- no SET, so that the planner puts the query in its place
+BEGIN ATOMIC
     SELECT x.bucket, x.stretch
-    FROM (SELECT d.day AT TIME ZONE days_of_span.time_zone AS bucket,
-                 tstzrange(d.day AT TIME ZONE days_of_span.time_zone,
-                           ((d.day + interval '1 day') AT TIME ZONE days_of_span.time_zone) + interval '30 minutes') AS stretch
-          FROM generate_series(date_trunc('day', (lower(days_of_span.span) - interval '30 minutes') AT TIME ZONE days_of_span.time_zone),
-                               (upper(days_of_span.span) AT TIME ZONE days_of_span.time_zone), interval '1 day') AS d (day)) x
-    WHERE x.stretch && days_of_span.span;
-END
-$function$;
+    FROM (SELECT d.day AT TIME ZONE time_zone AS bucket,
+                 tstzrange(d.day AT TIME ZONE time_zone, ((d.day + interval '1 day') AT TIME ZONE time_zone) + interval '30 minutes') AS stretch
+          FROM generate_series(date_trunc('day', (lower(span) - interval '30 minutes') AT TIME ZONE time_zone),
+                               (upper(span) AT TIME ZONE time_zone), interval '1 day') AS d (day)) x
+    WHERE x.stretch && span;
+END;
 COMMENT ON FUNCTION agent_metrics.days_of_span(tstzrange, text) IS 'Report days that a span concerns, each with the half hour after it. Internal: agent hours.';
 
 -- Turns of windows as spans of half hours. `after` NULL: all up to `present`.
@@ -100,15 +97,13 @@ COMMENT ON FUNCTION agent_metrics.write_spans(text[], tstzrange[], interval[], t
 
 -- What every refresh does beside the rollups, in its transaction: agent hours, and the facts of what it found changed.
 CREATE FUNCTION agent_metrics.refresh_facts(
-    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
-    conversation_agents text[], conversation_ids text[], dirty_agents text[], dirty_buckets timestamptz[])
+    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
+    conversation_agents text[], conversation_ids text[], new_conversations agent_metrics.conversation_sums[],
+    spans agent_metrics.active_span[], dirty_agents text[], dirty_buckets timestamptz[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 DECLARE
-    builds    text[];
-    everywhen timestamptz[];
-    presents  pg_snapshot[];
     agents    text[];
     measures  text[];
     days      timestamptz[];
@@ -116,21 +111,11 @@ DECLARE
     fact_measures text[];
     fact_days     timestamptz[];
 BEGIN
-    SELECT array_agg(u.agent_id) FILTER (WHERE u.snapshot IS NULL), array_agg(refresh_facts.present)
-    INTO builds, presents FROM unnest(refresh_facts.agent_ids, refresh_facts.seen) AS u (agent_id, snapshot);
-    IF builds IS NOT NULL THEN
-        DELETE FROM agent_metrics.conversation_facts f WHERE f.agent_id = ANY (builds);
-        DELETE FROM agent_metrics.fact_days f WHERE f.agent_id = ANY (builds);
-        DELETE FROM agent_metrics.active_days f WHERE f.agent_id = ANY (builds);
-    END IF;
-
     -- New turns: united with what is there.
-    IF refresh_facts.conversation_agents IS NOT NULL THEN
-        SELECT array_fill('-infinity'::timestamptz, ARRAY[cardinality(presents)]) INTO everywhen;
+    IF refresh_facts.spans IS NOT NULL THEN
         SELECT w.changed_agents, w.changed_buckets INTO agents, days
-        FROM (SELECT array_agg(c.agent_id) AS agents, array_agg(c.span) AS spans, array_agg(c.longest) AS longest
-              FROM agent_metrics.compute_spans(refresh_facts.agent_ids, everywhen, array_fill('infinity'::timestamptz, ARRAY[cardinality(presents)]),
-                  refresh_facts.seen, presents, refresh_facts.foreign_to, refresh_facts.horizon) c) n
+        FROM (SELECT array_agg(s.agent_id) AS agents, array_agg(tstzrange(s.from_time, s.to_time)) AS spans, array_agg(s.longest) AS longest
+              FROM unnest(refresh_facts.spans) s) n
         CROSS JOIN LATERAL agent_metrics.write_spans(n.agents, n.spans, n.longest, NULL, NULL, refresh_facts.time_zone) w;
     END IF;
 
@@ -142,26 +127,28 @@ BEGIN
     END IF;
     measures := array_fill('revenue'::text, ARRAY[coalesce(cardinality(agents), 0)]);
 
-    IF refresh_facts.conversation_agents IS NOT NULL THEN
+    IF agent_metrics.has_facts() THEN
+        SELECT refresh_facts.conversation_agents || array_agg(n.agent_id), refresh_facts.conversation_ids || array_agg(n.conversation_id)
+        INTO conversation_agents, conversation_ids FROM unnest(refresh_facts.new_conversations) n;
         -- A new turn of an evaluation run, in a conversation that is none, takes its facts out.
-        IF EXISTS (SELECT FROM agent_metrics.conversation_facts) THEN
-            SELECT refresh_facts.conversation_agents || array_agg(e.agent_id), refresh_facts.conversation_ids || array_agg(e.conversation_id)
-            INTO conversation_agents, conversation_ids
-            FROM agent_metrics.agent_events e
-            WHERE e.recorded_in >= refresh_facts.horizon AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
+        SELECT conversation_agents || array_agg(e.agent_id), conversation_ids || array_agg(e.conversation_id)
+        INTO conversation_agents, conversation_ids
+        FROM agent_metrics.agent_events e
+        WHERE e.recorded_in >= refresh_facts.horizon AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
+        IF conversation_agents IS NOT NULL THEN
+            SELECT f.changed_agents, f.changed_measures, f.changed_buckets INTO fact_agents, fact_measures, fact_days
+            FROM agent_metrics.refresh_conversation_facts(conversation_agents, conversation_ids, refresh_facts.time_zone) f;
+            agents := agents || fact_agents;
+            measures := measures || fact_measures;
+            days := days || fact_days;
         END IF;
-        SELECT f.changed_agents, f.changed_measures, f.changed_buckets INTO fact_agents, fact_measures, fact_days
-        FROM agent_metrics.refresh_conversation_facts(conversation_agents, conversation_ids, refresh_facts.time_zone) f;
-        agents := agents || fact_agents;
-        measures := measures || fact_measures;
-        days := days || fact_days;
     END IF;
     IF agents <> '{}' THEN
         PERFORM agent_metrics.refresh_fact_days(agents, measures, days);
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_facts(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, text[], text[], text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics.refresh_facts(text[], integer[], xid8[], pg_snapshot, xid8, text, text[], text[], agent_metrics.conversation_sums[], agent_metrics.active_span[], text[], timestamptz[]) IS
     'Brings agent hours and the facts of changed conversations up to date. Internal: refresh() uses it.';
 
 -- Its joins are of short ranges of a key, which only a nested loop does by index, as in recompute_turns().

@@ -1,6 +1,16 @@
 -- What is known of turns and conversations beside the turns themselves: the rows, their sums by conversation and day,
 -- and the hours in which an agent was active. fact_rows() is the one definition, used by refresh(), verify() and trace().
 
+CREATE FUNCTION agent_metrics.has_facts() RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN EXISTS (SELECT FROM agent_metrics.tool_call_verdicts) OR EXISTS (SELECT FROM agent_metrics.turn_scores)
+        OR EXISTS (SELECT FROM agent_metrics.survey_answers) OR EXISTS (SELECT FROM agent_metrics.reviews)
+        OR EXISTS (SELECT FROM agent_metrics.business_events) OR EXISTS (SELECT FROM agent_metrics.conversation_facts);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.has_facts() IS 'Whether anything is known of conversations beside their turns, or was. Internal: refresh() uses it.';
+
 -- One row per fact of these conversations. occurred_at is the moment that decides the day: the turn's, or that of the
 -- conversation's first turn. A conversation that is not in the books (evaluation, an unregistered agent) has none.
 CREATE FUNCTION agent_metrics.fact_rows(agent_ids text[], conversation_ids text[])

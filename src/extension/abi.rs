@@ -174,6 +174,14 @@ impl Call {
             .into_owned()
     }
 
+    /// A uuid argument.
+    #[inline]
+    pub fn uuid(&self, position: usize) -> [u8; 16] {
+        let pointer = self.argument(position).value.cast_mut_ptr::<[u8; 16]>();
+        // SAFETY: the argument is declared uuid: sixteen bytes by reference.
+        unsafe { *pointer }
+    }
+
     /// What is left of the message that a receive function was given; marks it as read.
     pub fn message(&self) -> Vec<u8> {
         let buffer = self
@@ -358,6 +366,218 @@ impl<T: Copy> Buffer<T> for PgBuffer<T> {
         }
         self.length = length;
     }
+}
+
+/// A list that grows in a memory context of the server. What it holds is moved as bytes and never dropped.
+pub struct PgVec<T> {
+    context: pg_sys::MemoryContext,
+    /// Dangling while `capacity` is 0.
+    pointer: NonNull<T>,
+    length: usize,
+    capacity: usize,
+}
+
+impl<T> PgVec<T> {
+    /// An empty list that will grow in `context`.
+    pub fn new(context: pg_sys::MemoryContext) -> Self {
+        Self {
+            context,
+            pointer: NonNull::dangling(),
+            length: 0,
+            capacity: 0,
+        }
+    }
+
+    #[cold]
+    fn reserve(&mut self, more: usize) {
+        let capacity = self
+            .length
+            .saturating_add(more)
+            .max(self.capacity.saturating_mul(2))
+            .max(16);
+        // SAFETY: the server raises an error for a size that is too large, a saturated one too, and never returns NULL.
+        // The first `length` elements move to the new place.
+        unsafe {
+            let size = capacity.saturating_mul(size_of::<T>());
+            let pointer = pg_sys::MemoryContextAllocHuge(self.context, size).cast::<T>();
+            if self.capacity > 0 {
+                std::ptr::copy_nonoverlapping(self.pointer.as_ptr(), pointer, self.length);
+                pg_sys::pfree(self.pointer.as_ptr().cast());
+            }
+            self.pointer = NonNull::new_unchecked(pointer);
+        }
+        self.capacity = capacity;
+    }
+
+    /// Put one more at the end.
+    #[inline]
+    pub fn push(&mut self, value: T) {
+        if self.length == self.capacity {
+            self.reserve(1);
+        }
+        // SAFETY: there is room for one more.
+        unsafe { self.pointer.as_ptr().add(self.length).write(value) };
+        self.length += 1;
+    }
+}
+
+impl<T: Copy> PgVec<T> {
+    /// Put all of these at the end.
+    #[inline]
+    pub fn extend(&mut self, values: &[T]) {
+        if self.capacity - self.length < values.len() {
+            self.reserve(values.len());
+        }
+        // SAFETY: there is room for them, in memory that is ours alone.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                values.as_ptr(),
+                self.pointer.as_ptr().add(self.length),
+                values.len(),
+            );
+        }
+        self.length += values.len();
+    }
+}
+
+impl<T> Deref for PgVec<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `length` elements were written, and only this list refers to them.
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
+    }
+}
+
+impl<T> DerefMut for PgVec<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and we hold the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
+    }
+}
+
+/// An exact sum of numerics, in a memory context of the server.
+pub struct Amount(Option<Datum>);
+
+impl Amount {
+    /// No amount yet.
+    pub const NONE: Self = Self(None);
+
+    /// Add a numeric argument, which may be NULL.
+    pub fn add(&mut self, call: &Call, position: usize, context: pg_sys::MemoryContext) {
+        let argument = call.argument(position);
+        if argument.isnull {
+            return;
+        }
+        // SAFETY: the argument is declared numeric, and so is what we keep; numeric_add takes two and returns a new one.
+        // What is kept is copied to `context`, from which the former sum goes.
+        unsafe {
+            let sum = match self.0 {
+                Some(sum) => pgrx::direct_function_call_as_datum(
+                    pg_sys::numeric_add,
+                    &[Some(sum), Some(argument.value)],
+                ),
+                None => Some(argument.value),
+            };
+            let Some(sum) = sum else { return };
+            let before = pg_sys::MemoryContextSwitchTo(context);
+            let kept = pg_sys::pg_detoast_datum_copy(sum.cast_mut_ptr());
+            pg_sys::MemoryContextSwitchTo(before);
+            if let Some(former) = self.0.replace(Datum::from(kept)) {
+                pg_sys::pfree(former.cast_mut_ptr());
+            }
+        }
+    }
+
+    /// The sum; 0 of nothing.
+    pub fn datum(&self) -> Datum {
+        self.0.unwrap_or_else(zero)
+    }
+}
+
+/// The numeric 0.
+pub fn zero() -> Datum {
+    // SAFETY: makes a new numeric of an integer.
+    Datum::from(unsafe { pg_sys::int64_to_numeric(0) })
+}
+
+/// A composite type, whose rows are made here.
+pub struct RowType {
+    oid: pg_sys::Oid,
+    columns: pg_sys::TupleDesc,
+}
+
+impl RowType {
+    /// The composite type of that name, schema included.
+    pub fn named(name: &str) -> Self {
+        let oid = pgrx::regtypein(name);
+        // SAFETY: the server raises an error for what is no composite type; the description is a copy in the current
+        // memory context.
+        let columns = unsafe { pg_sys::lookup_rowtype_tupdesc_copy(oid, -1) };
+        Self { oid, columns }
+    }
+
+    fn other() -> Fault {
+        Fault::new(
+            pgrx::PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            "a composite type of agent_metrics is not the one that the library knows",
+            "Library and SQL objects are of different versions.",
+            "Run ALTER EXTENSION agent_metrics UPDATE.",
+        )
+    }
+
+    /// A row of this type: a value for each column.
+    pub fn row<const N: usize>(&self, values: [Option<Datum>; N]) -> Result<Datum, Fault> {
+        let mut nulls = values.map(|value| value.is_none());
+        let mut values = values.map(|value| value.unwrap_or(Datum::null()));
+        // SAFETY: as many values as columns, of the types that the SQL declares in this order.
+        unsafe {
+            if N != (*self.columns).natts as usize {
+                return Err(Self::other());
+            }
+            let tuple =
+                pg_sys::heap_form_tuple(self.columns, values.as_mut_ptr(), nulls.as_mut_ptr());
+            Ok(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
+        }
+    }
+
+    /// An array of such rows; NULL for none.
+    pub fn array(&self, rows: Vec<Datum>) -> Option<Datum> {
+        new_array(rows, self.oid, b'd')
+    }
+}
+
+/// An array of texts; NULL for none.
+pub fn text_array(texts: Vec<Datum>) -> Option<Datum> {
+    new_array(texts, pg_sys::TEXTOID, b'i')
+}
+
+fn new_array(mut values: Vec<Datum>, kind: pg_sys::Oid, alignment: u8) -> Option<Datum> {
+    if values.is_empty() {
+        return None;
+    }
+    // SAFETY: all values are variable-length ones of that type, none is NULL.
+    Some(Datum::from(unsafe {
+        pg_sys::construct_array(
+            values.as_mut_ptr(),
+            i32::try_from(values.len()).unwrap_or(i32::MAX),
+            kind,
+            -1,
+            false,
+            alignment as std::ffi::c_char,
+        )
+    }))
+}
+
+/// An interval of microseconds.
+pub fn interval(microseconds: i64) -> Datum {
+    fixed(pg_sys::Interval {
+        time: microseconds,
+        day: 0,
+        month: 0,
+    })
 }
 
 /// A double precision result.

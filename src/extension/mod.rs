@@ -8,6 +8,7 @@
 //! - [`intervals`]: of weighted and paired shares, and of percentiles by rank
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold
+//! - [`turn_sums`]: what new turns add up to, in one pass
 //! - [`statistics`]: the statistics of audits over plain numbers
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
 //!
@@ -22,6 +23,7 @@ mod rate_type;
 mod sketch_aggregates;
 mod sketch_type;
 mod statistics;
+mod turn_sums;
 mod turns;
 
 pgrx::pg_module_magic!();

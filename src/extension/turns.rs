@@ -61,6 +61,14 @@ fn is_amount(numeric: &[u8]) -> bool {
     digits == 0 || weight < 3
 }
 
+/// How many elements a jsonb that is an array has: the first word of its root container counts them (`JB_CMASK`).
+pub fn array_length(jsonb: &[u8]) -> u32 {
+    const COUNT: u32 = 0x0FFF_FFFF;
+    jsonb
+        .first_chunk::<4>()
+        .map_or(0, |word| u32::from_ne_bytes(*word) & COUNT)
+}
+
 /// Whether a jsonb is an array: the first word of its root container says so (jsonb.h, `JB_FARRAY`, `JB_FSCALAR`).
 fn is_array(jsonb: &[u8]) -> bool {
     const SCALAR: u32 = 0x1000_0000;

@@ -1,0 +1,546 @@
+//! The aggregate `sum_turns(...)`: what turns add up to, by conversation, by bucket and by half hour, in one pass.
+//!
+//! A refresh reads what is new once. Three aggregates with GROUP BY would read it three times and hash each row's
+//! texts as often; one that groups inside reads each row once. What it says is what `compute_conversations`,
+//! `compute_live_turns` and `compute_spans` say in SQL of the same turns: `verify()` holds one against the other.
+
+use super::abi::{self, Amount, Answer, Call, PgBuffer, PgVec, RowType, sql_functions};
+use super::fault::Fault;
+use super::turns::array_length;
+use crate::measures::sketch::{Buffer, Sketch};
+use pgrx::pg_sys::{Datum, MemoryContext};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Who may say an outcome, as `outcome_source` has it.
+const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
+/// Half an hour, by which spans are gathered and drawn out, in microseconds.
+const HALF_HOUR: i64 = 1_800_000_000;
+/// The longest a turn can last, in milliseconds: a day.
+const LONGEST: f64 = 86_400_000.0;
+/// No position in a list.
+const NONE: u32 = u32::MAX;
+
+/// Where a text lies in [`TurnSums::texts`].
+#[derive(Clone, Copy)]
+struct Text {
+    start: usize,
+    length: usize,
+}
+
+/// What finds an entry of a list by its key: open addressing, each slot the entry's position + 1 and half its hash.
+struct Index {
+    slots: PgBuffer<u64>,
+    used: usize,
+}
+
+impl Index {
+    fn new(context: MemoryContext) -> Self {
+        Self {
+            slots: PgBuffer::new(context),
+            used: 0,
+        }
+    }
+
+    /// The position of the entry that `is_it` accepts, or, when there is none, of the one to be pushed now.
+    #[inline]
+    fn position(&mut self, key: impl Hash, is_it: impl Fn(usize) -> bool) -> (usize, bool) {
+        if self.used * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let mark = hasher.finish() & !u64::from(u32::MAX);
+        let mut at = self.first(mark);
+        while let Some(slot) = self.slots.get(at).copied().filter(|slot| *slot != 0) {
+            let position = (slot & u64::from(u32::MAX)) as usize - 1;
+            if slot & !u64::from(u32::MAX) == mark && is_it(position) {
+                return (position, true);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        self.used += 1;
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = mark | self.used as u64;
+        }
+        (self.used - 1, false)
+    }
+
+    fn first(&self, mark: u64) -> usize {
+        (mark >> 32) as usize & (self.slots.len() - 1)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let former = self.slots.to_vec();
+        self.slots.grow((former.len() * 2).max(64));
+        self.slots.fill(0);
+        for slot in former.into_iter().filter(|slot| *slot != 0) {
+            let mut at = self.first(slot & !u64::from(u32::MAX));
+            while self.slots.get(at).is_some_and(|other| *other != 0) {
+                at = (at + 1) & (self.slots.len() - 1);
+            }
+            if let Some(place) = self.slots.get_mut(at) {
+                *place = slot;
+            }
+        }
+    }
+}
+
+/// An outcome that a source said on a turn; of several the latest counts, as `latest()` has it.
+struct Label {
+    at: i64,
+    position: Option<i32>,
+    id: [u8; 16],
+    value: Text,
+}
+
+struct Conversation {
+    agent: usize,
+    id: Text,
+    is_new: bool,
+    started_at: i64,
+    ended_at: i64,
+    turns: i64,
+    token_turns: i64,
+    tokens: i64,
+    cost: Amount,
+    user: Option<Text>,
+    /// Positions in `labels`, by source.
+    labels: [u32; SOURCES.len()],
+    /// Position in `business_events` of the last one named.
+    business_event: u32,
+}
+
+struct Bucket {
+    agent: usize,
+    start: i64,
+    turns: i64,
+    token_turns: i64,
+    tokens_input: i64,
+    tokens_output: i64,
+    cost_turns: i64,
+    tool_calls: i64,
+    error_turns: i64,
+    cost: Amount,
+    latency: Sketch<PgBuffer<u32>, PgBuffer<u64>>,
+}
+
+/// Turns that began within one half hour.
+#[derive(Clone, Copy)]
+struct Span {
+    agent: usize,
+    half_hour: i64,
+    from: i64,
+    to: i64,
+    longest: i64,
+}
+
+/// The aggregate's state.
+struct TurnSums {
+    context: MemoryContext,
+    texts: PgVec<u8>,
+    agents: PgVec<Text>,
+    agents_index: Index,
+    conversations: PgVec<Conversation>,
+    conversations_index: Index,
+    labels: PgVec<Label>,
+    /// A business event that a turn names, and the position of the one before it.
+    business_events: PgVec<(Text, u32)>,
+    buckets: PgVec<Bucket>,
+    buckets_index: Index,
+    spans: PgVec<Span>,
+    spans_index: Index,
+}
+
+fn text(texts: &[u8], place: Text) -> &[u8] {
+    texts
+        .get(place.start..place.start + place.length)
+        .unwrap_or_default()
+}
+
+fn keep(texts: &mut PgVec<u8>, value: &[u8]) -> Text {
+    let start = texts.len();
+    texts.extend(value);
+    Text {
+        start,
+        length: value.len(),
+    }
+}
+
+/// Positions of the arguments; the state is 0.
+mod argument {
+    pub const AGENT: usize = 1;
+    pub const BUCKET: usize = 2;
+    pub const CONVERSATION: usize = 3;
+    pub const OCCURRED_AT: usize = 4;
+    pub const USER: usize = 5;
+    pub const LABEL: usize = 6;
+    pub const SOURCE: usize = 7;
+    pub const TURN_INDEX: usize = 8;
+    pub const EVENT: usize = 9;
+    pub const BUSINESS_EVENT: usize = 10;
+    pub const TOKENS_INPUT: usize = 11;
+    pub const TOKENS_OUTPUT: usize = 12;
+    pub const COST: usize = 13;
+    pub const LATENCY: usize = 14;
+    pub const TOOLS: usize = 15;
+    pub const HAS_ERROR: usize = 16;
+    pub const IS_FOREIGN: usize = 17;
+}
+
+impl TurnSums {
+    fn new(context: MemoryContext) -> Self {
+        Self {
+            context,
+            texts: PgVec::new(context),
+            agents: PgVec::new(context),
+            agents_index: Index::new(context),
+            conversations: PgVec::new(context),
+            conversations_index: Index::new(context),
+            labels: PgVec::new(context),
+            business_events: PgVec::new(context),
+            buckets: PgVec::new(context),
+            buckets_index: Index::new(context),
+            spans: PgVec::new(context),
+            spans_index: Index::new(context),
+        }
+    }
+
+    fn add(&mut self, call: &Call) -> Result<(), Fault> {
+        let agent = self.agent(call.bytes(argument::AGENT));
+        self.add_to_conversation(call, agent);
+        if !call.boolean(argument::IS_FOREIGN) {
+            self.add_to_bucket(call, agent)?;
+        }
+        self.add_to_span(call, agent);
+        Ok(())
+    }
+
+    fn agent(&mut self, id: &[u8]) -> usize {
+        let (texts, agents) = (&self.texts, &self.agents);
+        let (position, is_known) = self.agents_index.position(id, |position| {
+            agents
+                .get(position)
+                .is_some_and(|agent| text(texts, *agent) == id)
+        });
+        if !is_known {
+            let id = keep(&mut self.texts, id);
+            self.agents.push(id);
+        }
+        position
+    }
+
+    fn add_to_conversation(&mut self, call: &Call, agent: usize) {
+        let id = call.bytes(argument::CONVERSATION);
+        let at = call.int8(argument::OCCURRED_AT);
+        let (texts, conversations) = (&self.texts, &self.conversations);
+        let (position, is_known) = self.conversations_index.position((agent, id), |position| {
+            conversations.get(position).is_some_and(|conversation| {
+                conversation.agent == agent && text(texts, conversation.id) == id
+            })
+        });
+        if !is_known {
+            let id = keep(&mut self.texts, id);
+            self.conversations.push(Conversation {
+                agent,
+                id,
+                is_new: true,
+                started_at: at,
+                ended_at: at,
+                turns: 0,
+                token_turns: 0,
+                tokens: 0,
+                cost: Amount::NONE,
+                user: None,
+                labels: [NONE; SOURCES.len()],
+                business_event: NONE,
+            });
+        }
+        let Some(conversation) = self.conversations.get_mut(position) else {
+            return;
+        };
+        conversation.is_new &= !call.boolean(argument::IS_FOREIGN);
+        conversation.started_at = conversation.started_at.min(at);
+        conversation.ended_at = conversation.ended_at.max(at);
+        conversation.turns += 1;
+        let (input, output) = tokens(call);
+        if input.is_some() || output.is_some() {
+            conversation.token_turns += 1;
+            conversation.tokens += input.unwrap_or(0) + output.unwrap_or(0);
+        }
+        conversation.cost.add(call, argument::COST, self.context);
+        if !call.is_null(argument::USER) {
+            let user = call.bytes(argument::USER);
+            if conversation
+                .user
+                .is_none_or(|known| user < text(&self.texts, known))
+            {
+                conversation.user = Some(keep(&mut self.texts, user));
+            }
+        }
+        if !call.is_null(argument::BUSINESS_EVENT) {
+            let id = keep(&mut self.texts, call.bytes(argument::BUSINESS_EVENT));
+            let before = conversation.business_event;
+            conversation.business_event = self.business_events.len() as u32;
+            self.business_events.push((id, before));
+        }
+        if call.is_null(argument::LABEL) {
+            return;
+        }
+        let source = call.bytes(argument::SOURCE);
+        let Some(said) = SOURCES
+            .iter()
+            .position(|known| *known == source)
+            .and_then(|source| conversation.labels.get_mut(source))
+        else {
+            return;
+        };
+        let rank = (
+            at,
+            (!call.is_null(argument::TURN_INDEX)).then(|| call.int4(argument::TURN_INDEX)),
+            call.uuid(argument::EVENT),
+        );
+        let known = self.labels.get_mut(*said as usize);
+        if known
+            .as_ref()
+            .is_some_and(|known| rank <= (known.at, known.position, known.id))
+        {
+            return;
+        }
+        let label = Label {
+            at: rank.0,
+            position: rank.1,
+            id: rank.2,
+            value: keep(&mut self.texts, call.bytes(argument::LABEL)),
+        };
+        match known {
+            Some(known) => *known = label,
+            None => {
+                *said = self.labels.len() as u32;
+                self.labels.push(label);
+            }
+        }
+    }
+
+    fn add_to_bucket(&mut self, call: &Call, agent: usize) -> Result<(), Fault> {
+        let start = call.int8(argument::BUCKET);
+        let buckets = &self.buckets;
+        let (position, is_known) = self.buckets_index.position((agent, start), |position| {
+            buckets
+                .get(position)
+                .is_some_and(|bucket| bucket.agent == agent && bucket.start == start)
+        });
+        if !is_known {
+            self.buckets.push(Bucket {
+                agent,
+                start,
+                turns: 0,
+                token_turns: 0,
+                tokens_input: 0,
+                tokens_output: 0,
+                cost_turns: 0,
+                tool_calls: 0,
+                error_turns: 0,
+                cost: Amount::NONE,
+                latency: Sketch::with_buffers(
+                    PgBuffer::new(self.context),
+                    PgBuffer::new(self.context),
+                ),
+            });
+        }
+        let Some(bucket) = self.buckets.get_mut(position) else {
+            return Ok(());
+        };
+        bucket.turns += 1;
+        let (input, output) = tokens(call);
+        bucket.token_turns += i64::from(input.is_some() || output.is_some());
+        bucket.tokens_input += input.unwrap_or(0);
+        bucket.tokens_output += output.unwrap_or(0);
+        bucket.cost_turns += i64::from(!call.is_null(argument::COST));
+        bucket.cost.add(call, argument::COST, self.context);
+        if !call.is_null(argument::TOOLS) {
+            bucket.tool_calls += i64::from(array_length(call.bytes(argument::TOOLS)));
+        }
+        bucket.error_turns += i64::from(call.boolean(argument::HAS_ERROR));
+        if !call.is_null(argument::LATENCY) {
+            bucket.latency.add(call.float8(argument::LATENCY))?;
+        }
+        Ok(())
+    }
+
+    fn add_to_span(&mut self, call: &Call, agent: usize) {
+        let from = call.int8(argument::OCCURRED_AT);
+        let longest = if call.is_null(argument::LATENCY) {
+            0
+        } else {
+            // As the server multiplies an interval of a millisecond.
+            (call.float8(argument::LATENCY).min(LONGEST) * 1000.0).round_ties_even() as i64
+        };
+        let to = from.saturating_add(longest).saturating_add(HALF_HOUR);
+        let half_hour = from.div_euclid(HALF_HOUR);
+        let spans = &self.spans;
+        let (position, is_known) = self.spans_index.position((agent, half_hour), |position| {
+            spans
+                .get(position)
+                .is_some_and(|span| span.agent == agent && span.half_hour == half_hour)
+        });
+        match self.spans.get_mut(position).filter(|_| is_known) {
+            Some(span) => {
+                span.from = span.from.min(from);
+                span.to = span.to.max(to);
+                span.longest = span.longest.max(longest);
+            }
+            None => self.spans.push(Span {
+                agent,
+                half_hour,
+                from,
+                to,
+                longest,
+            }),
+        }
+    }
+
+    fn text(&self, place: Text) -> Datum {
+        abi::bytes(text(&self.texts, place))
+    }
+
+    fn conversation_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
+        let kind = RowType::named("agent_metrics.conversation_sums");
+        let rows = self.conversations.iter().map(|one| {
+            let [agent, judge, crm, human] =
+                one.labels.map(|label| self.labels.get(label as usize));
+            let said = |label: Option<&Label>| label.map(|label| self.text(label.value));
+            let mut business_events = Vec::new();
+            let mut next = self.business_events.get(one.business_event as usize);
+            while let Some((id, before)) = next {
+                business_events.push(self.text(*id));
+                next = self.business_events.get(*before as usize);
+            }
+            kind.row([
+                agents.get(one.agent).copied(),
+                Some(self.text(one.id)),
+                Some(abi::int8(one.started_at)),
+                Some(abi::int8(one.ended_at)),
+                Some(abi::int8(one.turns)),
+                Some(abi::int8(one.token_turns)),
+                Some(abi::int8(one.tokens)),
+                Some(one.cost.datum()),
+                one.user.map(|user| self.text(user)),
+                said(agent),
+                said(judge),
+                said(crm),
+                crm.map(|label| abi::int8(label.at)),
+                said(human),
+                abi::text_array(business_events),
+                Some(abi::boolean(one.is_new)),
+            ])
+        });
+        Ok(kind.array(rows.collect::<Result<_, _>>()?))
+    }
+
+    fn bucket_rows(&mut self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
+        let kind = RowType::named("agent_metrics.rollup_delta");
+        let (none, zero) = (Some(abi::int8(0)), Some(abi::zero()));
+        let rows = self.buckets.iter_mut().map(|one| {
+            let latency = one.latency.encode()?;
+            kind.row([
+                agents.get(one.agent).copied(),
+                Some(abi::int8(one.start)),
+                Some(abi::int8(one.turns)),
+                Some(abi::int8(one.token_turns)),
+                Some(abi::int8(one.tokens_input)),
+                Some(abi::int8(one.tokens_output)),
+                Some(abi::int8(one.cost_turns)),
+                Some(abi::int8(one.tool_calls)),
+                Some(abi::int8(one.error_turns)),
+                Some(one.cost.datum()),
+                latency.map(|latency| abi::bytes(&latency)),
+                none,
+                none,
+                none,
+                none,
+                none,
+                none,
+                none,
+                none,
+                none,
+                zero,
+                zero,
+                zero,
+                zero,
+                zero,
+                zero,
+                none,
+                none,
+            ])
+        });
+        Ok(kind.array(rows.collect::<Result<_, _>>()?))
+    }
+
+    /// Spans that touch are one.
+    fn span_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
+        let kind = RowType::named("agent_metrics.active_span");
+        let mut spans = self.spans.to_vec();
+        spans.sort_unstable_by_key(|span| (span.agent, span.from));
+        let mut united: Vec<Span> = Vec::new();
+        for span in spans {
+            match united.last_mut() {
+                Some(last) if last.agent == span.agent && span.from <= last.to => {
+                    last.to = last.to.max(span.to);
+                    last.longest = last.longest.max(span.longest);
+                }
+                _ => united.push(span),
+            }
+        }
+        let rows = united.iter().map(|span| {
+            kind.row([
+                agents.get(span.agent).copied(),
+                Some(abi::int8(span.from)),
+                Some(abi::int8(span.to)),
+                Some(abi::interval(span.longest)),
+            ])
+        });
+        Ok(kind.array(rows.collect::<Result<_, _>>()?))
+    }
+}
+
+fn tokens(call: &Call) -> (Option<i64>, Option<i64>) {
+    let one = |position| (!call.is_null(position)).then(|| call.int8(position));
+    (one(argument::TOKENS_INPUT), one(argument::TOKENS_OUTPUT))
+}
+
+fn finish(sums: &mut TurnSums) -> Answer {
+    let agents: Vec<Datum> = sums.agents.iter().map(|id| sums.text(*id)).collect();
+    RowType::named("agent_metrics.turn_sums")
+        .row([
+            sums.conversation_rows(&agents)?,
+            sums.bucket_rows(&agents)?,
+            sums.span_rows(&agents)?,
+        ])
+        .map(Some)
+}
+
+sql_functions! {
+    /// A turn for sum_turns(). Agent, bucket, conversation, time, id and flags are never NULL.
+    fn turn_sums_accumulate(call) {
+        let (datum, sums) = match call.state::<TurnSums>(0) {
+            Some(sums) => (Datum::from(std::ptr::from_mut(sums)), sums),
+            None => call.new_state(TurnSums::new)?,
+        };
+        if [argument::AGENT, argument::BUCKET, argument::CONVERSATION, argument::OCCURRED_AT, argument::SOURCE, argument::EVENT]
+            .iter()
+            .all(|position| !call.is_null(*position))
+        {
+            sums.add(call)?;
+        }
+        Ok(Some(datum))
+    }
+
+    /// The sums; NULL of no turns.
+    fn turn_sums_final(call) {
+        match call.state::<TurnSums>(0) {
+            Some(sums) => finish(sums),
+            None => Ok(None),
+        }
+    }
+}
