@@ -69,6 +69,14 @@ BEGIN
         LEFT JOIN agent_metrics.event_kinds k ON k.kind = b.kind
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
         GROUP BY b.agent_id, b.conversation_id
+    ), review AS MATERIALIZED (
+        SELECT t.agent_id, t.conversation_id, r.label
+        FROM acted t
+        CROSS JOIN LATERAL (
+            SELECT x.outcome_label AS label FROM agent_metrics.reviews x
+            WHERE x.conversation_id = t.conversation_id AND x.agent_id = t.agent_id AND x.outcome_label IS NOT NULL
+            ORDER BY x.reviewed_at DESC, x.review_id DESC LIMIT 1) r
+        WHERE has_reviews
     ), said AS MATERIALIZED (
         SELECT t.agent_id, t.conversation_id, t.started_at, t.ended_at, t.turns, t.token_turns, t.tokens, t.cost_usd,
                coalesce(c.customer_id, t.user_id, t.conversation_id) AS lead_id, t.agent_label, t.judge_label,
@@ -77,10 +85,7 @@ BEGIN
                coalesce(h.label, t.human_label) AS human_label,
                c.is_booking, c.is_qualified, coalesce(c.is_human_touched, false) AS is_human_touched, t.business_event_ids
         FROM acted t LEFT JOIN business c ON c.agent_id = t.agent_id AND c.conversation_id = t.conversation_id
-        LEFT JOIN LATERAL (
-            SELECT r.outcome_label AS label FROM agent_metrics.reviews r
-            WHERE has_reviews AND r.conversation_id = t.conversation_id AND r.agent_id = t.agent_id AND r.outcome_label IS NOT NULL
-            ORDER BY r.reviewed_at DESC, r.review_id DESC LIMIT 1) h ON true
+        LEFT JOIN review h ON h.agent_id = t.agent_id AND h.conversation_id = t.conversation_id
     )
     SELECT s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd, s.lead_id,
            s.agent_label, s.judge_label, s.crm_label, s.human_label, o.label,

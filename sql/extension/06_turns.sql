@@ -38,6 +38,32 @@ COMMENT ON COLUMN agent_metrics.rollup_delta.turns_squared IS 'Sum over conversa
 COMMENT ON COLUMN agent_metrics.rollup_delta.leads IS 'Leads whose first conversation began here.';
 COMMENT ON COLUMN agent_metrics.rollup_delta.qualified_leads IS 'Of them, those the business system marks qualified.';
 
+CREATE FUNCTION agent_metrics.delta_sums_accumulate(
+    internal,
+    text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
+    bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
+    bigint) RETURNS internal
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION agent_metrics.delta_sums_accumulate(
+    internal,
+    text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
+    bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
+    bigint) IS 'Step of sum_deltas().';
+CREATE FUNCTION agent_metrics.delta_sums_final(internal) RETURNS agent_metrics.rollup_delta
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION agent_metrics.delta_sums_final(internal) IS 'Result of sum_deltas().';
+CREATE AGGREGATE agent_metrics.sum_deltas(
+    agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
+    cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch,
+    conversations bigint, outcomes bigint, successes bigint, units bigint, deflections bigint, escalations bigint, refusals bigint,
+    bookings bigint, automations bigint, unit_cost_usd numeric, conversation_cost_usd numeric, cost_usd_squared numeric,
+    tokens_squared numeric, tokens_by_turns numeric, turns_squared numeric, leads bigint, qualified_leads bigint) (
+    SFUNC = agent_metrics.delta_sums_accumulate, STYPE = internal, SSPACE = 1024, FINALFUNC = agent_metrics.delta_sums_final, PARALLEL = SAFE);
+COMMENT ON AGGREGATE agent_metrics.sum_deltas(
+    text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
+    bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
+    bigint) IS 'Deltas of one bucket as one; group by agent and bucket. Internal: refresh() uses it.';
+
 -- A window is an agent, a span of time and two snapshots: turns recorded after `after` and up to `present` count.
 -- `after` is NULL for all turns up to `present`. Ids up to `foreign_to` came from another cluster: they count
 -- whatever the present snapshot says of their number.
@@ -89,20 +115,20 @@ COMMENT ON COLUMN agent_metrics.turn_sums.buckets IS 'By finest bucket: the meas
 COMMENT ON COLUMN agent_metrics.turn_sums.spans IS 'By time: when the agents were active.';
 
 CREATE FUNCTION agent_metrics.turn_sums_accumulate(
-    internal, text, timestamptz, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
+    internal, text, integer, text, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
     boolean, boolean) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics.turn_sums_accumulate(
-    internal, text, timestamptz, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
+    internal, text, integer, text, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
     boolean, boolean) IS 'Step of sum_turns().';
 CREATE FUNCTION agent_metrics.turn_sums_final(internal) RETURNS agent_metrics.turn_sums
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics.turn_sums_final(internal) IS 'Result of sum_turns().';
 CREATE AGGREGATE agent_metrics.sum_turns(
-    agent_id text, bucket timestamptz, conversation_id text, occurred_at timestamptz, user_id text, outcome_label text, outcome_source text,
+    agent_id text, bucket_seconds integer, time_zone text, conversation_id text, occurred_at timestamptz, user_id text, outcome_label text, outcome_source text,
     turn_index integer, event_id uuid, business_event_id text, token_usage_input bigint, token_usage_output bigint, cost_usd numeric,
     latency_ms double precision, tools_called jsonb, has_error boolean, is_foreign boolean) (
     SFUNC = agent_metrics.turn_sums_accumulate, STYPE = internal, SSPACE = 1048576, FINALFUNC = agent_metrics.turn_sums_final, PARALLEL = SAFE);
 COMMENT ON AGGREGATE agent_metrics.sum_turns(
-    text, timestamptz, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb, boolean, boolean) IS
+    text, integer, text, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb, boolean, boolean) IS
     'What turns add up to, by conversation, by finest bucket and by time, in one pass. Internal: refresh() uses it.';

@@ -48,94 +48,80 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.snapshot_without(pg_snapshot, xid8) IS 'The snapshot with one more transaction in progress.';
 
+-- Adds deltas to the rows of one level, each of which is written once, and returns them as one a bucket.
+CREATE FUNCTION agent_metrics.write_deltas(deltas agent_metrics.rollup_delta[], bucket_level text, time_zone text) RETURNS agent_metrics.rollup_delta[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET enable_mergejoin = off AS $function$
+#variable_conflict use_column
+DECLARE
+    merged agent_metrics.rollup_delta[] := ARRAY(
+        SELECT agent_metrics.sum_deltas(d.agent_id, d.start,
+               d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns, d.tool_calls, d.error_turns, d.cost_usd,
+               d.latency, d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
+               d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns,
+               d.turns_squared, d.leads, d.qualified_leads)
+        FROM (SELECT u.*, CASE write_deltas.bucket_level WHEN 'fine' THEN u.bucket
+                               ELSE date_trunc(write_deltas.bucket_level, u.bucket, write_deltas.time_zone) END AS start
+              FROM unnest(write_deltas.deltas) u) d
+        GROUP BY d.agent_id, d.start);
+BEGIN
+    INSERT INTO agent_metrics.rollups AS r (
+        agent_id, level, bucket,
+        turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency, conversations,
+        outcomes, successes, units, deflections, escalations, refusals, bookings, automations, unit_cost_usd,
+        conversation_cost_usd, cost_usd_squared, tokens_squared, tokens_by_turns, turns_squared, leads, qualified_leads)
+    SELECT d.agent_id, write_deltas.bucket_level, d.bucket,
+               d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns, d.tool_calls, d.error_turns, d.cost_usd,
+               d.latency, d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
+               d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns,
+               d.turns_squared, d.leads, d.qualified_leads
+    FROM unnest(merged) d
+    ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
+        turns = r.turns + excluded.turns, token_turns = r.token_turns + excluded.token_turns,
+        tokens_input = r.tokens_input + excluded.tokens_input, tokens_output = r.tokens_output + excluded.tokens_output,
+        cost_turns = r.cost_turns + excluded.cost_turns, tool_calls = r.tool_calls + excluded.tool_calls,
+        error_turns = r.error_turns + excluded.error_turns, cost_usd = r.cost_usd + excluded.cost_usd,
+        latency = coalesce(r.latency OPERATOR(agent_metrics.+) excluded.latency, r.latency, excluded.latency),
+        conversations = r.conversations + excluded.conversations, outcomes = r.outcomes + excluded.outcomes,
+        successes = r.successes + excluded.successes, units = r.units + excluded.units,
+        deflections = r.deflections + excluded.deflections, escalations = r.escalations + excluded.escalations,
+        refusals = r.refusals + excluded.refusals, bookings = r.bookings + excluded.bookings,
+        automations = r.automations + excluded.automations, unit_cost_usd = r.unit_cost_usd + excluded.unit_cost_usd,
+        conversation_cost_usd = r.conversation_cost_usd + excluded.conversation_cost_usd,
+        cost_usd_squared = r.cost_usd_squared + excluded.cost_usd_squared,
+        tokens_squared = r.tokens_squared + excluded.tokens_squared,
+        tokens_by_turns = r.tokens_by_turns + excluded.tokens_by_turns, turns_squared = r.turns_squared + excluded.turns_squared,
+        leads = r.leads + excluded.leads, qualified_leads = r.qualified_leads + excluded.qualified_leads;
+    RETURN merged;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.write_deltas(agent_metrics.rollup_delta[], text, text) IS
+    'Adds deltas to the rows of one level and returns them as one a bucket. Internal: refresh() uses it.';
+
 -- Adds deltas of finest buckets to their rows, and to the hours and days they lie in. All that a refresh adds is added
 -- here at once, so that a row is written once. finest_only: the levels above are merged afterwards.
 CREATE FUNCTION agent_metrics.add_deltas(
     deltas agent_metrics.rollup_delta[], agent_ids text[], bucket_seconds integer[], time_zone text, finest_only boolean DEFAULT false)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
+DECLARE
+    -- of agents whose finest bucket is five minutes, of all by the hour, of all by the day
+    fine agent_metrics.rollup_delta[];
+    hour agent_metrics.rollup_delta[];
+    day  agent_metrics.rollup_delta[];
 BEGIN
-    RETURN QUERY
-    WITH fine AS MATERIALIZED (
-        SELECT d.agent_id, a.bucket_seconds, d.bucket,
-               sum(d.turns)::bigint AS turns, sum(d.token_turns)::bigint AS token_turns, sum(d.tokens_input)::bigint AS tokens_input,
-               sum(d.tokens_output)::bigint AS tokens_output, sum(d.cost_turns)::bigint AS cost_turns, sum(d.tool_calls)::bigint AS tool_calls,
-               sum(d.error_turns)::bigint AS error_turns, sum(d.cost_usd) AS cost_usd, agent_metrics.merge(d.latency) AS latency,
-               sum(d.conversations)::bigint AS conversations, sum(d.outcomes)::bigint AS outcomes, sum(d.successes)::bigint AS successes,
-               sum(d.units)::bigint AS units, sum(d.deflections)::bigint AS deflections, sum(d.escalations)::bigint AS escalations,
-               sum(d.refusals)::bigint AS refusals, sum(d.bookings)::bigint AS bookings, sum(d.automations)::bigint AS automations,
-               sum(d.unit_cost_usd) AS unit_cost_usd, sum(d.conversation_cost_usd) AS conversation_cost_usd,
-               sum(d.cost_usd_squared) AS cost_usd_squared, sum(d.tokens_squared) AS tokens_squared, sum(d.tokens_by_turns) AS tokens_by_turns,
-               sum(d.turns_squared) AS turns_squared, sum(d.leads)::bigint AS leads, sum(d.qualified_leads)::bigint AS qualified_leads
-        FROM unnest(add_deltas.deltas) d
-        JOIN unnest(add_deltas.agent_ids, add_deltas.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
-        GROUP BY d.agent_id, a.bucket_seconds, d.bucket
-    ), hour AS MATERIALIZED (
-        SELECT f.agent_id, f.bucket_seconds, date_trunc('hour', f.bucket, add_deltas.time_zone) AS bucket,
-               sum(f.turns)::bigint AS turns, sum(f.token_turns)::bigint AS token_turns, sum(f.tokens_input)::bigint AS tokens_input,
-               sum(f.tokens_output)::bigint AS tokens_output, sum(f.cost_turns)::bigint AS cost_turns, sum(f.tool_calls)::bigint AS tool_calls,
-               sum(f.error_turns)::bigint AS error_turns, sum(f.cost_usd) AS cost_usd, agent_metrics.merge(f.latency) AS latency,
-               sum(f.conversations)::bigint AS conversations, sum(f.outcomes)::bigint AS outcomes, sum(f.successes)::bigint AS successes,
-               sum(f.units)::bigint AS units, sum(f.deflections)::bigint AS deflections, sum(f.escalations)::bigint AS escalations,
-               sum(f.refusals)::bigint AS refusals, sum(f.bookings)::bigint AS bookings, sum(f.automations)::bigint AS automations,
-               sum(f.unit_cost_usd) AS unit_cost_usd, sum(f.conversation_cost_usd) AS conversation_cost_usd,
-               sum(f.cost_usd_squared) AS cost_usd_squared, sum(f.tokens_squared) AS tokens_squared, sum(f.tokens_by_turns) AS tokens_by_turns,
-               sum(f.turns_squared) AS turns_squared, sum(f.leads)::bigint AS leads, sum(f.qualified_leads)::bigint AS qualified_leads
-        FROM fine f
-        WHERE NOT add_deltas.finest_only OR f.bucket_seconds = 3600
-        GROUP BY 1, 2, 3
-    ), written AS (
-        INSERT INTO agent_metrics.rollups AS r (
-            agent_id, level, bucket,
-            turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency,
-            conversations, outcomes, successes, units, deflections, escalations, refusals, bookings, automations,
-            unit_cost_usd, conversation_cost_usd, cost_usd_squared, tokens_squared, tokens_by_turns, turns_squared,
-            leads, qualified_leads)
-        SELECT f.agent_id, 'fine', f.bucket,
-               f.turns, f.token_turns, f.tokens_input, f.tokens_output, f.cost_turns, f.tool_calls, f.error_turns, f.cost_usd, f.latency,
-               f.conversations, f.outcomes, f.successes, f.units, f.deflections, f.escalations, f.refusals, f.bookings, f.automations,
-               f.unit_cost_usd, f.conversation_cost_usd, f.cost_usd_squared, f.tokens_squared, f.tokens_by_turns, f.turns_squared, f.leads,
-               f.qualified_leads
-        FROM fine f WHERE f.bucket_seconds = 300
-        UNION ALL
-        SELECT h.agent_id, 'hour', h.bucket,
-               h.turns, h.token_turns, h.tokens_input, h.tokens_output, h.cost_turns, h.tool_calls, h.error_turns, h.cost_usd, h.latency,
-               h.conversations, h.outcomes, h.successes, h.units, h.deflections, h.escalations, h.refusals, h.bookings, h.automations,
-               h.unit_cost_usd, h.conversation_cost_usd, h.cost_usd_squared, h.tokens_squared, h.tokens_by_turns, h.turns_squared, h.leads,
-               h.qualified_leads
-        FROM hour h
-        UNION ALL
-        SELECT h.agent_id, 'day', date_trunc('day', h.bucket, add_deltas.time_zone),
-               sum(h.turns)::bigint AS turns, sum(h.token_turns)::bigint AS token_turns, sum(h.tokens_input)::bigint AS tokens_input,
-               sum(h.tokens_output)::bigint AS tokens_output, sum(h.cost_turns)::bigint AS cost_turns, sum(h.tool_calls)::bigint AS tool_calls,
-               sum(h.error_turns)::bigint AS error_turns, sum(h.cost_usd) AS cost_usd, agent_metrics.merge(h.latency) AS latency,
-               sum(h.conversations)::bigint AS conversations, sum(h.outcomes)::bigint AS outcomes, sum(h.successes)::bigint AS successes,
-               sum(h.units)::bigint AS units, sum(h.deflections)::bigint AS deflections, sum(h.escalations)::bigint AS escalations,
-               sum(h.refusals)::bigint AS refusals, sum(h.bookings)::bigint AS bookings, sum(h.automations)::bigint AS automations,
-               sum(h.unit_cost_usd) AS unit_cost_usd, sum(h.conversation_cost_usd) AS conversation_cost_usd,
-               sum(h.cost_usd_squared) AS cost_usd_squared, sum(h.tokens_squared) AS tokens_squared, sum(h.tokens_by_turns) AS tokens_by_turns,
-               sum(h.turns_squared) AS turns_squared, sum(h.leads)::bigint AS leads, sum(h.qualified_leads)::bigint AS qualified_leads
-        FROM hour h
-        WHERE NOT add_deltas.finest_only
-        GROUP BY 1, 2, 3
-        ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
-            turns = r.turns + excluded.turns, token_turns = r.token_turns + excluded.token_turns,
-            tokens_input = r.tokens_input + excluded.tokens_input, tokens_output = r.tokens_output + excluded.tokens_output,
-            cost_turns = r.cost_turns + excluded.cost_turns, tool_calls = r.tool_calls + excluded.tool_calls,
-            error_turns = r.error_turns + excluded.error_turns, cost_usd = r.cost_usd + excluded.cost_usd,
-            latency = coalesce(r.latency OPERATOR(agent_metrics.+) excluded.latency, r.latency, excluded.latency),
-            conversations = r.conversations + excluded.conversations, outcomes = r.outcomes + excluded.outcomes,
-            successes = r.successes + excluded.successes, units = r.units + excluded.units, deflections = r.deflections + excluded.deflections,
-            escalations = r.escalations + excluded.escalations, refusals = r.refusals + excluded.refusals, bookings = r.bookings + excluded.bookings,
-            automations = r.automations + excluded.automations, unit_cost_usd = r.unit_cost_usd + excluded.unit_cost_usd,
-            conversation_cost_usd = r.conversation_cost_usd + excluded.conversation_cost_usd,
-            cost_usd_squared = r.cost_usd_squared + excluded.cost_usd_squared, tokens_squared = r.tokens_squared + excluded.tokens_squared,
-            tokens_by_turns = r.tokens_by_turns + excluded.tokens_by_turns, turns_squared = r.turns_squared + excluded.turns_squared,
-            leads = r.leads + excluded.leads, qualified_leads = r.qualified_leads + excluded.qualified_leads
-        RETURNING r.agent_id
-    )
-    SELECT w.agent_id, count(*) FROM written w GROUP BY w.agent_id;
+    SELECT array_agg(d) FILTER (WHERE a.bucket_seconds = 300), array_agg(d) FILTER (WHERE a.bucket_seconds = 3600) INTO fine, hour
+    FROM unnest(add_deltas.deltas) d
+    JOIN unnest(add_deltas.agent_ids, add_deltas.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id;
+    fine := agent_metrics.write_deltas(fine, 'fine', add_deltas.time_zone);
+    IF add_deltas.finest_only THEN
+        hour := agent_metrics.write_deltas(hour, 'hour', add_deltas.time_zone);
+    ELSE
+        hour := agent_metrics.write_deltas(hour || fine, 'hour', add_deltas.time_zone);
+        day := agent_metrics.write_deltas(hour, 'day', add_deltas.time_zone);
+    END IF;
+    RETURN QUERY SELECT w.agent_id, count(*) FROM unnest(fine || hour || day) w GROUP BY w.agent_id;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.add_deltas(agent_metrics.rollup_delta[], text[], integer[], text, boolean) IS
@@ -217,24 +203,54 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 
 -- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
 -- of conversations that changed in what a lead is made of, where leads are counted.
+-- arrived: what turns that arrived add up to. agent_ids, conversation_ids, from_times, to_times: what else was touched, and
+-- where. A conversation is new when it is not known and did nothing but arrive: all its turns are among those that arrived,
+-- so that they need not be looked up. knows_all: all that was there at the last refresh is known.
 -- Planned anew each time: a plan made while an agent was built, for no known conversation, joins thousands by nested loops.
--- new_conversations: those that are not known and did nothing but arrive.
 CREATE FUNCTION agent_metrics.refresh_conversations(
-    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
-    new_conversations agent_metrics.conversation_sums[], all_agents text[], bucket_seconds integer[], counts_leads boolean[], time_zone text)
+    arrived agent_metrics.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
+    knows_all boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
+DECLARE
+    new_sums     agent_metrics.conversation_sums[];
+    asked_agents text[];         -- the others: looked up
+    asked_ids    text[];
+    asked_from   timestamptz[];
+    asked_to     timestamptz[];
+    known_agents text[];         -- of them those that are known, as they are stored
+    known_ids    text[];
+    known_rows   agent_metrics.conversations[];
+    known_places tid[];
 BEGIN
+    -- The turns of a conversation lie where it was known to be, or where something was touched.
+    SELECT array_agg(d.sums) FILTER (WHERE d.is_new),
+           array_agg(d.agent_id) FILTER (WHERE NOT d.is_new), array_agg(d.conversation_id) FILTER (WHERE NOT d.is_new),
+           array_agg(d.from_time) FILTER (WHERE NOT d.is_new), array_agg(d.to_time) FILTER (WHERE NOT d.is_new),
+           array_agg(d.agent_id) FILTER (WHERE d.place IS NOT NULL), array_agg(d.conversation_id) FILTER (WHERE d.place IS NOT NULL),
+           array_agg(d.stored) FILTER (WHERE d.place IS NOT NULL), array_agg(d.place) FILTER (WHERE d.place IS NOT NULL)
+    INTO new_sums, asked_agents, asked_ids, asked_from, asked_to, known_agents, known_ids, known_rows, known_places
+    FROM (SELECT t.agent_id, t.conversation_id, t.sums, c.stored, c.place,
+                 CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN '-infinity' ELSE least(t.from_time, c.started_at) END AS from_time,
+                 CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN 'infinity' ELSE greatest(t.to_time, c.ended_at) END AS to_time,
+                 t.has_arrived AND c.place IS NULL AND refresh_conversations.knows_all AS is_new
+          FROM (SELECT coalesce(a.agent_id, u.agent_id) AS agent_id, coalesce(a.conversation_id, u.conversation_id) AS conversation_id,
+                       least(a.started_at, u.from_time) AS from_time, greatest(a.ended_at, u.to_time) AS to_time, a AS sums,
+                       coalesce(a.is_new, false) AND u.agent_id IS NULL AS has_arrived
+                FROM unnest(refresh_conversations.arrived) a
+                FULL JOIN unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids, refresh_conversations.from_times,
+                                 refresh_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
+                  ON u.agent_id = a.agent_id AND u.conversation_id = a.conversation_id) t
+          -- agent_id is kept from the index on it, as in compute_conversations
+          LEFT JOIN LATERAL (SELECT x AS stored, x.ctid AS place, x.started_at, x.ended_at FROM agent_metrics.conversations x
+                             WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
+
     RETURN QUERY
     WITH now_known AS MATERIALIZED (
-        SELECT * FROM agent_metrics.compute_conversations(refresh_conversations.agent_ids, refresh_conversations.conversation_ids,
-            refresh_conversations.from_times, refresh_conversations.to_times)
+        SELECT * FROM agent_metrics.compute_conversations(asked_agents, asked_ids, asked_from, asked_to) WHERE asked_agents IS NOT NULL
     ), known AS MATERIALIZED (
-        SELECT c.* FROM unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids) AS d (agent_id, conversation_id)
-        -- agent_id is kept from the index on it, as in compute_conversations
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
-                            WHERE x.conversation_id = d.conversation_id AND x.agent_id || '' = d.agent_id LIMIT 1) c
+        SELECT k.* FROM unnest(known_rows) k
     ), changed AS MATERIALIZED (
         -- what differs, before (-1) and after (+1), and whether there is another side
         SELECT 1 AS sign, k.agent_id IS NOT NULL AS has_other, n.*
@@ -245,19 +261,13 @@ BEGIN
         FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id
         WHERE n IS DISTINCT FROM k
         UNION ALL
-        SELECT 1, false, n.*
-        FROM agent_metrics.conclude_conversations(refresh_conversations.new_conversations) n
-        WHERE refresh_conversations.new_conversations IS NOT NULL
-    ), place AS MATERIALIZED (
-        -- Joined by key, a plan made while the table was small would read all of it for each row.
-        SELECT h.agent_id, h.conversation_id, h.has_other, x.ctid AS at
-        FROM changed h
-        CROSS JOIN LATERAL (SELECT x.ctid FROM agent_metrics.conversations x
-                            WHERE x.conversation_id = h.conversation_id AND x.agent_id || '' = h.agent_id LIMIT 1) x
-        WHERE h.sign = -1
+        SELECT 1, false, n.* FROM agent_metrics.conclude_conversations(new_sums) n WHERE new_sums IS NOT NULL
     ), gone AS (
         DELETE FROM agent_metrics.conversations c
-        USING place p WHERE c.ctid = p.at AND c.agent_id = p.agent_id AND NOT p.has_other
+        USING changed h
+        JOIN unnest(known_agents, known_ids, known_places) AS p (agent_id, conversation_id, place)
+          ON p.agent_id = h.agent_id AND p.conversation_id = h.conversation_id
+        WHERE h.sign = -1 AND NOT h.has_other AND c.ctid = p.place AND c.agent_id = p.agent_id
     ), mended AS (
         UPDATE agent_metrics.conversations c
         SET started_at = h.started_at, ended_at = h.ended_at, turns = h.turns, token_turns = h.token_turns, tokens = h.tokens,
@@ -267,8 +277,10 @@ BEGIN
             is_deflection = h.is_deflection, is_escalation = h.is_escalation, is_refusal = h.is_refusal, is_booking = h.is_booking,
             is_automation = h.is_automation, is_qualified = h.is_qualified, is_human_touched = h.is_human_touched,
             business_event_ids = h.business_event_ids
-        FROM place p JOIN changed h ON h.sign = 1 AND h.agent_id = p.agent_id AND h.conversation_id = p.conversation_id
-        WHERE c.ctid = p.at AND c.agent_id = p.agent_id
+        FROM changed h
+        JOIN unnest(known_agents, known_ids, known_places) AS p (agent_id, conversation_id, place)
+          ON p.agent_id = h.agent_id AND p.conversation_id = h.conversation_id
+        WHERE h.sign = 1 AND h.has_other AND c.ctid = p.place AND c.agent_id = p.agent_id
     ), added AS (
         INSERT INTO agent_metrics.conversations (
             agent_id, conversation_id, started_at, ended_at, turns, token_turns, tokens, cost_usd, lead_id, agent_label,
@@ -315,7 +327,7 @@ BEGIN
                       GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c) x) l;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversations(text[], text[], timestamptz[], timestamptz[], agent_metrics.conversation_sums[], text[], integer[], boolean[], text) IS
+COMMENT ON FUNCTION agent_metrics.refresh_conversations(agent_metrics.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, text[], integer[], boolean[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation.

@@ -125,66 +125,49 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.take_log(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text) IS
     'Conversations and buckets that changed by anything but turns that arrived. Internal: refresh() uses it.';
 
--- What has arrived since the stored snapshots, added up, and what is dirty. The log rows of these agents are taken out as
--- they are read. A conversation is new when it is not known and did nothing but arrive: all its turns are among those that
--- arrived, so that they need not be looked up. knows_all: all that was there at the last refresh is known.
--- from_time, to_time: the span of the turns that are read; a build goes span by span.
+-- What has arrived since the stored snapshots, added up, and what else is dirty. The log rows of these agents are taken out
+-- as they are read. from_time, to_time: the span of the turns that are read; a build goes span by span.
 CREATE FUNCTION agent_metrics.take_changes(
     agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
-    knows_all boolean, from_time timestamptz, to_time timestamptz)
-RETURNS TABLE (counted jsonb, conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
-               new_conversations agent_metrics.conversation_sums[], buckets agent_metrics.rollup_delta[], spans agent_metrics.active_span[],
+    from_time timestamptz, to_time timestamptz)
+RETURNS TABLE (counted jsonb, arrived agent_metrics.conversation_sums[], buckets agent_metrics.rollup_delta[], spans agent_metrics.active_span[],
+               conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
                dirty_agents text[], dirty_buckets timestamptz[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
+SET enable_nestloop = off SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
-    only_agent text := CASE WHEN cardinality(take_changes.agent_ids) = 1 THEN take_changes.agent_ids[1] END;
-    arrived    agent_metrics.turn_sums;
+    built_agent text := CASE WHEN take_changes.seen[1] IS NULL THEN take_changes.agent_ids[1] END;
 BEGIN
-    SELECT (t.sums).conversations, (t.sums).buckets, (t.sums).spans
-    INTO arrived.conversations, arrived.buckets, arrived.spans
+    SELECT (t.sums).conversations, (t.sums).buckets, (t.sums).spans INTO arrived, buckets, spans
     FROM (SELECT agent_metrics.sum_turns(
-              e.agent_id, agent_metrics.finest_bucket(e.occurred_at, a.bucket_seconds, take_changes.time_zone), e.conversation_id, e.occurred_at, e.user_id, e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id,
+              e.agent_id, a.bucket_seconds, take_changes.time_zone, e.conversation_id, e.occurred_at, e.user_id, e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id,
               e.token_usage_input, e.token_usage_output, e.cost_usd, e.latency_ms, e.tools_called, e.error IS NOT NULL,
               coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false)) AS sums
-          FROM agent_metrics.agent_events e
+          FROM (SELECT *
+                FROM agent_metrics.agent_events x
+                WHERE x.recorded_in >= take_changes.horizon AND NOT x.is_eval
+                  AND x.occurred_at >= take_changes.from_time AND x.occurred_at < take_changes.to_time
+                  -- A build, of one agent, reads by agent. Anything else reads what is new and then looks whose it is: joined
+                  -- by agent, a planner without statistics would walk the agents' whole history.
+                  AND (built_agent IS NULL OR x.agent_id = built_agent)
+                  AND (pg_visible_in_snapshot(x.recorded_in, take_changes.present) OR (built_agent IS NOT NULL AND x.recorded_in <= take_changes.foreign_to[1]))
+                OFFSET 0) e
           JOIN unnest(take_changes.agent_ids, take_changes.bucket_seconds, take_changes.seen, take_changes.foreign_to)
                    AS a (agent_id, bucket_seconds, snapshot, foreign_to) ON a.agent_id = e.agent_id
-          WHERE e.recorded_in >= take_changes.horizon AND NOT e.is_eval
-            AND e.occurred_at >= take_changes.from_time AND e.occurred_at < take_changes.to_time
-            -- a build, of one agent, reads by agent; for many agents the planner would weigh each of their names
-            AND (only_agent IS NULL OR e.agent_id = only_agent)
-            AND (pg_visible_in_snapshot(e.recorded_in, take_changes.present) OR (a.snapshot IS NULL AND e.recorded_in <= a.foreign_to))
-            AND (a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot))) t;
+          WHERE a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)) t;
 
     SELECT t.counted, t.agents, t.ids, t.from_times, t.to_times, t.dirty_agents, t.dirty_buckets
     INTO counted, conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
     FROM agent_metrics.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone) t;
 
-    -- The turns of a conversation lie where it was known to be, or where something was touched.
-    SELECT array_agg(d.agent_id) FILTER (WHERE NOT d.is_new), array_agg(d.conversation_id) FILTER (WHERE NOT d.is_new),
-           array_agg(least(d.from_time, d.started_at)) FILTER (WHERE NOT d.is_new),
-           array_agg(greatest(d.to_time, d.ended_at)) FILTER (WHERE NOT d.is_new), array_agg(d.sums) FILTER (WHERE d.is_new)
-    INTO conversation_agents, conversation_ids, from_times, to_times, new_conversations
-    FROM (SELECT t.*, c.started_at, c.ended_at, take_changes.knows_all AND t.has_arrived AND c.started_at IS NULL AS is_new
-          FROM (SELECT coalesce(a.agent_id, t.agent_id) AS agent_id, coalesce(a.conversation_id, t.conversation_id) AS conversation_id,
-                       least(a.started_at, t.from_time) AS from_time, greatest(a.ended_at, t.to_time) AS to_time, a AS sums,
-                       a.is_new AND t.agent_id IS NULL AS has_arrived
-                FROM unnest(arrived.conversations) a
-                FULL JOIN unnest(conversation_agents, conversation_ids, from_times, to_times) AS t (agent_id, conversation_id, from_time, to_time)
-                  ON t.agent_id = a.agent_id AND t.conversation_id = a.conversation_id) t
-          LEFT JOIN LATERAL (SELECT x.started_at, x.ended_at FROM agent_metrics.conversations x
-                             WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
-
-    SELECT counted || jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events)) INTO counted
-    FROM (SELECT c.agent_id, sum(c.turns) AS events FROM unnest(arrived.conversations) c GROUP BY c.agent_id) n;
-    buckets := arrived.buckets;
-    spans := arrived.spans;
+    SELECT counted || coalesce(jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events)), '[]') INTO counted
+    FROM (SELECT c.agent_id, sum(c.turns) AS events FROM unnest(arrived) c GROUP BY c.agent_id) n;
     RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean, timestamptz, timestamptz) IS
-    'What arrived since the stored snapshots, added up, and the conversations and buckets that changed. Internal: refresh() uses it.';
+COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, timestamptz, timestamptz) IS
+    'What arrived since the stored snapshots, added up, and the conversations and buckets that changed otherwise. Internal: refresh() uses it.';
 
 CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], build boolean)
 RETURNS SETOF agent_metrics.refresh_result
@@ -280,7 +263,7 @@ BEGIN
         ORDER BY 1
     LOOP
         has_stale := EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked));
-        SELECT * INTO found FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone, NOT has_stale,
+        SELECT * INTO found FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone,
             span.from_time, span.to_time);
         counted := counted || coalesce(found.counted, '[]');
 
@@ -309,12 +292,12 @@ BEGIN
                                              WHERE d.agent_id = b.agent_id AND d.bucket = b.bucket));
         END IF;
 
-        IF found.conversation_agents IS NOT NULL OR found.new_conversations IS NOT NULL THEN
+        IF found.conversation_agents IS NOT NULL OR found.arrived IS NOT NULL THEN
             -- So is the difference that conversations make, and then leads.
             SELECT c.counted, c.lead_agents, c.lead_ids, added || c.deltas
             INTO found_rows, lead_agents, lead_ids, added
-            FROM agent_metrics.refresh_conversations(found.conversation_agents, found.conversation_ids, found.from_times, found.to_times,
-                found.new_conversations, locked, seconds, leads, zone) c;
+            FROM agent_metrics.refresh_conversations(found.arrived, found.conversation_agents, found.conversation_ids, found.from_times,
+                found.to_times, NOT has_stale, locked, seconds, leads, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
             IF lead_agents IS NOT NULL THEN
@@ -328,7 +311,7 @@ BEGIN
         END IF;
 
         PERFORM agent_metrics.refresh_facts(locked, seconds, foreign_ids, present, horizon, zone, found.conversation_agents, found.conversation_ids,
-            found.new_conversations, found.spans, found.dirty_agents, found.dirty_buckets);
+            found.arrived, found.spans, found.dirty_agents, found.dirty_buckets);
     END LOOP;
 
     UPDATE agent_metrics.agent_watermarks w

@@ -73,7 +73,7 @@ BEGIN
         SELECT d.agent_id, d.bucket, k.spans AS known,
                CASE WHEN t.spans IS NULL THEN coalesce(k.spans, '{}') + p.spans
                     ELSE (coalesce(k.spans, '{}') - t.spans) + (coalesce(p.spans, '{}') * t.spans) END AS spans,
-               greatest(k.longest, p.longest, interval '0') AS longest
+               greatest(k.longest, p.longest, interval '0') AS longest, k.longest AS known_longest
         FROM (SELECT p.agent_id, p.bucket FROM piece p WHERE write_spans.removed_agents IS NULL
               UNION SELECT t.agent_id, t.bucket FROM taken t) d
         LEFT JOIN piece p ON p.agent_id = d.agent_id AND p.bucket = d.bucket
@@ -86,7 +86,8 @@ BEGIN
         INSERT INTO agent_metrics.active_days (agent_id, bucket, spans, active_seconds, longest)
         SELECT m.agent_id, m.bucket, m.spans,
                (SELECT sum(greatest(extract(epoch FROM upper(s.span) - lower(s.span)) - 1800, 0)) FROM unnest(m.spans) AS s (span)), m.longest
-        FROM merged m WHERE NOT isempty(m.spans)
+        FROM merged m
+        WHERE NOT isempty(m.spans) AND (m.spans IS DISTINCT FROM m.known OR m.longest IS DISTINCT FROM m.known_longest)
         ON CONFLICT (agent_id, bucket) DO UPDATE SET spans = excluded.spans, active_seconds = excluded.active_seconds, longest = excluded.longest
     )
     SELECT array_agg(m.agent_id), array_agg(m.bucket) FROM merged m WHERE m.spans IS DISTINCT FROM m.known;
@@ -98,7 +99,7 @@ COMMENT ON FUNCTION agent_metrics.write_spans(text[], tstzrange[], interval[], t
 -- What every refresh does beside the rollups, in its transaction: agent hours, and the facts of what it found changed.
 CREATE FUNCTION agent_metrics.refresh_facts(
     agent_ids text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
-    conversation_agents text[], conversation_ids text[], new_conversations agent_metrics.conversation_sums[],
+    conversation_agents text[], conversation_ids text[], arrived agent_metrics.conversation_sums[],
     spans agent_metrics.active_span[], dirty_agents text[], dirty_buckets timestamptz[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
@@ -129,7 +130,7 @@ BEGIN
 
     IF agent_metrics.has_facts() THEN
         SELECT refresh_facts.conversation_agents || array_agg(n.agent_id), refresh_facts.conversation_ids || array_agg(n.conversation_id)
-        INTO conversation_agents, conversation_ids FROM unnest(refresh_facts.new_conversations) n;
+        INTO conversation_agents, conversation_ids FROM unnest(refresh_facts.arrived) n;
         -- A new turn of an evaluation run, in a conversation that is none, takes its facts out.
         SELECT conversation_agents || array_agg(e.agent_id), conversation_ids || array_agg(e.conversation_id)
         INTO conversation_agents, conversation_ids

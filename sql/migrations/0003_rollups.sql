@@ -147,7 +147,8 @@ CREATE TABLE agent_metrics.rollups (
     -- leads, in the bucket of their first conversation
     leads                bigint NOT NULL DEFAULT 0,
     qualified_leads      bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (agent_id, level, bucket)
+    -- level last: it is the same throughout a partition
+    PRIMARY KEY (agent_id, bucket, level)
 ) PARTITION BY LIST (level);
 CREATE TABLE agent_metrics.rollups_fine PARTITION OF agent_metrics.rollups FOR VALUES IN ('fine') WITH (fillfactor = 85);
 CREATE TABLE agent_metrics.rollups_hour PARTITION OF agent_metrics.rollups FOR VALUES IN ('hour') WITH (fillfactor = 90);

@@ -468,7 +468,9 @@ impl Amount {
     /// Add a numeric argument, which may be NULL.
     pub fn add(&mut self, call: &Call, position: usize, context: pg_sys::MemoryContext) {
         let argument = call.argument(position);
-        if argument.isnull {
+        // A 0 without decimals is two bytes of header, and adds nothing to what is there.
+        if argument.isnull || (self.0.is_some() && call.bytes(position) == 0x8000_u16.to_ne_bytes())
+        {
             return;
         }
         // SAFETY: the argument is declared numeric, and so is what we keep; numeric_add takes two and returns a new one.
@@ -510,6 +512,22 @@ pub struct RowType {
 }
 
 impl RowType {
+    /// The composite type of that name, schema included. A function asks for one name only: it is looked up once a query.
+    pub fn cached<'a>(call: &'a Call, name: &str) -> &'a Self {
+        // SAFETY: a call has its function's record, whose `fn_extra` is ours and lives as long as `fn_mcxt`.
+        unsafe {
+            let function = &mut *(*call.info).flinfo;
+            if function.fn_extra.is_null() {
+                let before = pg_sys::MemoryContextSwitchTo(function.fn_mcxt);
+                let kind = Self::named(name);
+                pg_sys::MemoryContextSwitchTo(before);
+                let (_, kind) = place(function.fn_mcxt, kind);
+                function.fn_extra = std::ptr::from_mut(kind).cast();
+            }
+            &*function.fn_extra.cast::<Self>()
+        }
+    }
+
     /// The composite type of that name, schema included.
     pub fn named(name: &str) -> Self {
         let oid = pgrx::regtypein(name);
@@ -569,6 +587,22 @@ fn new_array(mut values: Vec<Datum>, kind: pg_sys::Oid, alignment: u8) -> Option
             alignment as std::ffi::c_char,
         )
     }))
+}
+
+/// Begin of the hour that a moment lies in by the clock of the zone that a text argument names.
+pub fn hour_of(at: i64, call: &Call, zone: usize) -> i64 {
+    // SAFETY: timestamptz_trunc_zone takes text, timestamptz and text, and returns a timestamptz.
+    let start = unsafe {
+        pgrx::direct_function_call_as_datum(
+            pg_sys::timestamptz_trunc_zone,
+            &[
+                Some(bytes(b"hour")),
+                Some(int8(at)),
+                Some(call.argument(zone).value),
+            ],
+        )
+    };
+    start.map_or(at, |start| start.value() as i64)
 }
 
 /// An interval of microseconds.

@@ -8,6 +8,7 @@
 //! - [`intervals`]: of weighted and paired shares, and of percentiles by rank
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold
+//! - [`delta_sums`]: what is added to one bucket
 //! - [`turn_sums`]: what new turns add up to, in one pass
 //! - [`statistics`]: the statistics of audits over plain numbers
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
@@ -15,6 +16,7 @@
 //! The SQL side of each function is written by hand in `sql/extension/`.
 
 mod abi;
+mod delta_sums;
 mod fault;
 mod general;
 mod intervals;

@@ -15,6 +15,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
 /// Half an hour, by which spans are gathered and drawn out, in microseconds.
 const HALF_HOUR: i64 = 1_800_000_000;
+const QUARTER_HOUR: i64 = HALF_HOUR / 2;
+const FIVE_MINUTES: i64 = QUARTER_HOUR / 3;
 /// The longest a turn can last, in milliseconds: a day.
 const LONGEST: f64 = 86_400_000.0;
 /// No position in a list.
@@ -150,6 +152,9 @@ struct TurnSums {
     buckets_index: Index,
     spans: PgVec<Span>,
     spans_index: Index,
+    /// Quarters of an hour, with the hour they lie in when it is one.
+    hours: PgVec<(i64, Option<i64>)>,
+    hours_index: Index,
 }
 
 fn text(texts: &[u8], place: Text) -> &[u8] {
@@ -170,22 +175,23 @@ fn keep(texts: &mut PgVec<u8>, value: &[u8]) -> Text {
 /// Positions of the arguments; the state is 0.
 mod argument {
     pub const AGENT: usize = 1;
-    pub const BUCKET: usize = 2;
-    pub const CONVERSATION: usize = 3;
-    pub const OCCURRED_AT: usize = 4;
-    pub const USER: usize = 5;
-    pub const LABEL: usize = 6;
-    pub const SOURCE: usize = 7;
-    pub const TURN_INDEX: usize = 8;
-    pub const EVENT: usize = 9;
-    pub const BUSINESS_EVENT: usize = 10;
-    pub const TOKENS_INPUT: usize = 11;
-    pub const TOKENS_OUTPUT: usize = 12;
-    pub const COST: usize = 13;
-    pub const LATENCY: usize = 14;
-    pub const TOOLS: usize = 15;
-    pub const HAS_ERROR: usize = 16;
-    pub const IS_FOREIGN: usize = 17;
+    pub const BUCKET_SECONDS: usize = 2;
+    pub const TIME_ZONE: usize = 3;
+    pub const CONVERSATION: usize = 4;
+    pub const OCCURRED_AT: usize = 5;
+    pub const USER: usize = 6;
+    pub const LABEL: usize = 7;
+    pub const SOURCE: usize = 8;
+    pub const TURN_INDEX: usize = 9;
+    pub const EVENT: usize = 10;
+    pub const BUSINESS_EVENT: usize = 11;
+    pub const TOKENS_INPUT: usize = 12;
+    pub const TOKENS_OUTPUT: usize = 13;
+    pub const COST: usize = 14;
+    pub const LATENCY: usize = 15;
+    pub const TOOLS: usize = 16;
+    pub const HAS_ERROR: usize = 17;
+    pub const IS_FOREIGN: usize = 18;
 }
 
 impl TurnSums {
@@ -203,6 +209,8 @@ impl TurnSums {
             buckets_index: Index::new(context),
             spans: PgVec::new(context),
             spans_index: Index::new(context),
+            hours: PgVec::new(context),
+            hours_index: Index::new(context),
         }
     }
 
@@ -323,7 +331,7 @@ impl TurnSums {
     }
 
     fn add_to_bucket(&mut self, call: &Call, agent: usize) -> Result<(), Fault> {
-        let start = call.int8(argument::BUCKET);
+        let start = self.bucket_start(call);
         let buckets = &self.buckets;
         let (position, is_known) = self.buckets_index.position((agent, start), |position| {
             buckets
@@ -366,6 +374,29 @@ impl TurnSums {
             bucket.latency.add(call.float8(argument::LATENCY))?;
         }
         Ok(())
+    }
+
+    /// The finest bucket that the turn lies in, as `finest_bucket()` has it. Five minutes are counted from the server's
+    /// epoch, 2000-01-01. An hour is the report zone's: asked once for each quarter of an hour that lies in one.
+    fn bucket_start(&mut self, call: &Call) -> i64 {
+        let at = call.int8(argument::OCCURRED_AT);
+        if call.int4(argument::BUCKET_SECONDS) == 300 {
+            return at - at.rem_euclid(FIVE_MINUTES);
+        }
+        let quarter = at.div_euclid(QUARTER_HOUR);
+        let hours = &self.hours;
+        let (position, is_known) = self.hours_index.position(quarter, |position| {
+            hours.get(position).is_some_and(|hour| hour.0 == quarter)
+        });
+        if !is_known {
+            let [first, last] = [quarter * QUARTER_HOUR, (quarter + 1) * QUARTER_HOUR - 1]
+                .map(|at| abi::hour_of(at, call, argument::TIME_ZONE));
+            self.hours.push((quarter, (first == last).then_some(first)));
+        }
+        match self.hours.get(position) {
+            Some((_, Some(start))) => *start,
+            _ => abi::hour_of(at, call, argument::TIME_ZONE),
+        }
     }
 
     fn add_to_span(&mut self, call: &Call, agent: usize) {
@@ -527,7 +558,8 @@ sql_functions! {
             Some(sums) => (Datum::from(std::ptr::from_mut(sums)), sums),
             None => call.new_state(TurnSums::new)?,
         };
-        if [argument::AGENT, argument::BUCKET, argument::CONVERSATION, argument::OCCURRED_AT, argument::SOURCE, argument::EVENT]
+        if [argument::AGENT, argument::BUCKET_SECONDS,
+            argument::TIME_ZONE, argument::CONVERSATION, argument::OCCURRED_AT, argument::SOURCE, argument::EVENT]
             .iter()
             .all(|position| !call.is_null(*position))
         {
