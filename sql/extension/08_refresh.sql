@@ -106,13 +106,15 @@ BEGIN
         JOIN agent a ON a.agent_id = c.agent_id
         WHERE m.changed_in < pg_snapshot_xmax(take_log.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
     ), again AS (
-        SELECT DISTINCT l.agent_id, agent_metrics.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
+        SELECT l.agent_id, agent_metrics.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
         FROM log l JOIN agent a ON a.agent_id = l.agent_id
         WHERE l.measures_changed AND a.snapshot IS NOT NULL
+        UNION
+        SELECT u.agent_id, u.bucket FROM unnest(dirty_agents, dirty_buckets) AS u (agent_id, bucket)
     )
     SELECT counted || coalesce((SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
                                 FROM (SELECT l.agent_id, count(*) AS events FROM log l GROUP BY l.agent_id) n), '[]'),
-           d.agents, d.ids, d.from_times, d.to_times, dirty_agents || g.agents, dirty_buckets || g.buckets
+           d.agents, d.ids, d.from_times, d.to_times, g.agents, g.buckets
     INTO counted, agents, ids, from_times, to_times, dirty_agents, dirty_buckets
     FROM (SELECT array_agg(t.agent_id) AS agents, array_agg(t.conversation_id) AS ids, array_agg(t.from_time) AS from_times,
                  array_agg(t.to_time) AS to_times

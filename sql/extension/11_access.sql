@@ -75,7 +75,7 @@ DECLARE
 BEGIN
     FOR signature IN
         SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE p.pronamespace = 'agent_metrics'::regnamespace AND l.lanname = 'plpgsql'
+        WHERE p.pronamespace = 'agent_metrics'::regnamespace AND (l.lanname = 'plpgsql' OR (l.lanname = 'sql' AND p.provolatile <> 'i'))
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', signature);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO @extowner@ WITH GRANT OPTION', signature);
