@@ -19,6 +19,7 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.report_time_zone() IS 'The setting report_time_zone.';
 
+-- Five minutes lie within an hour in every zone whose clock differs from UTC by a multiple of them: all, since 1972.
 CREATE FUNCTION agent_metrics.finest_bucket(at timestamptz, bucket_seconds integer, time_zone text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE bucket_seconds WHEN 300 THEN date_bin('5 minutes', at, '2000-01-01 00:00:00+00') ELSE date_trunc('hour', at, time_zone) END;
