@@ -39,7 +39,8 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.must_build(text[], text) IS 'Of these agents those whose next refresh computes everything again.';
 
 -- What the log and what the business says is dirty: conversations, with the span of their turns that were touched, and
--- finest buckets to compute again. The log rows of these agents are taken out as they are read.
+-- finest buckets to compute again. The log rows of these agents are taken out as they are read. For agents that have been
+-- built.
 CREATE FUNCTION agent_metrics.take_log(
     agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text)
 RETURNS TABLE (counted jsonb, agents text[], ids text[], from_times timestamptz[], to_times timestamptz[], dirty_agents text[], dirty_buckets timestamptz[])
@@ -48,13 +49,13 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 BEGIN
     counted := '[]';
     -- Turns that came from another cluster may have been counted: their buckets are computed again.
-    IF EXISTS (SELECT FROM unnest(take_log.seen, take_log.foreign_to) AS u (snapshot, foreign_to) WHERE u.snapshot IS NOT NULL AND u.foreign_to IS NOT NULL) THEN
+    IF EXISTS (SELECT FROM unnest(take_log.foreign_to) AS u (foreign_to) WHERE u.foreign_to IS NOT NULL) THEN
         SELECT array_agg(f.agent_id), array_agg(f.bucket) INTO dirty_agents, dirty_buckets
         FROM (SELECT DISTINCT e.agent_id, agent_metrics.finest_bucket(e.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
               FROM agent_metrics.agent_events e
               JOIN unnest(take_log.agent_ids, take_log.bucket_seconds, take_log.seen, take_log.foreign_to)
                        AS a (agent_id, bucket_seconds, snapshot, foreign_to) ON a.agent_id = e.agent_id
-              WHERE e.recorded_in >= take_log.horizon AND NOT e.is_eval AND e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL
+              WHERE e.recorded_in >= take_log.horizon AND NOT e.is_eval AND e.recorded_in <= a.foreign_to
                 AND pg_visible_in_snapshot(e.recorded_in, take_log.present) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)) f;
     END IF;
     -- The usual case: nothing but turns that arrived.
@@ -108,7 +109,7 @@ BEGIN
     ), again AS (
         SELECT l.agent_id, agent_metrics.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
         FROM log l JOIN agent a ON a.agent_id = l.agent_id
-        WHERE l.measures_changed AND a.snapshot IS NOT NULL
+        WHERE l.measures_changed
         UNION
         SELECT u.agent_id, u.bucket FROM unnest(dirty_agents, dirty_buckets) AS u (agent_id, bucket)
     )
@@ -159,10 +160,13 @@ BEGIN
                    AS a (agent_id, bucket_seconds, snapshot, foreign_to) ON a.agent_id = e.agent_id
           WHERE a.snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)) t;
 
-    SELECT t.counted, t.agents, t.ids, t.from_times, t.to_times, t.dirty_agents, t.dirty_buckets
-    INTO counted, conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
-    FROM agent_metrics.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone) t;
-
+    -- A build has read all there is.
+    counted := '[]';
+    IF built_agent IS NULL THEN
+        SELECT t.counted, t.agents, t.ids, t.from_times, t.to_times, t.dirty_agents, t.dirty_buckets
+        INTO counted, conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
+        FROM agent_metrics.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone) t;
+    END IF;
     SELECT counted || coalesce(jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events)), '[]') INTO counted
     FROM (SELECT c.agent_id, sum(c.turns) AS events FROM unnest(arrived) c GROUP BY c.agent_id) n;
     RETURN NEXT;
@@ -234,6 +238,7 @@ BEGIN
         DELETE FROM agent_metrics.conversation_facts f WHERE f.agent_id = ANY (builds);
         DELETE FROM agent_metrics.fact_days f WHERE f.agent_id = ANY (builds);
         DELETE FROM agent_metrics.active_days a WHERE a.agent_id = ANY (builds);
+        DELETE FROM agent_metrics.changes c WHERE c.agent_id = ANY (builds) AND pg_visible_in_snapshot(c.changed_in, present);
         -- Archived turns are no rows to be found by their ids: their spans are.
         DELETE FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (builds);
         INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
