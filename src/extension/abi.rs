@@ -1,4 +1,4 @@
-//! The server's binary interface: the only file of this crate with unsafe code.
+//! The server's binary interface: the only file of this crate with unsafe code, which is why it is a long one.
 //!
 //! Why each kind of it is sound:
 //! - *arguments*: the SQL declarations in `sql/extension/` fix number and types; a function that is not STRICT
@@ -7,6 +7,8 @@
 //!   Slices live until the call returns, as do the bytes they point to.
 //! - *internal state*: type `internal` cannot be made from SQL, so a state pointer is one that [`Call::new_state`]
 //!   returned for the same aggregate. It lives in the aggregate's memory context and is never freed by us.
+//! - *lists and buffers* own memory of one context, grow by copying, and hand out only what was written.
+//! - *rows* are formed by the server from as many values as the type has columns; the SQL fixes their types.
 //! - *server functions* are called through pgrx, which turns their longjmp into a panic and back at our edge.
 
 use super::fault::Fault;
@@ -353,7 +355,7 @@ impl<T: Copy> Buffer<T> for PgBuffer<T> {
         if length <= self.length {
             return;
         }
-        // SAFETY: T is an integer, for which zero bytes are a value; sizes are bounded by the sketch (1 MiB).
+        // SAFETY: T is an integer, for which zero bytes are a value; the server raises an error for a size beyond its limit.
         unsafe {
             let pointer =
                 pg_sys::MemoryContextAllocZero(self.context, length * size_of::<T>()).cast::<T>();

@@ -9,6 +9,7 @@
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold
 //! - [`delta_sums`]: what is added to one bucket
+//! - [`index`]: a hash index over a list
 //! - [`turn_sums`]: what new turns add up to, in one pass
 //! - [`statistics`]: the statistics of audits over plain numbers
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
@@ -19,6 +20,7 @@ mod abi;
 mod delta_sums;
 mod fault;
 mod general;
+mod index;
 mod intervals;
 mod latest;
 mod rate_type;

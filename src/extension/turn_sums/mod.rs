@@ -3,13 +3,16 @@
 //! A refresh reads what is new once. Three aggregates with GROUP BY would read it three times and hash each row's
 //! texts as often; one that groups inside reads each row once. What it says is what `compute_conversations`,
 //! `compute_live_turns` and `compute_spans` say in SQL of the same turns: `verify()` holds one against the other.
+//! Here is what takes turns in; [`rows`] is what gives the sums out.
 
-use super::abi::{self, Amount, Answer, Call, PgBuffer, PgVec, RowType, sql_functions};
-use super::fault::Fault;
-use super::turns::array_length;
-use crate::measures::sketch::{Buffer, Sketch};
+mod rows;
+
+use crate::extension::abi::{self, Amount, Call, PgBuffer, PgVec, sql_functions};
+use crate::extension::fault::Fault;
+use crate::extension::index::Index;
+use crate::extension::turns::array_length;
+use crate::measures::sketch::Sketch;
 use pgrx::pg_sys::{Datum, MemoryContext};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Who may say an outcome, as `outcome_source` has it.
 const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
@@ -27,65 +30,6 @@ const NONE: u32 = u32::MAX;
 struct Text {
     start: usize,
     length: usize,
-}
-
-/// What finds an entry of a list by its key: open addressing, each slot the entry's position + 1 and half its hash.
-struct Index {
-    slots: PgBuffer<u64>,
-    used: usize,
-}
-
-impl Index {
-    fn new(context: MemoryContext) -> Self {
-        Self {
-            slots: PgBuffer::new(context),
-            used: 0,
-        }
-    }
-
-    /// The position of the entry that `is_it` accepts, or, when there is none, of the one to be pushed now.
-    #[inline]
-    fn position(&mut self, key: impl Hash, is_it: impl Fn(usize) -> bool) -> (usize, bool) {
-        if self.used * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let mark = hasher.finish() & !u64::from(u32::MAX);
-        let mut at = self.first(mark);
-        while let Some(slot) = self.slots.get(at).copied().filter(|slot| *slot != 0) {
-            let position = (slot & u64::from(u32::MAX)) as usize - 1;
-            if slot & !u64::from(u32::MAX) == mark && is_it(position) {
-                return (position, true);
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        self.used += 1;
-        if let Some(slot) = self.slots.get_mut(at) {
-            *slot = mark | self.used as u64;
-        }
-        (self.used - 1, false)
-    }
-
-    fn first(&self, mark: u64) -> usize {
-        (mark >> 32) as usize & (self.slots.len() - 1)
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let former = self.slots.to_vec();
-        self.slots.grow((former.len() * 2).max(64));
-        self.slots.fill(0);
-        for slot in former.into_iter().filter(|slot| *slot != 0) {
-            let mut at = self.first(slot & !u64::from(u32::MAX));
-            while self.slots.get(at).is_some_and(|other| *other != 0) {
-                at = (at + 1) & (self.slots.len() - 1);
-            }
-            if let Some(place) = self.slots.get_mut(at) {
-                *place = slot;
-            }
-        }
-    }
 }
 
 /// An outcome that a source said on a turn; of several the latest counts, as `latest()` has it.
@@ -430,125 +374,11 @@ impl TurnSums {
             }),
         }
     }
-
-    fn text(&self, place: Text) -> Datum {
-        abi::bytes(text(&self.texts, place))
-    }
-
-    fn conversation_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
-        let kind = RowType::named("agent_metrics.conversation_sums");
-        let rows = self.conversations.iter().map(|one| {
-            let [agent, judge, crm, human] =
-                one.labels.map(|label| self.labels.get(label as usize));
-            let said = |label: Option<&Label>| label.map(|label| self.text(label.value));
-            let mut business_events = Vec::new();
-            let mut next = self.business_events.get(one.business_event as usize);
-            while let Some((id, before)) = next {
-                business_events.push(self.text(*id));
-                next = self.business_events.get(*before as usize);
-            }
-            kind.row([
-                agents.get(one.agent).copied(),
-                Some(self.text(one.id)),
-                Some(abi::int8(one.started_at)),
-                Some(abi::int8(one.ended_at)),
-                Some(abi::int8(one.turns)),
-                Some(abi::int8(one.token_turns)),
-                Some(abi::int8(one.tokens)),
-                Some(one.cost.datum()),
-                one.user.map(|user| self.text(user)),
-                said(agent),
-                said(judge),
-                said(crm),
-                crm.map(|label| abi::int8(label.at)),
-                said(human),
-                abi::text_array(business_events),
-                Some(abi::boolean(one.is_new)),
-            ])
-        });
-        Ok(kind.array(rows.collect::<Result<_, _>>()?))
-    }
-
-    fn bucket_rows(&mut self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
-        let kind = RowType::named("agent_metrics.rollup_delta");
-        let (none, zero) = (Some(abi::int8(0)), Some(abi::zero()));
-        let rows = self.buckets.iter_mut().map(|one| {
-            let latency = one.latency.encode()?;
-            kind.row([
-                agents.get(one.agent).copied(),
-                Some(abi::int8(one.start)),
-                Some(abi::int8(one.turns)),
-                Some(abi::int8(one.token_turns)),
-                Some(abi::int8(one.tokens_input)),
-                Some(abi::int8(one.tokens_output)),
-                Some(abi::int8(one.cost_turns)),
-                Some(abi::int8(one.tool_calls)),
-                Some(abi::int8(one.error_turns)),
-                Some(one.cost.datum()),
-                latency.map(|latency| abi::bytes(&latency)),
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-                none,
-                none,
-            ])
-        });
-        Ok(kind.array(rows.collect::<Result<_, _>>()?))
-    }
-
-    /// Spans that touch are one.
-    fn span_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
-        let kind = RowType::named("agent_metrics.active_span");
-        let mut spans = self.spans.to_vec();
-        spans.sort_unstable_by_key(|span| (span.agent, span.from));
-        let mut united: Vec<Span> = Vec::new();
-        for span in spans {
-            match united.last_mut() {
-                Some(last) if last.agent == span.agent && span.from <= last.to => {
-                    last.to = last.to.max(span.to);
-                    last.longest = last.longest.max(span.longest);
-                }
-                _ => united.push(span),
-            }
-        }
-        let rows = united.iter().map(|span| {
-            kind.row([
-                agents.get(span.agent).copied(),
-                Some(abi::int8(span.from)),
-                Some(abi::int8(span.to)),
-                Some(abi::interval(span.longest)),
-            ])
-        });
-        Ok(kind.array(rows.collect::<Result<_, _>>()?))
-    }
 }
 
 fn tokens(call: &Call) -> (Option<i64>, Option<i64>) {
     let one = |position| (!call.is_null(position)).then(|| call.int8(position));
     (one(argument::TOKENS_INPUT), one(argument::TOKENS_OUTPUT))
-}
-
-fn finish(sums: &mut TurnSums) -> Answer {
-    let agents: Vec<Datum> = sums.agents.iter().map(|id| sums.text(*id)).collect();
-    RowType::named("agent_metrics.turn_sums")
-        .row([
-            sums.conversation_rows(&agents)?,
-            sums.bucket_rows(&agents)?,
-            sums.span_rows(&agents)?,
-        ])
-        .map(Some)
 }
 
 sql_functions! {
@@ -571,7 +401,7 @@ sql_functions! {
     /// The sums; NULL of no turns.
     fn turn_sums_final(call) {
         match call.state::<TurnSums>(0) {
-            Some(sums) => finish(sums),
+            Some(sums) => sums.finish().map(Some),
             None => Ok(None),
         }
     }
