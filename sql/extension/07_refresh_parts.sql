@@ -203,7 +203,8 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
 -- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
--- of conversations that changed in what a lead is made of, where leads are counted.
+-- of conversations that changed in what a lead is made of, where leads are counted. Where a lead has only gained
+-- conversations, lead_starts and lead_qualified say the first moment and the qualification among these; else NULL.
 -- arrived: what turns that arrived add up to. agent_ids, conversation_ids, from_times, to_times: what else was touched, and
 -- where. A conversation is new when it is not known and did nothing but arrive: all its turns are among those that arrived,
 -- so that they need not be looked up. knows_all: all that was there at the last refresh is known.
@@ -211,8 +212,9 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 CREATE FUNCTION agent_metrics.refresh_conversations(
     arrived agent_metrics.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
     knows_all boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], time_zone text)
-RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], deltas agent_metrics.rollup_delta[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $function$
+RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], deltas agent_metrics.rollup_delta[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
+SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
     new_sums     agent_metrics.conversation_sums[];
@@ -310,7 +312,7 @@ BEGIN
     )
     SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'conversations', n.conversations))
             FROM (SELECT h.agent_id, count(*) FILTER (WHERE h.sign = 1 OR NOT h.has_other) AS conversations FROM changed h GROUP BY h.agent_id) n),
-           l.agents, l.ids,
+           l.agents, l.ids, l.starts, l.qualified,
            (SELECT array_agg(ROW(d.agent_id, d.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL,
                      d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
                      d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared,
@@ -319,37 +321,47 @@ BEGIN
             WHERE (d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings, d.automations,
                    d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns, d.turns_squared)
                   IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
-    FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.lead_id) AS ids
-          FROM (SELECT DISTINCT c.agent_id, c.lead_id
-                FROM (SELECT h.agent_id, h.lead_id
+    FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.lead_id) AS ids, array_agg(x.started_at) AS starts, array_agg(x.is_qualified) AS qualified
+          FROM (SELECT c.agent_id, c.lead_id, CASE WHEN bool_and(c.sign > 0) THEN min(c.started_at) END AS started_at, bool_or(c.is_qualified) AS is_qualified
+                FROM (SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified, sum(h.sign) AS sign
                       FROM changed h
                       JOIN unnest(refresh_conversations.all_agents, refresh_conversations.counts_leads) AS a (agent_id, counts_leads)
                         ON a.agent_id = h.agent_id AND a.counts_leads
-                      GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c) x) l;
+                      GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c
+                GROUP BY c.agent_id, c.lead_id) x) l;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.refresh_conversations(agent_metrics.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, text[], integer[], boolean[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
--- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation.
+-- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation. One that only
+-- gained conversations, and is known, is told by these, whose first moment is lead_starts; of any other all conversations
+-- are looked up.
 CREATE FUNCTION agent_metrics.refresh_leads(
-    agent_ids text[], lead_ids text[], all_agents text[], bucket_seconds integer[], time_zone text)
+    agent_ids text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], all_agents text[], bucket_seconds integer[], time_zone text)
 RETURNS TABLE (deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
-        SELECT DISTINCT u.agent_id, u.lead_id FROM unnest(refresh_leads.agent_ids, refresh_leads.lead_ids) AS u (agent_id, lead_id)
-    ), now_known AS MATERIALIZED (
-        SELECT c.agent_id, c.lead_id, min(c.started_at) AS started_at, bool_or(c.is_qualified) AS is_qualified
-        FROM asked d
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x WHERE x.lead_id = d.lead_id AND x.agent_id || '' = d.agent_id OFFSET 0) c
-        GROUP BY c.agent_id, c.lead_id
+        SELECT u.agent_id, u.lead_id, u.started_at, u.is_qualified
+        FROM unnest(refresh_leads.agent_ids, refresh_leads.lead_ids, refresh_leads.lead_starts, refresh_leads.lead_qualified)
+                 AS u (agent_id, lead_id, started_at, is_qualified)
     ), known AS MATERIALIZED (
         SELECT k.agent_id, k.lead_id, k.started_at, k.is_qualified
         FROM asked d
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.leads x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) k
+    ), now_known AS MATERIALIZED (
+        SELECT d.agent_id, d.lead_id, least(d.started_at, k.started_at) AS started_at, d.is_qualified OR k.is_qualified AS is_qualified
+        FROM asked d JOIN known k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
+        WHERE d.started_at IS NOT NULL
+        UNION ALL
+        SELECT c.agent_id, c.lead_id, min(c.started_at), bool_or(c.is_qualified)
+        FROM asked d LEFT JOIN known k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x WHERE x.lead_id = d.lead_id AND x.agent_id || '' = d.agent_id OFFSET 0) c
+        WHERE d.started_at IS NULL OR k.agent_id IS NULL
+        GROUP BY c.agent_id, c.lead_id
     ), changed AS MATERIALIZED (
         SELECT 1 AS sign, k.agent_id IS NOT NULL AS has_other, n.*
         FROM now_known n LEFT JOIN known k ON k.agent_id = n.agent_id AND k.lead_id = n.lead_id
@@ -383,5 +395,5 @@ BEGIN
     WHERE (m.leads, m.qualified_leads) IS DISTINCT FROM (0, 0);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_leads(text[], text[], text[], integer[], text) IS
+COMMENT ON FUNCTION agent_metrics.refresh_leads(text[], text[], timestamptz[], boolean[], text[], integer[], text) IS
     'Brings leads up to their conversations and returns what their buckets gain or lose. Internal: refresh() uses it.';

@@ -200,6 +200,8 @@ DECLARE
     dirty_buckets timestamptz[];
     lead_agents text[];
     lead_ids    text[];
+    lead_starts timestamptz[];
+    lead_qualified boolean[];
     added    agent_metrics.rollup_delta[];  -- what is added to finest buckets, and to the levels above
     counted  jsonb := '[]';  -- what was done, as rows of agent, events, conversations, buckets
     found_rows jsonb;
@@ -301,15 +303,16 @@ BEGIN
 
         IF found.conversation_agents IS NOT NULL OR found.arrived IS NOT NULL THEN
             -- So is the difference that conversations make, and then leads.
-            SELECT c.counted, c.lead_agents, c.lead_ids, added || c.deltas
-            INTO found_rows, lead_agents, lead_ids, added
+            SELECT c.counted, c.lead_agents, c.lead_ids, c.lead_starts, c.lead_qualified, added || c.deltas
+            INTO found_rows, lead_agents, lead_ids, lead_starts, lead_qualified, added
             FROM agent_metrics.refresh_conversations(found.arrived, found.conversation_agents, found.conversation_ids, found.from_times,
                 found.to_times, NOT has_stale, locked, seconds, leads, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
             IF lead_agents IS NOT NULL THEN
                 SELECT added || l.deltas INTO added
-                FROM agent_metrics.refresh_leads(lead_agents, lead_ids, locked, seconds, zone) l;
+                FROM agent_metrics.refresh_leads(lead_agents, lead_ids, CASE WHEN NOT has_stale THEN lead_starts END, lead_qualified, locked,
+                    seconds, zone) l;
             END IF;
 
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
