@@ -11,6 +11,7 @@
 PG_CONFIG ?= pg_config
 CARGO ?= cargo
 ROWS ?= 10000000
+BUFFERS ?= 5GB
 MINUTES ?= 240
 KILLS ?= 500
 export PG_CONFIG
@@ -41,11 +42,11 @@ soak: tools
 
 bench: bench-aggregates bench-refresh bench-ingest bench-dashboard
 
-# ROWS scales it; the bars are for ten million.
+# ROWS scales it; the bars are for ten million, in a warm cache.
 bench-aggregates bench-refresh bench-ingest bench-dashboard: bench-%: tools
 	@$(MAKE) --no-print-directory install
 	@scripts/install-tools tdigest
-	scripts/with-cluster sh -c '"$$($(PG_CONFIG) --bindir)/psql" -X -v rows=$(ROWS) -f benches/$*.sql "$$AGENT_METRICS_TEST_URL"'
+	scripts/with-cluster shared_buffers=$(BUFFERS) sh -c '"$$($(PG_CONFIG) --bindir)/psql" -X -v rows=$(ROWS) -f benches/$*.sql "$$AGENT_METRICS_TEST_URL"'
 
 tools:
 	@scripts/install-tools
