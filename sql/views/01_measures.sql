@@ -102,7 +102,9 @@ GROUP BY r.agent_id, n.month, p.time_zone;
 COMMENT ON VIEW agent_metrics.monthly_measures IS 'Sums and sketches per agent and calendar month with data.';
 
 -- The formulas, once for each of the sources above: a view over all of them at once would have its every branch
--- planned for each question. A metric's sums are in the rollups (r), or, where metrics.measure says so, in fact_days (s).
+-- planned for each question. Step by step, sums, value, interval, each a subquery that the planner leaves alone, since one
+-- of its columns is volatile (fenced_1 ...): otherwise it would copy each step into every expression that refers to it. A
+-- condition still passes through, which OFFSET 0 would not let it, and there is less to join than with LATERAL. A metric's sums are in the rollups (r), or, where metrics.measure says so, in fact_days (s).
 DO $do$
 DECLARE
     source     text;
@@ -125,131 +127,139 @@ BEGIN
             ELSE 'LEFT JOIN agent_metrics.fact_days s ON s.agent_id = r.agent_id AND s.measure = m.measure AND s.bucket = r.bucket' END;
         EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_metrics.%1$s_values AS
-SELECT %2$s r.agent_id, a.kind AS agent_kind, a.actor, m.metric, m.metric_class, m.unit, m.direction, m.definition, m.position,
-       r.bucket, r.day, v.value, f.numerator, f.denominator, i.ci_low, i.ci_high, t.value AS threshold,
-       CASE WHEN v.value IS NULL THEN 'no_data'
+SELECT %2$s l.agent_id, l.agent_kind, l.actor, l.metric, l.metric_class, l.unit, l.direction, l.definition, l.position,
+       l.bucket, l.day, l.value, l.numerator, l.denominator, l.ci_low, l.ci_high, t.value AS threshold,
+       CASE WHEN l.value IS NULL THEN 'no_data'
             WHEN t.value IS NULL THEN NULL
             -- too close to the line for a sketch
-            WHEN f.fraction IS NOT NULL AND least(abs(i.ci_low - t.value), abs(i.ci_high - t.value)) * 64 <= t.value
-                THEN coalesce(agent_metrics.kpi_exact_verdict(r.agent_id, m.metric, r.day, r.bucket, %3$s, f.fraction, m.direction, t.value), u.verdict)
+            WHEN l.fraction IS NOT NULL AND least(abs(l.ci_low - t.value), abs(l.ci_high - t.value)) * 64 <= t.value
+                THEN coalesce(agent_metrics.kpi_exact_verdict(l.agent_id, l.metric, l.day, l.bucket, l.days, l.fraction, l.direction, t.value), u.verdict)
             ELSE u.verdict END AS verdict,
-       coalesce(t.owner, a.owner) AS owner, coalesce(f.pending, 0) AS pending, w.refreshed_at, a.display_name, k.outcome_metric,
-       coalesce(f.effective_size, f.denominator) AS effective_size, m.definition_version, t.deputy
-FROM agent_metrics.%1$s_measures r
-JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
-JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-JOIN agent_metrics.metrics m ON (m.metric IN (
-        'task_success_rate', 'cost_per_unit_usd', 'latency_p50_ms', 'latency_p95_ms', 'tokens_per_turn', 'token_spend_usd',
-        'deflection_rate', 'qualified_lead_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_resolution_usd', 'cost_per_qualified_lead_usd')
-        %5$s)
-    AND CASE m.metric WHEN 'deflection_rate' THEN k.outcome_metric = 'deflection_rate'
-                      WHEN 'cost_per_resolution_usd' THEN k.outcome_metric = 'deflection_rate'
-                      WHEN 'qualified_lead_rate' THEN k.outcome_metric = 'qualified_lead_rate'
-                      WHEN 'booking_conversion_rate' THEN k.outcome_metric = 'qualified_lead_rate'
-                      WHEN 'cost_per_qualified_lead_usd' THEN k.outcome_metric = 'qualified_lead_rate'
-                      WHEN 'automation_rate' THEN k.outcome_metric = 'automation_rate'
-                      WHEN 'nps_delta' THEN a.actor = 'ai'
-                      ELSE true END
-%4$s
--- OFFSET 0 keeps each step from being copied into every expression that refers to it.
-CROSS JOIN LATERAL (
-    SELECT CASE m.metric
-               WHEN 'task_success_rate' THEN r.successes
-               WHEN 'deflection_rate' THEN r.deflections
-               WHEN 'qualified_lead_rate' THEN r.qualified_leads
-               WHEN 'automation_rate' THEN r.automations
-               WHEN 'booking_conversion_rate' THEN r.bookings
-               WHEN 'cost_per_unit_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
-               WHEN 'cost_per_resolution_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
-               WHEN 'cost_per_qualified_lead_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
-               WHEN 'tokens_per_turn' THEN r.tokens_input + r.tokens_output
-               WHEN 'token_spend_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
-               WHEN 'infra_cost_per_agent_hour_usd' THEN CASE WHEN s.denominator > 0 THEN agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, %3$s) END
-               WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'numerator') END
-               WHEN 'eval_success_rate' THEN agent_metrics.kpi_eval(r.agent_id, r.day, %3$s, 'passed')
-               ELSE s.numerator
-           END::numeric AS numerator,
-           CASE m.metric
-               WHEN 'task_success_rate' THEN r.outcomes
-               WHEN 'deflection_rate' THEN r.outcomes
-               WHEN 'qualified_lead_rate' THEN r.leads
-               WHEN 'automation_rate' THEN r.outcomes
-               WHEN 'booking_conversion_rate' THEN r.outcomes
-               WHEN 'cost_per_unit_usd' THEN r.units
-               WHEN 'cost_per_resolution_usd' THEN r.units
-               WHEN 'cost_per_qualified_lead_usd' THEN r.units
-               WHEN 'tokens_per_turn' THEN r.token_turns
-               WHEN 'latency_p50_ms' THEN agent_metrics.sketch_count(r.latency)
-               WHEN 'latency_p95_ms' THEN agent_metrics.sketch_count(r.latency)
-               WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'denominator') END
-               WHEN 'eval_success_rate' THEN agent_metrics.kpi_eval(r.agent_id, r.day, %3$s, 'graded')
-               ELSE s.denominator
-           END::numeric AS denominator,
-           CASE WHEN m.metric IN ('task_success_rate', 'deflection_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_unit_usd',
-                                  'cost_per_resolution_usd', 'cost_per_qualified_lead_usd')
-                THEN r.conversations - r.outcomes END AS pending,
-           CASE m.metric
-               WHEN 'latency_p50_ms' THEN 0.50::double precision
-               WHEN 'latency_p95_ms' THEN 0.95::double precision
-               WHEN 'time_to_resolution_p50_s' THEN 0.50::double precision
-               WHEN 'time_to_resolution_p95_s' THEN 0.95::double precision
-           END AS fraction,
-           CASE m.measure WHEN 'resolutions' THEN s.sketch ELSE r.latency END AS sketch,
-           -- of weighted facts: how many equally weighted ones would say as much (Kish)
-           CASE WHEN s.denominator_squared > 0 THEN agent_metrics.ratio(s.denominator * s.denominator, s.denominator_squared) END AS effective_size
-    OFFSET 0) f
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile(f.sketch, f.fraction)
-                WHEN m.metric = 'token_spend_usd' THEN f.numerator::double precision
-                ELSE agent_metrics.ratio(f.numerator, f.denominator) END AS value
-    OFFSET 0) v
-CROSS JOIN LATERAL (
-    -- rates: Wilson, of weighted ones on the effective size. percentiles: order statistics read off the sketch. ratios: the
+       coalesce(t.owner, l.owner) AS owner, coalesce(l.pending, 0) AS pending, w.refreshed_at, l.display_name, l.outcome_metric,
+       coalesce(l.effective_size, l.denominator) AS effective_size, l.definition_version, t.deputy
+FROM (
+    -- The interval. Rates: Wilson, of weighted ones on the effective size. percentiles: order statistics read off the sketch. ratios: the
     -- delta method over conversations, or over turns. two labels of the same conversations: Newcombe. plain sums, and what
     -- is per hour, have no interval: the value decides.
-    SELECT CASE WHEN v.value IS NULL THEN NULL
-                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_low(f.sketch, f.fraction)
-                WHEN m.metric = 'self_report_gap' THEN agent_metrics.gap_low(s.denominator, s.denominator_squared, s.numerator, s.numerator_squared, s.product)
-                WHEN m.unit = 'points' THEN v.value - d.half
-                WHEN m.metric = 'instruction_following_score' OR m.unit <> 'fraction' THEN CASE WHEN d.half IS NOT NULL THEN greatest(v.value - d.half, 0) END
-                WHEN m.measure <> 'eval_cases' THEN agent_metrics.weighted_low(v.value, f.effective_size)
-                ELSE agent_metrics.wilson_low(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint)) END AS ci_low,
-           CASE WHEN v.value IS NULL THEN NULL
-                WHEN f.fraction IS NOT NULL THEN agent_metrics.percentile_high(f.sketch, f.fraction)
-                WHEN m.metric = 'self_report_gap' THEN agent_metrics.gap_high(s.denominator, s.denominator_squared, s.numerator, s.numerator_squared, s.product)
-                WHEN m.metric = 'instruction_following_score' THEN CASE WHEN d.half IS NOT NULL THEN least(v.value + d.half, 1) END
-                WHEN m.unit <> 'fraction' THEN v.value + d.half
-                WHEN m.measure <> 'eval_cases' THEN agent_metrics.weighted_high(v.value, f.effective_size)
-                ELSE agent_metrics.wilson_high(agent_metrics.rate(f.numerator::bigint, f.denominator::bigint)) END AS ci_high
+    SELECT l.*, clock_timestamp() AS fenced_4,
+           CASE WHEN l.value IS NULL THEN NULL
+                WHEN l.fraction IS NOT NULL THEN agent_metrics.percentile_low(l.sketch, l.fraction)
+                WHEN l.metric = 'self_report_gap' THEN agent_metrics.gap_low(l.fact_denominator, l.fact_denominator_squared, l.fact_numerator, l.fact_numerator_squared, l.fact_product)
+                WHEN l.unit = 'points' THEN l.value - l.half
+                WHEN l.metric = 'instruction_following_score' OR l.unit <> 'fraction' THEN CASE WHEN l.half IS NOT NULL THEN greatest(l.value - l.half, 0) END
+                WHEN l.measure <> 'eval_cases' THEN agent_metrics.weighted_low(l.value, l.effective_size)
+                ELSE agent_metrics.wilson_low(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END AS ci_low,
+           CASE WHEN l.value IS NULL THEN NULL
+                WHEN l.fraction IS NOT NULL THEN agent_metrics.percentile_high(l.sketch, l.fraction)
+                WHEN l.metric = 'self_report_gap' THEN agent_metrics.gap_high(l.fact_denominator, l.fact_denominator_squared, l.fact_numerator, l.fact_numerator_squared, l.fact_product)
+                WHEN l.metric = 'instruction_following_score' THEN CASE WHEN l.half IS NOT NULL THEN least(l.value + l.half, 1) END
+                WHEN l.unit <> 'fraction' THEN l.value + l.half
+                WHEN l.measure <> 'eval_cases' THEN agent_metrics.weighted_high(l.value, l.effective_size)
+                ELSE agent_metrics.wilson_high(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END AS ci_high
     FROM (
-        SELECT 1.959963984540054 * CASE m.metric
+        -- half of it, where it is symmetric
+        SELECT l.*, clock_timestamp() AS fenced_3,
+               1.959963984540054 * CASE l.metric
                    WHEN 'cost_per_unit_usd' THEN agent_metrics.ratio_error(
-                        r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
+                        l.conversations, l.conversation_cost_usd, l.units, l.cost_usd_squared, l.unit_cost_usd, l.units)
                    WHEN 'cost_per_resolution_usd' THEN agent_metrics.ratio_error(
-                        r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
+                        l.conversations, l.conversation_cost_usd, l.units, l.cost_usd_squared, l.unit_cost_usd, l.units)
                    WHEN 'cost_per_qualified_lead_usd' THEN agent_metrics.ratio_error(
-                        r.conversations, r.conversation_cost_usd, r.units, r.cost_usd_squared, r.unit_cost_usd, r.units)
+                        l.conversations, l.conversation_cost_usd, l.units, l.cost_usd_squared, l.unit_cost_usd, l.units)
                    WHEN 'tokens_per_turn' THEN agent_metrics.ratio_error(
-                        r.conversations, r.tokens_input + r.tokens_output, r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared)
+                        l.conversations, l.tokens, l.token_turns, l.tokens_squared, l.tokens_by_turns, l.turns_squared)
                    WHEN 'instruction_following_score' THEN agent_metrics.ratio_error(
-                        s.facts, s.numerator, s.denominator, s.numerator_squared, s.product, s.denominator_squared)
-                   WHEN 'nps_delta' THEN CASE WHEN v.value IS NOT NULL THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'error')::double precision END
+                        l.facts, l.fact_numerator, l.fact_denominator, l.fact_numerator_squared, l.fact_product, l.fact_denominator_squared)
+                   WHEN 'nps_delta' THEN CASE WHEN l.value IS NOT NULL THEN agent_metrics.kpi_nps(l.agent_id, l.day, l.days, 'error')::double precision END
                END AS half
-        OFFSET 0) d
-    OFFSET 0) i
+        FROM (
+            -- the value
+            SELECT l.*, clock_timestamp() AS fenced_2,
+                   CASE WHEN l.fraction IS NOT NULL THEN agent_metrics.percentile(l.sketch, l.fraction)
+                        WHEN l.metric = 'token_spend_usd' THEN l.numerator::double precision
+                        ELSE agent_metrics.ratio(l.numerator, l.denominator) END AS value
+            FROM (
+                -- the sums
+                SELECT %2$s r.agent_id, m.kind AS agent_kind, m.actor, m.owner, m.display_name, m.outcome_metric, m.metric, m.metric_class, m.unit,
+                       m.direction, m.definition, m.definition_version, m.position, m.measure, r.bucket, r.day, r.%6$s AS threshold_day, %3$s AS days,
+                       r.conversations, r.conversation_cost_usd, r.units, r.unit_cost_usd, r.cost_usd_squared, r.tokens_input + r.tokens_output AS tokens,
+                       r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared, s.facts, s.numerator AS fact_numerator,
+                       s.denominator AS fact_denominator, s.numerator_squared AS fact_numerator_squared,
+                       s.denominator_squared AS fact_denominator_squared, s.product AS fact_product, clock_timestamp() AS fenced_1,
+                       CASE m.metric
+                           WHEN 'task_success_rate' THEN r.successes
+                           WHEN 'deflection_rate' THEN r.deflections
+                           WHEN 'qualified_lead_rate' THEN r.qualified_leads
+                           WHEN 'automation_rate' THEN r.automations
+                           WHEN 'booking_conversion_rate' THEN r.bookings
+                           WHEN 'cost_per_unit_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+                           WHEN 'cost_per_resolution_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+                           WHEN 'cost_per_qualified_lead_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+                           WHEN 'tokens_per_turn' THEN r.tokens_input + r.tokens_output
+                           WHEN 'token_spend_usd' THEN CASE WHEN r.cost_turns > 0 THEN r.cost_usd END
+                           WHEN 'infra_cost_per_agent_hour_usd' THEN CASE WHEN s.denominator > 0 THEN agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, %3$s) END
+                           WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'numerator') END
+                           WHEN 'eval_success_rate' THEN agent_metrics.kpi_eval(r.agent_id, r.day, %3$s, 'passed')
+                           ELSE s.numerator
+                       END::numeric AS numerator,
+                       CASE m.metric
+                           WHEN 'task_success_rate' THEN r.outcomes
+                           WHEN 'deflection_rate' THEN r.outcomes
+                           WHEN 'qualified_lead_rate' THEN r.leads
+                           WHEN 'automation_rate' THEN r.outcomes
+                           WHEN 'booking_conversion_rate' THEN r.outcomes
+                           WHEN 'cost_per_unit_usd' THEN r.units
+                           WHEN 'cost_per_resolution_usd' THEN r.units
+                           WHEN 'cost_per_qualified_lead_usd' THEN r.units
+                           WHEN 'tokens_per_turn' THEN r.token_turns
+                           WHEN 'latency_p50_ms' THEN agent_metrics.sketch_count(r.latency)
+                           WHEN 'latency_p95_ms' THEN agent_metrics.sketch_count(r.latency)
+                           WHEN 'nps_delta' THEN CASE WHEN s.facts > 0 THEN agent_metrics.kpi_nps(r.agent_id, r.day, %3$s, 'denominator') END
+                           WHEN 'eval_success_rate' THEN agent_metrics.kpi_eval(r.agent_id, r.day, %3$s, 'graded')
+                           ELSE s.denominator
+                       END::numeric AS denominator,
+                       CASE WHEN m.metric IN ('task_success_rate', 'deflection_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_unit_usd',
+                                              'cost_per_resolution_usd', 'cost_per_qualified_lead_usd')
+                            THEN r.conversations - r.outcomes END AS pending,
+                       CASE m.metric
+                           WHEN 'latency_p50_ms' THEN 0.50::double precision
+                           WHEN 'latency_p95_ms' THEN 0.95::double precision
+                           WHEN 'time_to_resolution_p50_s' THEN 0.50::double precision
+                           WHEN 'time_to_resolution_p95_s' THEN 0.95::double precision
+                       END AS fraction,
+                       CASE m.measure WHEN 'resolutions' THEN s.sketch ELSE r.latency END AS sketch,
+                       -- of weighted facts: how many equally weighted ones would say as much (Kish)
+                       CASE WHEN s.denominator_squared > 0 THEN agent_metrics.ratio(s.denominator * s.denominator, s.denominator_squared) END AS effective_size
+                FROM agent_metrics.%1$s_measures r
+                JOIN (SELECT a.agent_id, a.kind, a.actor, a.owner, a.display_name, k.outcome_metric, m.*, clock_timestamp() AS fenced_0
+                      FROM agent_metrics.agents a
+                      JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+                      JOIN agent_metrics.metrics m ON (m.metric IN (
+                        'task_success_rate', 'cost_per_unit_usd', 'latency_p50_ms', 'latency_p95_ms', 'tokens_per_turn', 'token_spend_usd',
+                        'deflection_rate', 'qualified_lead_rate', 'automation_rate', 'booking_conversion_rate', 'cost_per_resolution_usd', 'cost_per_qualified_lead_usd')
+                        %5$s)
+                    AND CASE m.metric WHEN 'deflection_rate' THEN k.outcome_metric = 'deflection_rate'
+                                      WHEN 'cost_per_resolution_usd' THEN k.outcome_metric = 'deflection_rate'
+                                      WHEN 'qualified_lead_rate' THEN k.outcome_metric = 'qualified_lead_rate'
+                                      WHEN 'booking_conversion_rate' THEN k.outcome_metric = 'qualified_lead_rate'
+                                      WHEN 'cost_per_qualified_lead_usd' THEN k.outcome_metric = 'qualified_lead_rate'
+                                      WHEN 'automation_rate' THEN k.outcome_metric = 'automation_rate'
+                                      WHEN 'nps_delta' THEN a.actor = 'ai'
+                                      ELSE true END) m ON m.agent_id = r.agent_id
+                %4$s) l) l) l) l
 -- a threshold holds from its day until its last, or the next one of the agent and metric; a window has that of its last day
 LEFT JOIN LATERAL (
     SELECT t.value, t.owner, t.deputy FROM agent_metrics.thresholds t
-    WHERE t.agent_id = r.agent_id AND t.metric = m.metric AND t.effective_from <= r.%6$s AND (t.effective_to IS NULL OR t.effective_to >= r.%6$s)
+    WHERE t.agent_id = l.agent_id AND t.metric = l.metric AND t.effective_from <= l.threshold_day AND (t.effective_to IS NULL OR t.effective_to >= l.threshold_day)
     ORDER BY t.effective_from DESC LIMIT 1) t ON true
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN m.direction = '+' AND coalesce(i.ci_low, v.value) >= t.value THEN 'pass'
-                WHEN m.direction = '+' AND coalesce(i.ci_high, v.value) < t.value THEN 'breach'
-                WHEN m.direction = '-' AND coalesce(i.ci_high, v.value) <= t.value THEN 'pass'
-                WHEN m.direction = '-' AND coalesce(i.ci_low, v.value) > t.value THEN 'breach'
+    SELECT CASE WHEN l.direction = '+' AND coalesce(l.ci_low, l.value) >= t.value THEN 'pass'
+                WHEN l.direction = '+' AND coalesce(l.ci_high, l.value) < t.value THEN 'breach'
+                WHEN l.direction = '-' AND coalesce(l.ci_high, l.value) <= t.value THEN 'pass'
+                WHEN l.direction = '-' AND coalesce(l.ci_low, l.value) > t.value THEN 'breach'
                 ELSE 'inconclusive' END AS verdict) u
-LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id
-$view$, source, CASE source WHEN 'window' THEN 'r.span,' ELSE '' END, days, fact_days,
+LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = l.agent_id
+$view$, source, CASE source WHEN 'window' THEN 'span,' ELSE '' END, days, fact_days,
             CASE source WHEN 'hourly' THEN '' ELSE 'OR m.measure IS NOT NULL' END, CASE WHEN source IN ('window', 'monthly') THEN 'last_day' ELSE 'day' END);
         EXECUTE format('COMMENT ON VIEW agent_metrics.%1$I IS %2$L', source || '_values',
                        format('One row per agent, metric and row of %s_measures: the metric and how it was come by.', source));
