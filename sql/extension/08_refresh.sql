@@ -18,7 +18,7 @@ COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
 
 -- Agents that have to be built from nothing: never refreshed, another origin, other settings, or a TRUNCATE since.
 CREATE FUNCTION agent_metrics.must_build(agent_ids text[], time_zone text) RETURNS text[]
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 DECLARE
     here text := agent_metrics.origin();
 BEGIN
@@ -175,9 +175,10 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, timestamptz, timestamptz) IS
     'What arrived since the stored snapshots, added up, and the conversations and buckets that changed otherwise. Internal: refresh() uses it.';
 
+-- Its statements are few rows and calls, whose plans are made once: planning them took longer than they do.
 CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], build boolean)
 RETURNS SETOF agent_metrics.refresh_result
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     begun    timestamptz := clock_timestamp();
@@ -355,7 +356,7 @@ COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes a
 -- An agent that has to be built reads all its events, so it goes by itself; the others share one look at what is new.
 CREATE FUNCTION agent_metrics.refresh_agents(agent_ids text[], wait boolean DEFAULT true)
 RETURNS SETOF agent_metrics.refresh_result
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 DECLARE
     locked text[];  -- agents whose lock we hold
