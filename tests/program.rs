@@ -645,6 +645,12 @@ fn the_demo_shows_twelve_tiles_and_a_second_run_adds_nothing() {
         assert!((low..high).contains(&value), "{agent} {metric}: {value}");
     }
 
+    // reviewed samples give the tile of trust its number
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_kpi.cfo_tiles WHERE metric = 'hallucination_rate' AND value_30d BETWEEN 0 AND 0.1 AND ci_high < 0.2"),
+        3.0
+    );
+
     // the books of last month: a refund and a bill came late, and nothing else
     let books = |text: &str| -> Vec<String> {
         let line = |line: &&str| {

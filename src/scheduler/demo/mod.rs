@@ -2,8 +2,8 @@
 //!
 //! Into a database where `setup` ran and nobody has written yet: three AI agents and a human team are registered
 //! ([`cast`]), their events ([`facts`]) are made from a fixed seed ([`generate`]) and loaded by COPY as a producer would
-//! ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again; then last month is
-//! closed and late money comes ([`books`]). Eval runs with a planted regression are audited, and the alert delivered to
+//! ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again; samples are
+//! reviewed ([`reviews`]); then last month is closed and late money comes ([`books`]). Eval runs with a planted regression are audited, and the alert delivered to
 //! an endpoint of the demo's own ([`audit`]). A second run finds its data and adds nothing. A database with somebody
 //! else's events is left alone.
 
@@ -13,6 +13,7 @@ pub mod cast;
 pub mod facts;
 pub mod generate;
 pub mod load;
+pub mod reviews;
 
 use std::io::IsTerminal;
 
@@ -70,6 +71,8 @@ async fn show(database: &mut Database, server: &Server) -> Result<()> {
             .iter()
             .map(|agent| agent.agent_id.to_owned())
             .collect();
+        report(&jobs::refresh(database, &agents, true).await?)?;
+        reviews::review(database).await?;
         report(&jobs::refresh(database, &agents, true).await?)?;
         books::close_last_month(database).await?;
         report(&jobs::refresh(database, &agents, true).await?)?;
