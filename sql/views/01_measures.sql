@@ -51,7 +51,9 @@ FROM agent_metrics.agents a
 CROSS JOIN (
     SELECT p.today - n.days_ago AS day, (p.today - n.days_ago)::timestamp AT TIME ZONE p.time_zone AS bucket
     FROM agent_metrics.report p CROSS JOIN generate_series(1, 30) AS n (days_ago) OFFSET 0) n
-LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket = n.bucket;
+LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket = n.bucket
+    -- nothing older need be looked at, wherever the day begins
+    AND r.bucket > now() - interval '33 days';
 COMMENT ON VIEW agent_metrics.spark_measures IS 'Sums and sketches per agent and each of the 30 report days that end yesterday.';
 
 CREATE OR REPLACE VIEW agent_metrics.window_measures AS
