@@ -144,8 +144,8 @@ DECLARE
 BEGIN
     SELECT (t.sums).conversations, (t.sums).buckets, (t.sums).spans INTO arrived, buckets, spans
     FROM (SELECT agent_metrics.sum_turns(
-              e.agent_id, a.bucket_seconds, take_changes.time_zone, e.conversation_id, e.occurred_at, e.user_id, e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id,
-              e.token_usage_input, e.token_usage_output, e.cost_usd, e.latency_ms, e.tools_called, e.error IS NOT NULL,
+              e.agent_id, a.bucket_seconds, take_changes.time_zone, e.conversation_id, e.occurred_at, e.user_id, e.outcome_label,
+              e.outcome_source, e.turn_index, e.event_id, e.business_event_id, e.token_usage_input, e.token_usage_output, e.cost_usd, e.latency_ms, e.tools_called, e.error IS NOT NULL,
               coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false)) AS sums
           FROM (SELECT *
                 FROM agent_metrics.agent_events x
@@ -189,7 +189,6 @@ DECLARE
     seen     pg_snapshot[];--   stored snapshot; NULL: build everything
     foreign_ids xid8[];    --   ids of another origin
     present  pg_snapshot;
-    presents pg_snapshot[];
     horizon  xid8;         -- no change that concerns us has a smaller id
     zone     text;
     has_changes boolean;
@@ -230,7 +229,6 @@ BEGIN
                   DETAIL = 'It was taken before another refresh that has committed since.',
                   HINT = 'Run the refresh again in a new transaction.';
     END IF;
-    SELECT array_agg(present) INTO presents FROM unnest(locked);
 
     -- Agents that are built from nothing: their ids tell nothing, whatever is there is read once. An id that this
     -- cluster has yet to reach, and that is not this transaction's own, comes from another.

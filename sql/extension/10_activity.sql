@@ -131,11 +131,11 @@ BEGIN
     IF agent_metrics.has_facts() THEN
         SELECT refresh_facts.conversation_agents || array_agg(n.agent_id), refresh_facts.conversation_ids || array_agg(n.conversation_id)
         INTO conversation_agents, conversation_ids FROM unnest(refresh_facts.arrived) n;
-        -- A new turn of an evaluation run, in a conversation that is none, takes its facts out.
+        -- A new turn of an evaluation run, in a conversation that is none, takes its facts out. A build has put none in.
         SELECT conversation_agents || array_agg(e.agent_id), conversation_ids || array_agg(e.conversation_id)
         INTO conversation_agents, conversation_ids
         FROM agent_metrics.agent_events e
-        WHERE e.recorded_in >= refresh_facts.horizon AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
+        WHERE refresh_facts.horizon > '0'::xid8 AND e.recorded_in >= refresh_facts.horizon AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
         IF conversation_agents IS NOT NULL THEN
             SELECT f.changed_agents, f.changed_measures, f.changed_buckets INTO fact_agents, fact_measures, fact_days
             FROM agent_metrics.refresh_conversation_facts(conversation_agents, conversation_ids, refresh_facts.time_zone) f;
