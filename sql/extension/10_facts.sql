@@ -46,7 +46,10 @@ BEGIN
             FROM agent_metrics.business_events x WHERE x.conversation_id = a.conversation_id
             UNION ALL
             SELECT x.business_event_id, x.kind, x.occurred_at, x.amount_usd
-            FROM agent_metrics.business_events x WHERE x.business_event_id = ANY (a.business_event_ids) AND x.conversation_id IS NULL
+            -- each by its id: the index on conversation_id would be asked for all that name none
+            FROM unnest(a.business_event_ids) AS u (id)
+            CROSS JOIN LATERAL (SELECT y.* FROM agent_metrics.business_events y WHERE y.business_event_id = u.id OFFSET 0) x
+            WHERE x.conversation_id IS NULL
             OFFSET 0) b
         JOIN agent_metrics.event_kinds k ON k.kind = b.kind
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
