@@ -7,10 +7,10 @@ use crate::books::{assert_books, refresh};
 use crate::harness::{Db, Session, db};
 
 /// Nanoseconds since 1970 of 2026-03-01 10:00 UTC.
-const TEN: u64 = 1_772_359_200_000_000_000;
-const SECOND: u64 = 1_000_000_000;
+pub const TEN: u64 = 1_772_359_200_000_000_000;
+pub const SECOND: u64 = 1_000_000_000;
 
-fn shop(name: &str) -> Db {
+pub fn shop(name: &str) -> Db {
     let db = db(name);
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
@@ -22,7 +22,7 @@ fn shop(name: &str) -> Db {
 }
 
 /// What ingest_events() says: stored|repeated|quarantined.
-fn ingest(session: &Session, json: &str) -> String {
+pub fn ingest(session: &Session, json: &str) -> String {
     session
         .lines(&format!(
             "SELECT * FROM agent_metrics.ingest_events($json${json}$json$)"
@@ -31,7 +31,7 @@ fn ingest(session: &Session, json: &str) -> String {
 }
 
 /// A span that lasts a second, from `at` seconds after ten. A value in quotes is text, any other a number.
-fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> String {
+pub fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> String {
     let (mut pairs, begins) = (String::new(), TEN + at * SECOND);
     for (key, value) in attributes {
         let kind = if value.starts_with('"') {
@@ -53,7 +53,7 @@ fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> String 
     )
 }
 
-fn otlp(spans: &[String]) -> String {
+pub fn otlp(spans: &[String]) -> String {
     format!(
         r#"{{"resourceSpans": [{{"resource": {{"attributes": [{{"key": "service.name", "value": {{"stringValue": "shop"}}}}]}},
             "scopeSpans": [{{"scope": {{"name": "test"}}, "spans": [{}]}}]}}]}}"#,
@@ -62,7 +62,7 @@ fn otlp(spans: &[String]) -> String {
 }
 
 /// An agent that calls a model twice and a tool in between; the agent's own span repeats the tokens.
-fn conversation() -> Vec<String> {
+pub fn conversation() -> Vec<String> {
     vec![
         span(
             "agent",
@@ -374,9 +374,9 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
             "a log record is no turn",
             "a span without traceId or spanId",
             "a tool call whose turn did not come with it",
+            "an evaluation without a name",
+            "an evaluation without a name",
             "cost_usd of a turn cannot be 10000000000000",
-            "evaluation results are not stored yet",
-            "evaluation results are not stored yet",
             "index row",
             "input of tokens is \"many\", no whole number",
             "invalid input syntax for type timestamp with time zone: \"soon\"",
@@ -398,7 +398,7 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
         ["19"]
     );
     assert_eq!(
-        db.lines("SELECT agent_id, events FROM agent_kpi.quarantine WHERE reason IN ('not an object', 'no conversation_id', 'evaluation results are not stored yet') ORDER BY reason"),
+        db.lines("SELECT agent_id, events FROM agent_kpi.quarantine WHERE reason IN ('not an object', 'no conversation_id', 'an evaluation without a name') ORDER BY reason"),
         ["|2", "bot|1", "|1"]
     );
     // nothing is mended: all of it comes back, and what is mended is stored
