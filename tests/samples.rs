@@ -176,6 +176,83 @@ fn the_self_report_gap_and_whether_it_widened() {
     assert_eq!(db.lines("SELECT gap_points, widened_p < 0.001, is_wider FROM agent_kpi.self_report_monthly WHERE month = '2026-05-01'"), ["29|t|t"]);
 }
 
+/// A month of 200 conversations that the agent calls a success or not, and the sample of it; nobody has reviewed it yet.
+fn month_to_review(db: &crate::harness::Db, on: &str, said_good: u32) {
+    db.exec(&format!(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
+         SELECT 'bot', '{on}'::timestamptz + make_interval(mins => n), '{on}-' || lpad(n::text, 3, '0'), CASE WHEN n <= {said_good} THEN 'success' ELSE 'failure' END
+         FROM generate_series(1, 200) AS n"
+    ));
+    db.exec("SELECT agent_metrics.refresh()");
+}
+
+#[test]
+fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
+    let db = db("samples_gap_alert");
+    db.exec("SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support'); SELECT agent_metrics.register_agent('idle', 'support', 'Head of Support')");
+    let audit = |at: &str| {
+        db.lines(&format!("SELECT agent_id, summary, alert_id IS NOT NULL FROM agent_metrics.run_audits('{at}') WHERE kind = 'gap_widened'"))
+    };
+    // everybody reviews; of what the agent calls a success so many are none in the eyes of people
+    let review = |month: &str, wrong: u32, doubles: bool| {
+        db.exec(&format!(
+            "SELECT agent_metrics.record_review('bot', i.conversation_id, who, i.sample_id,
+                        CASE WHEN right(i.conversation_id, 3)::integer BETWEEN {wrong} + 1 AND 190 THEN 'success' ELSE 'failure' END)
+             FROM agent_metrics.review_items i, unnest(ARRAY['Ann', 'Bob']) AS who
+             WHERE i.sample_id = 'month {month}' AND (who = 'Ann' AND NOT {doubles} OR who = 'Bob' AND {doubles} AND i.is_double)"
+        ));
+    };
+    for month in ["2026-03-01", "2026-04-01", "2026-05-01"] {
+        month_to_review(&db, month, 190);
+    }
+    assert_eq!(audit("2026-04-02"), [""; 0]);
+    review("2026-03-01", 10, false);
+    review("2026-03-01", 10, true);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(audit("2026-04-20"), [""; 0], "there is no month before");
+    // 5 points in March; April's 9 are noise, and are tested once
+    assert_eq!(audit("2026-05-02"), [""; 0]);
+    review("2026-04-01", 18, false);
+    review("2026-04-01", 18, true);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(audit("2026-05-10"), [""; 0]);
+    let found = "SELECT month, reviewed, gap_points, previous_gap_points, widened_p > 0.05, is_wider FROM agent_metrics.gap_findings WHERE agent_id = 'bot' AND reviewed > 0 ORDER BY month";
+    assert_eq!(
+        db.lines(found),
+        ["2026-03-01|200|5|||f", "2026-04-01|200|9|5|t|f"]
+    );
+    // 30 points in May: nothing is said before the last of the two people has reviewed, and before that is in the books
+    assert_eq!(audit("2026-06-02"), [""; 0]);
+    review("2026-05-01", 60, false);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(audit("2026-06-08"), [""; 0]);
+    review("2026-05-01", 60, true);
+    assert_eq!(audit("2026-06-09"), [""; 0]);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(
+        audit("2026-06-10"),
+        [
+            "bot|What bot says of its success lies 30.0 points above what people say in 2026-05, and lay 9.0 points above in the month before: more than noise widens a gap|t"
+        ]
+    );
+    assert_eq!(audit("2026-06-11"), [""; 0], "told once");
+    assert_eq!(
+        db.lines("SELECT owner, metric, (SELECT payload ->> 'value' FROM agent_metrics.alerts WHERE kind = 'gap_widened') FROM agent_kpi.alerts WHERE kind = 'gap_widened'"),
+        ["Head of Support|self_report_gap|30"]
+    );
+    // what comes later is seen in the view, and raises no second alarm; an agent nobody reviews is tested 30 days later
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        ["0"]
+    );
+    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = '2026-08-01'");
+    audit("2026-07-02");
+    assert_eq!(
+        db.lines("SELECT month, reviewed, gap_points, is_wider FROM agent_metrics.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        ["2026-05-01|0||f"]
+    );
+}
+
 /// Three strata as in statistics.md, one conversation a row of `drawn`, and what a reviewer says of so many of them.
 const STRATA: &str = "
     INSERT INTO agent_metrics.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
