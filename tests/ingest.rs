@@ -484,3 +484,65 @@ fn a_delivery_that_is_none_changes_nothing() {
         ["0|0"]
     );
 }
+
+/// A delivery of one span with a prompt of so many bytes, in SQL.
+fn prompt(bytes: u64) -> String {
+    format!(
+        "(jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(
+             jsonb_build_object('traceId', 'trace', 'spanId', 'huge', 'startTimeUnixNano', '{TEN}', 'attributes', jsonb_build_array(
+                 '{{\"key\": \"gen_ai.operation.name\", \"value\": {{\"stringValue\": \"chat\"}}}}'::jsonb,
+                 '{{\"key\": \"gen_ai.agent.id\", \"value\": {{\"stringValue\": \"bot\"}}}}'::jsonb,
+                 '{{\"key\": \"gen_ai.conversation.id\", \"value\": {{\"stringValue\": \"c\"}}}}'::jsonb,
+                 jsonb_build_object('key', 'gen_ai.prompt', 'value', jsonb_build_object('stringValue', repeat('x', {bytes}))))))))))))"
+    )
+}
+
+#[test]
+fn a_span_of_a_gigabyte_changes_nothing() {
+    let db = shop("ingest_gigabyte");
+    let refused = |sql: &str, names: &str| {
+        let error = db.error(sql);
+        assert_eq!(error.sqlstate, "54000", "{error}");
+        assert!(error.message.contains(names), "{error}");
+        error
+    };
+    let limit: u64 = 268_435_455;
+    let ingest = |delivery: &str| format!("SELECT * FROM agent_metrics.ingest_events({delivery})");
+    // what the server refuses: a text of a gigabyte, a string beyond jsonb's, strings that are too much together
+    refused(&ingest(&prompt(1 << 30)), "requested length too large");
+    refused(&ingest(&prompt(limit + 1)), "string too long");
+    refused(&ingest(&prompt(limit)), "exceeds the maximum");
+    // and what we do: as large as the server takes, just too large, and too large once it is unpacked
+    for (delivery, size) in [
+        (prompt(limit - 4096), "255 MB"),
+        (prompt(16 * 1024 * 1024), "16 MB"),
+    ] {
+        let error = refused(&ingest(&delivery), &format!("a delivery of {size}"));
+        assert!(
+            error.detail.contains("16 MB at most") && error.hint.contains("leave prompts"),
+            "{error}"
+        );
+    }
+    db.exec(&format!(
+        "CREATE TABLE spool AS SELECT {} AS delivery",
+        prompt(20_000_000)
+    ));
+    assert!(db.number("SELECT pg_column_size(delivery) FROM spool") < 1e6);
+    refused(
+        "SELECT agent_metrics.ingest_events(delivery) FROM spool",
+        "a delivery of 19 MB",
+    );
+    // a resource is said again for each span
+    refused(
+        "SELECT agent_metrics.ingest_events(jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object(
+             'resource', jsonb_build_object('attributes', jsonb_build_array(jsonb_build_object('key', 'x', 'value', jsonb_build_object('stringValue', repeat('x', 1000000))))),
+             'scopeSpans', jsonb_build_array(jsonb_build_object('spans', (SELECT jsonb_agg(jsonb_build_object('traceId', 't', 'spanId', n)) FROM generate_series(1, 300) AS n)))))))",
+        "286 MB over its spans",
+    );
+    assert_eq!(
+        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.quarantined_events), (SELECT count(*) FROM agent_metrics.changes)"),
+        ["0|0|0"]
+    );
+    // a prompt of a megabyte is a span like any other
+    assert_eq!(db.lines(&ingest(&prompt(1_000_000))), ["1|0|0"]);
+}

@@ -167,6 +167,11 @@ COMMENT ON FUNCTION agent_metrics.map_events(jsonb) IS
 CREATE FUNCTION agent_metrics.ingest_events(jsonb) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
+DECLARE
+    -- Mapping takes up to a hundred times the size of what is delivered: this much is 2 GB.
+    most  constant bigint := 16 * 1024 * 1024;
+    size  bigint := pg_column_size($1);
+    again bigint;
 BEGIN
     IF $1 IS NULL THEN
         RETURN QUERY SELECT 0::bigint, 0::bigint, 0::bigint;
@@ -178,11 +183,25 @@ BEGIN
                   DETAIL = 'An event is an object whose keys are columns of agent_events, or OTLP with resourceSpans; an array holds several.',
                   HINT = 'SELECT * FROM agent_metrics.ingest_events(''{"agent_id": "support-bot", "occurred_at": "2026-01-01T10:00:00Z", "conversation_id": "c-1"}'');';
     END IF;
-    IF pg_column_size($1) > 64 * 1024 * 1024 THEN
-        RAISE EXCEPTION 'a delivery of % MB', pg_column_size($1) / 1024 / 1024
+    -- What comes from a table may be compressed a hundredfold.
+    IF pg_column_compression($1) IS NOT NULL THEN
+        size := pg_column_size(jsonb_build_array($1));
+    END IF;
+    IF size > most THEN
+        RAISE EXCEPTION 'a delivery of % MB', size / 1024 / 1024
             USING ERRCODE = 'program_limit_exceeded',
-                  DETAIL = 'One call takes 64 MB at most. Nothing was stored.',
+                  DETAIL = format('One call takes %s MB at most. Nothing was stored.', most / 1024 / 1024),
                   HINT = 'Send fewer events a call; leave prompts and answers out of spans, they are not stored anyway.';
+    END IF;
+    -- Each span is read with the attributes of its resource.
+    SELECT sum(pg_column_size(r.resource -> 'resource')::bigint * jsonb_array_length(jsonb_path_query_array(r.resource, 'lax $.scopeSpans[*].spans[*]')))
+    INTO again
+    FROM jsonb_path_query($1, 'lax $[*].resourceSpans[*]') AS r (resource);
+    IF again > 16 * most THEN
+        RAISE EXCEPTION 'a delivery whose resources come to % MB over its spans', again / 1024 / 1024
+            USING ERRCODE = 'program_limit_exceeded',
+                  DETAIL = format('The attributes of a resource hold for each of its spans; together they may take %s MB. Nothing was stored.', 16 * most / 1024 / 1024),
+                  HINT = 'Send fewer spans a call, or leave large attributes out of the resource.';
     END IF;
     RETURN QUERY
     SELECT s.stored, s.repeated, s.quarantined
