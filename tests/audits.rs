@@ -197,6 +197,7 @@ fn bad_runs_are_refused_whole() {
     // statistics of what cannot be
     for sql in [
         "SELECT agent_metrics.mcnemar_exact(-1, 2)",
+        "SELECT agent_metrics.mcnemar_chi2(2, -1)",
         "SELECT agent_metrics.bonett_price_low(5, 6, 10)",
         "SELECT agent_metrics.stratified_rate('{10}', '{11}', '{1}')",
         "SELECT agent_metrics.stratified_rate('{10}', '{1.5}', '{1}')",
@@ -421,9 +422,10 @@ fn swe_bench_runs_and_their_drift() {
         let (base, new) = (&truth["base"], &truth["new"]);
         let answer = answers(
             &db,
-            &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp"],
+            &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp", "mcnemar_chi2_cc"],
             &format!(
-                "SELECT metric, compared, round(old_value * compared), round(new_value * compared), change, broken_count, mended_count, p_value, p_mid
+                "SELECT metric, compared, round(old_value * compared), round(new_value * compared), change, broken_count, mended_count, p_value, p_mid,
+                        agent_metrics.mcnemar_chi2(broken_count, mended_count)
                  FROM agent_metrics.drift('{new}', '{base}')"
             ),
         );
@@ -433,7 +435,7 @@ fn swe_bench_runs_and_their_drift() {
                 truth,
                 &answer["eval_success_rate"]
             ),
-            8
+            9
         );
         let p: f64 = truth["mcnemar_exact_p"].parse().unwrap();
         let state = if truth["diff_pp"].parse::<f64>().unwrap().abs() <= 2.0 {
@@ -479,6 +481,12 @@ fn small_sets_go_to_the_functions() {
                     "latency_p90_nearest",
                     "latency_p95_nearest",
                     "latency_p99_nearest",
+                    "latency_p50_linear",
+                    "latency_p75_linear",
+                    "latency_p90_linear",
+                    "latency_p95_linear",
+                    "latency_p99_linear",
+                    "latency_mean",
                 ],
             ]
             .concat()[..],
@@ -491,12 +499,16 @@ fn small_sets_go_to_the_functions() {
         // what is not graded is left out
         let runs = answers(
             &db,
-            &[RUN, &["cost_per_pass", "latency_n", "latency_p50_nearest", "latency_p75_nearest", "latency_p90_nearest", "latency_p95_nearest", "latency_p99_nearest"]].concat(),
+            &[RUN, &["cost_per_pass", "latency_n", "latency_p50_nearest", "latency_p75_nearest", "latency_p90_nearest", "latency_p95_nearest", "latency_p99_nearest",
+               "latency_p50_linear", "latency_p75_linear", "latency_p90_linear", "latency_p95_linear", "latency_p99_linear", "latency_mean"]].concat(),
             "SELECT s.run_id, count(passed), agent_metrics.hits(agent_metrics.rate(passed = 1)), agent_metrics.rate(passed = 1)::double precision,
                     agent_metrics.wilson_low(agent_metrics.rate(passed = 1)), agent_metrics.wilson_high(agent_metrics.rate(passed = 1)), coalesce(sum(cost_usd), 0),
                     agent_metrics.ratio(sum(cost_usd), sum(passed)), count(latency_ms), agent_metrics.p50(latency_ms),
                     agent_metrics.percentile(agent_metrics.quantile_sketch(latency_ms), 0.75), agent_metrics.percentile(agent_metrics.quantile_sketch(latency_ms), 0.9),
-                    agent_metrics.p95(latency_ms), agent_metrics.p99(latency_ms)
+                    agent_metrics.p95(latency_ms), agent_metrics.p99(latency_ms),
+                    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms), percentile_cont(0.75) WITHIN GROUP (ORDER BY latency_ms),
+                    percentile_cont(0.9) WITHIN GROUP (ORDER BY latency_ms), percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms),
+                    percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms), avg(latency_ms)
              FROM staged s WHERE passed IS NOT NULL GROUP BY 1",
         );
         let runs: BTreeMap<String, Row> = runs
@@ -519,9 +531,9 @@ fn small_sets_go_to_the_functions() {
         if dataset == "tau_bench_airline" {
             let pairs = answers(
                 &db,
-                &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp"],
+                &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp", "mcnemar_chi2_cc"],
                 "SELECT base || new, cases, base_pass, new_pass, 100.0 * (new_pass - base_pass) / cases, regressed, fixed,
-                        agent_metrics.mcnemar_exact(regressed, fixed), agent_metrics.mcnemar_mid(regressed, fixed)
+                        agent_metrics.mcnemar_exact(regressed, fixed), agent_metrics.mcnemar_mid(regressed, fixed), agent_metrics.mcnemar_chi2(regressed, fixed)
                  FROM (SELECT o.run_id AS base, n.run_id AS new, count(*) AS cases, sum(o.passed) AS base_pass, sum(n.passed) AS new_pass,
                               count(*) FILTER (WHERE o.passed > n.passed) AS regressed, count(*) FILTER (WHERE o.passed < n.passed) AS fixed
                        FROM staged o JOIN staged n ON n.case_id = o.case_id AND n.run_id > o.run_id GROUP BY 1, 2) x",
@@ -558,6 +570,8 @@ fn the_statistics_of_the_specification_in_sql() {
     for (sql, expected, tolerance) in [
         ("mcnemar_exact(16, 4)", 0.011817932128906, 1e-9),
         ("mcnemar_mid(14, 5)", 0.041389465, 1e-9),
+        ("mcnemar_chi2(48, 77)", 6.272, 1e-12),
+        ("mcnemar_chi2(7, 7)", 1.0 / 14.0, 1e-12),
         ("bonett_price_low(9, 1, 200)", -0.072769, 1e-6),
         ("bonett_price_high(9, 1, 200)", -0.006439, 1e-6),
         ("minimum_detectable_change(200, 0.06)", 0.0482, 5e-5),
@@ -600,5 +614,5 @@ fn the_statistics_of_the_specification_in_sql() {
         Some("{0.010000,0.040000,0.084000,0.084000,0.084000,0.100000,0.105714,0.216000,0.216000,0.216000}")
     );
     assert_eq!(db.number("SELECT count(*) FROM unnest(agent_metrics.holm('{.001,.008,.039,.041,.042,.06,.074,.205,.212,.216}')) AS p WHERE p <= 0.05"), 1.0);
-    assert_eq!(db.lines("SELECT agent_metrics.moved_more_than(184, 200, 180, 200), agent_metrics.moved_more_than(184, 200, 179, 200), agent_metrics.cohen_kappa(0, 0, 0, 0)"), ["f|t|"]);
+    assert_eq!(db.lines("SELECT agent_metrics.moved_more_than(184, 200, 180, 200), agent_metrics.moved_more_than(184, 200, 179, 200), agent_metrics.cohen_kappa(0, 0, 0, 0), agent_metrics.mcnemar_chi2(0, 0), agent_metrics.mcnemar_chi2(NULL, 1)"), ["f|t|||"]);
 }

@@ -3,7 +3,8 @@
 //! Each dataset is loaded as a user would load it: COPY into a staging table, INSERT ... SELECT from there, agents
 //! registered, mappings made, one refresh. Then three things have to agree with the truth: the views of `agent_kpi` as far
 //! as they have the figure, the aggregates over the raw rows for every figure, and, for what no truth file holds, the
-//! oracle of books.rs. `_nearest` is the product's percentile, `_linear` is another definition and left out.
+//! oracle of books.rs. `_nearest` is the product's percentile; `_linear`, which is
+//! not, and the means are asked of the raw rows, so that the data and how they were loaded are proven.
 //!
 //! The files lie in `../shared/fixtures` or where `AGENT_METRICS_FIXTURES` says; without them the tests say so and
 //! pass, since the data is not to be copied into the project.
@@ -267,6 +268,11 @@ fn raw(db: &Session, dataset: &str, name: &str, group_column: &str, group: &str)
         "latency_p95_nearest",
         "latency_p99_nearest",
         "latency_mean",
+        "latency_p50_linear",
+        "latency_p75_linear",
+        "latency_p90_linear",
+        "latency_p95_linear",
+        "latency_p99_linear",
     ];
     let ours = answers(
         db,
@@ -286,7 +292,8 @@ fn raw(db: &Session, dataset: &str, name: &str, group_column: &str, group: &str)
                         coalesce(sum(e.token_usage_input), 0) AS tokens_in, coalesce(sum(e.token_usage_output), 0) AS tokens_out,
                         coalesce(sum(e.cost_usd), 0) AS cost_usd, count(e.business_event_id) AS business_events,
                         agent_metrics.quantile_sketch(e.latency_ms) AS latency, avg(e.latency_ms) AS latency_mean,
-                        agent_metrics.p50(e.latency_ms) AS p50, agent_metrics.p95(e.latency_ms) AS p95, agent_metrics.p99(e.latency_ms) AS p99
+                        agent_metrics.p50(e.latency_ms) AS p50, agent_metrics.p95(e.latency_ms) AS p95, agent_metrics.p99(e.latency_ms) AS p99,
+                        percentile_cont(ARRAY[0.5, 0.75, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY e.latency_ms) AS linear
                  FROM e GROUP BY 1, 2
              )
              SELECT agent_id || ' ' || grouped, t.turns, r.conversations, t.users, coalesce(agent_metrics.total(r.success), 0),
@@ -294,7 +301,8 @@ fn raw(db: &Session, dataset: &str, name: &str, group_column: &str, group: &str)
                     agent_metrics.wilson_high(r.success), t.tool_calls, t.turns_with_tools, t.tokens_in, t.tokens_out, t.cost_usd,
                     CASE WHEN t.cost_usd > 0 THEN agent_metrics.ratio(t.cost_usd, agent_metrics.hits(r.success)) END,
                     agent_metrics.ratio(t.cost_usd, r.conversations), t.business_events, coalesce(agent_metrics.sketch_count(t.latency), 0),
-                    t.p50, agent_metrics.percentile(t.latency, 0.75), agent_metrics.percentile(t.latency, 0.90), t.p95, t.p99, t.latency_mean
+                    t.p50, agent_metrics.percentile(t.latency, 0.75), agent_metrics.percentile(t.latency, 0.90), t.p95, t.p99, t.latency_mean,
+                    t.linear[1], t.linear[2], t.linear[3], t.linear[4], t.linear[5]
              FROM turns t JOIN rates r USING (agent_id, grouped)"
         ),
     );
@@ -416,10 +424,8 @@ fn fixtures_abcd_sample() {
 }
 
 /// Compares `_nearest` of a truth file with sketches of a staged table's columns, made per row and merged from parts.
-fn sketches(dataset: &str, group: &str, measures: &[&str], filter: &str) {
-    let Some(bytes) = file(&format!("{dataset}/latencies.csv")) else {
-        return;
-    };
+fn sketches(dataset: &str, group: &str, measures: &[&str], filter: &str) -> Option<Db> {
+    let bytes = file(&format!("{dataset}/latencies.csv"))?;
     let db = db(&format!("fixtures_{dataset}"));
     db.exec(if dataset == "sketch_sets" {
         "CREATE TABLE staged (service text, request_id text, latency_ms double precision)"
@@ -438,6 +444,12 @@ fn sketches(dataset: &str, group: &str, measures: &[&str], filter: &str) {
             "p90_nearest",
             "p95_nearest",
             "p99_nearest",
+            "p50_linear",
+            "p75_linear",
+            "p90_linear",
+            "p95_linear",
+            "p99_linear",
+            "mean",
         ]
         .iter()
         .map(|name| format!("{measure}_{name}"))
@@ -451,13 +463,16 @@ fn sketches(dataset: &str, group: &str, measures: &[&str], filter: &str) {
             &columns,
             &format!(
                 "SELECT {group}, count({measure}), agent_metrics.p50({measure}), agent_metrics.percentile(agent_metrics.quantile_sketch({measure}), 0.75),
-                        agent_metrics.percentile(agent_metrics.quantile_sketch({measure}), 0.9), agent_metrics.p95({measure}), agent_metrics.p99({measure})
+                        agent_metrics.percentile(agent_metrics.quantile_sketch({measure}), 0.9), agent_metrics.p95({measure}), agent_metrics.p99({measure}),
+                        percentile_cont(0.5) WITHIN GROUP (ORDER BY {measure}), percentile_cont(0.75) WITHIN GROUP (ORDER BY {measure}),
+                        percentile_cont(0.9) WITHIN GROUP (ORDER BY {measure}), percentile_cont(0.95) WITHIN GROUP (ORDER BY {measure}),
+                        percentile_cont(0.99) WITHIN GROUP (ORDER BY {measure}), avg({measure})
                  FROM staged WHERE {filter} GROUP BY 1"
             ),
         );
         for row in &rows {
             let key = &row[group];
-            assert_eq!(compare(&format!("{dataset} {key}"), row, &ours[key]), 6);
+            assert_eq!(compare(&format!("{dataset} {key}"), row, &ours[key]), 12);
         }
         let (whole, part) = (
             "agent_metrics.quantile_sketch_send(whole)",
@@ -474,12 +489,13 @@ fn sketches(dataset: &str, group: &str, measures: &[&str], filter: &str) {
             0.0
         );
     }
+    Some(db)
 }
 
 #[test]
 fn fixtures_llmperf() {
     // errors have no latency that counts
-    sketches(
+    let Some(db) = sketches(
         "llmperf",
         "agent_version",
         &[
@@ -489,22 +505,73 @@ fn fixtures_llmperf() {
             "token_usage_output",
         ],
         "ok = 1",
+    ) else {
+        return;
+    };
+    // and the figures that the authors published themselves
+    let (mut columns, mut shown) = (
+        vec!["key".to_owned(), "rows".to_owned(), "errors".to_owned()],
+        String::new(),
     );
+    for measure in ["latency_ms", "ttft_ms"] {
+        for (name, sql) in [
+            ("p25", "percentile_cont(0.25) WITHIN GROUP (ORDER BY $)"),
+            ("p50", "percentile_cont(0.5) WITHIN GROUP (ORDER BY $)"),
+            ("p75", "percentile_cont(0.75) WITHIN GROUP (ORDER BY $)"),
+            ("p90", "percentile_cont(0.9) WITHIN GROUP (ORDER BY $)"),
+            ("p95", "percentile_cont(0.95) WITHIN GROUP (ORDER BY $)"),
+            ("p99", "percentile_cont(0.99) WITHIN GROUP (ORDER BY $)"),
+            ("mean", "avg($)"),
+            ("min", "min($)"),
+            ("max", "max($)"),
+            ("stddev", "stddev_samp($)"),
+        ] {
+            columns.push(format!("{measure}_{name}"));
+            shown += &format!(", {} FILTER (WHERE ok = 1)", sql.replace("$", measure));
+        }
+    }
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let ours = answers(
+        &db,
+        &columns,
+        &format!(
+            "SELECT agent_version, count(*), count(*) FILTER (WHERE ok = 0){shown} FROM staged GROUP BY 1"
+        ),
+    );
+    let rows = truth("llmperf/truth_published_quantiles.csv").unwrap();
+    assert_eq!(rows.len(), ours.len());
+    for row in rows {
+        let key = &row["agent_version"];
+        assert_eq!(compare(&format!("llmperf {key}"), &row, &ours[key]), 22);
+    }
 }
 
 #[test]
 fn fixtures_sketch_sets() {
-    sketches("sketch_sets", "service", &["latency_ms"], "true");
+    let _ = sketches("sketch_sets", "service", &["latency_ms"], "true");
 }
 
 #[test]
 fn fixtures_azure_llm_2023() {
-    sketches(
+    let Some(db) = sketches(
         "azure_llm_2023",
         "service",
         &["token_usage_input", "token_usage_output"],
         "true",
+    ) else {
+        return;
+    };
+    let ours = answers(
+        &db,
+        &["key", "requests", "tokens_in", "tokens_out"],
+        "SELECT service || ' ' || date_trunc('minute', ts), count(*), sum(token_usage_input), sum(token_usage_output) FROM staged GROUP BY service, date_trunc('minute', ts)",
     );
+    let rows = truth("azure_llm_2023/truth_per_minute.csv").unwrap();
+    assert_eq!(rows.len(), ours.len());
+    for row in rows {
+        let key = format!("{} {}", row["service"], row["minute"]);
+        assert_eq!(compare(&key, &row, &ours[&key]), 3);
+    }
 }
 
 #[test]

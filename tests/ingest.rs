@@ -7,10 +7,10 @@ use crate::books::{assert_books, refresh};
 use crate::harness::{Db, Session, db};
 
 /// Nanoseconds since 1970 of 2026-03-01 10:00 UTC.
-const TEN: u64 = 1_772_359_200_000_000_000;
-const SECOND: u64 = 1_000_000_000;
+pub const TEN: u64 = 1_772_359_200_000_000_000;
+pub const SECOND: u64 = 1_000_000_000;
 
-fn shop(name: &str) -> Db {
+pub fn shop(name: &str) -> Db {
     let db = db(name);
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
@@ -22,7 +22,7 @@ fn shop(name: &str) -> Db {
 }
 
 /// What ingest_events() says: stored|repeated|quarantined.
-fn ingest(session: &Session, json: &str) -> String {
+pub fn ingest(session: &Session, json: &str) -> String {
     session
         .lines(&format!(
             "SELECT * FROM agent_metrics.ingest_events($json${json}$json$)"
@@ -31,7 +31,7 @@ fn ingest(session: &Session, json: &str) -> String {
 }
 
 /// A span that lasts a second, from `at` seconds after ten. A value in quotes is text, any other a number.
-fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> String {
+pub fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> String {
     let (mut pairs, begins) = (String::new(), TEN + at * SECOND);
     for (key, value) in attributes {
         let kind = if value.starts_with('"') {
@@ -53,7 +53,7 @@ fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> String 
     )
 }
 
-fn otlp(spans: &[String]) -> String {
+pub fn otlp(spans: &[String]) -> String {
     format!(
         r#"{{"resourceSpans": [{{"resource": {{"attributes": [{{"key": "service.name", "value": {{"stringValue": "shop"}}}}]}},
             "scopeSpans": [{{"scope": {{"name": "test"}}, "spans": [{}]}}]}}]}}"#,
@@ -62,7 +62,7 @@ fn otlp(spans: &[String]) -> String {
 }
 
 /// An agent that calls a model twice and a tool in between; the agent's own span repeats the tokens.
-fn conversation() -> Vec<String> {
+pub fn conversation() -> Vec<String> {
     vec![
         span(
             "agent",
@@ -374,9 +374,9 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
             "a log record is no turn",
             "a span without traceId or spanId",
             "a tool call whose turn did not come with it",
+            "an evaluation without a name",
+            "an evaluation without a name",
             "cost_usd of a turn cannot be 10000000000000",
-            "evaluation results are not stored yet",
-            "evaluation results are not stored yet",
             "index row",
             "input of tokens is \"many\", no whole number",
             "invalid input syntax for type timestamp with time zone: \"soon\"",
@@ -398,7 +398,7 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
         ["19"]
     );
     assert_eq!(
-        db.lines("SELECT agent_id, events FROM agent_kpi.quarantine WHERE reason IN ('not an object', 'no conversation_id', 'evaluation results are not stored yet') ORDER BY reason"),
+        db.lines("SELECT agent_id, events FROM agent_kpi.quarantine WHERE reason IN ('not an object', 'no conversation_id', 'an evaluation without a name') ORDER BY reason"),
         ["|2", "bot|1", "|1"]
     );
     // nothing is mended: all of it comes back, and what is mended is stored
@@ -483,4 +483,66 @@ fn a_delivery_that_is_none_changes_nothing() {
         db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.quarantined_events)"),
         ["0|0"]
     );
+}
+
+/// A delivery of one span with a prompt of so many bytes, in SQL.
+fn prompt(bytes: u64) -> String {
+    format!(
+        "(jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(
+             jsonb_build_object('traceId', 'trace', 'spanId', 'huge', 'startTimeUnixNano', '{TEN}', 'attributes', jsonb_build_array(
+                 '{{\"key\": \"gen_ai.operation.name\", \"value\": {{\"stringValue\": \"chat\"}}}}'::jsonb,
+                 '{{\"key\": \"gen_ai.agent.id\", \"value\": {{\"stringValue\": \"bot\"}}}}'::jsonb,
+                 '{{\"key\": \"gen_ai.conversation.id\", \"value\": {{\"stringValue\": \"c\"}}}}'::jsonb,
+                 jsonb_build_object('key', 'gen_ai.prompt', 'value', jsonb_build_object('stringValue', repeat('x', {bytes}))))))))))))"
+    )
+}
+
+#[test]
+fn a_span_of_a_gigabyte_changes_nothing() {
+    let db = shop("ingest_gigabyte");
+    let refused = |sql: &str, names: &str| {
+        let error = db.error(sql);
+        assert_eq!(error.sqlstate, "54000", "{error}");
+        assert!(error.message.contains(names), "{error}");
+        error
+    };
+    let limit: u64 = 268_435_455;
+    let ingest = |delivery: &str| format!("SELECT * FROM agent_metrics.ingest_events({delivery})");
+    // what the server refuses: a text of a gigabyte, a string beyond jsonb's, strings that are too much together
+    refused(&ingest(&prompt(1 << 30)), "requested length too large");
+    refused(&ingest(&prompt(limit + 1)), "string too long");
+    refused(&ingest(&prompt(limit)), "exceeds the maximum");
+    // and what we do: as large as the server takes, just too large, and too large once it is unpacked
+    for (delivery, size) in [
+        (prompt(limit - 4096), "255 MB"),
+        (prompt(16 * 1024 * 1024), "16 MB"),
+    ] {
+        let error = refused(&ingest(&delivery), &format!("a delivery of {size}"));
+        assert!(
+            error.detail.contains("16 MB at most") && error.hint.contains("leave prompts"),
+            "{error}"
+        );
+    }
+    db.exec(&format!(
+        "CREATE TABLE spool AS SELECT {} AS delivery",
+        prompt(20_000_000)
+    ));
+    assert!(db.number("SELECT pg_column_size(delivery) FROM spool") < 1e6);
+    refused(
+        "SELECT agent_metrics.ingest_events(delivery) FROM spool",
+        "a delivery of 19 MB",
+    );
+    // a resource is said again for each span
+    refused(
+        "SELECT agent_metrics.ingest_events(jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object(
+             'resource', jsonb_build_object('attributes', jsonb_build_array(jsonb_build_object('key', 'x', 'value', jsonb_build_object('stringValue', repeat('x', 1000000))))),
+             'scopeSpans', jsonb_build_array(jsonb_build_object('spans', (SELECT jsonb_agg(jsonb_build_object('traceId', 't', 'spanId', n)) FROM generate_series(1, 300) AS n)))))))",
+        "286 MB over its spans",
+    );
+    assert_eq!(
+        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.quarantined_events), (SELECT count(*) FROM agent_metrics.changes)"),
+        ["0|0|0"]
+    );
+    // a prompt of a megabyte is a span like any other
+    assert_eq!(db.lines(&ingest(&prompt(1_000_000))), ["1|0|0"]);
 }

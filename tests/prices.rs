@@ -401,3 +401,102 @@ fn turns_and_bills_are_held_against_each_other() {
         ]
     );
 }
+
+#[test]
+fn who_asks_for_one_month_of_money_reads_one_month() {
+    let db = priced("prices_months");
+    let role = format!("{}_reader", db.name());
+    db.exec(&format!(
+        "SELECT agent_metrics.register_agent('other', 'support', 'Head of Support');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, provider, model, token_usage_input, cost_usd)
+         SELECT a, '2026-01-01 00:00+00'::timestamptz + n * interval '6 hours', 'c' || n, 'anthropic', CASE WHEN n % 3 = 0 THEN 'new' ELSE 'large' END, 10,
+                CASE WHEN n % 3 > 0 THEN n END
+         FROM generate_series(0, 719) AS n, unnest(ARRAY['bot', 'other']) AS a;
+         INSERT INTO agent_metrics.billing_lines (provider, model, period_start, period_end, amount_usd)
+         SELECT 'anthropic', 'large', m, m + interval '1 month', 100 FROM generate_series('2026-01-01 00:00+00'::timestamptz, '2026-06-01', '1 month') AS m;
+         INSERT INTO agent_metrics.billing_lines (provider, model, period_start, period_end, amount_usd) VALUES ('cloud', 'x', '2026-02-20 12:00+00', '2026-03-02 12:00+00', 10);
+         CREATE ROLE {role}; SELECT agent_metrics.grant_access('{role}', 'reader')"
+    ));
+    // the months of years that came at once
+    while db.value("SELECT agent_metrics.partition_step()").is_some() {}
+    // a month of the view, by the function: the same rows, whatever the edges
+    for (from, to) in [
+        ("'2026-03-01'", "'2026-03-31'"),
+        ("'2026-02-28'", "'2026-03-02'"),
+        ("'2026-06-30'", "'2026-12-31'"),
+        ("'2025-01-01'", "'2025-12-31'"),
+        ("NULL", "'2026-01-02'"),
+        ("'2026-06-29'", "NULL"),
+    ] {
+        let sql = |source: &str, more: &str| {
+            format!(
+                "SELECT to_jsonb(r) FROM {source} r WHERE true {more} ORDER BY r.day, r.provider, r.model"
+            )
+        };
+        assert_eq!(
+            db.lines(&sql(&format!("agent_metrics.kpi_cost_reconciliation({from}, {to})"), "")),
+            db.lines(&sql("agent_kpi.cost_reconciliation", &format!("AND r.day >= coalesce({from}, '-infinity'::date) AND r.day <= coalesce({to}, 'infinity'::date)"))),
+            "{from} {to}"
+        );
+    }
+    assert_eq!(
+        db.lines("SELECT count(*), round(sum(billed_usd), 6), sum(turns) FROM agent_metrics.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"),
+        ["64|101.500000|248"]
+    );
+    // what was read, by the server's own count of scans in this transaction
+    let read = |sql: &str| {
+        // the counts of a session outlive its transactions for a while, so each question has a session of its own
+        let reader = db.session();
+        reader.exec(&format!("BEGIN; SET LOCAL ROLE {role}"));
+        let rows = reader.lines(sql).len();
+        reader.exec("RESET ROLE");
+        let parts = reader.lines(
+            "SELECT relname FROM pg_stat_xact_user_tables WHERE relid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'agent_metrics.agent_events'::regclass)
+             AND seq_scan + coalesce(idx_scan, 0) > 0 ORDER BY 1",
+        );
+        (rows, parts)
+    };
+    let march = vec!["agent_events_y2026m03".to_owned()];
+    assert_eq!(
+        read("SELECT * FROM agent_metrics.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"),
+        (64, march.clone())
+    );
+    assert_eq!(
+        read(
+            "SELECT * FROM agent_metrics.kpi_unpriced_models('2026-03-01 00:00+00', '2026-04-01 00:00+00')"
+        ),
+        (2, march.clone())
+    );
+    assert_eq!(
+        read(
+            "SELECT * FROM agent_metrics.kpi_unpriced_models('2026-03-01 00:00+00', '2026-04-01 00:00+00', 'bot') WHERE turns > 0"
+        ),
+        (1, march)
+    );
+    assert!(read("SELECT * FROM agent_kpi.cost_reconciliation").1.len() >= 6);
+    assert!(
+        !read("SELECT * FROM agent_kpi.unpriced_models")
+            .1
+            .contains(&"agent_events_y2026m01".to_owned())
+    );
+    // and by the plan of the question that the function asks
+    let plan = db.lines("EXPLAIN (COSTS off) SELECT count(*) FROM agent_metrics.agent_events e WHERE e.occurred_at >= '2026-03-01 00:00+00' AND e.occurred_at < '2026-04-01 00:00+00'").join("\n");
+    assert!(
+        plan.contains("agent_events_y2026m03") && plan.matches(" on agent_events").count() == 1,
+        "{plan}"
+    );
+    for sql in [
+        "SELECT agent_metrics.kpi_cost_reconciliation('2026-03-31', '2026-03-01')",
+        "SELECT agent_metrics.kpi_unpriced_models('2026-03-31', '2026-03-01')",
+        "SELECT agent_metrics.kpi_unpriced_models(NULL, '2026-03-01')",
+    ] {
+        let error = db.error(sql);
+        assert!(
+            error.sqlstate == "22023" && !error.detail.is_empty() && !error.hint.is_empty(),
+            "{error}"
+        );
+    }
+    db.exec(&format!(
+        "SELECT agent_metrics.revoke_access('{role}'); DROP ROLE {role}"
+    ));
+}

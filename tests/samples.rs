@@ -175,3 +175,189 @@ fn the_self_report_gap_and_whether_it_widened() {
     );
     assert_eq!(db.lines("SELECT gap_points, widened_p < 0.001, is_wider FROM agent_kpi.self_report_monthly WHERE month = '2026-05-01'"), ["29|t|t"]);
 }
+
+/// A month of 200 conversations that the agent calls a success or not, and the sample of it; nobody has reviewed it yet.
+fn month_to_review(db: &crate::harness::Db, on: &str, said_good: u32) {
+    db.exec(&format!(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
+         SELECT 'bot', '{on}'::timestamptz + make_interval(mins => n), '{on}-' || lpad(n::text, 3, '0'), CASE WHEN n <= {said_good} THEN 'success' ELSE 'failure' END
+         FROM generate_series(1, 200) AS n"
+    ));
+    db.exec("SELECT agent_metrics.refresh()");
+}
+
+#[test]
+fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
+    let db = db("samples_gap_alert");
+    db.exec("SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support'); SELECT agent_metrics.register_agent('idle', 'support', 'Head of Support')");
+    let audit = |at: &str| {
+        db.lines(&format!("SELECT agent_id, summary, alert_id IS NOT NULL FROM agent_metrics.run_audits('{at}') WHERE kind = 'gap_widened'"))
+    };
+    // everybody reviews; of what the agent calls a success so many are none in the eyes of people
+    let review = |month: &str, wrong: u32, doubles: bool| {
+        db.exec(&format!(
+            "SELECT agent_metrics.record_review('bot', i.conversation_id, who, i.sample_id,
+                        CASE WHEN right(i.conversation_id, 3)::integer BETWEEN {wrong} + 1 AND 190 THEN 'success' ELSE 'failure' END)
+             FROM agent_metrics.review_items i, unnest(ARRAY['Ann', 'Bob']) AS who
+             WHERE i.sample_id = 'month {month}' AND (who = 'Ann' AND NOT {doubles} OR who = 'Bob' AND {doubles} AND i.is_double)"
+        ));
+    };
+    for month in ["2026-03-01", "2026-04-01", "2026-05-01"] {
+        month_to_review(&db, month, 190);
+    }
+    assert_eq!(audit("2026-04-02"), [""; 0]);
+    review("2026-03-01", 10, false);
+    review("2026-03-01", 10, true);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(audit("2026-04-20"), [""; 0], "there is no month before");
+    // 5 points in March; April's 9 are noise, and are tested once
+    assert_eq!(audit("2026-05-02"), [""; 0]);
+    review("2026-04-01", 18, false);
+    review("2026-04-01", 18, true);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(audit("2026-05-10"), [""; 0]);
+    let found = "SELECT month, reviewed, gap_points, previous_gap_points, widened_p > 0.05, is_wider FROM agent_metrics.gap_findings WHERE agent_id = 'bot' AND reviewed > 0 ORDER BY month";
+    assert_eq!(
+        db.lines(found),
+        ["2026-03-01|200|5|||f", "2026-04-01|200|9|5|t|f"]
+    );
+    // 30 points in May: nothing is said before the last of the two people has reviewed, and before that is in the books
+    assert_eq!(audit("2026-06-02"), [""; 0]);
+    review("2026-05-01", 60, false);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(audit("2026-06-08"), [""; 0]);
+    review("2026-05-01", 60, true);
+    assert_eq!(audit("2026-06-09"), [""; 0]);
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_eq!(
+        audit("2026-06-10"),
+        [
+            "bot|What bot says of its success lies 30.0 points above what people say in 2026-05, and lay 9.0 points above in the month before: more than noise widens a gap|t"
+        ]
+    );
+    assert_eq!(audit("2026-06-11"), [""; 0], "told once");
+    assert_eq!(
+        db.lines("SELECT owner, metric, (SELECT payload ->> 'value' FROM agent_metrics.alerts WHERE kind = 'gap_widened') FROM agent_kpi.alerts WHERE kind = 'gap_widened'"),
+        ["Head of Support|self_report_gap|30"]
+    );
+    // what comes later is seen in the view, and raises no second alarm; an agent nobody reviews is tested 30 days later
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        ["0"]
+    );
+    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = '2026-08-01'");
+    audit("2026-07-02");
+    assert_eq!(
+        db.lines("SELECT month, reviewed, gap_points, is_wider FROM agent_metrics.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        ["2026-05-01|0||f"]
+    );
+}
+
+/// Three strata as in statistics.md, one conversation a row of `drawn`, and what a reviewer says of so many of them.
+const STRATA: &str = "
+    INSERT INTO agent_metrics.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
+    VALUES ('bot', 'month 2026-03-01', '2026-03-01', '2026-03-31', 1, 20000, 1000);
+    CREATE TEMP TABLE strata (stratum text, size bigint, n bigint, x bigint);
+    INSERT INTO strata VALUES ('a', 18000, 700, 7), ('b', 1500, 150, 9), ('c', 500, 150, 24);
+    INSERT INTO agent_metrics.review_strata (agent_id, sample_id, stratum, size, drawn) SELECT 'bot', 'month 2026-03-01', stratum, size, n FROM strata;
+    INSERT INTO agent_metrics.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
+    SELECT 'bot', 'month 2026-03-01', stratum || g, stratum, size::numeric / n, false FROM strata, generate_series(1, n) AS g";
+
+#[test]
+fn weighted_review_rates_are_those_of_the_specification_and_of_a_hand_computed_case() {
+    let db = db("samples_rates");
+    db.exec("SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support')");
+    db.exec(STRATA);
+    let rates = |more: &str| {
+        db.lines(&format!(
+            "SELECT question, sample_period, population_count, reviewed_count, answered_count, open_strata_count, round(value::numeric, 6), round(standard_error::numeric, 9),
+                    round(ci_low::numeric, 6), round(ci_high::numeric, 6)
+             FROM agent_kpi.review_rates WHERE agent_id = 'bot' AND month = '2026-03-01' {more} ORDER BY question"
+        ))
+    };
+    // while a stratum is open nothing is known of the whole
+    let record = "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, sample_id, reviewer, answer_verdict, outcome_label, is_in_scope, is_refused, reviewed_at)";
+    db.exec(&format!(
+        "{record} SELECT 'v' || i.conversation_id, 'bot', i.conversation_id, i.sample_id, 'Ann',
+                         CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'contradicted' ELSE 'supported' END, NULL, NULL, NULL, '2026-04-02'
+         FROM agent_metrics.review_items i JOIN strata s USING (stratum) WHERE stratum <> 'c'"
+    ));
+    assert_eq!(rates(""), ["hallucination_rate|month|20000|850|850|1||||"]);
+    db.exec(&format!(
+        "{record} SELECT 'v' || i.conversation_id, 'bot', i.conversation_id, i.sample_id, 'Ann',
+                         CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'unsupported' ELSE 'supported' END, NULL, NULL, NULL, '2026-04-02'
+         FROM agent_metrics.review_items i JOIN strata s USING (stratum) WHERE stratum = 'c'"
+    ));
+    // statistics.md: p = .0175, SE .003651968, CI [.010342, .024658], where pooling would say .04
+    let whole = "hallucination_rate|month|20000|1000|1000|0|0.017500|0.003651968|0.010342|0.024658";
+    assert_eq!(rates(""), [whole]);
+    assert_eq!(
+        db.lines("SELECT bool_and(abs(r.value - agent_metrics.stratified_rate(s.n, s.m, s.x)) < 1e-12 AND abs(r.standard_error - agent_metrics.stratified_error(s.n, s.m, s.x)) < 1e-12)
+                  FROM agent_kpi.review_rates r, (SELECT array_agg(size::float8) AS n, array_agg(n::float8) AS m, array_agg(x::float8) AS x FROM strata) s"),
+        ["t"]
+    );
+    // a later word on the same conversation counts, question by question; a review outside the sample does not
+    db.exec(&format!(
+        "{record} VALUES ('later', 'bot', 'a1', 'month 2026-03-01', 'Bob', 'supported', 'success', NULL, NULL, '2026-04-03'),
+                         ('later still', 'bot', 'a1', 'month 2026-03-01', 'Cid', 'contradicted', NULL, NULL, NULL, '2026-04-04'),
+                         ('outside', 'bot', 'zzz', NULL, 'Cid', 'contradicted', NULL, NULL, NULL, '2026-04-04')"
+    ));
+    assert_eq!(rates("AND question = 'hallucination_rate'"), [whole]);
+
+    // By hand: one question that only some answer. Stratum p: 10 conversations, 4 looked at, of which 2 are out of scope and 1
+    // of those refused; stratum q: 6, 3 looked at, 3 out of scope, 3 refused. Answers 10/4*2 + 6/3*3 = 11, hits 10/4*1 +
+    // 6/3*3 = 8.5, R = 8.5/11. With e = x - R y: p has (1-R), -R, 0, 0; q has (1-R) three times, so no spread.
+    let r = 8.5_f64 / 11.0;
+    let e = [1.0 - r, -r, 0.0, 0.0];
+    let mean = e.iter().sum::<f64>() / 4.0;
+    let spread = e.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / 3.0;
+    let error = (100.0 * (1.0 - 0.4) / 4.0 * spread).sqrt() / 11.0;
+    db.exec(
+        "INSERT INTO agent_metrics.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn) VALUES
+             ('bot', 'week 2026-06-01', '2026-06-01', '2026-06-07', 1, 10, 4), ('bot', 'week 2026-06-08', '2026-06-08', '2026-06-14', 1, 6, 3),
+             ('bot', 'week 2026-06-29', '2026-06-29', '2026-07-05', 1, 9, 1), ('bot', 'month 2026-06-01', '2026-06-01', '2026-06-30', 1, 99, 1);
+         INSERT INTO agent_metrics.review_strata (agent_id, sample_id, stratum, size, drawn) VALUES
+             ('bot', 'week 2026-06-01', 'p', 10, 4), ('bot', 'week 2026-06-08', 'q', 6, 3), ('bot', 'week 2026-06-29', 'q', 9, 1), ('bot', 'month 2026-06-01', 'q', 98, 1),
+             ('bot', 'month 2026-06-01', 'p', 1, 1);
+         INSERT INTO agent_metrics.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
+         SELECT 'bot', 'week 2026-06-01', 'p' || g, 'p', 2.5, false FROM generate_series(1, 4) AS g
+         UNION ALL SELECT 'bot', 'week 2026-06-08', 'q' || g, 'q', 2, false FROM generate_series(1, 3) AS g
+         UNION ALL SELECT 'bot', 'week 2026-06-29', 'r', 'q', 9, false UNION ALL SELECT 'bot', 'month 2026-06-01', 'm', 'q', 98, false;
+         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, sample_id, reviewer, is_in_scope, is_refused)
+         SELECT 'bot', i.conversation_id, i.sample_id, 'Ann', i.conversation_id IN ('p3', 'p4'), i.conversation_id IN ('p1', 'q1', 'q2', 'q3')
+         FROM agent_metrics.review_items i WHERE i.stratum IN ('p', 'q') AND i.conversation_id <> 'r'",
+    );
+    let june = db.rows(
+        "SELECT value, standard_error, ci_low, ci_high, sample_period, population_count, reviewed_count, answered_count
+         FROM agent_kpi.review_rates WHERE month = '2026-06-01' AND question = 'out_of_scope_refusal_rate'",
+    );
+    assert_eq!(june.len(), 1);
+    let number = |i: usize| june[0][i].as_ref().unwrap().parse::<f64>().unwrap();
+    for (i, expected) in [
+        r,
+        error,
+        r - 1.959_963_984_540_054 * error,
+        (r + 1.959_963_984_540_054 * error).min(1.0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(
+            (number(i) - expected).abs() < 1e-9,
+            "{i}: {june:?} and {expected}"
+        );
+    }
+    // the monthly sample has an open stratum and the last week nobody began with: the two weeks it is
+    assert_eq!(
+        june[0][4..]
+            .iter()
+            .map(|value| value.clone().unwrap())
+            .collect::<Vec<_>>(),
+        ["week", "16", "7", "5"]
+    );
+    // no refusal in scope among all that were seen: still not known to be none
+    assert_eq!(
+        db.lines("SELECT value, ci_low, round(ci_high::numeric, 3), answered_count FROM agent_kpi.review_rates WHERE month = '2026-06-01' AND question = 'over_refusal_rate'"),
+        ["0|0|0.658|2"]
+    );
+}

@@ -19,6 +19,7 @@ mod fixtures;
 mod harness;
 mod ingest;
 mod isolation;
+mod judgements;
 mod memory;
 mod page;
 mod partitions;

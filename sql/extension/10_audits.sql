@@ -1,5 +1,5 @@
--- What the scheduler looks after besides refreshing: drift of new runs, Mondays without a run, review samples, quarters
--- without a decision.
+-- What the scheduler looks after besides refreshing: drift of new runs, Mondays without a run, review samples, a
+-- self-report gap that widened, quarters without a decision.
 
 CREATE FUNCTION agent_metrics.run_audits(at timestamptz DEFAULT now()) RETURNS TABLE (agent_id text, kind text, alert_id text, summary text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -10,6 +10,8 @@ DECLARE
     zone     text := agent_metrics.report_time_zone();
     today    date := ($1 AT TIME ZONE zone)::date;
     asked    date := date_trunc('quarter', today)::date;
+    agents   text[];  -- and months whose self-report gap can be tested now
+    months   date[];
 BEGIN
     INSERT INTO agent_metrics.drift_findings
         (agent_id, run_id, metric, against_run_id, old_value, new_value, change, tolerance, is_worse, compared, broken_count, mended_count,
@@ -63,6 +65,49 @@ BEGIN
       AND EXISTS (SELECT FROM agent_metrics.conversations c
                   WHERE c.agent_id = a.agent_id AND c.started_at >= p.began AT TIME ZONE zone AND c.started_at < p.ended AT TIME ZONE zone);
 
+    -- Of each of the last two months that are over: its sample is reviewed and in the books, or it ended 30 days ago.
+    SELECT array_agg(a.agent_id), array_agg(m.began) INTO agents, months
+    FROM agent_metrics.agents a
+    JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id
+    CROSS JOIN LATERAL (
+        SELECT (date_trunc('month', today::timestamp) - n * interval '1 month')::date AS began,
+               (date_trunc('month', today::timestamp) - (n - 1) * interval '1 month')::date AS ended
+        FROM generate_series(1, 2) AS n) m
+    WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at >= m.ended::timestamp AT TIME ZONE zone
+      AND NOT EXISTS (SELECT FROM agent_metrics.gap_findings f WHERE f.agent_id = a.agent_id AND f.month = m.began)
+      AND (today >= m.ended + days
+           OR (EXISTS (SELECT FROM agent_metrics.review_items i WHERE i.agent_id = a.agent_id AND i.sample_id = 'month ' || m.began)
+               AND NOT EXISTS (SELECT FROM agent_metrics.review_items i
+                               WHERE i.agent_id = a.agent_id AND i.sample_id = 'month ' || m.began
+                                 AND (SELECT count(DISTINCT r.reviewer) FILTER (WHERE pg_visible_in_snapshot(r.changed_in, w.snapshot)) FROM agent_metrics.reviews r
+                                      WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
+                                     < CASE WHEN i.is_double THEN 2 ELSE 1 END)));
+    IF agents IS NOT NULL THEN
+        RETURN QUERY
+        WITH tested AS (
+            INSERT INTO agent_metrics.gap_findings (agent_id, month, reviewed, gap_points, previous_gap_points, widened_p, is_wider, found_at)
+            SELECT d.agent_id, d.month, coalesce(g.reviewed_count, 0), g.gap_points, g.previous_gap_points, g.widened_p, coalesce(g.is_wider, false), $1
+            FROM unnest(agents, months) AS d (agent_id, month)
+            LEFT JOIN agent_kpi.self_report_monthly g ON g.agent_id = d.agent_id AND g.month = d.month
+            ON CONFLICT DO NOTHING
+            RETURNING gap_findings.*
+        ), said AS (
+            SELECT t.agent_id, format('gap_widened %s', t.month) AS key, a.owner,
+                   format('What %s says of its success lies %s points above what people say in %s, and lay %s points above in the month before: more than noise widens a gap',
+                          t.agent_id, round(t.gap_points::numeric, 1), to_char(t.month, 'YYYY-MM'), round(t.previous_gap_points::numeric, 1)) AS summary,
+                   jsonb_build_object('metric', 'self_report_gap', 'unit', 'points', 'value', t.gap_points, 'previous', t.previous_gap_points, 'ci_low', g.ci_low,
+                                      'ci_high', g.ci_high, 'p_value', t.widened_p, 'month', t.month, 'reviewed_count', t.reviewed) AS detail
+            FROM tested t
+            JOIN agent_metrics.agents a ON a.agent_id = t.agent_id
+            JOIN agent_kpi.self_report_monthly g ON g.agent_id = t.agent_id AND g.month = t.month
+            WHERE t.is_wider
+        )
+        SELECT s.agent_id, 'gap_widened', e.alert_id, s.summary
+        FROM said s
+        CROSS JOIN LATERAL agent_metrics.enqueue_alert('gap_widened', s.agent_id, s.key, jsonb_build_object('summary', s.summary) || jsonb_strip_nulls(s.detail), s.owner) AS e (alert_id)
+        WHERE e.alert_id IS NOT NULL;
+    END IF;
+
     INSERT INTO agent_metrics.decision_requests (agent_id, quarter, owner, asked_at, due_on)
     SELECT a.agent_id, asked, a.owner, $1, today + days
     FROM agent_metrics.agents a
@@ -85,7 +130,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.run_audits(timestamptz) IS
-    'Compares eval runs that are complete and not compared yet, notices Mondays without a run, draws review samples, opens the quarter''s question for each AI agent; a row an alert made. The program calls it.';
+    'Compares eval runs that are complete and not compared yet, notices Mondays without a run, draws review samples, tests whether a month''s self-report gap widened, opens the quarter''s question for each AI agent; a row an alert made. The program calls it.';
 
 CREATE FUNCTION agent_metrics.in_words(value double precision, unit text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -57,7 +57,7 @@ BEGIN
 
     -- What was said of his own turns in conversations that he shares.
     FOR one IN
-        SELECT u.name AS relname FROM unnest(ARRAY['tool_call_verdicts', 'turn_scores', 'reviews']) AS u (name)
+        SELECT u.name AS relname FROM unnest(ARRAY['span_keys', 'tool_call_verdicts', 'turn_scores', 'reviews']) AS u (name)
     LOOP
         EXECUTE format('DELETE FROM agent_metrics.%I x USING agent_metrics.agent_events e
                         WHERE e.user_id = $1 AND x.agent_id = e.agent_id AND x.occurred_at = e.occurred_at AND x.event_id = e.event_id', one.relname)

@@ -2,20 +2,24 @@
 --
 -- Everything is first brought into our own form (an object whose keys are columns of agent_events), then stored in one
 -- statement. A turn's id comes from the trace and the span, or from the content, so a redelivery changes nothing. What
--- cannot be stored goes to quarantined_events with the reason; the rest is stored all the same.
+-- cannot be stored goes to quarantined_events with the reason; the rest is stored all the same. An object with the key
+-- evaluation is what a judge said of a turn; those are stored after the turns, which may have come with them.
 
 -- Stores events of our own form. A reason that is given already, or found here, sends an event to quarantine. What only
 -- the server can find wrong (a cast, a constraint) fails the statement: then the halves are tried, down to the culprit.
-CREATE FUNCTION agent_metrics.store_events(payloads jsonb[], events jsonb[], reasons text[])
+CREATE FUNCTION agent_metrics.store_events(payloads jsonb[], events jsonb[], reasons text[], search boolean DEFAULT false)
 RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     known CONSTANT text[] := ARRAY['agent_id', 'occurred_at', 'event_id', 'conversation_id', 'user_id', 'intent_classified', 'tools_called',
         'latency_ms', 'token_usage_input', 'token_usage_output', 'cost_usd', 'outcome_label', 'business_event_id', 'turn_index', 'agent_version',
-        'model', 'prompt_version', 'token_usage_cache_read', 'token_usage_cache_write', 'is_eval', 'error', 'outcome_source', 'provider'];
+        'model', 'prompt_version', 'token_usage_cache_read', 'token_usage_cache_write', 'is_eval', 'error', 'outcome_source', 'provider', 'response_id', 'tool_spans'];
     good_payloads jsonb[];
     good_events   jsonb[];
+    said_payloads jsonb[];
+    said_events   jsonb[];
+    has_keys      boolean;
     bad_payloads  jsonb[];
     bad_events    jsonb[];
     bad_reasons   text[];
@@ -25,20 +29,26 @@ DECLARE
     high  integer;
     found bigint;
     words text;
+    said  record;
     count_stored   bigint := 0;
     count_repeated bigint := 0;
 BEGIN
     -- Always in the order of the key, so that two deliveries of the same turns cannot wait for each other.
-    SELECT array_agg(x.payload ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.reason IS NULL),
-           array_agg(x.event ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.reason IS NULL),
+    SELECT array_agg(x.payload ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.is_turn),
+           array_agg(x.event ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.is_turn),
+           bool_or(x.payload ? 'resourceSpans' OR x.event ?| ARRAY['response_id', 'tool_spans']) FILTER (WHERE x.is_turn),
+           array_agg(x.payload ORDER BY x.position) FILTER (WHERE x.reason IS NULL AND NOT x.is_turn),
+           array_agg(x.event ORDER BY x.position) FILTER (WHERE x.reason IS NULL AND NOT x.is_turn),
            array_agg(x.payload) FILTER (WHERE x.reason IS NOT NULL), array_agg(x.event) FILTER (WHERE x.reason IS NOT NULL),
            array_agg(x.reason) FILTER (WHERE x.reason IS NOT NULL)
-    INTO good_payloads, good_events, bad_payloads, bad_events, bad_reasons
+    INTO good_payloads, good_events, has_keys, said_payloads, said_events, bad_payloads, bad_events, bad_reasons
     FROM (
+        SELECT z.*, z.reason IS NULL AND NOT z.event ? 'evaluation' AS is_turn FROM (
         SELECT d.payload, d.event, d.position, d.event ->> 'agent_id' AS agent_id, d.event ->> 'occurred_at' AS occurred_at,
                d.event ->> 'event_id' AS event_id,
                CASE WHEN d.reason IS NOT NULL THEN d.reason
                     WHEN jsonb_typeof(d.event) IS DISTINCT FROM 'object' THEN 'not an object'
+                    WHEN d.event ? 'evaluation' THEN NULL
                     WHEN u.key IS NOT NULL THEN format('unknown key "%s"', u.key)
                     WHEN coalesce(btrim(d.event ->> 'agent_id'), '') = '' THEN 'no agent_id'
                     WHEN coalesce(btrim(d.event ->> 'conversation_id'), '') = '' THEN 'no conversation_id'
@@ -52,7 +62,7 @@ BEGIN
         FROM unnest(payloads, events, reasons) WITH ORDINALITY AS d (payload, event, reason, position)
         LEFT JOIN LATERAL (
             SELECT min(k.key) AS key FROM jsonb_object_keys(CASE WHEN jsonb_typeof(d.event) = 'object' THEN d.event ELSE '{}' END) AS k (key)
-            WHERE k.key <> ALL (known)) u ON true) x;
+            WHERE k.key <> ALL (known)) u ON true) z) x;
 
     IF good_events IS NOT NULL THEN
         lows := ARRAY[1];
@@ -92,6 +102,9 @@ BEGIN
             GET DIAGNOSTICS found = ROW_COUNT;
             count_stored := count_stored + found;
             count_repeated := count_repeated + (high - low + 1) - found;
+            IF has_keys THEN
+                PERFORM agent_metrics.store_span_keys(good_payloads[low:high], good_events[low:high]);
+            END IF;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
             IF low = high THEN
                 GET STACKED DIAGNOSTICS words = MESSAGE_TEXT;
@@ -105,6 +118,15 @@ BEGIN
         END;
     END LOOP;
 
+    IF said_events IS NOT NULL THEN
+        SELECT e.* INTO said FROM agent_metrics.store_evaluations(said_events, $4) e;
+        count_stored := count_stored + said.stored;
+        count_repeated := count_repeated + cardinality(said_events) - said.stored - coalesce(cardinality(said.bad), 0);
+        SELECT bad_payloads || array_agg(said_payloads[b.position]), bad_events || array_agg(said_events[b.position]), bad_reasons || array_agg(b.reason)
+        INTO bad_payloads, bad_events, bad_reasons
+        FROM unnest(said.bad, said.reasons) AS b (position, reason);
+    END IF;
+
     INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, event, reason)
     SELECT DISTINCT ON (1) md5(b.payload::text), b.payload, b.event, b.reason
     FROM unnest(bad_payloads, bad_events, bad_reasons) AS b (payload, event, reason)
@@ -113,8 +135,8 @@ BEGIN
     RETURN QUERY SELECT count_stored, count_repeated, coalesce(cardinality(bad_reasons), 0)::bigint;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.store_events(jsonb[], jsonb[], text[]) IS
-    'Stores events of our own form, once each; those that cannot be stored, or that come with a reason, go to quarantined_events. Internal: ingest_events() and retry_quarantined() use it.';
+COMMENT ON FUNCTION agent_metrics.store_events(jsonb[], jsonb[], text[], boolean) IS
+    'Stores events and evaluations of our own form, once each; those that cannot be stored, or that come with a reason, go to quarantined_events. Internal: ingest_events() and retry_quarantined() use it.';
 
 -- What was delivered, piece by piece, in our own form.
 CREATE FUNCTION agent_metrics.map_events(delivered jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
@@ -124,7 +146,14 @@ DECLARE
     pieces jsonb := CASE jsonb_typeof(delivered) WHEN 'array' THEN delivered ELSE jsonb_build_array(delivered) END;
 BEGIN
     RETURN QUERY
-    SELECT p.piece, p.piece, NULL::text FROM jsonb_array_elements(pieces) AS p (piece)
+    SELECT p.piece,
+           -- a score as Langfuse's API and webhooks have it; an observation is a span
+           CASE WHEN jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['dataType', 'name', 'traceId'] THEN
+               jsonb_strip_nulls(jsonb_build_object('evaluation', coalesce(p.piece ->> 'name', ''), 'score', p.piece ->> 'value', 'label', p.piece ->> 'stringValue',
+                   'event_id', md5((p.piece ->> 'traceId') || '/' || (p.piece ->> 'observationId'))::uuid, 'judged_at', p.piece ->> 'timestamp',
+                   'judged_by', lower(p.piece ->> 'source')))
+           ELSE p.piece END, NULL::text
+    FROM jsonb_array_elements(pieces) AS p (piece)
     WHERE jsonb_typeof(p.piece) <> 'object' OR NOT p.piece ?| ARRAY['resourceSpans', 'resourceLogs'];
     IF jsonb_path_exists(pieces, '$[*] ? (exists (@.resourceSpans) || exists (@.resourceLogs))') THEN
         RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics.map_spans(pieces) s;
@@ -138,6 +167,11 @@ COMMENT ON FUNCTION agent_metrics.map_events(jsonb) IS
 CREATE FUNCTION agent_metrics.ingest_events(jsonb) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
+DECLARE
+    -- Mapping takes up to a hundred times the size of what is delivered: this much is 2 GB.
+    most  constant bigint := 16 * 1024 * 1024;
+    size  bigint := pg_column_size($1);
+    again bigint;
 BEGIN
     IF $1 IS NULL THEN
         RETURN QUERY SELECT 0::bigint, 0::bigint, 0::bigint;
@@ -149,11 +183,25 @@ BEGIN
                   DETAIL = 'An event is an object whose keys are columns of agent_events, or OTLP with resourceSpans; an array holds several.',
                   HINT = 'SELECT * FROM agent_metrics.ingest_events(''{"agent_id": "support-bot", "occurred_at": "2026-01-01T10:00:00Z", "conversation_id": "c-1"}'');';
     END IF;
-    IF pg_column_size($1) > 64 * 1024 * 1024 THEN
-        RAISE EXCEPTION 'a delivery of % MB', pg_column_size($1) / 1024 / 1024
+    -- What comes from a table may be compressed a hundredfold.
+    IF pg_column_compression($1) IS NOT NULL THEN
+        size := pg_column_size(jsonb_build_array($1));
+    END IF;
+    IF size > most THEN
+        RAISE EXCEPTION 'a delivery of % MB', size / 1024 / 1024
             USING ERRCODE = 'program_limit_exceeded',
-                  DETAIL = 'One call takes 64 MB at most. Nothing was stored.',
+                  DETAIL = format('One call takes %s MB at most. Nothing was stored.', most / 1024 / 1024),
                   HINT = 'Send fewer events a call; leave prompts and answers out of spans, they are not stored anyway.';
+    END IF;
+    -- Each span is read with the attributes of its resource.
+    SELECT sum(pg_column_size(r.resource -> 'resource')::bigint * jsonb_array_length(jsonb_path_query_array(r.resource, 'lax $.scopeSpans[*].spans[*]')))
+    INTO again
+    FROM jsonb_path_query($1, 'lax $[*].resourceSpans[*]') AS r (resource);
+    IF again > 16 * most THEN
+        RAISE EXCEPTION 'a delivery whose resources come to % MB over its spans', again / 1024 / 1024
+            USING ERRCODE = 'program_limit_exceeded',
+                  DETAIL = format('The attributes of a resource hold for each of its spans; together they may take %s MB. Nothing was stored.', 16 * most / 1024 / 1024),
+                  HINT = 'Send fewer spans a call, or leave large attributes out of the resource.';
     END IF;
     RETURN QUERY
     SELECT s.stored, s.repeated, s.quarantined
@@ -162,7 +210,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.ingest_events(jsonb) IS
-    'Stores turns: an event in our own form (its keys are columns of agent_events), OTLP JSON with GenAI, OpenInference or Langfuse attributes, or an array of either. Returns how many were stored, were there already, and went to quarantined_events. NULL is no event.';
+    'Stores turns and what judges said of them: an event in our own form (its keys are columns of agent_events, or evaluation, score and the turn), OTLP JSON with GenAI, OpenInference or Langfuse attributes, scores of Langfuse, or an array of these. Returns how many were stored, were there already, and went to quarantined_events. NULL is no event.';
 
 CREATE FUNCTION agent_metrics.retry_quarantined(reason text DEFAULT NULL) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -184,7 +232,7 @@ BEGIN
     )
     SELECT s.stored, s.repeated, s.quarantined
     FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped m) x
-    CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons) s;
+    CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons, true) s;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.retry_quarantined(text) IS

@@ -4,7 +4,8 @@
 -- One turn is one call of a model: a span of inference that has no other below it in the same delivery, for a parent's
 -- tokens repeat its children's. What such a span does not say (agent, conversation, user) its nearest ancestor that does
 -- says for it; a conversation is never made up from a trace. Tools called become tools_called of the turn that asked
--- for them. Spans of another kind are no turns and are passed over.
+-- for them. Spans of another kind are no turns and are passed over. Evaluations, as events or attributes of a span or as
+-- log records, become events of their own that name the span they are about.
 
 CREATE FUNCTION agent_metrics.attributes(pairs jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -100,7 +101,7 @@ BEGIN
     ), asked AS MATERIALIZED (
         -- a tool belongs to the turn above it, else to the last turn beside it that began before it, else to any of its trace
         SELECT DISTINCT ON (t.trace_id, t.span_id)
-               t.trace_id, t.span_id, n.span_id AS turn_id, t.began, t.span, t.resource,
+               t.trace_id, t.span_id, md5(t.trace_id || '/' || t.span_id)::uuid AS span_key, n.span_id AS turn_id, t.began, t.span, t.resource,
                jsonb_build_object('name', coalesce(t.a ->> 'gen_ai.tool.name', t.a ->> 'tool.name', t.a ->> 'traceloop.entity.name',
                                                    regexp_replace(t.span ->> 'name', '^execute_tool ', '')),
                                   'ok', NOT (coalesce(t.is_failed, false) OR t.a ? 'error.type')) AS tool
@@ -112,10 +113,10 @@ BEGIN
                  (n.parent_id IS NOT DISTINCT FROM t.parent_id) DESC, (n.began <= t.began) DESC,
                  CASE WHEN n.began <= t.began THEN -n.began ELSE n.began END, n.span_id
     ), tools AS MATERIALIZED (
-        SELECT k.trace_id, k.turn_id, jsonb_agg(k.tool ORDER BY k.began, k.span_id) AS tools
+        SELECT k.trace_id, k.turn_id, jsonb_agg(k.tool ORDER BY k.began, k.span_id) AS tools, jsonb_agg(k.span_key ORDER BY k.began, k.span_id) AS tool_spans
         FROM asked k WHERE k.turn_id IS NOT NULL GROUP BY k.trace_id, k.turn_id
     ), counted AS MATERIALIZED (
-        SELECT n.*, k.tools, l.usage, l.cost,
+        SELECT n.*, k.tools, k.tool_spans, l.usage, l.cost,
                coalesce(n.a ->> 'gen_ai.usage.input_tokens', n.a ->> 'gen_ai.usage.prompt_tokens', n.a ->> 'llm.usage.prompt_tokens',
                         n.a ->> 'llm.token_count.prompt') AS input,
                coalesce(l.usage ->> 'input', n.a ->> 'langfuse.observation.usage_details.input') AS input_uncached,
@@ -150,7 +151,7 @@ BEGIN
                    (c.input_uncached::numeric + coalesce(c.cache_read, '0')::numeric + coalesce(c.cache_write, '0')::numeric)::text END),
                'token_usage_output', c.output, 'token_usage_cache_read', c.cache_read, 'token_usage_cache_write', c.cache_write,
                'cost_usd', coalesce(c.a ->> 'gen_ai.usage.cost', c.a ->> 'llm.cost.total', c.cost ->> 'total', c.a ->> 'langfuse.observation.cost_details.total'),
-               'tools_called', c.tools,
+               'tools_called', c.tools, 'tool_spans', c.tool_spans, 'response_id', c.a ->> 'gen_ai.response.id',
                'error', coalesce(c.a ->> 'error.type', CASE WHEN c.is_failed THEN coalesce(nullif(c.span #>> '{status,message}', ''), 'error') END))),
            coalesce(CASE WHEN c.began IS NULL THEN format('no moment: startTimeUnixNano is %s', coalesce(c.span ->> 'startTimeUnixNano', 'missing'))
                          WHEN c.ended < c.began THEN 'the span ends before it begins' END, w.reason)
@@ -171,20 +172,32 @@ BEGIN
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans',
                jsonb_build_array(jsonb_build_object('traceId', t.trace_id, 'spanId', t.span_id, 'events', jsonb_build_array(v.happened)))))))),
-           NULL, 'evaluation results are not stored yet'
+           agent_metrics.map_evaluation(agent_metrics.attributes(v.happened -> 'attributes'), t.trace_id, t.span_id, v.happened ->> 'timeUnixNano'), NULL
     FROM told t
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(t.span -> 'events') WHEN 'array' THEN t.span -> 'events' ELSE '[]' END) AS v (happened)
     WHERE v.happened ->> 'name' = 'gen_ai.evaluation.result'
     UNION ALL
+    -- a span that is itself an evaluation is about the one above it; its error and response are the judge's own
+    SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans',
+               jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('traceId', t.trace_id, 'spanId', t.span_id, 'parentSpanId', t.parent_id,
+                   'endTimeUnixNano', t.span -> 'endTimeUnixNano',
+                   'attributes', jsonb_path_query_array(t.span, '$.attributes[*] ? (@.key starts with "evaluation." || @.key starts with "gen_ai.evaluation.")'))))))))),
+           agent_metrics.map_evaluation(t.a - 'error.type' - 'gen_ai.response.id', t.trace_id, CASE WHEN t.kind = 'other' THEN t.parent_id ELSE t.span_id END,
+                                        t.span ->> 'endTimeUnixNano'), NULL
+    FROM told t WHERE t.a ?| ARRAY['gen_ai.evaluation.name', 'evaluation.name']
+    UNION ALL
     SELECT jsonb_build_object('resourceLogs', jsonb_build_array(jsonb_build_object('scopeLogs',
-               jsonb_build_array(jsonb_build_object('logRecords', jsonb_build_array(l.record)))))), NULL,
-           CASE WHEN 'gen_ai.evaluation.result' IN (l.record ->> 'eventName', agent_metrics.attributes(l.record -> 'attributes') ->> 'event.name')
-                THEN 'evaluation results are not stored yet' ELSE 'a log record is no turn' END
+               jsonb_build_array(jsonb_build_object('logRecords', jsonb_build_array(l.record)))))),
+           CASE WHEN n.is_evaluation THEN agent_metrics.map_evaluation(n.a, l.record ->> 'traceId', l.record ->> 'spanId',
+                                                coalesce(nullif(l.record ->> 'timeUnixNano', '0'), l.record ->> 'observedTimeUnixNano')) END,
+           CASE WHEN NOT n.is_evaluation THEN 'a log record is no turn' END
     FROM jsonb_path_query(pieces, 'lax $[*].resourceLogs[*].scopeLogs[*].logRecords[*]') AS l (record)
+    CROSS JOIN LATERAL (SELECT x.a, coalesce('gen_ai.evaluation.result' IN (l.record ->> 'eventName', x.a ->> 'event.name'), false) AS is_evaluation
+                        FROM (SELECT agent_metrics.attributes(l.record -> 'attributes') AS a) x) n
     UNION ALL
     SELECT p.piece, NULL, 'resourceSpans is no list'
     FROM jsonb_array_elements(pieces) AS p (piece) WHERE jsonb_typeof(p.piece -> 'resourceSpans') <> 'array';
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.map_spans(jsonb) IS
-    'Turns from a list of OTLP JSON documents: what was delivered, the event in our own form, and why it cannot be mapped, if it cannot. Internal: map_events() uses it.';
+    'Turns and evaluations from a list of OTLP JSON documents: what was delivered, the event in our own form, and why it cannot be mapped, if it cannot. Internal: map_events() uses it.';

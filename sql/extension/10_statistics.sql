@@ -4,6 +4,11 @@ CREATE FUNCTION agent_metrics.mcnemar_exact(lost bigint, gained bigint) RETURNS 
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.mcnemar_mid(lost bigint, gained bigint) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+-- An impossible count is refused by the exact test.
+CREATE FUNCTION agent_metrics.mcnemar_chi2(lost bigint, gained bigint) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN lost < 0 OR gained < 0 THEN agent_metrics.mcnemar_exact(lost, gained)
+                ELSE power(abs(lost::double precision - gained) - 1, 2) / nullif(lost::double precision + gained, 0) END;
 CREATE FUNCTION agent_metrics.bonett_price_low(lost bigint, gained bigint, total bigint, confidence double precision DEFAULT 0.95) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.bonett_price_high(lost bigint, gained bigint, total bigint, confidence double precision DEFAULT 0.95) RETURNS double precision
@@ -40,6 +45,8 @@ COMMENT ON FUNCTION agent_metrics.mcnemar_exact(bigint, bigint) IS
     'McNemar''s exact two-sided p, of pairs that went from pass to fail (lost) and from fail to pass (gained); 1 where nothing changed.';
 COMMENT ON FUNCTION agent_metrics.mcnemar_mid(bigint, bigint) IS
     'McNemar''s mid-p, of pairs that went from pass to fail (lost) and from fail to pass (gained); 1 where nothing changed.';
+COMMENT ON FUNCTION agent_metrics.mcnemar_chi2(bigint, bigint) IS
+    'McNemar''s chi square with Edwards'' correction for continuity, (|lost - gained| - 1)^2 / (lost + gained), of one degree of freedom; NULL where nothing changed. To be held against what others report: mcnemar_exact decides.';
 COMMENT ON FUNCTION agent_metrics.bonett_price_low(bigint, bigint, bigint, double precision) IS
     'Lower end of the Bonett-Price interval of the change (gained - lost) / total; NULL without pairs.';
 COMMENT ON FUNCTION agent_metrics.bonett_price_high(bigint, bigint, bigint, double precision) IS

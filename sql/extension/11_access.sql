@@ -38,8 +38,9 @@ BEGIN
         -- ingest_events() works with the caller's rights.
         IF to_regclass('agent_metrics.quarantined_events') IS NOT NULL THEN
             EXECUTE format('GRANT SELECT ON agent_metrics.token_prices TO %s', role);
-            EXECUTE format('GRANT SELECT, INSERT ON agent_metrics.quarantined_events TO %s', role);
-            FOREACH way_in IN ARRAY ARRAY['ingest_events', 'map_events', 'map_spans', 'attributes', 'object_in', 'store_events', 'turn_cost'] LOOP
+            EXECUTE format('GRANT SELECT, INSERT ON agent_metrics.quarantined_events, agent_metrics.span_keys TO %s', role);
+            FOREACH way_in IN ARRAY ARRAY['ingest_events', 'map_events', 'map_spans', 'attributes', 'object_in', 'store_events', 'turn_cost', 'store_span_keys', 'store_evaluations',
+                                         'read_evaluation', 'map_evaluation'] LOOP
                 EXECUTE format('GRANT EXECUTE ON FUNCTION agent_metrics.%I TO %s', way_in, role);
             END LOOP;
         END IF;

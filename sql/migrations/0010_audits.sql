@@ -76,7 +76,7 @@ CREATE TABLE agent_metrics.alerts (
 COMMENT ON TABLE agent_metrics.alerts IS 'What somebody has to be told: the outbox, written in the transaction that found it.';
 COMMENT ON COLUMN agent_metrics.alerts.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics.alerts.alert_id IS 'Id of the alert.';
-COMMENT ON COLUMN agent_metrics.alerts.kind IS 'drift, eval_missing, decision_due, decision_overdue, breach.';
+COMMENT ON COLUMN agent_metrics.alerts.kind IS 'drift, eval_missing, decision_due, decision_overdue, gap_widened, breach.';
 COMMENT ON COLUMN agent_metrics.alerts.dedupe_key IS 'The same for the same finding, so that it is told once.';
 COMMENT ON COLUMN agent_metrics.alerts.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_metrics.alerts.payload IS 'What was found: summary, and metric, value, interval and threshold where there are any.';
@@ -232,3 +232,26 @@ COMMENT ON COLUMN agent_metrics.review_items.conversation_id IS 'Conversation.';
 COMMENT ON COLUMN agent_metrics.review_items.stratum IS 'Stratum it was drawn from.';
 COMMENT ON COLUMN agent_metrics.review_items.weight IS 'How many conversations it stands for: size of the stratum / drawn from it.';
 COMMENT ON COLUMN agent_metrics.review_items.is_double IS 'Whether two people label it, each by himself.';
+
+-- Tested once a month and agent, when its labels are complete: a test that is repeated with each label that comes would
+-- call every gap a wider one in the end.
+CREATE TABLE agent_metrics.gap_findings (
+    agent_id            text NOT NULL,
+    month               date NOT NULL,
+    reviewed            bigint NOT NULL,
+    gap_points          double precision,
+    previous_gap_points double precision,
+    widened_p           double precision,
+    is_wider            boolean NOT NULL,
+    found_at            timestamptz NOT NULL,
+    PRIMARY KEY (agent_id, month)
+);
+COMMENT ON TABLE agent_metrics.gap_findings IS 'Whether the self-report gap of a month was wider than the one before, tested once by run_audits(), when the month''s sample was reviewed or 30 days after its end.';
+COMMENT ON COLUMN agent_metrics.gap_findings.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.gap_findings.month IS 'First report day of the month.';
+COMMENT ON COLUMN agent_metrics.gap_findings.reviewed IS 'Conversations that both the agent and a human had labelled.';
+COMMENT ON COLUMN agent_metrics.gap_findings.gap_points IS 'The gap, in percentage points; NULL: no such conversation.';
+COMMENT ON COLUMN agent_metrics.gap_findings.previous_gap_points IS 'Gap of the month before; NULL: it has none.';
+COMMENT ON COLUMN agent_metrics.gap_findings.widened_p IS 'Two-sided p that the two are the same.';
+COMMENT ON COLUMN agent_metrics.gap_findings.is_wider IS 'Whether it was wider, and widened_p <= 0.05: then its owner was told.';
+COMMENT ON COLUMN agent_metrics.gap_findings.found_at IS 'When it was tested.';

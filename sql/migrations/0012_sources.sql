@@ -14,6 +14,28 @@ COMMENT ON COLUMN agent_metrics.quarantined_events.event IS 'The same in our own
 COMMENT ON COLUMN agent_metrics.quarantined_events.reason IS 'Why it was not stored.';
 COMMENT ON COLUMN agent_metrics.quarantined_events.quarantined_at IS 'When it came.';
 
+-- By what an evaluation that comes later finds its turn.
+CREATE TABLE agent_metrics.span_keys (
+    span_key        uuid PRIMARY KEY,
+    agent_id        text NOT NULL,
+    occurred_at     timestamptz NOT NULL,
+    event_id        uuid NOT NULL,
+    conversation_id text NOT NULL,
+    call_index      integer,
+    tool            text,
+    response_id     text
+);
+COMMENT ON TABLE agent_metrics.span_keys IS 'Which turn or tool call a span became, so that a judgement of the span finds it; written by ingest_events().';
+COMMENT ON COLUMN agent_metrics.span_keys.span_key IS 'Hash of trace and span; of a turn it is the event_id.';
+COMMENT ON COLUMN agent_metrics.span_keys.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.span_keys.occurred_at IS 'Moment of the turn.';
+COMMENT ON COLUMN agent_metrics.span_keys.event_id IS 'Id of the turn.';
+COMMENT ON COLUMN agent_metrics.span_keys.conversation_id IS 'Conversation of the turn.';
+COMMENT ON COLUMN agent_metrics.span_keys.call_index IS 'Position of the tool call in tools_called, from 0; NULL: the span is the turn.';
+COMMENT ON COLUMN agent_metrics.span_keys.tool IS 'Name of the tool.';
+COMMENT ON COLUMN agent_metrics.span_keys.response_id IS 'Id that the model''s provider gave the response.';
+CREATE INDEX span_keys_response ON agent_metrics.span_keys (response_id) WHERE response_id IS NOT NULL;
+
 -- Tables of the business that are in this warehouse already, and are followed.
 ALTER TABLE agent_metrics.business_events ADD COLUMN source_table text;
 COMMENT ON COLUMN agent_metrics.business_events.source_table IS 'Attached table that the event comes from, and that it follows; NULL: it was written here.';

@@ -132,10 +132,10 @@ CROSS JOIN LATERAL (
            count(*) FILTER (WHERE x.state = 'dead') AS dead_count, min(x.sent_at) AS first_sent_at,
            max(x.last_error) FILTER (WHERE x.state IN ('waiting', 'dead')) AS last_error
     FROM agent_metrics.alert_deliveries x WHERE x.agent_id = a.agent_id AND x.alert_id = a.alert_id) d;
-COMMENT ON VIEW agent_kpi.alerts IS 'One row per alert: drift, a missing eval run, a decision that is asked for or overdue, a breach. Unique: agent_id, alert_id.';
+COMMENT ON VIEW agent_kpi.alerts IS 'One row per alert: drift, a missing eval run, a decision that is asked for or overdue, a self-report gap that widened, a breach. Unique: agent_id, alert_id.';
 COMMENT ON COLUMN agent_kpi.alerts.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.alerts.alert_id IS 'Id of the alert.';
-COMMENT ON COLUMN agent_kpi.alerts.kind IS 'drift, eval_missing, decision_due, decision_overdue or breach.';
+COMMENT ON COLUMN agent_kpi.alerts.kind IS 'drift, eval_missing, decision_due, decision_overdue, gap_widened or breach.';
 COMMENT ON COLUMN agent_kpi.alerts.metric IS 'Metric it is about, if any.';
 COMMENT ON COLUMN agent_kpi.alerts.summary IS 'What was found, in words.';
 COMMENT ON COLUMN agent_kpi.alerts.owner IS 'Who answers for it.';
@@ -219,6 +219,90 @@ COMMENT ON COLUMN agent_kpi.review_agreement.conversations_count IS 'Conversatio
 COMMENT ON COLUMN agent_kpi.review_agreement.agreement_rate IS 'Share of them on which both said the same.';
 COMMENT ON COLUMN agent_kpi.review_agreement.cohen_kappa IS 'Agreement beyond chance; NULL where chance explains all.';
 COMMENT ON COLUMN agent_kpi.review_agreement.gwet_ac1 IS 'Agreement beyond chance that does not collapse when one answer is rare.';
+
+-- Rates of all conversations of a month from the reviewed ones: the sample was drawn by stratum, so a plain average of the
+-- reviews would be bent towards the strata that gave more than their share. Of questions that not every conversation
+-- answers (a factual answer, a request out of scope) both the hits and the answers are estimated: a combined ratio
+-- (Cochran 1977, 6.11), which is the plain stratified rate where all answer.
+CREATE OR REPLACE VIEW agent_kpi.review_rates AS
+WITH answer AS (
+    SELECT DISTINCT ON (r.agent_id, r.sample_id, r.conversation_id, r.event_id, q.asked)
+           r.agent_id, r.sample_id, r.conversation_id, q.question, (q.x AND q.y)::integer AS x, q.y::integer AS y
+    FROM agent_metrics.reviews r
+    LEFT JOIN agent_metrics.outcomes o ON o.label = r.outcome_label AND NOT o.is_open
+    CROSS JOIN LATERAL (VALUES
+        ('outcome', 'task_success_rate', o.is_success, true, o.label IS NOT NULL),
+        ('answer', 'hallucination_rate', r.answer_verdict IN ('unsupported', 'contradicted'), r.answer_verdict <> 'refused', r.answer_verdict IS NOT NULL),
+        ('scope', CASE WHEN r.is_in_scope THEN 'over_refusal_rate' ELSE 'out_of_scope_refusal_rate' END, r.is_refused, true, r.is_in_scope IS NOT NULL),
+        ('escalation', 'escalation_accuracy', r.is_escalated = r.should_escalate, true, r.is_escalated IS NOT NULL),
+        ('escalated', 'escalation_precision', r.should_escalate, r.is_escalated, r.is_escalated IS NOT NULL),
+        ('to_escalate', 'escalation_missed_rate', NOT r.is_escalated, r.should_escalate, r.is_escalated IS NOT NULL)) AS q (asked, question, x, y, is_answered)
+    WHERE r.sample_id IS NOT NULL AND q.is_answered
+    ORDER BY r.agent_id, r.sample_id, r.conversation_id, r.event_id, q.asked, r.reviewed_at DESC, r.review_id DESC
+), conversation AS (
+    SELECT a.agent_id, a.sample_id, a.question, i.stratum, sum(a.x)::double precision AS x, sum(a.y)::double precision AS y
+    FROM answer a
+    JOIN agent_metrics.review_items i ON i.agent_id = a.agent_id AND i.sample_id = a.sample_id AND i.conversation_id = a.conversation_id
+    GROUP BY a.agent_id, a.sample_id, a.question, i.stratum, a.conversation_id
+), looked_at AS (
+    SELECT i.agent_id, i.sample_id, i.stratum, count(*)::double precision AS n
+    FROM agent_metrics.review_items i
+    WHERE EXISTS (SELECT FROM agent_metrics.reviews r WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
+    GROUP BY i.agent_id, i.sample_id, i.stratum
+), stratum AS (
+    -- each question that a month's samples of one kind answer, over all their strata: one without an answer counts too
+    SELECT m.agent_id, m.month, m.period, m.question, s.size::double precision AS whole, coalesce(l.n, 0) AS n,
+           coalesce(c.x, 0) AS x, coalesce(c.y, 0) AS y, coalesce(c.xx, 0) AS xx, coalesce(c.xy, 0) AS xy, coalesce(c.yy, 0) AS yy
+    FROM (SELECT DISTINCT p.agent_id, date_trunc('month', p.from_day::timestamp)::date AS month, split_part(p.sample_id, ' ', 1) AS period, c.question
+          FROM conversation c JOIN agent_metrics.review_samples p ON p.agent_id = c.agent_id AND p.sample_id = c.sample_id WHERE c.y > 0) m
+    JOIN agent_metrics.review_samples p ON p.agent_id = m.agent_id AND date_trunc('month', p.from_day::timestamp)::date = m.month
+                                       AND split_part(p.sample_id, ' ', 1) = m.period
+    JOIN agent_metrics.review_strata s ON s.agent_id = p.agent_id AND s.sample_id = p.sample_id
+    LEFT JOIN looked_at l ON l.agent_id = s.agent_id AND l.sample_id = s.sample_id AND l.stratum = s.stratum
+    LEFT JOIN (SELECT c.agent_id, c.sample_id, c.question, c.stratum, sum(c.x) AS x, sum(c.y) AS y, sum(c.x * c.x) AS xx, sum(c.x * c.y) AS xy, sum(c.y * c.y) AS yy
+               FROM conversation c GROUP BY c.agent_id, c.sample_id, c.question, c.stratum) c
+           ON c.agent_id = s.agent_id AND c.sample_id = s.sample_id AND c.stratum = s.stratum AND c.question = m.question
+    -- a week that nobody has begun with is left out
+    WHERE EXISTS (SELECT FROM looked_at b WHERE b.agent_id = p.agent_id AND b.sample_id = p.sample_id)
+), rated AS (
+    SELECT t.*, sum(t.whole / nullif(t.n, 0) * t.x) OVER w / nullif(sum(t.whole / nullif(t.n, 0) * t.y) OVER w, 0) AS rate,
+           sum(t.whole / nullif(t.n, 0) * t.y) OVER w AS answers
+    FROM stratum t
+    WINDOW w AS (PARTITION BY t.agent_id, t.month, t.period, t.question)
+), summed AS (
+    SELECT t.agent_id, t.month, t.period, t.question, sum(t.whole)::bigint AS population, sum(t.n)::bigint AS reviewed, sum(t.y)::bigint AS answered,
+           count(*) FILTER (WHERE t.n = 0) AS open_strata, bool_and(t.n = t.whole) AS is_whole, max(t.rate) AS rate,
+           power(sum(t.whole / nullif(t.n, 0) * t.y), 2) / nullif(sum(power(t.whole / nullif(t.n, 0), 2) * t.yy), 0) AS effective_size,
+           CASE WHEN bool_and(t.n > 1 OR t.n = t.whole) THEN
+               sqrt(sum(CASE WHEN t.n < t.whole THEN
+                   t.whole * t.whole * (1 - t.n / t.whole) / nullif(t.n, 0) / nullif(t.n - 1, 0)
+                   * greatest(t.xx - 2 * t.rate * t.xy + t.rate * t.rate * t.yy - power(t.x - t.rate * t.y, 2) / nullif(t.n, 0), 0) ELSE 0 END)) / max(t.answers) END AS error
+    FROM rated t
+    GROUP BY t.agent_id, t.month, t.period, t.question
+)
+SELECT DISTINCT ON (s.agent_id, s.month, s.question)
+       s.agent_id, s.month, s.question, s.period AS sample_period, s.population AS population_count, s.reviewed AS reviewed_count, s.answered AS answered_count,
+       s.open_strata AS open_strata_count, r.value, r.error AS standard_error,
+       CASE WHEN r.error > 1e-9 OR s.is_whole THEN greatest(r.value - 1.959963984540054 * r.error, 0)
+            WHEN r.error IS NOT NULL THEN agent_metrics.weighted_low(r.value, s.effective_size) END AS ci_low,
+       CASE WHEN r.error > 1e-9 OR s.is_whole THEN least(r.value + 1.959963984540054 * r.error, 1)
+            WHEN r.error IS NOT NULL THEN agent_metrics.weighted_high(r.value, s.effective_size) END AS ci_high
+FROM summed s
+CROSS JOIN LATERAL (SELECT CASE WHEN s.open_strata = 0 THEN s.rate END AS value, CASE WHEN s.open_strata = 0 THEN s.error END AS error) r
+ORDER BY s.agent_id, s.month, s.question, s.open_strata = 0 DESC, s.period = 'month' DESC;
+COMMENT ON VIEW agent_kpi.review_rates IS 'Rates of all conversations of a month, estimated from the review sample by its strata: one row per agent, month and question that somebody answered. Of the monthly sample once each of its strata was looked at, else of the weekly ones that began in the month. Unique: agent_id, month, question.';
+COMMENT ON COLUMN agent_kpi.review_rates.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.review_rates.month IS 'First report day of the month.';
+COMMENT ON COLUMN agent_kpi.review_rates.question IS 'What was asked of the reviewers, by the metric that it is: task_success_rate, hallucination_rate, out_of_scope_refusal_rate, over_refusal_rate, escalation_accuracy, escalation_precision or escalation_missed_rate.';
+COMMENT ON COLUMN agent_kpi.review_rates.sample_period IS 'month: of the monthly sample; week: of weekly ones.';
+COMMENT ON COLUMN agent_kpi.review_rates.population_count IS 'Conversations that the sample stands for.';
+COMMENT ON COLUMN agent_kpi.review_rates.reviewed_count IS 'Conversations of the sample that somebody has reviewed.';
+COMMENT ON COLUMN agent_kpi.review_rates.answered_count IS 'Answers in the denominator: n.';
+COMMENT ON COLUMN agent_kpi.review_rates.open_strata_count IS 'Strata that nobody has looked at yet: as long as there are any, nothing is known of the whole.';
+COMMENT ON COLUMN agent_kpi.review_rates.value IS 'Estimated rate of all conversations; NULL while a stratum is open.';
+COMMENT ON COLUMN agent_kpi.review_rates.standard_error IS 'Its standard error, with the finite population correction; NULL where one review stands for a stratum of many.';
+COMMENT ON COLUMN agent_kpi.review_rates.ci_low IS 'Lower end of its 95% interval; where all reviews say the same, of Wilson''s by the effective size.';
+COMMENT ON COLUMN agent_kpi.review_rates.ci_high IS 'Upper end of it.';
 
 -- What the agent says of itself against what people say, on the same conversations.
 CREATE OR REPLACE VIEW agent_kpi.self_report_monthly AS

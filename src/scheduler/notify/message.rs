@@ -16,7 +16,7 @@ const LONGEST: usize = 2_000;
 pub struct Alert {
     /// Its id.
     pub alert_id: String,
-    /// drift, eval_missing, decision_due, decision_overdue, breach.
+    /// drift, eval_missing, decision_due, decision_overdue, gap_widened, breach.
     pub kind: String,
     /// Agent.
     pub agent_id: String,
@@ -127,6 +127,7 @@ impl Alert {
             "eval_missing" => "no eval run",
             "decision_due" => "keep or replace?",
             "decision_overdue" => "decision overdue",
+            "gap_widened" => "self-report gap widened",
             "breach" => "threshold breached",
             other => other,
         };
