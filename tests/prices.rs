@@ -443,6 +443,12 @@ fn who_asks_for_one_month_of_money_reads_one_month() {
         db.lines("SELECT count(*), round(sum(billed_usd), 6), sum(turns) FROM agent_metrics.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"),
         ["64|101.500000|248"]
     );
+    // a day in UTC has 24 hours, whatever the reader's zone does that day
+    let all = "SELECT to_jsonb(r) FROM agent_kpi.cost_reconciliation r ORDER BY r.day, r.provider, r.model";
+    let in_utc = db.lines(all);
+    db.exec("SET TimeZone = 'America/New_York'");
+    assert_eq!(db.lines(all), in_utc);
+    db.exec("RESET TimeZone");
     // what was read, by the server's own count of scans in this transaction
     let read = |sql: &str| {
         // the counts of a session outlive its transactions for a while, so each question has a session of its own
