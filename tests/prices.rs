@@ -298,6 +298,14 @@ fn bills_are_imported_once_in_cents_and_in_dollars() {
           "ChargePeriodEnd": "2026-04-01T00:00:00Z", "Tags": {"agent_id": "bot"}},
         {"ProviderName": "Cloud", "ServiceName": "Disks", "BilledCost": -3, "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01 00:00:00Z", "ChargePeriodEnd": "2026-04-01 00:00:00Z"},
         {"ProviderName": "Cloud", "ServiceName": "Models", "BilledCost": 31, "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01T00:00:00Z", "ChargePeriodEnd": "2026-04-01T00:00:00Z", "x_Model": "large"}]"#;
+    // cents, however they are written
+    let written = ANTHROPIC.replace("\"1.24\"", "\"0.124e1\"");
+    assert_ne!(written, ANTHROPIC);
+    import("import_anthropic_costs", ANTHROPIC);
+    assert_eq!(
+        import("import_anthropic_costs", &written),
+        import("import_anthropic_costs", ANTHROPIC)
+    );
     assert_eq!(import("import_focus", focus), ["3|0|0|338.50"]);
     assert_eq!(import("import_focus", focus), ["0|3|0|338.50"]);
     assert_eq!(
