@@ -125,6 +125,47 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
 }
 
 #[test]
+fn bills_are_held_against_archived_turns_too() {
+    let (db, _, folder) = two_old_months("archive_bills");
+    db.exec(
+        "UPDATE agent_metrics.agent_events SET model = 'large', provider = 'p' WHERE latency_ms > 120;
+         UPDATE agent_metrics.agent_events SET cost_usd = NULL WHERE latency_ms > 130;
+         UPDATE agent_metrics.agent_events SET computed_cost_usd = cost_usd WHERE conversation_id LIKE '%1';
+         INSERT INTO agent_metrics.billing_lines (provider, model, period_start, period_end, amount_usd)
+         SELECT 'p', 'large', date_trunc('month', min(occurred_at), 'UTC'), date_trunc('day', max(occurred_at), 'UTC') + interval '10 hours', 100 FROM agent_metrics.agent_events",
+    );
+    refresh(&db);
+    let held = || {
+        db.lines(
+            "SELECT * FROM agent_kpi.cost_reconciliation ORDER BY day, provider, model NULLS FIRST",
+        )
+    };
+    let before = held();
+    assert_eq!(
+        db.number("SELECT sum(turns) FROM agent_kpi.cost_reconciliation"),
+        db.number(
+            "SELECT count(*) FROM agent_metrics.agent_events WHERE model IS NOT NULL OR cost_usd IS NOT NULL"
+        )
+    );
+    assert!(before.iter().any(|line| line.contains("have no cost")));
+    archive(&db, &folder);
+    assert_eq!(held(), before, "in files");
+    for file in fs::read_dir(&folder).unwrap() {
+        let file = file.unwrap().path();
+        works(db.url(), &["restore", file.to_str().unwrap()]);
+    }
+    assert_eq!(held(), before, "and back");
+    // a team of people is in no bill, archived or not
+    archive(&db, &folder);
+    db.exec("UPDATE agent_metrics.agents SET actor = 'human'");
+    assert_eq!(
+        db.number("SELECT sum(turns) FROM agent_kpi.cost_reconciliation"),
+        0.0
+    );
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn late_facts_about_archived_conversations_count() {
     let (db, _, folder) = two_old_months("archive_late_facts");
     let late = [

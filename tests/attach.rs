@@ -294,6 +294,74 @@ fn without_the_right_to_make_triggers_a_table_is_followed_by_comparing() {
 }
 
 #[test]
+fn what_no_row_trigger_sees_is_followed_too() {
+    let db = shop("attach_parts");
+    db.exec(
+        "CREATE SCHEMA crm;
+         CREATE TABLE crm.calls (id integer PRIMARY KEY, kind text DEFAULT 'ticket_resolved', at timestamptz DEFAULT '2026-03-05 10:00+00', chat text) PARTITION BY RANGE (id);
+         CREATE TABLE crm.a PARTITION OF crm.calls FOR VALUES FROM (0) TO (10);
+         CREATE TABLE crm.b PARTITION OF crm.calls FOR VALUES FROM (10) TO (20);
+         CREATE TABLE crm.plain (LIKE crm.calls INCLUDING ALL); CREATE TABLE crm.parent (LIKE crm.calls INCLUDING ALL);
+         CREATE TABLE crm.child () INHERITS (crm.parent);
+         INSERT INTO crm.calls (id) VALUES (1), (11)",
+    );
+    let attach = |table: &str| {
+        db.lines(&format!(
+            "SELECT mode, inserted FROM agent_metrics.attach_business_events('crm.{table}', business_event_id => 'id', occurred_at => 'at', kind => 'kind',
+                                                                             conversation_id => 'chat', id_prefix => '{table} ')"
+        ))
+    };
+    assert_eq!(attach("calls"), ["trigger|2"]);
+    assert_eq!(attach("plain"), ["trigger|0"]);
+    assert_eq!(attach("parent"), ["compare|0"]);
+    let followed = |what: &str| {
+        assert_eq!(
+            db.lines("SELECT business_event_id FROM agent_metrics.business_events WHERE source_table IS NOT NULL ORDER BY 1"),
+            db.lines("SELECT 'calls ' || id FROM crm.calls UNION ALL SELECT 'parent ' || id FROM crm.parent UNION ALL SELECT 'plain ' || id FROM crm.plain ORDER BY 1"),
+            "{what}"
+        );
+    };
+    let synced = || {
+        db.lines("SELECT source, inserted, updated, deleted, problem FROM agent_metrics.sync_business_events() WHERE source <> 'crm.parent'")
+    };
+    for (change, sync) in [
+        ("TRUNCATE crm.a", "crm.calls|0|0|1|"),
+        ("INSERT INTO crm.a (id) VALUES (2)", ""),
+        ("INSERT INTO crm.child (id) VALUES (1)", ""),
+        (
+            "ALTER TABLE crm.calls DETACH PARTITION crm.b",
+            "crm.calls|0|0|1|",
+        ),
+        ("INSERT INTO crm.b (id) VALUES (12)", ""), // no row of it any more
+        (
+            "ALTER TABLE crm.calls ATTACH PARTITION crm.b FOR VALUES FROM (10) TO (20)",
+            "crm.calls|2|0|0|",
+        ),
+        ("UPDATE crm.calls SET id = 15 WHERE id = 2", ""), // from one to the other
+        ("DROP TABLE crm.b", "crm.calls|0|0|3|"),
+        // as a subscription writes
+        (
+            "SET session_replication_role = replica; INSERT INTO crm.calls (id) VALUES (3), (4); INSERT INTO crm.plain (id) VALUES (1), (2);
+             DELETE FROM crm.calls WHERE id = 3; UPDATE crm.plain SET id = 5 WHERE id = 2; RESET session_replication_role",
+            "",
+        ),
+        (
+            "SET session_replication_role = replica; TRUNCATE crm.plain; RESET session_replication_role",
+            "",
+        ),
+    ] {
+        db.exec(change);
+        assert_eq!(synced().join(" "), sync, "{change}");
+        followed(change);
+        assert!(synced().is_empty(), "{change}: once");
+    }
+    assert_eq!(
+        db.lines("SELECT DISTINCT status, problem FROM agent_kpi.attached_tables"),
+        ["followed|"]
+    );
+}
+
+#[test]
 fn many_write_at_once_and_the_events_are_the_rows() {
     let (db, owner) = crm("attach_at_once");
     db.exec(PAYMENTS);

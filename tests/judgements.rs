@@ -411,3 +411,40 @@ fn evaluations_in_any_order_by_a_writer_and_in_parallel_are_the_same_rows_as_onc
         "SELECT agent_metrics.revoke_access('{role}'); DROP ROLE {role}"
     ));
 }
+
+#[test]
+fn what_is_not_of_the_expected_shape_is_counted_once_and_never_lost() {
+    let db = shop("judgements_shape");
+    let turn =
+        r#""agent_id": "bot", "occurred_at": "2026-03-01T12:00:00Z", "conversation_id": "c""#;
+    let delivery = format!(
+        r#"[{{"resourceLogs": 5}}, {{"resourceSpans": [{{"scopeSpans": {{}}}}]}}, {{"resourceSpans": [{{"scopeSpans": [{{"spans": "x"}}, {{}}, 7]}}, 7]}},
+            {{"resourceLogs": [{{"scopeLogs": [{{"logRecords": 1}}]}}]}}, {{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [5]}}]}}]}}, {{"resourceSpans": []}},
+            {{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": "t", "spanId": "s", "events": [5, {{"name": "gen_ai.evaluation.result", "attributes": 5}}]}}]}}]}}]}},
+            {{{turn}, "tool_spans": ["no uuid"]}}, {{"evaluation": {{"a": 1}}, "score": [1], "event_id": 7}}]"#
+    );
+    assert_eq!(ingest(&db, &delivery), "0|0|8");
+    assert_eq!(
+        quarantined(&db),
+        [
+            "a log record is no turn",
+            "a log record is no turn",
+            "an evaluation without a name",
+            "invalid input syntax for type uuid: \"no uuid\"",
+            "resourceLogs is no list",
+            "scopeSpans is no list",
+            "score \"[1]\" of evaluation \"{\"a\": 1}\" is no number",
+            "spans is no list",
+        ]
+    );
+    assert_eq!(ingest(&db, &delivery), "0|0|8", "and kept once");
+    assert_eq!(
+        db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
+        ["0|0|8"]
+    );
+    assert_eq!(quarantined(&db).len(), 8);
+    assert_eq!(
+        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.span_keys)"),
+        ["0|0"]
+    );
+}

@@ -298,6 +298,14 @@ fn bills_are_imported_once_in_cents_and_in_dollars() {
           "ChargePeriodEnd": "2026-04-01T00:00:00Z", "Tags": {"agent_id": "bot"}},
         {"ProviderName": "Cloud", "ServiceName": "Disks", "BilledCost": -3, "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01 00:00:00Z", "ChargePeriodEnd": "2026-04-01 00:00:00Z"},
         {"ProviderName": "Cloud", "ServiceName": "Models", "BilledCost": 31, "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01T00:00:00Z", "ChargePeriodEnd": "2026-04-01T00:00:00Z", "x_Model": "large"}]"#;
+    // cents, however they are written
+    let written = ANTHROPIC.replace("\"1.24\"", "\"0.124e1\"");
+    assert_ne!(written, ANTHROPIC);
+    import("import_anthropic_costs", ANTHROPIC);
+    assert_eq!(
+        import("import_anthropic_costs", &written),
+        import("import_anthropic_costs", ANTHROPIC)
+    );
     assert_eq!(import("import_focus", focus), ["3|0|0|338.50"]);
     assert_eq!(import("import_focus", focus), ["0|3|0|338.50"]);
     assert_eq!(
@@ -443,6 +451,12 @@ fn who_asks_for_one_month_of_money_reads_one_month() {
         db.lines("SELECT count(*), round(sum(billed_usd), 6), sum(turns) FROM agent_metrics.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"),
         ["64|101.500000|248"]
     );
+    // a day in UTC has 24 hours, whatever the reader's zone does that day
+    let all = "SELECT to_jsonb(r) FROM agent_kpi.cost_reconciliation r ORDER BY r.day, r.provider, r.model";
+    let in_utc = db.lines(all);
+    db.exec("SET TimeZone = 'America/New_York'");
+    assert_eq!(db.lines(all), in_utc);
+    db.exec("RESET TimeZone");
     // what was read, by the server's own count of scans in this transaction
     let read = |sql: &str| {
         // the counts of a session outlive its transactions for a while, so each question has a session of its own

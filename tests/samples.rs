@@ -143,6 +143,19 @@ fn reviews_of_a_sample_weigh_what_they_stand_for_and_two_people_are_compared() {
         "22023",
         "\"none\"",
     );
+    for (more, names) in [
+        ("' '", "no reviewer"),
+        ("'A', is_escalated => true", "its escalation"),
+        ("'A', should_escalate => false", "its escalation"),
+        ("'A', is_in_scope => true", "its scope"),
+    ] {
+        refused_by_us(
+            &db,
+            &format!("SELECT agent_metrics.record_review('bot', 'c1', {more})"),
+            "22023",
+            names,
+        );
+    }
     // outside a sample a review stands for itself
     db.exec("SELECT agent_metrics.record_review('bot', 'c1', 'A', outcome_label => 'failure')");
     assert_eq!(

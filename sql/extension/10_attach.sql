@@ -50,6 +50,14 @@ COMMENT ON COLUMN agent_metrics.source_sync.updated IS 'Business events that had
 COMMENT ON COLUMN agent_metrics.source_sync.deleted IS 'Business events whose row was gone.';
 COMMENT ON COLUMN agent_metrics.source_sync.problem IS 'What cannot be followed; NULL: nothing.';
 
+-- A row trigger sees no partition come, go or be emptied. Each of these changes this hash, and the table is compared.
+CREATE FUNCTION agent_metrics.source_parts(source text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+    SELECT md5(string_agg(t.relid::oid || ' ' || coalesce(pg_relation_filenode(t.relid), 0), ',' ORDER BY t.relid::oid))
+    FROM pg_partition_tree(to_regclass($1)) t WHERE t.isleaf
+$function$;
+COMMENT ON FUNCTION agent_metrics.source_parts(text) IS 'Hash of the partitions of an attached table and of the files they are in; NULL: it has none. Internal: sync_business_events() uses it.';
+
 -- Problems are removed first and looked for afterwards: what is noted meanwhile stays.
 CREATE FUNCTION agent_metrics.compare_source(source text) RETURNS agent_metrics.source_sync
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET row_security = off AS $function$
@@ -58,6 +66,7 @@ DECLARE
     attached agent_metrics.attached_tables;
     result   agent_metrics.source_sync;
     missing  text;
+    read_of  text := agent_metrics.source_parts($1);  -- before the rows are read
 BEGIN
     -- one comparison of a table at a time
     SELECT a.* INTO attached FROM agent_metrics.attached_tables a WHERE a.source = $1 FOR UPDATE;
@@ -109,7 +118,7 @@ BEGIN
                (SELECT string_agg(n.problem, '; ' ORDER BY n.problem) FROM noted n)
         $sql$, (SELECT string_agg(format('%L, s.%I', c.value, c.value), ', ') FROM jsonb_each_text(attached.columns) AS c (key, value)), to_regclass($1))
     INTO result USING attached.columns, attached.fixed_kind, attached.id_prefix, attached.source, attached.mode;
-    UPDATE agent_metrics.attached_tables a SET compared_at = now() WHERE a.source = $1;
+    UPDATE agent_metrics.attached_tables a SET compared_at = now(), parts = read_of WHERE a.source = $1;
     RETURN result;
 END
 $function$;
@@ -165,7 +174,7 @@ BEGIN
         WHERE i.indrelid = source AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indkey[0] = t.attnum AND i.indpred IS NULL) THEN
         RAISE EXCEPTION 'column "%" of % is no key', business_event_id, place.name
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'No unique index says that each of its values occurs once, so rows could not be told apart.',
-                  HINT = 'Name its primary key, or make a unique index on the column.';
+                  HINT = 'Name its primary key, or make a unique index on the column; or attach a view over the table, which is followed by comparing it.';
     END IF;
     INSERT INTO agent_metrics.attached_tables (source, columns, fixed_kind, id_prefix, mode)
     VALUES (place.name, mapping, fixed_kind, id_prefix, way) ON CONFLICT DO NOTHING;
@@ -175,13 +184,20 @@ BEGIN
                   HINT = format('SELECT agent_metrics.detach_business_events(%L) comes first.', place.name);
     END IF;
     -- From here to the end of the transaction nobody writes to the table, so nothing is missed between trigger and copy.
-    IF place.relkind IN ('r', 'p') THEN
+    -- Rows of tables that inherit from it are its rows too, and fire no trigger of it.
+    IF place.relkind = 'p' OR place.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = source) THEN
         BEGIN
             EXECUTE format('CREATE TRIGGER agent_metrics_follow AFTER INSERT OR UPDATE OR DELETE ON %s
                             FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_source(%L)', place.name, place.name);
             EXECUTE format('CREATE TRIGGER agent_metrics_follow_truncate AFTER TRUNCATE ON %s
                             FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.follow_source(%L)', place.name, place.name);
             way := 'trigger';
+            -- also what a replication brings; to say so is the owner's right
+            IF pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = source), 'USAGE') THEN
+                EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_metrics_follow, ENABLE ALWAYS TRIGGER agent_metrics_follow_truncate', place.name);
+            ELSIF EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = source) THEN
+                way := 'compare';
+            END IF;
         EXCEPTION
             WHEN insufficient_privilege THEN
                 RAISE NOTICE 'table % is followed by comparing it', place.name
@@ -230,7 +246,8 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.detach_business_events(text, boolean) IS
     'No longer follows an attached table; its business events stay as they are, or go with keep_events => false. Returns how many there are.';
 
--- A table with triggers is compared only when something could not be followed, or when it is named.
+-- A table with triggers is compared only when something could not be followed, when its partitions changed, or when it is
+-- named.
 CREATE FUNCTION agent_metrics.sync_business_events(source text DEFAULT NULL) RETURNS SETOF agent_metrics.source_sync
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
@@ -244,7 +261,8 @@ BEGIN
     FOR attached IN
         SELECT a.* FROM agent_metrics.attached_tables a
         WHERE CASE WHEN $1 IS NOT NULL THEN a.source = $1
-                   ELSE a.mode = 'compare' OR EXISTS (SELECT FROM agent_metrics.attachment_problems p WHERE p.source = a.source) END
+                   ELSE a.mode = 'compare' OR a.parts IS DISTINCT FROM agent_metrics.source_parts(a.source)
+                        OR EXISTS (SELECT FROM agent_metrics.attachment_problems p WHERE p.source = a.source) END
         ORDER BY a.source
     LOOP
         BEGIN

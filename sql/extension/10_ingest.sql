@@ -100,11 +100,12 @@ BEGIN
             ORDER BY r.agent_id, r.occurred_at, r.event_id
             ON CONFLICT DO NOTHING;
             GET DIAGNOSTICS found = ROW_COUNT;
-            count_stored := count_stored + found;
-            count_repeated := count_repeated + (high - low + 1) - found;
             IF has_keys THEN
                 PERFORM agent_metrics.store_span_keys(good_payloads[low:high], good_events[low:high]);
             END IF;
+            -- only now can nothing fail any more: an error takes back the rows, and no variable
+            count_stored := count_stored + found;
+            count_repeated := count_repeated + (high - low + 1) - found;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
             IF low = high THEN
                 GET STACKED DIAGNOSTICS words = MESSAGE_TEXT;

@@ -239,7 +239,7 @@ BEGIN
                    'provider', 'anthropic', 'model', r.line ->> 'model', 'period_start', b.bucket ->> 'starting_at', 'period_end', b.bucket ->> 'ending_at',
                    'currency', r.line ->> 'currency', 'description', r.line ->> 'description',
                    -- the report counts in cents
-                   'amount', CASE WHEN r.line ->> 'amount' ~ '^-?\d{1,30}(\.\d{1,30})?$' THEN trim_scale((r.line ->> 'amount')::numeric * 0.01)::text
+                   'amount', CASE WHEN r.line ->> 'amount' ~ '^-?\d{1,30}(\.\d{1,30})?([eE][-+]?\d{1,2})?$' THEN trim_scale((r.line ->> 'amount')::numeric * 0.01)::text
                                   ELSE r.line ->> 'amount' END,
                    'identity', r.line - 'amount', 'detail', r.line)), '[]')
         FROM jsonb_array_elements(report -> 'data') AS b (bucket)

@@ -127,6 +127,16 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     made text;
 BEGIN
+    IF coalesce(btrim($3), '') = '' THEN
+        RAISE EXCEPTION 'the review of conversation "%" has no reviewer', $2
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Two people on the same conversation are told apart by their names.',
+                  HINT = 'Say who: a person or a role.';
+    ELSIF $7 IS NOT NULL AND $8 IS NULL OR ($9 IS NULL) <> ($10 IS NULL) THEN
+        RAISE EXCEPTION 'the review of conversation "%" judges % by halves', $2, CASE WHEN ($9 IS NULL) <> ($10 IS NULL) THEN 'its escalation' ELSE 'its scope' END
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'What was done is held against what should have been: is_escalated goes with should_escalate, is_in_scope with is_refused.',
+                  HINT = 'Give both, or leave both NULL: not judged.';
+    END IF;
     INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, sample_id, outcome_label, answer_verdict, is_in_scope, is_refused, is_escalated, should_escalate, note)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
     RETURNING review_id INTO made;

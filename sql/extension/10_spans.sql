@@ -195,8 +195,12 @@ BEGIN
     CROSS JOIN LATERAL (SELECT x.a, coalesce('gen_ai.evaluation.result' IN (l.record ->> 'eventName', x.a ->> 'event.name'), false) AS is_evaluation
                         FROM (SELECT agent_metrics.attributes(l.record -> 'attributes') AS a) x) n
     UNION ALL
-    SELECT p.piece, NULL, 'resourceSpans is no list'
-    FROM jsonb_array_elements(pieces) AS p (piece) WHERE jsonb_typeof(p.piece -> 'resourceSpans') <> 'array';
+    -- what is not of OTLP's shape holds nothing that the steps above would have seen
+    SELECT p.piece, NULL, format('%s is no list', l.name)
+    FROM jsonb_array_elements(pieces) AS p (piece)
+    CROSS JOIN (VALUES ('resourceSpans', 'strict $.resourceSpans'), ('scopeSpans', 'strict $.resourceSpans[*].scopeSpans'), ('spans', 'strict $.resourceSpans[*].scopeSpans[*].spans'),
+                       ('resourceLogs', 'strict $.resourceLogs'), ('scopeLogs', 'strict $.resourceLogs[*].scopeLogs')) AS l (name, path)
+    WHERE EXISTS (SELECT FROM jsonb_path_query(p.piece, l.path::jsonpath, silent => true) AS x (value) WHERE jsonb_typeof(x.value) <> 'array');
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.map_spans(jsonb) IS

@@ -117,6 +117,31 @@ COMMENT ON COLUMN agent_metrics.billing_lines.imported_at IS 'When it was first 
 COMMENT ON COLUMN agent_metrics.billing_lines.changed_in IS 'Transaction that last wrote the row.';
 CREATE INDEX billing_lines_period ON agent_metrics.billing_lines (period_start);
 
+-- What archived turns cost, for the reconciliation with bills: those are by day in UTC, provider and model.
+CREATE TABLE agent_metrics.archived_model_costs (
+    agent_id       text NOT NULL,
+    archive_id     bigint NOT NULL,
+    day            date NOT NULL,
+    provider       text,
+    model          text,
+    turns          bigint NOT NULL,
+    unpriced_turns bigint NOT NULL,
+    cost_usd       numeric,
+    computed_usd   numeric
+);
+COMMENT ON TABLE agent_metrics.archived_model_costs IS 'What the archived turns of an agent cost, by day in UTC, provider and model.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.archive_id IS 'Archive that holds the turns.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.day IS 'Day in UTC.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.provider IS 'Provider that the turns name; NULL: none.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.model IS 'Model that the turns name; NULL: none.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.turns IS 'Turns.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.unpriced_turns IS 'Turns whose cost is not known.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.cost_usd IS 'Sum of the known cost; NULL: none is known.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.computed_usd IS 'Of it, what was computed from the price list; NULL: nothing.';
+CREATE INDEX archived_model_costs_archive ON agent_metrics.archived_model_costs (archive_id);
+CREATE INDEX archived_model_costs_day ON agent_metrics.archived_model_costs (day);
+
 -- Closed books: what was reported of a month, and every change to it since.
 CREATE TABLE agent_metrics.closed_periods (
     month     date PRIMARY KEY CHECK (month = date_trunc('month', month::timestamp)::date),

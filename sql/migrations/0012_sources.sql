@@ -49,7 +49,8 @@ CREATE TABLE agent_metrics.attached_tables (
     mode        text NOT NULL CHECK (mode IN ('trigger', 'compare')),
     attached_by text NOT NULL DEFAULT current_user,
     attached_at timestamptz NOT NULL DEFAULT now(),
-    compared_at timestamptz
+    compared_at timestamptz,
+    parts       text
 );
 COMMENT ON TABLE agent_metrics.attached_tables IS 'Tables whose rows are business events; written by attach_business_events().';
 COMMENT ON COLUMN agent_metrics.attached_tables.source IS 'The table, with its schema, quoted as SQL needs it.';
@@ -60,6 +61,7 @@ COMMENT ON COLUMN agent_metrics.attached_tables.mode IS 'trigger: each write is 
 COMMENT ON COLUMN agent_metrics.attached_tables.attached_by IS 'Role that attached it.';
 COMMENT ON COLUMN agent_metrics.attached_tables.attached_at IS 'When it was attached.';
 COMMENT ON COLUMN agent_metrics.attached_tables.compared_at IS 'When all its rows were last compared.';
+COMMENT ON COLUMN agent_metrics.attached_tables.parts IS 'Hash of the partitions and their files as they were then: no trigger sees a partition come, go or be emptied. NULL: it has none.';
 
 -- Written within the transactions of the business system, so nothing here makes one wait for another.
 CREATE TABLE agent_metrics.attachment_problems (

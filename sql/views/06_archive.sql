@@ -79,6 +79,7 @@ BEGIN
     DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
     DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
     DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
+    DELETE FROM agent_metrics.archived_model_costs c WHERE c.archive_id = id;
     RETURN id;
 END
 $function$;
@@ -113,6 +114,14 @@ BEGIN
         array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
         array_fill('18446744073709551615'::xid8, ARRAY[c.n]), '0') s
     GROUP BY s.agent_id;
+
+    -- for bills, which are by day in UTC and by model
+    INSERT INTO agent_metrics.archived_model_costs (agent_id, archive_id, day, provider, model, turns, unpriced_turns, cost_usd, computed_usd)
+    SELECT e.agent_id, id, (e.occurred_at AT TIME ZONE 'UTC')::date, e.provider, e.model, count(*), count(*) - count(e.cost_usd), sum(e.cost_usd),
+           sum(e.cost_usd) FILTER (WHERE e.cost_usd = e.computed_cost_usd)
+    FROM agent_metrics.agent_events e
+    WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND (e.model IS NOT NULL OR e.cost_usd IS NOT NULL)
+    GROUP BY 1, 3, 4, 5;
 
     INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, turns, token_turns,
                                                       tokens, cost_usd, user_id)
@@ -214,6 +223,7 @@ BEGIN
     DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
     DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
     DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
+    DELETE FROM agent_metrics.archived_model_costs c WHERE c.archive_id = id;
     IF came_again THEN
         INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
         SELECT a.agent_id, one.from_time, one.to_time FROM agent_metrics.agents a ON CONFLICT DO NOTHING;

@@ -63,11 +63,13 @@ COMMENT ON COLUMN agent_kpi.unpriced_models.reason IS 'Why they have no cost.';
 CREATE OR REPLACE FUNCTION agent_metrics.kpi_cost_reconciliation(from_day date, to_day date)
 RETURNS TABLE (day date, provider text, model text, turns bigint, unpriced_turns bigint, events_usd numeric, computed_usd numeric, billed_usd numeric,
                variance_usd numeric, variance_percent double precision, explanation text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET plan_cache_mode = force_custom_plan SET enable_sort = off SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     began      timestamptz := coalesce($1::timestamp AT TIME ZONE 'UTC', '-infinity');
     ended      timestamptz := coalesce(($2 + 1)::timestamp AT TIME ZONE 'UTC', 'infinity');
+    teams      text[] := ARRAY(SELECT a.agent_id FROM agent_metrics.agents a WHERE a.actor = 'human');
     turns_from timestamptz;
     turns_to   timestamptz;
 BEGIN
@@ -76,7 +78,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The last day does not lie before the first.',
                   HINT = 'SELECT * FROM agent_metrics.kpi_cost_reconciliation(''2026-01-01'', ''2026-01-31'');';
     END IF;
-    SELECT greatest(date_trunc('day', min(b.period_start), 'UTC'), began), least(max(b.period_end), ended) INTO turns_from, turns_to
+    SELECT greatest(date_trunc('day', min(b.period_start), 'UTC'), began), least(date_trunc('day', max(b.period_end) + interval '1 day' - interval '1 microsecond', 'UTC'), ended)
+    INTO turns_from, turns_to
     FROM agent_metrics.billing_lines b HAVING count(*) > 0;
     RETURN QUERY
     WITH billed AS (
@@ -90,12 +93,18 @@ BEGIN
         WHERE b.period_end > began AND b.period_start < ended AND d.day >= began AND d.day < ended
         GROUP BY 1, 2, 3
     ), used AS (
-        SELECT (e.occurred_at AT TIME ZONE 'UTC')::date AS day, e.provider, e.model, count(*) AS turns, count(*) - count(e.cost_usd) AS unpriced,
-               sum(e.cost_usd) AS usd, sum(e.cost_usd) FILTER (WHERE e.cost_usd = e.computed_cost_usd) AS computed
-        FROM agent_metrics.agent_events e
-        WHERE e.occurred_at >= turns_from AND e.occurred_at < turns_to
-          AND e.agent_id <> ALL (ARRAY(SELECT a.agent_id FROM agent_metrics.agents a WHERE a.actor = 'human'))
-          AND (e.model IS NOT NULL OR e.cost_usd IS NOT NULL)
+        -- there are few days and models, though the planner takes each turn for a day of its own
+        SELECT x.day, x.provider, x.model, sum(x.turns)::bigint AS turns, sum(x.unpriced_turns)::bigint AS unpriced, sum(x.cost_usd) AS usd, sum(x.computed_usd) AS computed
+        FROM (SELECT (e.occurred_at AT TIME ZONE 'UTC')::date AS day, e.provider, e.model, count(*) AS turns, count(*) - count(e.cost_usd) AS unpriced_turns,
+                     sum(e.cost_usd) AS cost_usd, sum(e.cost_usd) FILTER (WHERE e.cost_usd = e.computed_cost_usd) AS computed_usd
+              FROM agent_metrics.agent_events e
+              WHERE e.occurred_at >= turns_from AND e.occurred_at < turns_to AND e.agent_id <> ALL (teams) AND (e.model IS NOT NULL OR e.cost_usd IS NOT NULL)
+              GROUP BY 1, 2, 3
+              UNION ALL
+              SELECT c.day, c.provider, c.model, c.turns, c.unpriced_turns, c.cost_usd, c.computed_usd
+              FROM agent_metrics.archived_model_costs c
+              JOIN agent_metrics.archives a ON a.archive_id = c.archive_id AND a.state IN ('detached', 'archived')
+              WHERE c.day >= (turns_from AT TIME ZONE 'UTC')::date AND c.day < (turns_to AT TIME ZONE 'UTC')::date AND c.agent_id <> ALL (teams)) x
         GROUP BY 1, 2, 3
     ), named AS (
         -- a turn that names no provider is of the one that prices or bills its model, if it is one
