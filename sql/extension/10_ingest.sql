@@ -213,27 +213,50 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.ingest_events(jsonb) IS
     'Stores turns and what judges said of them: an event in our own form (its keys are columns of agent_events, or evaluation, score and the turn), OTLP JSON with GenAI, OpenInference or Langfuse attributes, scores of Langfuse, or an array of these. Returns how many were stored, were there already, and went to quarantined_events. NULL is no event.';
 
+-- In portions, for mapping takes many times the size of what is mapped and a quarantine may have grown for months: the
+-- spans of a trace together, since a tool belongs to a turn, and evaluations last, after the turns that they are about.
 CREATE FUNCTION agent_metrics.retry_quarantined(reason text DEFAULT NULL) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
+DECLARE
+    most    constant bigint := 4 * 1024 * 1024;
+    portion text[];
+    found   record;
 BEGIN
-    RETURN QUERY
-    WITH taken AS MATERIALIZED (
-        DELETE FROM agent_metrics.quarantined_events q
-        WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
-                                  WHERE $1 IS NULL OR l.reason LIKE $1 FOR UPDATE SKIP LOCKED)
-        RETURNING q.payload, q.event
-    ), mapped AS (
-        SELECT t.payload, t.event, NULL::text AS reason FROM taken t WHERE t.event IS NOT NULL
-        UNION ALL
-        SELECT m.payload, m.event, m.reason
-        FROM (SELECT jsonb_agg(t.payload) AS payloads FROM taken t WHERE t.event IS NULL) x
-        CROSS JOIN LATERAL agent_metrics.map_events(x.payloads) m
-        WHERE x.payloads IS NOT NULL
-    )
-    SELECT s.stored, s.repeated, s.quarantined
-    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped m) x
-    CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons, true) s;
+    stored := 0;
+    repeated := 0;
+    quarantined := 0;
+    FOR portion IN
+        SELECT array_agg(p.quarantine_id)
+        FROM (SELECT q.quarantine_id, sum(q.size) OVER (ORDER BY q.is_late, q.trace_id, q.quarantine_id) / most AS place
+              FROM (SELECT l.quarantine_id, coalesce(l.event ? 'evaluation', l.payload ? 'resourceLogs') AS is_late,
+                           l.payload #>> '{resourceSpans,0,scopeSpans,0,spans,0,traceId}' AS trace_id,
+                           -- as large as it is unpacked
+                           pg_column_size(jsonb_build_array(l.payload))::bigint AS size
+                    FROM agent_metrics.quarantined_events l WHERE $1 IS NULL OR l.reason LIKE $1) q) p
+        GROUP BY floor(p.place) ORDER BY floor(p.place)
+    LOOP
+        WITH taken AS MATERIALIZED (
+            DELETE FROM agent_metrics.quarantined_events q
+            WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
+                                      WHERE l.quarantine_id = ANY (portion) FOR UPDATE SKIP LOCKED)
+            RETURNING q.payload, q.event
+        ), mapped AS (
+            SELECT t.payload, t.event, NULL::text AS reason FROM taken t WHERE t.event IS NOT NULL
+            UNION ALL
+            SELECT m.payload, m.event, m.reason
+            FROM (SELECT jsonb_agg(t.payload) AS payloads FROM taken t WHERE t.event IS NULL) x
+            CROSS JOIN LATERAL agent_metrics.map_events(x.payloads) m
+            WHERE x.payloads IS NOT NULL
+        )
+        SELECT s.stored, s.repeated, s.quarantined INTO found
+        FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped m) x
+        CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons, true) s;
+        stored := stored + coalesce(found.stored, 0);
+        repeated := repeated + coalesce(found.repeated, 0);
+        quarantined := quarantined + coalesce(found.quarantined, 0);
+    END LOOP;
+    RETURN NEXT;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.retry_quarantined(text) IS
