@@ -210,6 +210,10 @@ fn bad_runs_are_refused_whole() {
             .sqlstate,
         "22023"
     );
+    // nor is a run recorded twice, the same or another
+    let once = record("v1", &cases(1, 200)).replace("'r'", "'once'");
+    db.exec(&once);
+    refused_by_us(&db, &once, "23505", "\"once\" of agent \"bot\"");
 }
 
 #[test]

@@ -349,6 +349,26 @@ fn bills_are_imported_once_in_cents_and_in_dollars() {
         ),
         (
             "import_openai_costs",
+            openai.replace("1772409600", "1e30"),
+            "no answer of OpenAI",
+        ),
+        (
+            "import_anthropic_costs",
+            r#"{"data": [{"results": [5]}]}"#.to_owned(),
+            "no cost report",
+        ),
+        (
+            "import_anthropic_costs",
+            ANTHROPIC.replace("2026-03-02T", "2026-03-01T"),
+            "a bill that cannot be",
+        ),
+        (
+            "import_focus",
+            focus.replacen("2026-03-01", "the 1st", 1),
+            "a bill that cannot be",
+        ),
+        (
+            "import_openai_costs",
             openai.replace("usd", "gbp"),
             "currency \"gbp\"",
         ),

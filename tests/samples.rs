@@ -82,10 +82,12 @@ fn review_samples_are_stratified_seeded_and_replayable() {
         Some("month 2026-03-01, week 2026-03-02")
     );
     // each refusal
+    db.exec("SELECT agent_metrics.register_agent('fresh', 'support', 'Head of Support')");
     for (arguments, sqlstate, names) in [
         ("'none'", "22023", "\"none\""),
         ("'bot', 'day'", "22023", "\"day\""),
         ("'bot', 'week', current_date", "22023", "is not over"),
+        ("'fresh'", "55000", "was not refreshed"),
         ("'bot', share => 0", "22003", "0"),
         ("'bot', share => 1.5", "22003", "1.5"),
         ("'bot', least_drawn => 0", "22003", "0"),

@@ -66,6 +66,12 @@ BEGIN
                   DETAIL = 'Each case has one result a trial.',
                   HINT = 'Number repeated trials with "trial": 1, 2, ...';
     END IF;
+    IF EXISTS (SELECT FROM agent_metrics.eval_runs r WHERE r.agent_id = $1 AND r.run_id = $2) THEN
+        RAISE EXCEPTION 'run "%" of agent "%" is recorded already', $2, $1
+            USING ERRCODE = 'unique_violation',
+                  DETAIL = 'A run is recorded once: what was compared with it rests on it.',
+                  HINT = 'Give another run an id of its own, such as its date.';
+    END IF;
     INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, run_at, trials, agent_version, model, prompt_version)
     VALUES ($1, $2, $3, coalesce($5, now()), coalesce(tried, 1), $6, $7, $8);
     INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, trial, passed, error, latency_ms, token_usage_input, token_usage_output, cost_usd)

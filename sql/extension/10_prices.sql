@@ -159,7 +159,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     bad jsonb;
-    was bigint;
+    words text;
 BEGIN
     SELECT l.line INTO bad FROM jsonb_array_elements(lines) AS l (line)
     WHERE coalesce(upper(l.line ->> 'currency'), '') <> 'USD' LIMIT 1;
@@ -186,36 +186,44 @@ BEGIN
                   HINT = 'Give the report as the provider sent it. Nothing was imported.';
     END IF;
 
-    RETURN QUERY
-    WITH line AS MATERIALIZED (
-        SELECT l.line_id, min(l.provider) AS provider, min(l.model) AS model, min(l.agent_id) AS agent_id, min(l.service) AS service,
-               min(l.period_start) AS period_start, min(l.period_end) AS period_end, sum(l.amount::numeric) AS amount,
-               min(l.description) AS description, bool_or(l.is_infrastructure) AS is_infrastructure, (array_agg(l.detail))[1] AS detail
-        FROM (SELECT r.*, store_bills.source || ':' || md5(concat_ws(' ', r.provider, r.period_start, r.period_end, r.identity::text)) AS line_id
-              FROM jsonb_to_recordset(store_bills.lines) AS r (
-                  provider text, model text, agent_id text, service text, period_start timestamptz, period_end timestamptz, amount text,
-                  description text, is_infrastructure boolean, identity jsonb, detail jsonb)) l
-        GROUP BY l.line_id
-    ), old AS MATERIALIZED (
-        SELECT b.line_id, b.amount_usd FROM agent_metrics.billing_lines b JOIN line l ON l.line_id = b.line_id
-        UNION ALL
-        SELECT i.cost_id, i.amount_usd FROM agent_metrics.infrastructure_costs i JOIN line l ON l.line_id = i.cost_id
-    ), bills AS (
-        INSERT INTO agent_metrics.billing_lines AS b (line_id, provider, model, period_start, period_end, amount_usd, description, source, detail)
-        SELECT l.line_id, l.provider, l.model, l.period_start, l.period_end, l.amount, l.description, store_bills.source, l.detail
-        FROM line l WHERE NOT coalesce(l.is_infrastructure, false) ORDER BY l.line_id
-        ON CONFLICT (line_id) DO UPDATE SET amount_usd = excluded.amount_usd, detail = excluded.detail, changed_in = pg_current_xact_id()
-        WHERE b.amount_usd <> excluded.amount_usd
-    ), infrastructure AS (
-        INSERT INTO agent_metrics.infrastructure_costs AS i (cost_id, agent_id, period_start, period_end, amount_usd, provider, service, source, detail)
-        SELECT l.line_id, l.agent_id, l.period_start, l.period_end, l.amount, l.provider, l.service, store_bills.source, l.detail
-        FROM line l WHERE l.is_infrastructure ORDER BY l.line_id
-        ON CONFLICT (cost_id) DO UPDATE SET amount_usd = excluded.amount_usd, detail = excluded.detail, changed_in = pg_current_xact_id()
-        WHERE i.amount_usd <> excluded.amount_usd
-    )
-    SELECT count(*) FILTER (WHERE o.line_id IS NULL), count(*) FILTER (WHERE o.amount_usd = l.amount),
-           count(*) FILTER (WHERE o.amount_usd <> l.amount), coalesce(sum(l.amount), 0)
-    FROM line l LEFT JOIN old o ON o.line_id = l.line_id;
+    BEGIN
+        RETURN QUERY
+        WITH line AS MATERIALIZED (
+            SELECT l.line_id, min(l.provider) AS provider, min(l.model) AS model, min(l.agent_id) AS agent_id, min(l.service) AS service,
+                   min(l.period_start) AS period_start, min(l.period_end) AS period_end, sum(l.amount::numeric) AS amount,
+                   min(l.description) AS description, bool_or(l.is_infrastructure) AS is_infrastructure, (array_agg(l.detail))[1] AS detail
+            FROM (SELECT r.*, store_bills.source || ':' || md5(concat_ws(' ', r.provider, r.period_start, r.period_end, r.identity::text)) AS line_id
+                  FROM jsonb_to_recordset(store_bills.lines) AS r (
+                      provider text, model text, agent_id text, service text, period_start timestamptz, period_end timestamptz, amount text,
+                      description text, is_infrastructure boolean, identity jsonb, detail jsonb)) l
+            GROUP BY l.line_id
+        ), old AS MATERIALIZED (
+            SELECT b.line_id, b.amount_usd FROM agent_metrics.billing_lines b JOIN line l ON l.line_id = b.line_id
+            UNION ALL
+            SELECT i.cost_id, i.amount_usd FROM agent_metrics.infrastructure_costs i JOIN line l ON l.line_id = i.cost_id
+        ), bills AS (
+            INSERT INTO agent_metrics.billing_lines AS b (line_id, provider, model, period_start, period_end, amount_usd, description, source, detail)
+            SELECT l.line_id, l.provider, l.model, l.period_start, l.period_end, l.amount, l.description, store_bills.source, l.detail
+            FROM line l WHERE NOT coalesce(l.is_infrastructure, false) ORDER BY l.line_id
+            ON CONFLICT (line_id) DO UPDATE SET amount_usd = excluded.amount_usd, detail = excluded.detail, changed_in = pg_current_xact_id()
+            WHERE b.amount_usd <> excluded.amount_usd
+        ), infrastructure AS (
+            INSERT INTO agent_metrics.infrastructure_costs AS i (cost_id, agent_id, period_start, period_end, amount_usd, provider, service, source, detail)
+            SELECT l.line_id, l.agent_id, l.period_start, l.period_end, l.amount, l.provider, l.service, store_bills.source, l.detail
+            FROM line l WHERE l.is_infrastructure ORDER BY l.line_id
+            ON CONFLICT (cost_id) DO UPDATE SET amount_usd = excluded.amount_usd, detail = excluded.detail, changed_in = pg_current_xact_id()
+            WHERE i.amount_usd <> excluded.amount_usd
+        )
+        SELECT count(*) FILTER (WHERE o.line_id IS NULL), count(*) FILTER (WHERE o.amount_usd = l.amount),
+               count(*) FILTER (WHERE o.amount_usd <> l.amount), coalesce(sum(l.amount), 0)
+        FROM line l LEFT JOIN old o ON o.line_id = l.line_id;
+    EXCEPTION WHEN data_exception OR check_violation THEN
+        GET STACKED DIAGNOSTICS words = MESSAGE_TEXT;
+        RAISE EXCEPTION 'a bill that cannot be: %', words
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Each line has a period that ends after it begins, in timestamps, and an amount below a trillion dollars.',
+                  HINT = 'Give the report as the provider sent it. Nothing was imported.';
+    END;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.store_bills(text, jsonb) IS 'Stores billing lines that an importer brought into one form, all or nothing. Internal: the import functions use it.';
@@ -227,10 +235,10 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 BEGIN
     IF (CASE jsonb_typeof(report -> 'data')
            WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket) WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array')
-           ELSE true END) THEN
+           ELSE true END) OR jsonb_path_exists(report, '$.data[*].results[*] ? (@.type() != "object")') THEN
         RAISE EXCEPTION 'this is no cost report of Anthropic'
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'It has no list "data" of buckets with a list "results" each.',
+                  DETAIL = 'It has no list "data" of buckets with a list "results" of objects each.',
                   HINT = 'Give the whole answer of GET /v1/organizations/cost_report, best grouped by description.';
     END IF;
     RETURN QUERY
@@ -259,10 +267,11 @@ BEGIN
                                      WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array'
                                         OR jsonb_typeof(b.bucket -> 'start_time') IS DISTINCT FROM 'number'
                                         OR jsonb_typeof(b.bucket -> 'end_time') IS DISTINCT FROM 'number')
-           ELSE true END) THEN
+           ELSE true END) OR jsonb_path_exists(report, '$.data[*].results[*] ? (@.type() != "object")')
+       OR jsonb_path_exists(report, '$.data[*] ? (@.start_time < 0 || @.start_time > 100000000000 || @.end_time < 0 || @.end_time > 100000000000)') THEN
         RAISE EXCEPTION 'this is no answer of OpenAI''s costs'
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'It has no list "data" of buckets with start_time, end_time and a list "results" each.',
+                  DETAIL = 'It has no list "data" of buckets with start_time and end_time in seconds since 1970 and a list "results" of objects each.',
                   HINT = 'Give the whole answer of GET /v1/organization/costs, best grouped by line_item.';
     END IF;
     RETURN QUERY

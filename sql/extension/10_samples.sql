@@ -43,6 +43,12 @@ BEGIN
     IF EXISTS (SELECT FROM agent_metrics.review_samples s WHERE s.agent_id = $1 AND s.sample_id = name) THEN
         RETURN name;
     END IF;
+    -- It is drawn once and for good, so not from books that lack some of it.
+    IF NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at >= (to_day + 1)::timestamp AT TIME ZONE zone) THEN
+        RAISE EXCEPTION 'agent "%" was not refreshed since the % of % ended', $1, $2, from_day
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Conversations that are not in the books yet could not be drawn, and a sample is drawn once.',
+                  HINT = format('SELECT agent_metrics.refresh(%L); then draw the sample.', $1);
+    END IF;
     chosen := coalesce($4, ('x' || substr(md5($1 || ' ' || name), 1, 15))::bit(60)::bigint);
     SELECT count(*) INTO whole FROM agent_metrics.conversations c
     WHERE c.agent_id = $1 AND c.started_at >= from_day::timestamp AT TIME ZONE zone AND c.started_at < (to_day + 1)::timestamp AT TIME ZONE zone;
