@@ -136,7 +136,7 @@ BEGIN
         JOIN agent_metrics.rollups b ON b.agent_id = r.agent_id AND b.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END
          AND b.bucket > r.from_time - make_interval(secs => a.bucket_seconds) AND b.bucket < r.to_time
     ), bucket AS (
-        SELECT m.agent_id, CASE a.bucket_seconds WHEN 300 THEN m.five ELSE date_trunc('hour', m.five, add_stale_ranges.time_zone) END AS bucket
+        SELECT m.agent_id, agent_metrics.finest_bucket(m.five, a.bucket_seconds, add_stale_ranges.time_zone) AS bucket
         FROM moment m
         JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = m.agent_id
         UNION

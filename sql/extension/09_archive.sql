@@ -25,7 +25,7 @@ BEGIN
           FROM agent_metrics.compute_live_turns(agent_ids, from_times, to_times, after, present, foreign_to,
               bucket_seconds, time_zone, since) l
           UNION ALL
-          SELECT b.agent_id, CASE w.bucket_seconds WHEN 300 THEN b.bucket ELSE date_trunc('hour', b.bucket, compute_turns.time_zone) END,
+          SELECT b.agent_id, agent_metrics.finest_bucket(b.bucket, w.bucket_seconds, compute_turns.time_zone),
                  b.turns, b.token_turns, b.tokens_input, b.tokens_output, b.cost_turns, b.tool_calls, b.error_turns, b.cost_usd, b.latency
           FROM unnest(compute_turns.agent_ids, compute_turns.from_times, compute_turns.to_times, compute_turns.after, compute_turns.bucket_seconds)
                    AS w (agent_id, from_time, to_time, after, bucket_seconds)

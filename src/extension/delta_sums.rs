@@ -3,9 +3,10 @@
 //! A sum for each of the 26 measures sets up 26 states for each bucket, most of which see one row: that costs more
 //! than writing the bucket. One state does.
 
-use super::abi::{self, Amount, Call, PgBuffer, PgVec, RowType, sql_functions};
+use super::abi::{self, Amount, Call, PgVec, RowType, sql_functions};
 use super::fault::Fault;
-use crate::measures::sketch::{Sketch, Stored};
+use super::sketch_aggregates::{self, SketchState};
+use crate::measures::sketch::Stored;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{Datum, MemoryContext};
 use std::ops::Range;
@@ -30,7 +31,7 @@ struct Sums {
     amounts: [Amount; COLUMNS + 1],
     /// The first sketch as it came, and what it became when there was a second.
     sketch: PgVec<u8>,
-    sketches: Option<Sketch<PgBuffer<u32>, PgBuffer<u64>>>,
+    sketches: Option<SketchState>,
 }
 
 impl Sums {
@@ -68,8 +69,7 @@ impl Sums {
             Some(sketches) => sketches.merge_stored(&Stored::read(latency)?)?,
             None if self.sketch.is_empty() => self.sketch.extend(latency),
             None => {
-                let mut both =
-                    Sketch::with_buffers(PgBuffer::new(self.context), PgBuffer::new(self.context));
+                let mut both = sketch_aggregates::empty(self.context);
                 both.merge_stored(&Stored::read(&self.sketch)?)?;
                 both.merge_stored(&Stored::read(latency)?)?;
                 self.sketches = Some(both);

@@ -9,16 +9,17 @@ use crate::measures::sketch::{Sketch, Stored};
 use pgrx::pg_sys::{Datum, MemoryContext};
 
 /// A sketch in the server's memory.
-type State = Sketch<PgBuffer<u32>, PgBuffer<u64>>;
+pub type SketchState = Sketch<PgBuffer<u32>, PgBuffer<u64>>;
 
-fn empty(context: MemoryContext) -> State {
+/// A sketch of nothing, that will grow in `context`.
+pub fn empty(context: MemoryContext) -> SketchState {
     Sketch::with_buffers(PgBuffer::new(context), PgBuffer::new(context))
 }
 
 /// The state's Datum; while there is none, NULL, or in a window, whose moving frames want a state, an empty one.
 #[inline]
 fn unchanged(call: &Call) -> Answer {
-    match call.state::<State>(0) {
+    match call.state::<SketchState>(0) {
         Some(state) => Ok(Some(Datum::from(std::ptr::from_mut(state)))),
         None if call.in_window() => Ok(Some(call.new_state(empty)?.0)),
         None => Ok(None),
@@ -32,7 +33,7 @@ fn dismiss(call: &Call, read: impl FnOnce(&Call) -> f64) -> Answer {
         return unchanged(call);
     }
     let value = read(call);
-    let Some(state) = call.state::<State>(0) else {
+    let Some(state) = call.state::<SketchState>(0) else {
         return Ok(None);
     };
     Ok(state
@@ -47,7 +48,7 @@ fn accumulate(call: &Call, read: impl FnOnce(&Call) -> f64) -> Answer {
         return unchanged(call);
     }
     let value = read(call);
-    match call.state::<State>(0) {
+    match call.state::<SketchState>(0) {
         Some(state) => {
             state.add(value)?;
             Ok(Some(Datum::from(std::ptr::from_mut(state))))
@@ -61,7 +62,7 @@ fn accumulate(call: &Call, read: impl FnOnce(&Call) -> f64) -> Answer {
 }
 
 fn percentile(call: &Call, fraction: f64) -> Answer {
-    let value = match call.state::<State>(0) {
+    let value = match call.state::<SketchState>(0) {
         Some(state) => state.percentile(fraction)?,
         None => None,
     };
@@ -69,7 +70,7 @@ fn percentile(call: &Call, fraction: f64) -> Answer {
 }
 
 fn encoded(call: &Call) -> Result<Option<Vec<u8>>, Fault> {
-    match call.state::<State>(0) {
+    match call.state::<SketchState>(0) {
         Some(state) => Ok(state.encode()?),
         None => Ok(None),
     }
@@ -118,7 +119,7 @@ sql_functions! {
             return unchanged(call);
         }
         let stored = Stored::read(call.bytes(1))?;
-        match call.state::<State>(0) {
+        match call.state::<SketchState>(0) {
             Some(state) => {
                 state.merge_stored(&stored)?;
                 Ok(Some(Datum::from(std::ptr::from_mut(state))))
@@ -133,8 +134,8 @@ sql_functions! {
 
     /// Two partial states become one. Either may be NULL: a worker may have seen no row.
     fn sketch_combine(call) {
-        let Some(other) = call.state::<State>(1) else { return unchanged(call) };
-        match call.state::<State>(0) {
+        let Some(other) = call.state::<SketchState>(1) else { return unchanged(call) };
+        match call.state::<SketchState>(0) {
             Some(state) => {
                 state.merge(other)?;
                 Ok(Some(Datum::from(std::ptr::from_mut(state))))

@@ -17,7 +17,8 @@ const TOKENS: [(usize, &str); 4] = [
     (5, "token_usage_cache_read"),
     (6, "token_usage_cache_write"),
 ];
-const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
+/// Who may say an outcome, as `outcome_source` has it.
+pub const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
 
 #[cold]
 #[inline(never)]

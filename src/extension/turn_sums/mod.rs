@@ -7,15 +7,13 @@
 
 mod rows;
 
-use crate::extension::abi::{self, Amount, Call, PgBuffer, PgVec, sql_functions};
+use crate::extension::abi::{self, Amount, Call, PgVec, sql_functions};
 use crate::extension::fault::Fault;
 use crate::extension::index::Index;
-use crate::extension::turns::array_length;
-use crate::measures::sketch::Sketch;
+use crate::extension::sketch_aggregates::{self, SketchState};
+use crate::extension::turns::{SOURCES, array_length};
 use pgrx::pg_sys::{Datum, MemoryContext};
 
-/// Who may say an outcome, as `outcome_source` has it.
-const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
 /// Half an hour, by which spans are gathered and drawn out, in microseconds.
 const HALF_HOUR: i64 = 1_800_000_000;
 const QUARTER_HOUR: i64 = HALF_HOUR / 2;
@@ -68,7 +66,7 @@ struct Bucket {
     tool_calls: i64,
     error_turns: i64,
     cost: Amount,
-    latency: Sketch<PgBuffer<u32>, PgBuffer<u64>>,
+    latency: SketchState,
 }
 
 /// Turns that began within one half hour.
@@ -294,10 +292,7 @@ impl TurnSums {
                 tool_calls: 0,
                 error_turns: 0,
                 cost: Amount::NONE,
-                latency: Sketch::with_buffers(
-                    PgBuffer::new(self.context),
-                    PgBuffer::new(self.context),
-                ),
+                latency: sketch_aggregates::empty(self.context),
             });
         }
         let Some(bucket) = self.buckets.get_mut(position) else {

@@ -3,9 +3,9 @@
 //! Into a database where `setup` ran and nobody has written yet: three AI agents and a human team are registered
 //! ([`cast`]), their events ([`facts`]) are made from a fixed seed ([`generate`]) and loaded by COPY as a producer would
 //! ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again; samples are
-//! reviewed ([`reviews`]); then last month is closed and late money comes ([`books`]). Eval runs with a planted regression are audited, and the alert delivered to
-//! an endpoint of the demo's own ([`audit`]). A second run finds its data and adds nothing. A database with somebody
-//! else's events is left alone.
+//! reviewed ([`reviews`]); then last month is closed and late money comes ([`books`]). Eval runs with a planted
+//! regression are audited, and the alert delivered to an endpoint of the demo's own ([`audit`]). A second run finds its
+//! data and adds nothing. A database with somebody else's events is left alone.
 
 pub mod audit;
 pub mod books;
