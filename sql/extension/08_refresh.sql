@@ -42,7 +42,7 @@ COMMENT ON FUNCTION agent_metrics.must_build(text[], text) IS 'Of these agents t
 -- finest buckets to compute again. The log rows of these agents are taken out as they are read. For agents that have been
 -- built.
 CREATE FUNCTION agent_metrics.take_log(
-    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text)
+    agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text, has_log boolean)
 RETURNS TABLE (counted jsonb, agents text[], ids text[], from_times timestamptz[], to_times timestamptz[], dirty_agents text[], dirty_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
@@ -59,10 +59,7 @@ BEGIN
                 AND pg_visible_in_snapshot(e.recorded_in, take_log.present) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)) f;
     END IF;
     -- The usual case: nothing but turns that arrived.
-    IF NOT EXISTS (SELECT FROM agent_metrics.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (take_log.agent_ids))
-       AND NOT EXISTS (SELECT FROM agent_metrics.business_events b WHERE b.changed_in >= take_log.horizon)
-       AND NOT EXISTS (SELECT FROM agent_metrics.outcomes o WHERE o.changed_in >= take_log.horizon)
-       AND NOT EXISTS (SELECT FROM agent_metrics.event_kinds k WHERE k.changed_in >= take_log.horizon) THEN
+    IF NOT take_log.has_log THEN
         RETURN NEXT;
         RETURN;
     END IF;
@@ -125,14 +122,15 @@ BEGIN
     RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_log(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text) IS
+COMMENT ON FUNCTION agent_metrics.take_log(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean) IS
     'Conversations and buckets that changed by anything but turns that arrived. Internal: refresh() uses it.';
 
 -- What has arrived since the stored snapshots, added up, and what else is dirty. The log rows of these agents are taken out
--- as they are read. from_time, to_time: the span of the turns that are read; a build goes span by span.
+-- as they are read. has_log: there may be something else. from_time, to_time: the span of the turns that are read; a build
+-- goes span by span.
 CREATE FUNCTION agent_metrics.take_changes(
     agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
-    from_time timestamptz, to_time timestamptz)
+    has_log boolean, from_time timestamptz, to_time timestamptz)
 RETURNS TABLE (counted jsonb, arrived agent_metrics.conversation_sums[], buckets agent_metrics.rollup_delta[], spans agent_metrics.active_span[],
                conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
                dirty_agents text[], dirty_buckets timestamptz[])
@@ -165,14 +163,14 @@ BEGIN
     IF built_agent IS NULL THEN
         SELECT t.counted, t.agents, t.ids, t.from_times, t.to_times, t.dirty_agents, t.dirty_buckets
         INTO counted, conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
-        FROM agent_metrics.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone) t;
+        FROM agent_metrics.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone, has_log) t;
     END IF;
     SELECT counted || coalesce(jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events)), '[]') INTO counted
     FROM (SELECT c.agent_id, sum(c.turns) AS events FROM unnest(arrived) c GROUP BY c.agent_id) n;
     RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean, timestamptz, timestamptz) IS
     'What arrived since the stored snapshots, added up, and the conversations and buckets that changed otherwise. Internal: refresh() uses it.';
 
 -- Its statements are few rows and calls, whose plans are made once: planning them took longer than they do.
@@ -191,6 +189,7 @@ DECLARE
     present  pg_snapshot;
     horizon  xid8;         -- no change that concerns us has a smaller id
     zone     text;
+    has_log     boolean;   -- anything but turns that arrived
     has_changes boolean;
     has_stale   boolean;   -- spans of time that have to be computed again
     builds   text[];
@@ -255,14 +254,13 @@ BEGIN
 
     -- One cheap look over all: the largest id tells whether anything was written at all.
     SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO horizon FROM unnest(seen) AS s (snapshot);
-    SELECT builds IS NOT NULL
-        OR EXISTS (SELECT FROM agent_metrics.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
+    has_log := EXISTS (SELECT FROM agent_metrics.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
+        OR coalesce((SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= horizon, false)
+        OR coalesce((SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= horizon, false)
+        OR coalesce((SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= horizon, false);
+    has_changes := builds IS NOT NULL OR has_log
         OR EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked))
-        OR (SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= horizon
-        OR (SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= horizon
-        OR (SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= horizon
-        OR (SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= horizon
-    INTO has_changes;
+        OR coalesce((SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= horizon, false);
 
     -- A build goes partition by partition, so that what it holds at once is bounded; otherwise all is one span.
     FOR span IN
@@ -272,7 +270,7 @@ BEGIN
     LOOP
         has_stale := EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked));
         SELECT * INTO found FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone,
-            span.from_time, span.to_time);
+            has_log, span.from_time, span.to_time);
         counted := counted || coalesce(found.counted, '[]');
 
         -- Partitions that came or went: all that lies there.
