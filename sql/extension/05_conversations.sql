@@ -1,5 +1,5 @@
 -- What a conversation is: the one definition, in two steps. What its turns add up to comes from one of two places:
--- compute_conversations() looks them up by key, archived ones too, and sum_turns() (06_turns.sql) adds up what has just
+-- sum_conversations() looks them up by key, archived ones too, and sum_turns() (06_turns.sql) adds up what has just
 -- arrived. conclude_conversations() then says what that means, with what the business and reviewers said.
 
 CREATE TYPE agent_metrics.conversation_sums AS (
@@ -115,24 +115,18 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.conclude_conversations(agent_metrics.conversation_sums[]) IS
     'Conversations, from what their turns add up to and what the business and reviewers said of them. Internal: refresh() and verify() use it.';
 
-CREATE FUNCTION agent_metrics.compute_conversations(agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[])
-RETURNS TABLE (
-    agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
-    tokens bigint, cost_usd numeric, lead_id text, agent_label text, judge_label text, crm_label text, human_label text,
-    outcome_label text, outcome_source text, unmapped_label text, has_outcome boolean, is_success boolean, is_unit boolean,
-    is_deflection boolean, is_escalation boolean, is_refusal boolean, is_booking boolean, is_automation boolean,
-    is_qualified boolean, is_human_touched boolean, business_event_ids text[])
+CREATE FUNCTION agent_metrics.sum_conversations(agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[])
+RETURNS agent_metrics.conversation_sums[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
 #variable_conflict use_column
 DECLARE
     has_archives boolean := EXISTS (SELECT FROM agent_metrics.archives);
-    sums agent_metrics.conversation_sums[];
 BEGIN
+    RETURN (
     SELECT array_agg(ROW(
         s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd, s.user_id, s.agent_label,
         s.judge_label, s.crm_label, s.crm_said_at, s.human_label, s.business_event_ids, false)::agent_metrics.conversation_sums)
-    INTO sums
     FROM (
         SELECT t.agent_id, t.conversation_id, min(t.occurred_at) AS started_at, max(t.ended_at) AS ended_at, sum(t.turns)::bigint AS turns,
                sum(t.token_turns)::bigint AS token_turns, sum(t.tokens)::bigint AS tokens,
@@ -153,8 +147,8 @@ BEGIN
             -- from the index on it: without statistics the planner would walk the agent's whole history.
             SELECT t.*
             FROM (SELECT u.agent_id, u.conversation_id, min(u.from_time) AS from_time, max(u.to_time) AS to_time
-                  FROM unnest(compute_conversations.agent_ids, compute_conversations.conversation_ids, compute_conversations.from_times,
-                              compute_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
+                  FROM unnest(sum_conversations.agent_ids, sum_conversations.conversation_ids, sum_conversations.from_times,
+                              sum_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
                   GROUP BY u.agent_id, u.conversation_id) a
             CROSS JOIN LATERAL (
                 SELECT e.agent_id, e.conversation_id, e.occurred_at, e.occurred_at AS ended_at, 1 AS turns,
@@ -169,17 +163,14 @@ BEGIN
             SELECT r.agent_id, r.conversation_id, r.occurred_at, r.ended_at, r.turns, r.token_turns, r.tokens, r.cost_usd, r.user_id,
                    r.outcome_label, r.outcome_source, r.turn_index, r.event_id, r.business_event_id
             FROM (SELECT DISTINCT u.agent_id, u.conversation_id
-                  FROM unnest(compute_conversations.agent_ids, compute_conversations.conversation_ids) AS u (agent_id, conversation_id)
+                  FROM unnest(sum_conversations.agent_ids, sum_conversations.conversation_ids) AS u (agent_id, conversation_id)
                   WHERE has_archives) a
             CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.archived_conversations x
                                 WHERE x.conversation_id = a.conversation_id AND x.agent_id = a.agent_id OFFSET 0) r
             JOIN agent_metrics.archives x ON x.archive_id = r.archive_id AND x.state IN ('detached', 'archived')) t
         GROUP BY t.agent_id, t.conversation_id
-        HAVING sum(t.turns) > 0) s;
-    IF sums IS NOT NULL THEN
-        RETURN QUERY SELECT c.* FROM agent_metrics.conclude_conversations(sums) c;
-    END IF;
+        HAVING sum(t.turns) > 0) s);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.compute_conversations(text[], text[], timestamptz[], timestamptz[]) IS
-    'Conversations as their facts are now, one row each; a conversation without turns gives none. Internal: refresh() and verify() use it.';
+COMMENT ON FUNCTION agent_metrics.sum_conversations(text[], text[], timestamptz[], timestamptz[]) IS
+    'What the turns of conversations add up to, looked up by key; NULL: none of them has any. Internal: refresh() and verify() use it.';

@@ -99,7 +99,7 @@ COMMENT ON FUNCTION agent_metrics.compute_live_turns(text[], timestamptz[], time
     'Turn measures per finest bucket over windows of agent, time and snapshots. Internal: compute_turns() adds what was archived.';
 
 -- What has just arrived is added up in one pass, by conversation, by bucket and by the half hours in which an agent was
--- active. It says what compute_conversations(), compute_live_turns() and compute_spans() say; verify() holds them together.
+-- active. It says what sum_conversations(), compute_live_turns() and compute_spans() say; verify() holds them together.
 
 CREATE TYPE agent_metrics.active_span AS (agent_id text, from_time timestamptz, to_time timestamptz, longest interval);
 COMMENT ON TYPE agent_metrics.active_span IS 'Turns of an agent one after another, drawn out by the 30 minutes that bridge a gap; see 10_activity.sql.';

@@ -226,6 +226,7 @@ DECLARE
     known_ids    text[];
     known_rows   agent_metrics.conversations[];
     known_places tid[];
+    looked_up    agent_metrics.conversation_sums[];
 BEGIN
     -- The turns of a conversation lie where it was known to be, or where something was touched.
     SELECT array_agg(d.sums) FILTER (WHERE d.is_new),
@@ -245,13 +246,18 @@ BEGIN
                 FULL JOIN unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids, refresh_conversations.from_times,
                                  refresh_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
                   ON u.agent_id = a.agent_id AND u.conversation_id = a.conversation_id) t
-          -- agent_id is kept from the index on it, as in compute_conversations
+          -- agent_id is kept from the index on it, as in sum_conversations
           LEFT JOIN LATERAL (SELECT x AS stored, x.ctid AS place, x.started_at, x.ended_at FROM agent_metrics.conversations x
                              WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
 
+    IF asked_agents IS NOT NULL THEN
+        looked_up := agent_metrics.sum_conversations(asked_agents, asked_ids, asked_from, asked_to);
+    END IF;
+
     RETURN QUERY
     WITH now_known AS MATERIALIZED (
-        SELECT * FROM agent_metrics.compute_conversations(asked_agents, asked_ids, asked_from, asked_to) WHERE asked_agents IS NOT NULL
+        SELECT * FROM agent_metrics.conclude_conversations(looked_up)
+        WHERE looked_up IS NOT NULL
     ), known AS MATERIALIZED (
         SELECT k.* FROM unnest(known_rows) k
     ), changed AS MATERIALIZED (

@@ -33,7 +33,7 @@ BEGIN
     WITH asked AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.started_at, c.agent_label, c.business_event_ids
         FROM (SELECT DISTINCT u.agent_id, u.conversation_id FROM unnest(fact_rows.agent_ids, fact_rows.conversation_ids) AS u (agent_id, conversation_id)) a
-        -- agent_id is kept from the index on it, as in compute_conversations
+        -- agent_id is kept from the index on it, as in sum_conversations
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
                             WHERE x.conversation_id = a.conversation_id AND x.agent_id || '' = a.agent_id LIMIT 1) c
     ), business AS MATERIALIZED (
@@ -41,7 +41,7 @@ BEGIN
                o.label IS NOT NULL AS is_outcome, coalesce(o.is_success AND NOT o.is_open, false) AS is_resolution
         FROM asked a
         CROSS JOIN LATERAL (
-            -- as in compute_conversations: a business event names its conversation, or a turn names the business event
+            -- as in conclude_conversations: a business event names its conversation, or a turn names the business event
             SELECT x.business_event_id, x.kind, x.occurred_at, x.amount_usd
             FROM agent_metrics.business_events x WHERE x.conversation_id = a.conversation_id
             UNION ALL

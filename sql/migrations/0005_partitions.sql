@@ -90,7 +90,7 @@ COMMENT ON COLUMN agent_metrics.archives.began_at IS 'When it was begun.';
 COMMENT ON COLUMN agent_metrics.archives.finished_at IS 'When it reached the state archived or restored.';
 CREATE UNIQUE INDEX archives_unfinished ON agent_metrics.archives (partition) WHERE state IN ('writing', 'detached');
 
--- What compute_conversations() reads of turns. Part '' holds the sums; the parts of a source, its last label; the
+-- What sum_conversations() reads of turns. Part '' holds the sums; the parts of a source, its last label; the
 -- others, one business event each.
 CREATE TABLE agent_metrics.archived_conversations (
     conversation_id   text NOT NULL,

@@ -1,7 +1,7 @@
 //! The aggregate `sum_turns(...)`: what turns add up to, by conversation, by bucket and by half hour, in one pass.
 //!
 //! A refresh reads what is new once. Three aggregates with GROUP BY would read it three times and hash each row's
-//! texts as often; one that groups inside reads each row once. What it says is what `compute_conversations`,
+//! texts as often; one that groups inside reads each row once. What it says is what `sum_conversations`,
 //! `compute_live_turns` and `compute_spans` say in SQL of the same turns: `verify()` holds one against the other.
 //! Here is what takes turns in; [`rows`] is what gives the sums out.
 
