@@ -5,14 +5,14 @@
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
 #                  its bar; ROWS=10000000
-#   make soak      the fuzzers and random workloads for hours, then kills at random moments; MINUTES=240 KILLS=500
+#   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make package   the three files in a tar archive
 
 PG_CONFIG ?= pg_config
 CARGO ?= cargo
 ROWS ?= 10000000
 BUFFERS ?= 5GB
-MINUTES ?= 240
+MINUTES ?= 60
 KILLS ?= 500
 export PG_CONFIG
 

@@ -2,7 +2,8 @@
 //! missing, a refresh does not wait for anybody who is gone, and the books are right.
 //!
 //! The moments are random (the seed is printed, `AGENT_METRICS_SEED` plays them again as far as the machine does) and
-//! most lie inside a refresh or an archive; a counter says how many. `AGENT_METRICS_ROUNDS` makes it longer.
+//! most lie inside a refresh or an archive; a counter says how many. `AGENT_METRICS_ROUNDS` makes it longer; a database
+//! takes 25 of them and is made anew, so that the last look at the books costs what the first did.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ const WRITERS: usize = 3;
 /// Turns that a writer inserts at once.
 const TURNS: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Kills that one database takes.
+const KILLS_OF_A_DATABASE: u64 = 25;
 
 /// What is killed.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +157,27 @@ struct Field {
 }
 
 impl Field {
+    /// A new database with two agents, two months of turns and no archives.
+    fn prepare(&self) {
+        empty(&self.folder);
+        let server = self.cluster.session("postgres");
+        server.exec("DROP DATABASE IF EXISTS crash WITH (FORCE)");
+        server.exec("CREATE DATABASE crash");
+        let session = self.session();
+        session.exec("CREATE EXTENSION agent_metrics");
+        session.exec("SELECT agent_metrics.setup()");
+        session.exec(
+            "SELECT agent_metrics.register_agent('sup', 'support', 'O'), agent_metrics.register_agent('ops', 'ops', 'O');
+             UPDATE agent_metrics.settings SET value = '40' WHERE name = 'hot_days';
+             INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, turn_index, latency_ms, outcome_label)
+             SELECT (ARRAY['sup', 'ops'])[1 + c % 2], date_trunc('month', now() - interval '2 months') + c * interval '3 minutes' + t * interval '9 seconds',
+                    'old-' || c, t, c % 1000, CASE t WHEN 2 THEN 'resolved' END
+             FROM generate_series(1, 3000) AS c, generate_series(0, 2) AS t",
+        );
+        refresh(&session);
+        assert_books(&session);
+    }
+
     fn url(&self) -> String {
         self.cluster.url("crash")
     }
@@ -315,29 +339,13 @@ fn killed_at_any_moment_the_books_are_right_and_nothing_is_lost() {
         cluster: Cluster::start_with("crash", &["synchronous_commit=on"]),
         folder: std::env::temp_dir().join(format!("am_crash_archive_{}", std::process::id())),
     };
-    empty(&field.folder);
-    field
-        .cluster
-        .session("postgres")
-        .exec("CREATE DATABASE crash");
-    let session = field.session();
-    session.exec("CREATE EXTENSION agent_metrics");
-    session.exec("SELECT agent_metrics.setup()");
-    session.exec(
-        "SELECT agent_metrics.register_agent('sup', 'support', 'O'), agent_metrics.register_agent('ops', 'ops', 'O');
-         UPDATE agent_metrics.settings SET value = '40' WHERE name = 'hot_days';
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, turn_index, latency_ms, outcome_label)
-         SELECT (ARRAY['sup', 'ops'])[1 + c % 2], date_trunc('month', now() - interval '2 months') + c * interval '3 minutes' + t * interval '9 seconds',
-                'old-' || c, t, c % 1000, CASE t WHEN 2 THEN 'resolved' END
-         FROM generate_series(1, 3000) AS c, generate_series(0, 2) AS t",
-    );
-    refresh(&session);
-    assert_books(&session);
-    drop(session);
-
     let mut batches = [0; WRITERS];
-    let mut inside = 0;
+    let (mut inside, mut acknowledged) = (0, 0);
     for round in 0..rounds {
+        if round % KILLS_OF_A_DATABASE == 0 {
+            field.prepare();
+            batches = [0; WRITERS];
+        }
         let kill = KILLS[round as usize % KILLS.len()];
         inside += u64::from(field.round(kill, &mut random, &mut batches));
         field.check(&batches);
@@ -345,15 +353,18 @@ fn killed_at_any_moment_the_books_are_right_and_nothing_is_lost() {
             field.finish_archive();
             field.check(&batches);
         }
+        let kills = round + 1;
+        if kills % KILLS_OF_A_DATABASE == 0 || kills == rounds {
+            assert_books(&field.session());
+            acknowledged += batches.iter().sum::<u32>();
+            println!(
+                "{kills} kills of {rounds}, {inside} inside a refresh or an archive; {acknowledged} transactions acknowledged, none lost"
+            );
+        }
     }
-    println!(
-        "{rounds} kills, {inside} of them inside a refresh or an archive; {} transactions acknowledged, none lost",
-        batches.iter().sum::<u32>()
-    );
     assert!(
         inside * 2 >= rounds,
         "only {inside} of {rounds} kills were inside"
     );
-    assert_books(&field.session());
     let _ = fs::remove_dir_all(&field.folder);
 }
