@@ -81,6 +81,70 @@ fn refresh_moves_a_conversation_that_gets_an_earlier_first_turn() {
 }
 
 #[test]
+fn refresh_goes_on_with_conversations_it_knows() {
+    let db = shop("refresh_goes_on");
+    // sup-2-4 has no user, sup-2-1 has one, sup-2-0 a customer of the CRM, sup-3-1 an order; sal counts leads
+    let mut cases = Vec::new();
+    for agent in ["sup", "sal"] {
+        for conversation in ["2-4", "2-1", "2-0", "3-1"] {
+            for (what, user, label, order) in [
+                ("nothing new", "NULL", "NULL", "NULL"),
+                ("somebody who sorts before", "'a user'", "NULL", "NULL"),
+                ("somebody who sorts after", "'zoe'", "NULL", "NULL"),
+                ("a customer named as user", "'customer2'", "NULL", "NULL"),
+                ("a label", "NULL", "'success'", "NULL"),
+                ("a label that nobody mapped", "NULL", "'odd'", "NULL"),
+                ("an order", "NULL", "NULL", "'order-ops-0'"),
+            ] {
+                cases.push(what);
+                // turn and turn about one after the others, among them, and before them
+                for hours in [30, 1, -30] {
+                    db.exec(&format!(
+                        "INSERT INTO agent_metrics.agent_events
+                             (agent_id, occurred_at, conversation_id, user_id, outcome_label, business_event_id, cost_usd, token_usage_input, latency_ms)
+                         SELECT c.agent_id, c.started_at + {hours} * interval '1 minute', c.conversation_id, {user}, {label}, {order}, 0.5, 7, 40
+                         FROM agent_metrics.conversations c WHERE c.agent_id = '{agent}' AND c.conversation_id = '{agent}-{conversation}'"
+                    ));
+                }
+                refresh(&db);
+                assert_eq!(
+                    db.lines("SELECT * FROM agent_metrics.verify()"),
+                    [""; 0],
+                    "{what}, {agent}-{conversation}"
+                );
+            }
+        }
+    }
+    assert_eq!(cases.len(), 56);
+    assert_books(&db);
+}
+
+#[test]
+fn refresh_of_conversations_that_go_on_does_not_look_up_their_turns() {
+    let db = db("refresh_goes_on_cheaply");
+    db.exec(
+        "SELECT agent_metrics.register_agent('a', 'support', 'O');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, cost_usd, outcome_label)
+         SELECT 'a', '2026-03-01 10:00:00+00'::timestamptz + n * interval '2 minutes', 'c' || n, 'u' || n % 9, 0.001, 'success'
+         FROM generate_series(1, 500) AS n",
+    );
+    refresh(&db);
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, cost_usd)
+         SELECT agent_id, occurred_at + interval '1 minute', conversation_id, user_id, 0.002 FROM agent_metrics.agent_events",
+    );
+    let looked_up = db.lines(
+        "BEGIN;
+         SELECT conversations_changed FROM agent_metrics.refresh();
+         SELECT sum(pg_stat_get_xact_numscans(i.indexrelid)) < 50 FROM pg_index i
+         JOIN pg_inherits p ON p.inhrelid = i.indrelid AND p.inhparent = 'agent_metrics.agent_events'::regclass;
+         COMMIT",
+    );
+    assert_eq!(looked_up, ["500", "t"]);
+    assert_books(&db);
+}
+
+#[test]
 fn refresh_counts_a_conversation_once_though_it_crosses_midnight() {
     let db = shop("refresh_midnight");
     let before = Rollups::of(&db);

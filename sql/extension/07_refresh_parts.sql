@@ -207,7 +207,8 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 -- conversations, lead_starts and lead_qualified say the first moment and the qualification among these; else NULL.
 -- arrived: what turns that arrived add up to. agent_ids, conversation_ids, from_times, to_times: what else was touched, and
 -- where. A conversation is new when it is not known and did nothing but arrive: all its turns are among those that arrived,
--- so that they need not be looked up. knows_all: all that was there at the last refresh is known.
+-- so that they need not be looked up. Nor need those of one that is known and only went on: turns that bring no label, no
+-- business event and nobody new are added to it. knows_all: all that was there at the last refresh is known.
 -- Planned anew each time: a plan made while an agent was built, for no known conversation, joins thousands by nested loops.
 CREATE FUNCTION agent_metrics.refresh_conversations(
     arrived agent_metrics.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
@@ -218,6 +219,7 @@ SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
     new_sums     agent_metrics.conversation_sums[];
+    continued    agent_metrics.conversation_sums[];
     asked_agents text[];         -- the others: looked up
     asked_ids    text[];
     asked_from   timestamptz[];
@@ -229,25 +231,29 @@ DECLARE
     looked_up    agent_metrics.conversation_sums[];
 BEGIN
     -- The turns of a conversation lie where it was known to be, or where something was touched.
-    SELECT array_agg(d.sums) FILTER (WHERE d.is_new),
-           array_agg(d.agent_id) FILTER (WHERE NOT d.is_new), array_agg(d.conversation_id) FILTER (WHERE NOT d.is_new),
-           array_agg(d.from_time) FILTER (WHERE NOT d.is_new), array_agg(d.to_time) FILTER (WHERE NOT d.is_new),
+    SELECT array_agg(d.sums) FILTER (WHERE d.is_new), array_agg(d.sums) FILTER (WHERE d.is_continued),
+           array_agg(d.agent_id) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
+           array_agg(d.conversation_id) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
+           array_agg(d.from_time) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
+           array_agg(d.to_time) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
            array_agg(d.agent_id) FILTER (WHERE d.place IS NOT NULL), array_agg(d.conversation_id) FILTER (WHERE d.place IS NOT NULL),
            array_agg(d.stored) FILTER (WHERE d.place IS NOT NULL), array_agg(d.place) FILTER (WHERE d.place IS NOT NULL)
-    INTO new_sums, asked_agents, asked_ids, asked_from, asked_to, known_agents, known_ids, known_rows, known_places
+    INTO new_sums, continued, asked_agents, asked_ids, asked_from, asked_to, known_agents, known_ids, known_rows, known_places
     FROM (SELECT t.agent_id, t.conversation_id, t.sums, c.stored, c.place,
                  CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN '-infinity' ELSE least(t.from_time, c.started_at) END AS from_time,
                  CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN 'infinity' ELSE greatest(t.to_time, c.ended_at) END AS to_time,
-                 t.has_arrived AND c.place IS NULL AND refresh_conversations.knows_all AS is_new
+                 t.has_arrived AND c.place IS NULL AS is_new,
+                 t.has_arrived AND c.place IS NOT NULL AND t.says_nothing AND coalesce(t.user_id = c.lead_id, true) AS is_continued
           FROM (SELECT coalesce(a.agent_id, u.agent_id) AS agent_id, coalesce(a.conversation_id, u.conversation_id) AS conversation_id,
-                       least(a.started_at, u.from_time) AS from_time, greatest(a.ended_at, u.to_time) AS to_time, a AS sums,
-                       coalesce(a.is_new, false) AND u.agent_id IS NULL AS has_arrived
+                       least(a.started_at, u.from_time) AS from_time, greatest(a.ended_at, u.to_time) AS to_time, a AS sums, a.user_id,
+                       coalesce(a.is_new, false) AND u.agent_id IS NULL AND refresh_conversations.knows_all AS has_arrived,
+                       coalesce(a.agent_label, a.judge_label, a.crm_label, a.human_label) IS NULL AND a.business_event_ids IS NULL AS says_nothing
                 FROM unnest(refresh_conversations.arrived) a
                 FULL JOIN unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids, refresh_conversations.from_times,
                                  refresh_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
                   ON u.agent_id = a.agent_id AND u.conversation_id = a.conversation_id) t
           -- agent_id is kept from the index on it, as in sum_conversations
-          LEFT JOIN LATERAL (SELECT x AS stored, x.ctid AS place, x.started_at, x.ended_at FROM agent_metrics.conversations x
+          LEFT JOIN LATERAL (SELECT x AS stored, x.ctid AS place, x.started_at, x.ended_at, x.lead_id FROM agent_metrics.conversations x
                              WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
 
     IF asked_agents IS NOT NULL THEN
@@ -255,11 +261,19 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    WITH now_known AS MATERIALIZED (
+    WITH known AS MATERIALIZED (
+        SELECT k.* FROM unnest(known_rows) k
+    ), now_known AS MATERIALIZED (
         SELECT * FROM agent_metrics.conclude_conversations(looked_up)
         WHERE looked_up IS NOT NULL
-    ), known AS MATERIALIZED (
-        SELECT k.* FROM unnest(known_rows) k
+        UNION ALL
+        SELECT k.agent_id, k.conversation_id, least(k.started_at, a.started_at), greatest(k.ended_at, a.ended_at), k.turns + a.turns,
+               k.token_turns + a.token_turns, k.tokens + a.tokens, k.cost_usd + a.cost_usd, k.lead_id, k.agent_label, k.judge_label,
+               k.crm_label, k.human_label, k.outcome_label, k.outcome_source, k.unmapped_label, k.has_outcome, k.is_success, k.is_unit,
+               k.is_deflection, k.is_escalation, k.is_refusal, k.is_booking, k.is_automation, k.is_qualified, k.is_human_touched,
+               k.business_event_ids
+        FROM unnest(continued) a
+        JOIN known k ON k.agent_id = a.agent_id AND k.conversation_id = a.conversation_id
     ), changed AS MATERIALIZED (
         -- what differs, before (-1) and after (+1), and whether there is another side
         SELECT 1 AS sign, k.agent_id IS NOT NULL AS has_other, n.*
