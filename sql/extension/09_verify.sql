@@ -132,25 +132,33 @@ BEGIN
         JOIN level_of l ON l.agent_id = d.agent_id
         WHERE d.started_at >= begun AND d.started_at < ended
         GROUP BY 1, 2, 3
-    ), stored_and_recomputed AS (
-        SELECT true AS is_stored, r.agent_id, r.level, r.bucket, r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns,
+    ), stored AS MATERIALIZED (
+        SELECT r.agent_id, r.level, r.bucket, r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns,
                r.tool_calls, r.error_turns, r.cost_usd, r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections,
                r.escalations, r.refusals, r.bookings, r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared,
                r.tokens_squared, r.tokens_by_turns, r.turns_squared, r.leads, r.qualified_leads
         FROM agent a JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id
         WHERE r.bucket >= begun AND r.bucket < ended
-        UNION ALL
-        SELECT false, p.agent_id, p.level, p.bucket, sum(p.turns), sum(p.token_turns), sum(p.tokens_input), sum(p.tokens_output),
-               sum(p.cost_turns), sum(p.tool_calls), sum(p.error_turns), sum(p.cost_usd), agent_metrics.merge(p.latency),
-               sum(p.conversations), sum(p.outcomes), sum(p.successes), sum(p.units), sum(p.deflections), sum(p.escalations),
-               sum(p.refusals), sum(p.bookings), sum(p.automations), sum(p.unit_cost_usd), sum(p.conversation_cost_usd),
-               sum(p.cost_usd_squared), sum(p.tokens_squared), sum(p.tokens_by_turns), sum(p.turns_squared), sum(p.leads), sum(p.qualified_leads)
+    ), recomputed AS MATERIALIZED (
+        SELECT p.agent_id, p.level, p.bucket, sum(p.turns) AS turns, sum(p.token_turns) AS token_turns, sum(p.tokens_input) AS tokens_input,
+               sum(p.tokens_output) AS tokens_output, sum(p.cost_turns) AS cost_turns, sum(p.tool_calls) AS tool_calls,
+               sum(p.error_turns) AS error_turns, sum(p.cost_usd) AS cost_usd, agent_metrics.merge(p.latency) AS latency,
+               sum(p.conversations) AS conversations, sum(p.outcomes) AS outcomes, sum(p.successes) AS successes, sum(p.units) AS units,
+               sum(p.deflections) AS deflections, sum(p.escalations) AS escalations, sum(p.refusals) AS refusals, sum(p.bookings) AS bookings,
+               sum(p.automations) AS automations, sum(p.unit_cost_usd) AS unit_cost_usd, sum(p.conversation_cost_usd) AS conversation_cost_usd,
+               sum(p.cost_usd_squared) AS cost_usd_squared, sum(p.tokens_squared) AS tokens_squared, sum(p.tokens_by_turns) AS tokens_by_turns,
+               sum(p.turns_squared) AS turns_squared, sum(p.leads) AS leads, sum(p.qualified_leads) AS qualified_leads
         FROM parts p GROUP BY p.agent_id, p.level, p.bucket
+    ), different AS (
+        -- only rows that differ somewhere are taken apart
+        SELECT true AS is_stored, x.* FROM (SELECT * FROM stored EXCEPT SELECT * FROM recomputed) x
+        UNION ALL
+        SELECT false, x.* FROM (SELECT * FROM recomputed EXCEPT SELECT * FROM stored) x
     ), measures AS (
         SELECT s.agent_id, s.level, s.bucket, m.measure,
                max(m.value) FILTER (WHERE s.is_stored) AS stored, max(m.value) FILTER (WHERE NOT s.is_stored) AS recomputed
         FROM (SELECT x.is_stored, x.agent_id, x.level, x.bucket, to_jsonb(x) - '{is_stored,agent_id,level,bucket}'::text[] AS content
-              FROM stored_and_recomputed x) s
+              FROM different x) s
         CROSS JOIN LATERAL (SELECT e.key AS measure, e.value #>> '{}' AS value FROM jsonb_each(s.content) e) m
         GROUP BY s.agent_id, s.level, s.bucket, m.measure
     ), waiting_buckets AS MATERIALIZED (
