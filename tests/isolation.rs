@@ -100,6 +100,27 @@ fn what_is_written_while_a_refresh_is_held_is_counted_by_the_next() {
 }
 
 #[test]
+fn a_turn_that_commits_before_its_conversation_is_looked_up_is_counted_once() {
+    let db = shop("isolation_looked_up");
+    db.exec(
+        "UPDATE agent_metrics.agent_events SET outcome_label = 'success' WHERE conversation_id = 'sup-2-1' AND turn_index = 2",
+    );
+    // held once it has said what it counts, and before it looks at the conversation that changed
+    let (ended, ()) = held(&db, "changes", |_| {
+        db.exec(
+            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd)
+             VALUES ('sup', '2026-03-03 12:00:00+00', 'sup-2-1', 0.125)",
+        );
+    });
+    ended.unwrap();
+    let turns = "SELECT turns FROM agent_metrics.conversations WHERE conversation_id = 'sup-2-1'";
+    assert_eq!(db.lines(turns), ["3"]);
+    refresh(&db);
+    assert_eq!(db.lines(turns), ["4"]);
+    assert_books(&db);
+}
+
+#[test]
 fn agents_are_refreshed_side_by_side() {
     let db = shop("isolation_side_by_side");
     change(&db, "both");

@@ -115,7 +115,10 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.conclude_conversations(agent_metrics.conversation_sums[]) IS
     'Conversations, from what their turns add up to and what the business and reviewers said of them. Internal: refresh() and verify() use it.';
 
-CREATE FUNCTION agent_metrics.sum_conversations(agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[])
+-- present: turns that it sees count, and those whose ids are from another cluster, up to foreign_to; NULL: all that are
+-- there. A turn that commits while a refresh runs is left to the next, which may add it to what is stored.
+CREATE FUNCTION agent_metrics.sum_conversations(
+    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], present pg_snapshot, foreign_to xid8[])
 RETURNS agent_metrics.conversation_sums[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
@@ -146,9 +149,9 @@ BEGIN
             -- OFFSET 0: one small look-up a conversation, whatever the planner guesses of their number. agent_id is kept
             -- from the index on it: without statistics the planner would walk the agent's whole history.
             SELECT t.*
-            FROM (SELECT u.agent_id, u.conversation_id, min(u.from_time) AS from_time, max(u.to_time) AS to_time
+            FROM (SELECT u.agent_id, u.conversation_id, min(u.from_time) AS from_time, max(u.to_time) AS to_time, max(u.foreign_to) AS foreign_to
                   FROM unnest(sum_conversations.agent_ids, sum_conversations.conversation_ids, sum_conversations.from_times,
-                              sum_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
+                              sum_conversations.to_times, sum_conversations.foreign_to) AS u (agent_id, conversation_id, from_time, to_time, foreign_to)
                   GROUP BY u.agent_id, u.conversation_id) a
             CROSS JOIN LATERAL (
                 SELECT e.agent_id, e.conversation_id, e.occurred_at, e.occurred_at AS ended_at, 1 AS turns,
@@ -158,6 +161,8 @@ BEGIN
                 FROM agent_metrics.agent_events e
                 WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
                   AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval
+                  AND (sum_conversations.present IS NULL OR pg_visible_in_snapshot(e.recorded_in, sum_conversations.present)
+                       OR e.recorded_in <= a.foreign_to)
                 OFFSET 0) t
             UNION ALL
             SELECT r.agent_id, r.conversation_id, r.occurred_at, r.ended_at, r.turns, r.token_turns, r.tokens, r.cost_usd, r.user_id,
@@ -172,5 +177,5 @@ BEGIN
         HAVING sum(t.turns) > 0) s);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.sum_conversations(text[], text[], timestamptz[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics.sum_conversations(text[], text[], timestamptz[], timestamptz[], pg_snapshot, xid8[]) IS
     'What the turns of conversations add up to, looked up by key; NULL: none of them has any. Internal: refresh() and verify() use it.';

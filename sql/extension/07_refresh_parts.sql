@@ -208,11 +208,13 @@ COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[],
 -- arrived: what turns that arrived add up to. agent_ids, conversation_ids, from_times, to_times: what else was touched, and
 -- where. A conversation is new when it is not known and did nothing but arrive: all its turns are among those that arrived,
 -- so that they need not be looked up. Nor need those of one that is known and only went on: turns that bring no label, no
--- business event and nobody new are added to it. knows_all: all that was there at the last refresh is known.
+-- business event and nobody new are added to it. knows_all: all that was there at the last refresh is known. build: what is
+-- known may be ahead of what arrives, since a build looks up conversations beyond the span that it reads.
 -- Planned anew each time: a plan made while an agent was built, for no known conversation, joins thousands by nested loops.
 CREATE FUNCTION agent_metrics.refresh_conversations(
     arrived agent_metrics.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
-    knows_all boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], time_zone text)
+    knows_all boolean, build boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], present pg_snapshot,
+    foreign_to xid8[], time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], deltas agent_metrics.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 SET enable_mergejoin = off AS $function$
@@ -224,6 +226,7 @@ DECLARE
     asked_ids    text[];
     asked_from   timestamptz[];
     asked_to     timestamptz[];
+    asked_foreign xid8[];
     known_agents text[];         -- of them those that are known, as they are stored
     known_ids    text[];
     known_rows   agent_metrics.conversations[];
@@ -236,14 +239,16 @@ BEGIN
            array_agg(d.conversation_id) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
            array_agg(d.from_time) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
            array_agg(d.to_time) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
+           array_agg(d.foreign_to) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
            array_agg(d.agent_id) FILTER (WHERE d.place IS NOT NULL), array_agg(d.conversation_id) FILTER (WHERE d.place IS NOT NULL),
            array_agg(d.stored) FILTER (WHERE d.place IS NOT NULL), array_agg(d.place) FILTER (WHERE d.place IS NOT NULL)
-    INTO new_sums, continued, asked_agents, asked_ids, asked_from, asked_to, known_agents, known_ids, known_rows, known_places
-    FROM (SELECT t.agent_id, t.conversation_id, t.sums, c.stored, c.place,
+    INTO new_sums, continued, asked_agents, asked_ids, asked_from, asked_to, asked_foreign, known_agents, known_ids, known_rows, known_places
+    FROM (SELECT t.agent_id, t.conversation_id, t.sums, c.stored, c.place, f.foreign_to,
                  CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN '-infinity' ELSE least(t.from_time, c.started_at) END AS from_time,
                  CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN 'infinity' ELSE greatest(t.to_time, c.ended_at) END AS to_time,
                  t.has_arrived AND c.place IS NULL AS is_new,
-                 t.has_arrived AND c.place IS NOT NULL AND t.says_nothing AND coalesce(t.user_id = c.lead_id, true) AS is_continued
+                 t.has_arrived AND c.place IS NOT NULL AND t.says_nothing AND NOT refresh_conversations.build
+                     AND coalesce(t.user_id = c.lead_id, true) AS is_continued
           FROM (SELECT coalesce(a.agent_id, u.agent_id) AS agent_id, coalesce(a.conversation_id, u.conversation_id) AS conversation_id,
                        least(a.started_at, u.from_time) AS from_time, greatest(a.ended_at, u.to_time) AS to_time, a AS sums, a.user_id,
                        coalesce(a.is_new, false) AND u.agent_id IS NULL AND refresh_conversations.knows_all AS has_arrived,
@@ -252,12 +257,13 @@ BEGIN
                 FULL JOIN unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids, refresh_conversations.from_times,
                                  refresh_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
                   ON u.agent_id = a.agent_id AND u.conversation_id = a.conversation_id) t
+          JOIN unnest(refresh_conversations.all_agents, refresh_conversations.foreign_to) AS f (agent_id, foreign_to) ON f.agent_id = t.agent_id
           -- agent_id is kept from the index on it, as in sum_conversations
           LEFT JOIN LATERAL (SELECT x AS stored, x.ctid AS place, x.started_at, x.ended_at, x.lead_id FROM agent_metrics.conversations x
                              WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
 
     IF asked_agents IS NOT NULL THEN
-        looked_up := agent_metrics.sum_conversations(asked_agents, asked_ids, asked_from, asked_to);
+        looked_up := agent_metrics.sum_conversations(asked_agents, asked_ids, asked_from, asked_to, present, asked_foreign);
     END IF;
 
     RETURN QUERY
@@ -351,7 +357,7 @@ BEGIN
                 GROUP BY c.agent_id, c.lead_id) x) l;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversations(agent_metrics.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, text[], integer[], boolean[], text) IS
+COMMENT ON FUNCTION agent_metrics.refresh_conversations(agent_metrics.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, boolean, text[], integer[], boolean[], pg_snapshot, xid8[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation. One that only

@@ -303,7 +303,7 @@ BEGIN
             SELECT c.counted, c.lead_agents, c.lead_ids, c.lead_starts, c.lead_qualified, added || c.deltas
             INTO found_rows, lead_agents, lead_ids, lead_starts, lead_qualified, added
             FROM agent_metrics.refresh_conversations(found.arrived, found.conversation_agents, found.conversation_ids, found.from_times,
-                found.to_times, NOT has_stale, locked, seconds, leads, zone) c;
+                found.to_times, NOT has_stale, builds IS NOT NULL, locked, seconds, leads, present, foreign_ids, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
             IF lead_agents IS NOT NULL THEN

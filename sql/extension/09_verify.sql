@@ -84,7 +84,7 @@ BEGIN
                     FROM agent a JOIN agent_metrics.agent_events e ON e.agent_id = a.agent_id
                     WHERE e.occurred_at >= begun AND e.occurred_at < ended) x) w
         CROSS JOIN LATERAL agent_metrics.conclude_conversations(
-            agent_metrics.sum_conversations(w.agents, w.conversations, w.from_times, w.to_times)) n
+            agent_metrics.sum_conversations(w.agents, w.conversations, w.from_times, w.to_times, NULL, NULL)) n
         WHERE n.started_at >= begun AND n.started_at < ended
     ), wrong_conversations AS (
         SELECT d.agent_id, 'conversation' AS level, max(d.started_at) AS bucket, d.conversation_id AS measure,
