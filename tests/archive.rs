@@ -439,3 +439,26 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
     assert_oracle(&db);
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn what_was_said_of_a_turn_of_an_evaluation_counts_nowhere_when_it_is_archived() {
+    let (db, [old, _], folder) = two_old_months("archive_eval_turns");
+    // a turn of an evaluation in a conversation of others
+    db.exec(
+        &format!("INSERT INTO agent_metrics.tool_call_verdicts (agent_id, occurred_at, event_id, conversation_id, call_index, judged_by, is_correct)
+         SELECT agent_id, occurred_at, event_id, conversation_id, 0, 'bob', NOT is_eval FROM {old}"),
+    );
+    refresh(&db);
+    assert_books(&db);
+    let facts = "SELECT sum(facts), sum(numerator) FROM agent_metrics.fact_days WHERE measure = 'tool_calls'";
+    let before = db.lines(facts);
+    assert!(db.number(&format!("SELECT count(*) FROM {old} WHERE is_eval")) > 0.0);
+    archive(&db, &folder);
+    verified(&db);
+    // looked at again, by something else that is said of each
+    db.exec("UPDATE agent_metrics.tool_call_verdicts SET judged_by = 'ann'");
+    refresh(&db);
+    verified(&db);
+    assert_eq!(db.lines(facts), before);
+    fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,8 +1,10 @@
 //! Erasure: a person leaves the facts and every number, by one call.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::books::{assert_books, refresh, shop};
+use crate::harness::Db;
 use crate::partitions::two_months;
 use crate::program::works;
 
@@ -125,4 +127,63 @@ fn an_erased_user_does_not_come_back_with_an_archive() {
         80.0
     );
     fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Two months of a conversation that two people share, old enough to be archived; the months' partitions.
+fn shared_conversation(name: &str) -> (Db, [String; 2], PathBuf) {
+    let (db, months) = two_months(name);
+    db.exec(&format!(
+        "UPDATE agent_metrics.settings SET value = '7' WHERE name = 'hot_days';
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id)
+         SELECT agent_id, min(occurred_at) + interval '1 minute', 'shared', 'stays' FROM {} GROUP BY agent_id
+         UNION ALL SELECT agent_id, min(occurred_at) + interval '1 minute', 'shared', 'goes' FROM {} GROUP BY agent_id",
+        months[0], months[1]
+    ));
+    refresh(&db);
+    assert_books(&db);
+    let folder = std::env::temp_dir().join(format!("agent_metrics_{}", db.name()));
+    let _ = fs::remove_dir_all(&folder);
+    (db, months, folder)
+}
+
+#[test]
+fn those_who_spoke_with_an_erased_user_are_counted_when_their_month_comes_back() {
+    let (db, [old, _], folder) = shared_conversation("erasure_shared_archive");
+    works(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
+    db.exec("SELECT agent_metrics.erase_user('goes')");
+    refresh(&db);
+    let file = folder.join(format!(
+        "{}.parquet",
+        old.strip_prefix("agent_metrics.").unwrap()
+    ));
+    works(db.url(), &["restore", file.to_str().unwrap()]);
+    refresh(&db);
+    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert!(
+        db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
+    );
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn erasing_a_user_leaves_a_month_that_is_being_archived_to_those_who_spoke_with_him() {
+    let (db, [old, new], folder) = shared_conversation("erasure_while_writing");
+    // the month of him who goes is archived, that of her who stays is being written when he asks
+    let [old, new] = [&old, &new].map(|month| month.strip_prefix("agent_metrics.").unwrap());
+    db.exec(&format!(
+        "SELECT agent_metrics.begin_archive('{new}', 'nowhere', 'new.parquet');
+         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics.archives;
+         SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics.archives;
+         SELECT agent_metrics.drop_archive(archive_id) FROM agent_metrics.archives;
+         SELECT agent_metrics.begin_archive('{old}', 'nowhere', 'old.parquet');
+         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics.archives WHERE state = 'writing';
+         SELECT agent_metrics.erase_user('goes');
+         SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics.archives WHERE state = 'writing'"
+    ));
+    refresh(&db);
+    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert!(
+        db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
+    );
+    let _ = fs::remove_dir_all(&folder);
 }

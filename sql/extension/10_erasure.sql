@@ -95,6 +95,8 @@ BEGIN
         DELETE FROM agent_metrics.archived_conversations c
         USING (SELECT x.agent_id, x.conversation_id FROM agent_metrics.archived_conversations x WHERE x.user_id = $1) h
         WHERE c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
+          -- of a month that is being written the turns are still there: it is written again if any of his was among them
+          AND EXISTS (SELECT FROM agent_metrics.archives a WHERE a.archive_id = c.archive_id AND a.state <> 'writing')
         RETURNING c.archive_id, c.agent_id, c.conversation_id
     ), reported AS (
         SELECT count(DISTINCT (g.agent_id, g.conversation_id)) AS conversations FROM gone g

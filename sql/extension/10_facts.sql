@@ -98,11 +98,14 @@ BEGIN
     )
     SELECT f.agent_id, f.conversation_id, f.event_id, f.occurred_at, f.measure, f.x, f.y, f.x * f.x, f.y * f.y, f.x * f.y, NULL::double precision
     FROM fact f
-    -- a turn of an evaluation run may lie in a conversation that is none
+    -- a turn of an evaluation run may lie in a conversation that is none, and be archived
     WHERE f.measure NOT IN ('tool_calls', 'instruction_scores', 'answers', 'in_scope', 'out_of_scope', 'escalations', 'escalated', 'to_escalate')
        OR f.event_id IS NULL
        OR NOT EXISTS (SELECT FROM agent_metrics.agent_events e
                       WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid AND e.is_eval)
+          AND NOT EXISTS (SELECT FROM agent_metrics.archived_eval_turns e
+                          JOIN agent_metrics.archives x ON x.archive_id = e.archive_id AND x.state IN ('detached', 'archived')
+                          WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid)
     UNION ALL
     -- resolved: the first event that says so after the last one that says anything else
     (SELECT DISTINCT ON (b.agent_id, b.conversation_id)

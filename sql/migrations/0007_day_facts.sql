@@ -190,6 +190,20 @@ $do$;
 
 -- What a refresh makes of them, beside the rollups: sums by conversation, and from those by day. Only refresh() writes.
 
+-- What is known of a turn of an evaluation run counts nowhere, in a conversation of others too, when the turn is archived too.
+CREATE TABLE agent_metrics.archived_eval_turns (
+    agent_id    text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    event_id    uuid NOT NULL,
+    archive_id  bigint NOT NULL,
+    PRIMARY KEY (agent_id, occurred_at, event_id, archive_id)
+);
+COMMENT ON TABLE agent_metrics.archived_eval_turns IS 'Keys of archived turns of evaluation runs.';
+COMMENT ON COLUMN agent_metrics.archived_eval_turns.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.archived_eval_turns.occurred_at IS 'Moment of the turn.';
+COMMENT ON COLUMN agent_metrics.archived_eval_turns.event_id IS 'Id of the turn.';
+COMMENT ON COLUMN agent_metrics.archived_eval_turns.archive_id IS 'Archive that holds it.';
+
 CREATE TABLE agent_metrics.conversation_facts (
     agent_id            text NOT NULL,
     conversation_id     text NOT NULL,

@@ -80,6 +80,7 @@ BEGIN
     DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
     DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
     DELETE FROM agent_metrics.archived_model_costs c WHERE c.archive_id = id;
+    DELETE FROM agent_metrics.archived_eval_turns c WHERE c.archive_id = id;
     RETURN id;
 END
 $function$;
@@ -122,6 +123,10 @@ BEGIN
     FROM agent_metrics.agent_events e
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND (e.model IS NOT NULL OR e.cost_usd IS NOT NULL)
     GROUP BY 1, 3, 4, 5;
+
+    INSERT INTO agent_metrics.archived_eval_turns (agent_id, occurred_at, event_id, archive_id)
+    SELECT e.agent_id, e.occurred_at, e.event_id, id
+    FROM agent_metrics.agent_events e WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND e.is_eval;
 
     INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, turns, token_turns,
                                                       tokens, cost_usd, user_id)
@@ -211,7 +216,8 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.drop_archive(bigint) IS 'Drops the table of a detached archive. Internal: agent-metrics archive uses it.';
 REVOKE ALL ON FUNCTION agent_metrics.drop_archive(bigint) FROM PUBLIC;
 
--- In the transaction that put the turns back. Turns that came again meanwhile were counted twice: all is computed again.
+-- In the transaction that put the turns back. Turns that came again meanwhile were counted twice, and those who spoke in a
+-- conversation of somebody erased are counted nowhere: all is computed again.
 CREATE OR REPLACE FUNCTION agent_metrics.finish_restore(id bigint, came_again boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
@@ -224,7 +230,8 @@ BEGIN
     DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
     DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
     DELETE FROM agent_metrics.archived_model_costs c WHERE c.archive_id = id;
-    IF came_again THEN
+    DELETE FROM agent_metrics.archived_eval_turns c WHERE c.archive_id = id;
+    IF came_again OR EXISTS (SELECT FROM agent_metrics.erasures) THEN
         INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
         SELECT a.agent_id, one.from_time, one.to_time FROM agent_metrics.agents a ON CONFLICT DO NOTHING;
     END IF;
