@@ -121,6 +121,51 @@ fn a_turn_that_commits_before_its_conversation_is_looked_up_is_counted_once() {
 }
 
 #[test]
+fn an_agent_whose_kind_changes_while_a_refresh_is_held_is_built_by_the_next() {
+    let db = shop("isolation_kind");
+    db.exec(&insert("before"));
+    let (ended, ()) = held(&db, "rollups", |_| {
+        db.exec("SELECT agent_metrics.register_agent('sal', 'support', 'O')");
+    });
+    ended.unwrap();
+    refresh(&db);
+    assert_books(&db);
+    assert!(
+        db.number(
+            "SELECT count(*) FROM agent_metrics.rollups WHERE agent_id = 'sal' AND level = 'fine'"
+        ) > 0.0
+    );
+}
+
+#[test]
+fn what_is_deleted_while_an_agent_is_built_is_not_forgotten() {
+    let db = shop("isolation_build");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('new', '2026-03-05 10:00:00+00', 'c');
+         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('said', 'ticket_resolved', 'c');
+         SELECT agent_metrics.register_agent('new', 'support', 'O')",
+    );
+    let (builder, holder) = (db.session(), db.session());
+    let builder_pid = pid(&builder);
+    thread::scope(|scope| {
+        // held where it writes this row, when it has read what the business said
+        holder.exec(
+            "BEGIN; INSERT INTO agent_metrics.rollups (agent_id, level, bucket) VALUES ('new', 'day', '2026-03-05')",
+        );
+        let waits = scope.spawn(|| builder.exec("SELECT agent_metrics.refresh('new')"));
+        until_blocked(&db, &builder_pid);
+        db.exec("DELETE FROM agent_metrics.business_events WHERE business_event_id = 'said'");
+        // every other agent has seen it
+        db.exec("SELECT agent_metrics.refresh_agents(ARRAY['sup', 'sal', 'ops'])");
+        holder.exec("ROLLBACK");
+        waits.join().unwrap();
+    });
+    refresh(&db);
+    assert_books(&db);
+    assert_eq!(db.number("SELECT count(*) FROM agent_metrics.changes"), 0.0);
+}
+
+#[test]
 fn agents_are_refreshed_side_by_side() {
     let db = shop("isolation_side_by_side");
     change(&db, "both");

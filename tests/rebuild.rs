@@ -1,6 +1,6 @@
 //! Rebuild: whatever is wrong in the books of a span is right afterwards, and nothing else is written.
 
-use crate::books::{Rollups, assert_books, shop, written_days};
+use crate::books::{Rollups, assert_books, refresh, shop, written_days};
 use crate::program::{fails, works};
 
 /// Ways to spoil the books of the fourth of March, each of them found by `verify()`.
@@ -53,6 +53,53 @@ fn rebuild_counts_a_conversation_once_though_it_crosses_midnight() {
     for day in ["04", "05", "05", "04"] {
         db.exec(&format!("SELECT agent_metrics.rebuild('sal', '2026-03-{day} 12:00:00+00', '2026-03-{day} 13:00:00+00')"));
         assert_books(&db);
+    }
+}
+
+#[test]
+fn rebuild_of_a_span_whose_changes_no_refresh_has_seen() {
+    let db = shop("rebuild_unseen");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id)
+         VALUES ('sal', '2026-03-04 10:00:00+00', 'first', 'lee'), ('sal', '2026-04-20 10:00:00+00', 'second', 'lee')",
+    );
+    refresh(&db);
+    db.exec("DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'first'");
+    db.exec("SELECT agent_metrics.rebuild('sal', '2026-03-04', '2026-03-05')");
+    assert_books(&db);
+    assert_eq!(
+        db.lines(
+            "SELECT started_at AT TIME ZONE 'UTC' FROM agent_metrics.leads WHERE lead_id = 'lee'"
+        ),
+        ["2026-04-20 10:00:00"],
+        "her lead begins with what is left"
+    );
+}
+
+#[test]
+fn rebuild_keeps_a_fact_that_lies_on_another_day_than_its_conversation() {
+    let db = shop("rebuild_fact_elsewhere");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id)
+         VALUES ('ops', '2026-04-10 23:50:00+00', md5('one')::uuid, 'c'), ('ops', '2026-04-11 00:10:00+00', md5('two')::uuid, 'c');
+         INSERT INTO agent_metrics.tool_call_verdicts (agent_id, occurred_at, event_id, conversation_id, call_index, judged_by, is_correct)
+         VALUES ('ops', '2026-04-11 00:10:00+00', md5('two')::uuid, 'c', 0, 'bob', true)",
+    );
+    refresh(&db);
+    db.exec("DELETE FROM agent_metrics.agent_events WHERE event_id = md5('two')::uuid");
+    refresh(&db);
+    assert_books(&db);
+    let facts = "SELECT bucket AT TIME ZONE 'UTC', facts, numerator FROM agent_metrics.fact_days WHERE measure = 'tool_calls'";
+    assert_eq!(db.lines(facts), ["2026-04-11 00:00:00|1|1"]);
+    // as it is, and after somebody spoiled it
+    for damage in [
+        "SELECT",
+        "UPDATE agent_metrics.conversation_facts SET numerator = 7 WHERE conversation_id = 'c'",
+    ] {
+        db.exec(damage);
+        db.exec("SELECT agent_metrics.rebuild('ops', '2026-04-11', '2026-04-12')");
+        assert_books(&db);
+        assert_eq!(db.lines(facts), ["2026-04-11 00:00:00|1|1"]);
     }
 }
 

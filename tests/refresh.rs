@@ -453,6 +453,28 @@ fn refresh_sees_a_mapping_that_was_made_changed_or_taken_away() {
 }
 
 #[test]
+fn refresh_sees_a_mapping_change_for_a_review_that_is_not_the_last() {
+    let db = db("refresh_mapping_of_review");
+    // the later review says that the conversation is open again, so the earlier one is what the agent is held to
+    db.exec(
+        "SELECT agent_metrics.register_agent('a', 'support', 'O');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, outcome_label)
+         VALUES ('a', '2026-03-01 10:00:00+00', 'c', 10, 'failure');
+         INSERT INTO agent_metrics.reviews (reviewer, review_id, agent_id, conversation_id, outcome_label, reviewed_at)
+         VALUES ('bob', 'r1', 'a', 'c', 'resolved', '2026-03-02'), ('bob', 'r2', 'a', 'c', 'reopened', '2026-03-03')",
+    );
+    refresh(&db);
+    assert_books(&db);
+    let gap =
+        "SELECT numerator FROM agent_metrics.conversation_facts WHERE measure = 'self_report'";
+    assert_eq!(db.number(gap), -100.0);
+    db.exec("UPDATE agent_metrics.outcomes SET is_success = false WHERE label = 'resolved'");
+    refresh(&db);
+    assert_books(&db);
+    assert_eq!(db.number(gap), 0.0);
+}
+
+#[test]
 fn refresh_sees_a_kind_of_business_event_remapped() {
     let db = shop("refresh_kinds");
     // 'ticket_resolved' happened on days 0 and 5 to conversation 0 of each agent.
@@ -689,6 +711,28 @@ fn refresh_rebuilds_days_and_hours_when_the_report_time_zone_changes() {
         ),
         ["30"]
     );
+}
+
+#[test]
+fn refresh_and_rebuild_of_the_hour_that_the_clock_shows_twice() {
+    let db = db("refresh_clock_back");
+    db.exec(
+        "UPDATE agent_metrics.settings SET value = 'Europe/Berlin' WHERE name = 'report_time_zone';
+         SELECT agent_metrics.register_agent('a', 'support', 'O'), agent_metrics.register_agent('b', 'ops', 'O');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd)
+         SELECT a, '2025-10-25 20:30:00+00'::timestamptz + n * interval '20 minutes', a || n, 10, 1
+         FROM unnest(ARRAY['a', 'b']) AS a, generate_series(0, 30) AS n
+         UNION ALL
+         SELECT a, '2026-03-28 20:30:00+00'::timestamptz + n * interval '20 minutes', a || '-' || n, 10, 1
+         FROM unnest(ARRAY['a', 'b']) AS a, generate_series(0, 30) AS n",
+    );
+    refresh(&db);
+    assert_books(&db);
+    db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 2, latency_ms = 20");
+    refresh(&db);
+    assert_books(&db);
+    db.exec("SELECT agent_metrics.rebuild()");
+    assert_books(&db);
 }
 
 #[test]

@@ -311,6 +311,34 @@ fn a_snapshot_older_than_the_last_refresh_is_refused() {
 }
 
 #[test]
+fn a_snapshot_older_than_an_exchange_of_partitions_is_refused() {
+    let db = shop("sessions_old_partitions");
+    // beyond the months that there are, so that making them moves it
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd)
+         VALUES ('ops', date_trunc('month', now()) + interval '4 months 4 days', 'far', 1)",
+    );
+    refresh(&db);
+    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES ('ops', '2026-03-05', 'far', 'success')");
+    let old = db.session();
+    old.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    old.exec("SELECT count(*) FROM agent_metrics.agents");
+    db.exec("SELECT agent_metrics.ensure_partitions(5)");
+    let error = old.error("SELECT agent_metrics.refresh()");
+    assert_eq!(error.sqlstate, "40001", "{error}");
+    assert!(error.to_string().contains("partitions"), "{error}");
+    old.exec("ROLLBACK");
+    refresh(&db);
+    assert_books(&db);
+    // one that is as new as they are may go on
+    db.exec(&insert("a"));
+    old.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    old.exec("SELECT agent_metrics.refresh()");
+    old.exec("COMMIT");
+    assert_books(&db);
+}
+
+#[test]
 fn writers_are_not_blocked_by_a_refresh_nor_a_refresh_by_writers() {
     let db = shop("sessions_no_blocking");
     let (refresher, writer) = (db.session(), db.session());

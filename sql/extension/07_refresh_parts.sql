@@ -142,7 +142,9 @@ BEGIN
           FROM unnest(merge_turns.agent_ids, merge_turns.starts) AS u (agent_id, bucket)) b
     JOIN agent_metrics.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
      AND s.bucket >= b.bucket
-     AND s.bucket < ((b.bucket AT TIME ZONE merge_turns.time_zone) + ('1 ' || merge_turns.to_level)::interval) AT TIME ZONE merge_turns.time_zone
+     -- an hour is an hour whatever the clock does, a day is the clock's
+     AND s.bucket < CASE merge_turns.to_level WHEN 'hour' THEN b.bucket + interval '1 hour'
+                         ELSE ((b.bucket AT TIME ZONE merge_turns.time_zone) + interval '1 day') AT TIME ZONE merge_turns.time_zone END
     GROUP BY b.agent_id, b.bucket
     ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
         turns = excluded.turns, token_turns = excluded.token_turns, tokens_input = excluded.tokens_input, tokens_output = excluded.tokens_output, cost_turns = excluded.cost_turns, tool_calls = excluded.tool_calls, error_turns = excluded.error_turns, cost_usd = excluded.cost_usd, latency = excluded.latency

@@ -80,6 +80,22 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.notice_partitions() IS 'Has every agent compute the spans of partitions that came or went again. Internal: refresh() uses it.';
 
+-- A transaction that sees an old state, and whose statements are planned with the partitions as they are now, would count
+-- what was moved or archived meanwhile nowhere. What it sees of the known partitions tells.
+CREATE FUNCTION agent_metrics.check_partitions() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    PERFORM FROM agent_metrics.known_partitions FOR KEY SHARE;
+EXCEPTION WHEN serialization_failure THEN
+    RAISE EXCEPTION 'partitions of agent_events were exchanged since this transaction took its snapshot'
+        USING ERRCODE = 'serialization_failure',
+              DETAIL = 'What it sees of them is not what is there.',
+              HINT = 'Run the refresh again in a new transaction.';
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.check_partitions() IS
+    'Fails where partitions were exchanged since a REPEATABLE READ or SERIALIZABLE transaction took its snapshot. Internal: refresh() uses it.';
+
 -- Adds to what is dirty all that lies in the agents' stale spans, which are taken out as they are read.
 CREATE FUNCTION agent_metrics.add_stale_ranges(
     agent_ids text[], bucket_seconds integer[], time_zone text,
@@ -111,6 +127,11 @@ BEGIN
               SELECT c.agent_id, c.conversation_id, c.occurred_at, c.ended_at
               FROM range r JOIN agent_metrics.archived_conversations c
                 ON c.agent_id = r.agent_id AND c.occurred_at < r.to_time AND c.ended_at >= r.from_time
+              UNION ALL
+              -- facts that lie there, of conversations that may lie elsewhere
+              SELECT f.agent_id, f.conversation_id, 'infinity', '-infinity'
+              FROM range r JOIN agent_metrics.conversation_facts f
+                ON f.agent_id = r.agent_id AND f.bucket > r.from_time - interval '26 hours' AND f.bucket < r.to_time
               UNION ALL
               SELECT x.agent_id, x.conversation_id, x.from_time, x.to_time
               FROM unnest(add_stale_ranges.conversation_agents, add_stale_ranges.conversation_ids, add_stale_ranges.from_times,

@@ -32,6 +32,8 @@ BEGIN
               AND w.settings = agent_metrics.watermark_settings(must_build.time_zone, k.bucket_seconds, k.outcome_metric)
               AND NOT EXISTS (SELECT FROM agent_metrics.changes c
                               WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
+                                -- nor one of another cluster, since whose rows came here every agent was built
+                                AND (c.changed_in < pg_snapshot_xmax(pg_current_snapshot()) OR c.changed_in = pg_current_xact_id_if_assigned())
                                 AND NOT pg_visible_in_snapshot(c.changed_in, w.snapshot)))
         ORDER BY u.id);
 END
@@ -102,6 +104,12 @@ BEGIN
         SELECT c.agent_id, c.conversation_id, NULL
         FROM remapped m JOIN agent_metrics.conversations c ON m.label IN (c.agent_label, c.judge_label, c.crm_label, c.human_label)
         JOIN agent a ON a.agent_id = c.agent_id
+        WHERE m.changed_in < pg_snapshot_xmax(take_log.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
+        UNION ALL
+        -- of several reviews, the latest whose label is mapped
+        SELECT r.agent_id, r.conversation_id, NULL
+        FROM remapped m JOIN agent_metrics.reviews r ON r.outcome_label = m.label
+        JOIN agent a ON a.agent_id = r.agent_id
         WHERE m.changed_in < pg_snapshot_xmax(take_log.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
     ), again AS (
         SELECT l.agent_id, agent_metrics.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
@@ -186,6 +194,7 @@ DECLARE
     leads    boolean[];    --   whether leads are counted
     seen     pg_snapshot[];--   stored snapshot; NULL: build everything
     foreign_ids xid8[];    --   ids of another origin
+    built_with text[];     --   settings
     present  pg_snapshot;
     horizon  xid8;         -- no change that concerns us has a smaller id
     zone     text;
@@ -210,15 +219,22 @@ BEGIN
     present := agent_metrics.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
     SELECT array_agg(x.agent_id ORDER BY x.agent_id), array_agg(x.bucket_seconds ORDER BY x.agent_id),
            array_agg(x.counts_leads ORDER BY x.agent_id), array_agg(x.snapshot ORDER BY x.agent_id),
-           array_agg(x.foreign_to ORDER BY x.agent_id), array_agg(x.agent_id ORDER BY x.agent_id) FILTER (WHERE x.snapshot IS NULL)
-    INTO locked, seconds, leads, seen, foreign_ids, builds
+           array_agg(x.foreign_to ORDER BY x.agent_id), array_agg(x.settings ORDER BY x.agent_id),
+           array_agg(x.agent_id ORDER BY x.agent_id) FILTER (WHERE x.snapshot IS NULL)
+    INTO locked, seconds, leads, seen, foreign_ids, built_with, builds
     FROM (
         SELECT w.agent_id, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads, w.foreign_to,
+               agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric) AS settings,
                CASE WHEN NOT refresh_batch.build THEN w.snapshot END AS snapshot
         FROM agent_metrics.agent_watermarks w
         JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
         JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-        WHERE w.agent_id = ANY (refresh_batch.agent_ids)) x;
+        WHERE w.agent_id = ANY (refresh_batch.agent_ids)
+          -- told in the statement that reads what they are told by, and after the present was read
+          AND (refresh_batch.build OR w.agent_id <> ALL ((SELECT agent_metrics.must_build(refresh_batch.agent_ids, zone))::text[]))) x;
+    IF locked IS NULL THEN
+        RETURN;
+    END IF;
     IF EXISTS (SELECT FROM unnest(seen) AS s (snapshot)
                WHERE pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(present)
                   OR EXISTS (SELECT FROM pg_snapshot_xip(present) AS p (id)
@@ -322,10 +338,8 @@ BEGIN
     END LOOP;
 
     UPDATE agent_metrics.agent_watermarks w
-    SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun,
-        settings = agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric)
-    FROM unnest(locked, foreign_ids) AS u (agent_id, foreign_to)
-    JOIN agent_metrics.agents a ON a.agent_id = u.agent_id JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
+    SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun, settings = u.settings
+    FROM unnest(locked, foreign_ids, built_with) AS u (agent_id, foreign_to, settings)
     WHERE w.agent_id = u.agent_id;
 
     -- What every watermark has seen of the rows that concern all agents is no longer needed. Rows that another
@@ -335,7 +349,9 @@ BEGIN
         WHERE c.change_id IN (
             SELECT p.change_id FROM agent_metrics.changes p
             WHERE p.agent_id IS NULL
-              AND NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE NOT coalesce(pg_visible_in_snapshot(p.changed_in, w.snapshot), true))
+              -- an agent that has to be built may be at it, with a snapshot that nobody sees yet
+              AND NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w
+                              WHERE w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(p.changed_in, w.snapshot))
             FOR UPDATE SKIP LOCKED);
     END IF;
 
@@ -347,7 +363,7 @@ BEGIN
     GROUP BY u.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes agents, whose locks are held, together in one set of statements; build: from nothing. Internal: refresh_agents() uses it.';
+COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes agents, whose locks are held, together in one set of statements; build: from nothing, otherwise those that have to be built are left out. Internal: refresh_agents() uses it.';
 
 -- An agent that has to be built reads all its events, so it goes by itself; the others share one look at what is new.
 CREATE FUNCTION agent_metrics.refresh_agents(agent_ids text[], wait boolean DEFAULT true)
@@ -356,8 +372,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     locked text[];  -- agents whose lock we hold
-    built  text[];  -- of them, those whose ids tell nothing
-    one    text;
+    one    agent_metrics.refresh_result;
+    id     text;
 BEGIN
     IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
         RAISE NOTICE 'refresh in a transaction that has already written'
@@ -393,15 +409,17 @@ BEGIN
 
     -- Held before any snapshot is taken, so that no partition goes between a snapshot and its reading.
     LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS SHARE MODE;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM agent_metrics.check_partitions();
+    END IF;
     PERFORM agent_metrics.notice_partitions();
 
-    built := agent_metrics.must_build(locked, agent_metrics.report_time_zone());
-    IF cardinality(locked) > cardinality(built) THEN
-        RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(
-            ARRAY(SELECT u.id FROM unnest(locked) AS u (id) WHERE u.id <> ALL (built)), false);
-    END IF;
-    FOREACH one IN ARRAY built LOOP
-        RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(ARRAY[one], true);
+    FOR one IN SELECT * FROM agent_metrics.refresh_batch(locked, false) LOOP
+        locked := array_remove(locked, one.agent_id);
+        RETURN NEXT one;
+    END LOOP;
+    FOREACH id IN ARRAY locked LOOP
+        RETURN QUERY SELECT * FROM agent_metrics.refresh_batch(ARRAY[id], true);
     END LOOP;
 END
 $function$;

@@ -24,10 +24,11 @@ BEGIN
     END IF;
     -- The agents' locks, in the order in which refresh() takes them.
     PERFORM FROM agent_metrics.agent_watermarks w WHERE w.agent_id = ANY (agents) ORDER BY w.agent_id FOR UPDATE;
+    -- First what has changed: a conversation that is gone takes its lead along only while its row tells which.
+    PERFORM FROM agent_metrics.refresh_agents(agents);
     DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (agents) AND c.started_at >= begun AND c.started_at < ended;
     DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (agents) AND l.started_at >= begun AND l.started_at < ended;
     DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (agents) AND r.bucket >= begun AND r.bucket < ended;
-    DELETE FROM agent_metrics.conversation_facts f WHERE f.agent_id = ANY (agents) AND f.bucket >= begun AND f.bucket < ended;
     DELETE FROM agent_metrics.fact_days f WHERE f.agent_id = ANY (agents) AND f.bucket >= begun AND f.bucket < ended;
     INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
     SELECT u.id, begun, ended FROM unnest(agents) AS u (id) ON CONFLICT DO NOTHING;
