@@ -56,6 +56,20 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.guard_partition(text) IS 'Has a partition note from here on what is written to it. Internal: the archive and the splitting of partitions use it.';
 REVOKE ALL ON FUNCTION agent_metrics.guard_partition(text) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION agent_metrics.forget_archive(id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = forget_archive.id;
+    DELETE FROM agent_metrics.archived_buckets c WHERE c.archive_id = forget_archive.id;
+    DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = forget_archive.id;
+    DELETE FROM agent_metrics.archived_model_costs c WHERE c.archive_id = forget_archive.id;
+    DELETE FROM agent_metrics.archived_eval_turns c WHERE c.archive_id = forget_archive.id;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.forget_archive(bigint) IS
+    'Removes what is kept of the turns of an archive: they are in the database. Internal: begin_archive() and finish_restore() use it.';
+REVOKE ALL ON FUNCTION agent_metrics.forget_archive(bigint) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION agent_metrics.begin_archive(name text, folder text, file text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_variable
@@ -76,11 +90,7 @@ BEGIN
         SELECT p.partition, p.from_time, p.to_time, 'writing', folder, file
         FROM agent_metrics.present_partitions() p WHERE p.partition = name RETURNING archive_id INTO id;
     END IF;
-    DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
-    DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
-    DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
-    DELETE FROM agent_metrics.archived_model_costs c WHERE c.archive_id = id;
-    DELETE FROM agent_metrics.archived_eval_turns c WHERE c.archive_id = id;
+    PERFORM agent_metrics.forget_archive(id);
     RETURN id;
 END
 $function$;
@@ -226,11 +236,7 @@ DECLARE
 BEGIN
     UPDATE agent_metrics.archives a SET state = 'restored', finished_at = clock_timestamp()
     WHERE a.archive_id = id AND a.state = 'archived' RETURNING a.* INTO STRICT one;
-    DELETE FROM agent_metrics.archived_conversations c WHERE c.archive_id = id;
-    DELETE FROM agent_metrics.archived_buckets b WHERE b.archive_id = id;
-    DELETE FROM agent_metrics.archived_activity c WHERE c.archive_id = id;
-    DELETE FROM agent_metrics.archived_model_costs c WHERE c.archive_id = id;
-    DELETE FROM agent_metrics.archived_eval_turns c WHERE c.archive_id = id;
+    PERFORM agent_metrics.forget_archive(id);
     IF came_again OR EXISTS (SELECT FROM agent_metrics.erasures) THEN
         INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
         SELECT a.agent_id, one.from_time, one.to_time FROM agent_metrics.agents a ON CONFLICT DO NOTHING;
