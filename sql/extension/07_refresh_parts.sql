@@ -236,21 +236,20 @@ DECLARE
     looked_up    agent_metrics.conversation_sums[];
 BEGIN
     -- The turns of a conversation lie where it was known to be, or where something was touched.
-    SELECT array_agg(d.sums) FILTER (WHERE d.is_new), array_agg(d.sums) FILTER (WHERE d.is_continued),
-           array_agg(d.agent_id) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
-           array_agg(d.conversation_id) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
-           array_agg(d.from_time) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
-           array_agg(d.to_time) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
-           array_agg(d.foreign_to) FILTER (WHERE NOT d.is_new AND NOT d.is_continued),
+    SELECT array_agg(d.sums) FILTER (WHERE d.way = 'new'), array_agg(d.sums) FILTER (WHERE d.way = 'continued'),
+           array_agg(d.agent_id) FILTER (WHERE d.way = 'asked'), array_agg(d.conversation_id) FILTER (WHERE d.way = 'asked'),
+           array_agg(d.from_time) FILTER (WHERE d.way = 'asked'), array_agg(d.to_time) FILTER (WHERE d.way = 'asked'),
+           array_agg(d.foreign_to) FILTER (WHERE d.way = 'asked'),
            array_agg(d.agent_id) FILTER (WHERE d.place IS NOT NULL), array_agg(d.conversation_id) FILTER (WHERE d.place IS NOT NULL),
            array_agg(d.stored) FILTER (WHERE d.place IS NOT NULL), array_agg(d.place) FILTER (WHERE d.place IS NOT NULL)
     INTO new_sums, continued, asked_agents, asked_ids, asked_from, asked_to, asked_foreign, known_agents, known_ids, known_rows, known_places
     FROM (SELECT t.agent_id, t.conversation_id, t.sums, c.stored, c.place, f.foreign_to,
                  CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN '-infinity' ELSE least(t.from_time, c.started_at) END AS from_time,
                  CASE WHEN c.place IS NULL AND NOT refresh_conversations.knows_all THEN 'infinity' ELSE greatest(t.to_time, c.ended_at) END AS to_time,
-                 t.has_arrived AND c.place IS NULL AS is_new,
-                 t.has_arrived AND c.place IS NOT NULL AND t.says_nothing AND NOT refresh_conversations.build
-                     AND coalesce(t.user_id = c.lead_id, true) AS is_continued
+                 CASE WHEN NOT t.has_arrived THEN 'asked'
+                      WHEN c.place IS NULL THEN 'new'
+                      WHEN t.says_nothing AND coalesce(t.user_id = c.lead_id, true) AND NOT refresh_conversations.build THEN 'continued'
+                      ELSE 'asked' END AS way
           FROM (SELECT coalesce(a.agent_id, u.agent_id) AS agent_id, coalesce(a.conversation_id, u.conversation_id) AS conversation_id,
                        least(a.started_at, u.from_time) AS from_time, greatest(a.ended_at, u.to_time) AS to_time, a AS sums, a.user_id,
                        coalesce(a.is_new, false) AND u.agent_id IS NULL AND refresh_conversations.knows_all AS has_arrived,

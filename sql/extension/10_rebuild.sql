@@ -22,9 +22,8 @@ BEGIN
     IF ended < $3 THEN
         ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
     END IF;
-    -- The agents' locks, in the order in which refresh() takes them.
-    PERFORM FROM agent_metrics.agent_watermarks w WHERE w.agent_id = ANY (agents) ORDER BY w.agent_id FOR UPDATE;
-    -- First what has changed: a conversation that is gone takes its lead along only while its row tells which.
+    -- First what has changed, since a conversation that is gone takes its lead along only while its row tells which. The
+    -- agents' locks are held from here on.
     PERFORM FROM agent_metrics.refresh_agents(agents);
     DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (agents) AND c.started_at >= begun AND c.started_at < ended;
     DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (agents) AND l.started_at >= begun AND l.started_at < ended;
