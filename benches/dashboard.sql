@@ -22,17 +22,14 @@ CREATE FUNCTION bench.raw() RETURNS text LANGUAGE sql RETURN replace(replace($qu
     FROM agent_metrics.agent_events e LEFT JOIN agent_metrics.outcomes o ON o.label = e.outcome_label
     WHERE e.agent_id = 'agent-07' AND e.occurred_at >= '<from> UTC' AND e.occurred_at < '<to> UTC' GROUP BY 1$query$,
     '<from>', (current_date - 30)::text), '<to>', current_date::text);
-CREATE FUNCTION bench.view() RETURNS text LANGUAGE sql RETURN replace(replace($query$
+-- agent, from_day, to_day: literals, or parameters.
+CREATE FUNCTION bench.view(agent text, from_day text, to_day text) RETURNS text LANGUAGE sql RETURN format($query$
     SELECT k.day, k.metric, k.value FROM agent_kpi.kpi_daily k
-    WHERE k.agent_id = 'agent-07' AND k.day >= '<from>' AND k.day < '<to>'
-      AND k.metric IN ('latency_p95_ms', 'task_success_rate', 'cost_per_unit_usd')$query$,
-    '<from>', (current_date - 30)::text), '<to>', current_date::text);
--- A statement is planned each time; what a driver has prepared, JDBC's after five uses, is planned once.
-PREPARE thirty_days (text, date, date) AS
-    SELECT count(q) FROM (SELECT k.day, k.metric, k.value FROM agent_kpi.kpi_daily k
-                          WHERE k.agent_id = $1 AND k.day >= $2 AND k.day < $3
-                            AND k.metric IN ('latency_p95_ms', 'task_success_rate', 'cost_per_unit_usd') OFFSET 0) q;
+    WHERE k.agent_id = %s AND k.day >= %s AND k.day < %s
+      AND k.metric IN ('latency_p95_ms', 'task_success_rate', 'cost_per_unit_usd')$query$, agent, from_day, to_day);
 CREATE FUNCTION bench.counted(query text) RETURNS text LANGUAGE sql RETURN format('SELECT count(q) FROM (%s OFFSET 0) q', query);
+-- A statement is planned each time; what a driver has prepared, JDBC's after five uses, is planned once.
+SELECT 'PREPARE thirty_days (text, date, date) AS ' || bench.counted(bench.view('$1', '$2', '$3')) \gexec
 CREATE FUNCTION bench.measure(what text, statement text, times integer) RETURNS void LANGUAGE plpgsql AS $function$
 DECLARE
     begun double precision := bench.cpu_ms();
@@ -50,7 +47,7 @@ $function$;
 CREATE FUNCTION bench.round() RETURNS void LANGUAGE plpgsql AS $function$
 BEGIN
     PERFORM bench.measure('raw', bench.counted(bench.raw()), 1);
-    PERFORM bench.measure('kpi_daily', bench.counted(bench.view()), 20);
+    PERFORM bench.measure('kpi_daily', bench.counted(bench.view(quote_literal('agent-07'), quote_literal(current_date - 30), quote_literal(current_date))), 20);
     PERFORM bench.measure('kpi_daily, prepared',
         format('EXECUTE thirty_days (%L, %L, %L)', 'agent-07', current_date - 30, current_date), 20);
     PERFORM bench.measure('cfo_tiles', bench.counted('SELECT * FROM agent_kpi.cfo_tiles'), 1);
