@@ -27,9 +27,25 @@ fn two_old_months(name: &str) -> (Db, [String; 2], PathBuf) {
     );
     refresh(&db);
     assert_books(&db);
+    let folder = no_folder(&db);
+    (db, months, folder)
+}
+
+/// Where the archives of a test go; nothing is there yet.
+pub fn no_folder(db: &Db) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("agent_metrics_{}", db.name()));
     let _ = fs::remove_dir_all(&folder);
-    (db, months, folder)
+    folder
+}
+
+/// A month's name, without its schema.
+pub fn name_of(month: &str) -> &str {
+    month.strip_prefix("agent_metrics.").unwrap()
+}
+
+/// The file a month is archived in.
+pub fn file_of(folder: &Path, month: &str) -> PathBuf {
+    folder.join(format!("{}.parquet", name_of(month)))
 }
 
 /// Conversations and rollups as text.
@@ -45,14 +61,14 @@ fn turns(session: &Session) -> Vec<String> {
     session.lines("SELECT to_jsonb(e) - 'recorded_in' FROM agent_metrics.agent_events e ORDER BY agent_id, occurred_at, event_id")
 }
 
-fn verified(session: &Session) {
+pub fn verified(session: &Session) {
     assert_eq!(
         session.lines("SELECT * FROM agent_metrics.verify()"),
         [""; 0]
     );
 }
 
-fn archive(db: &Db, folder: &Path) -> String {
+pub fn archive(db: &Db, folder: &Path) -> String {
     works(db.url(), &["archive", "--folder", folder.to_str().unwrap()])
 }
 
@@ -98,10 +114,7 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
     // Nothing more to do; and back.
     assert!(archive(&db, &folder).starts_with("nothing to archive"));
     for month in [&new, &old] {
-        let file = folder.join(format!(
-            "{}.parquet",
-            month.strip_prefix("agent_metrics.").unwrap()
-        ));
+        let file = file_of(&folder, month);
         works(db.url(), &["restore", file.to_str().unwrap()]);
         verified(&db);
         refresh(&db);
@@ -109,10 +122,7 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
     }
     assert_eq!(turns(&db), turns_before);
     assert_books(&db);
-    let file = folder.join(format!(
-        "{}.parquet",
-        old.strip_prefix("agent_metrics.").unwrap()
-    ));
+    let file = file_of(&folder, &old);
     let error = fails(db.url(), &["restore", file.to_str().unwrap()]);
     assert!(error.contains("in the database already"), "{error}");
 
@@ -206,9 +216,9 @@ fn late_facts_about_archived_conversations_count() {
 #[test]
 fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
     let (db, [old, _], folder) = two_old_months("archive_killed");
-    let name = old.strip_prefix("agent_metrics.").unwrap().to_owned();
+    let name = name_of(&old).to_owned();
     let (books_before, turns_before) = (books(&db), turns(&db));
-    let file = folder.join(format!("{name}.parquet"));
+    let file = file_of(&folder, &old);
     fs::create_dir_all(&folder).unwrap();
     let begin = format!(
         "SELECT agent_metrics.begin_archive('{name}', '{}', '{name}.parquet')",
@@ -288,7 +298,7 @@ fn fails_somehow(db: &Db, folder: &Path) -> String {
 #[test]
 fn a_turn_written_while_its_month_is_archived_is_in_the_file() {
     let (db, [old, _], folder) = two_old_months("archive_written_meanwhile");
-    let name = old.strip_prefix("agent_metrics.").unwrap();
+    let name = name_of(&old);
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"
     ));
@@ -338,7 +348,7 @@ fn a_turn_written_while_its_month_is_archived_is_in_the_file() {
 #[test]
 fn a_writer_in_the_month_holds_the_archive_up_and_is_not_held_up() {
     let (db, [old, _], _) = two_old_months("archive_gives_way");
-    let name = old.strip_prefix("agent_metrics.").unwrap();
+    let name = name_of(&old);
     let writer = db.session();
     writer.exec(&format!(
         "BEGIN; UPDATE {old} SET latency_ms = 3 WHERE agent_id = 'sup'"
@@ -370,8 +380,8 @@ fn a_writer_in_the_month_holds_the_archive_up_and_is_not_held_up() {
 #[test]
 fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
     let (db, [old, _], folder) = two_old_months("archive_bad_files");
-    let name = old.strip_prefix("agent_metrics.").unwrap();
-    let file = folder.join(format!("{name}.parquet"));
+    let name = name_of(&old);
+    let file = file_of(&folder, &old);
     // somebody else's file is in the way
     fs::create_dir_all(&folder).unwrap();
     fs::write(&file, "mine").unwrap();

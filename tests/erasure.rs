@@ -1,8 +1,8 @@
 //! Erasure: a person leaves the facts and every number, by one call.
 
 use std::fs;
-use std::path::PathBuf;
 
+use crate::archive::{archive, file_of, name_of, no_folder, verified};
 use crate::books::{assert_books, refresh, shop};
 use crate::harness::Db;
 use crate::partitions::two_months;
@@ -90,11 +90,10 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
 fn an_erased_user_does_not_come_back_with_an_archive() {
     let (db, [old, _]) = two_months("erasure_archive");
     db.exec("UPDATE agent_metrics.settings SET value = '7' WHERE name = 'hot_days'");
-    let folder = std::env::temp_dir().join(format!("agent_metrics_{}", db.name()));
-    let _ = fs::remove_dir_all(&folder);
-    works(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
+    let folder = no_folder(&db);
+    archive(&db, &folder);
     let said = db.lines("SELECT what, count FROM agent_metrics.erase_user('u1')");
-    let name = old.strip_prefix("agent_metrics.").unwrap();
+    let name = name_of(&old);
     assert!(
         said.iter()
             .any(|line| line.contains(&format!("{name}.parquet"))),
@@ -105,7 +104,7 @@ fn an_erased_user_does_not_come_back_with_an_archive() {
         "{said:?}"
     );
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    verified(&db);
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.conversations"),
         40.0
@@ -130,7 +129,7 @@ fn an_erased_user_does_not_come_back_with_an_archive() {
 }
 
 /// Two months of a conversation that two people share, old enough to be archived; the months' partitions.
-fn shared_conversation(name: &str) -> (Db, [String; 2], PathBuf) {
+fn shared_conversation(name: &str) -> (Db, [String; 2]) {
     let (db, months) = two_months(name);
     db.exec(&format!(
         "UPDATE agent_metrics.settings SET value = '7' WHERE name = 'hot_days';
@@ -141,24 +140,20 @@ fn shared_conversation(name: &str) -> (Db, [String; 2], PathBuf) {
     ));
     refresh(&db);
     assert_books(&db);
-    let folder = std::env::temp_dir().join(format!("agent_metrics_{}", db.name()));
-    let _ = fs::remove_dir_all(&folder);
-    (db, months, folder)
+    (db, months)
 }
 
 #[test]
 fn those_who_spoke_with_an_erased_user_are_counted_when_their_month_comes_back() {
-    let (db, [old, _], folder) = shared_conversation("erasure_shared_archive");
-    works(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
+    let (db, [old, _]) = shared_conversation("erasure_shared_archive");
+    let folder = no_folder(&db);
+    archive(&db, &folder);
     db.exec("SELECT agent_metrics.erase_user('goes')");
     refresh(&db);
-    let file = folder.join(format!(
-        "{}.parquet",
-        old.strip_prefix("agent_metrics.").unwrap()
-    ));
+    let file = file_of(&folder, &old);
     works(db.url(), &["restore", file.to_str().unwrap()]);
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    verified(&db);
     assert!(
         db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
     );
@@ -167,9 +162,9 @@ fn those_who_spoke_with_an_erased_user_are_counted_when_their_month_comes_back()
 
 #[test]
 fn erasing_a_user_leaves_a_month_that_is_being_archived_to_those_who_spoke_with_him() {
-    let (db, [old, new], folder) = shared_conversation("erasure_while_writing");
+    let (db, [old, new]) = shared_conversation("erasure_while_writing");
     // the month of him who goes is archived, that of her who stays is being written when he asks
-    let [old, new] = [&old, &new].map(|month| month.strip_prefix("agent_metrics.").unwrap());
+    let [old, new] = [&old, &new].map(|month| name_of(month));
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{new}', 'nowhere', 'new.parquet');
          SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics.archives;
@@ -181,9 +176,8 @@ fn erasing_a_user_leaves_a_month_that_is_being_archived_to_those_who_spoke_with_
          SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics.archives WHERE state = 'writing'"
     ));
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    verified(&db);
     assert!(
         db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
     );
-    let _ = fs::remove_dir_all(&folder);
 }

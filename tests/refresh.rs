@@ -97,12 +97,12 @@ fn refresh_goes_on_with_conversations_it_knows() {
                 ("an order", "NULL", "NULL", "'order-ops-0'"),
             ] {
                 cases.push(what);
-                // turn and turn about one after the others, among them, and before them
-                for hours in [30, 1, -30] {
+                // after the others, among them, and before them
+                for minutes in [30, 1, -30] {
                     db.exec(&format!(
                         "INSERT INTO agent_metrics.agent_events
                              (agent_id, occurred_at, conversation_id, user_id, outcome_label, business_event_id, cost_usd, token_usage_input, latency_ms)
-                         SELECT c.agent_id, c.started_at + {hours} * interval '1 minute', c.conversation_id, {user}, {label}, {order}, 0.5, 7, 40
+                         SELECT c.agent_id, c.started_at + {minutes} * interval '1 minute', c.conversation_id, {user}, {label}, {order}, 0.5, 7, 40
                          FROM agent_metrics.conversations c WHERE c.agent_id = '{agent}' AND c.conversation_id = '{agent}-{conversation}'"
                     ));
                 }
