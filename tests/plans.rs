@@ -39,3 +39,33 @@ fn the_planner_knows_how_many_hours_and_days_there_are() {
         assert!(without > groups * 5.0, "{without} of {groups}");
     }
 }
+
+#[test]
+fn tiles_compute_what_they_show_and_no_more() {
+    let db = db("plans_tiles");
+    db.exec(
+        "SELECT count(agent_metrics.register_agent('bot-' || i, 'support', 'Head of Support')) FROM generate_series(0, 39) AS i;
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label, cost_usd)
+         SELECT 'bot-' || i % 40, now() - i * interval '30 minutes', 'c-' || i, 'resolved', 0.01 FROM generate_series(1, 2400) AS i",
+    );
+    db.exec("SELECT * FROM agent_metrics.refresh()");
+    for table in ["agents", "metrics", "rollups_day", "fact_days"] {
+        db.exec(&format!("ANALYZE agent_metrics.{table}"));
+    }
+    for view in ["cfo_tiles", "cfo_spark", "kpi_daily"] {
+        let plan = db
+            .lines(&format!("EXPLAIN (VERBOSE) SELECT * FROM agent_kpi.{view}"))
+            .join("\n");
+        assert!(
+            !plan.contains("agent_metrics.ratio("),
+            "called row by row by {view}: {plan}"
+        );
+    }
+    // the metrics that have no tile are looked up by functions
+    db.exec("SET track_functions = 'pl'");
+    let calls = db.lines(
+        "BEGIN; SELECT count(t) FROM (SELECT * FROM agent_kpi.cfo_tiles OFFSET 0) t;
+         SELECT funcname || ' ' || calls FROM pg_stat_xact_user_functions WHERE funcname LIKE 'kpi\\_%'; COMMIT",
+    );
+    assert_eq!(calls, ["160"], "{calls:?}");
+}

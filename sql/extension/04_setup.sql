@@ -18,7 +18,8 @@ COMMENT ON FUNCTION agent_metrics.next_due(text, text, timestamptz) IS 'First mo
 
 -- One function that divides, so that "no denominator" is NULL everywhere.
 CREATE FUNCTION agent_metrics.ratio(numerator numeric, denominator numeric) RETURNS double precision
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    -- not STRICT, so that the planner puts the expression in its place
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (numerator / nullif(denominator, 0))::double precision;
 COMMENT ON FUNCTION agent_metrics.ratio(numeric, numeric) IS 'Numerator / denominator as double precision; NULL where the denominator is 0 or NULL.';
 

@@ -121,7 +121,9 @@ CREATE FUNCTION agent_metrics.sum_conversations(
     agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], present pg_snapshot, foreign_to xid8[])
 RETURNS agent_metrics.conversation_sums[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
+SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off
+-- the planner takes a conversation's sums for six times as large as they are, and would spill a thousand to disk
+SET hash_mem_multiplier = 12 AS $function$
 #variable_conflict use_column
 DECLARE
     has_archives boolean := EXISTS (SELECT FROM agent_metrics.archives);

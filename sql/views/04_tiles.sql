@@ -10,6 +10,8 @@ SELECT v.agent_id, v.metric, v.metric_class, v.value AS value_30d, v.ci_low, v.c
 FROM agent_metrics.window_values v
 LEFT JOIN agent_metrics.window_values b
        ON b.span = 'previous_30d' AND b.agent_id = v.agent_id AND b.metric = v.metric
+       -- said again, since the planner does not conclude it: otherwise it computes the other metrics too
+      AND b.metric IN ('task_success_rate', 'cost_per_unit_usd', b.outcome_metric, 'hallucination_rate')
 LEFT JOIN LATERAL (
     SELECT x.value FROM agent_metrics.benchmarks x JOIN agent_metrics.agents a ON a.agent_id = v.agent_id
     WHERE x.metric = v.metric AND x.vertical IN (a.vertical, a.kind, 'any') AND x.statistic IN ('median', 'range_high', 'abandonment_line', 'regulated_bar')
