@@ -69,3 +69,26 @@ fn tiles_compute_what_they_show_and_no_more() {
     );
     assert_eq!(calls, ["160"], "{calls:?}");
 }
+
+#[test]
+fn two_thousand_late_labels_stay_in_memory() {
+    let db = db("plans_labels");
+    db.exec(
+        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         SELECT 'bot', now() - i * interval '1 minute', 'c-' || i / 2 FROM generate_series(0, 3999) AS i",
+    );
+    db.exec("SELECT * FROM agent_metrics.refresh()");
+    db.exec("UPDATE agent_metrics.agent_events SET outcome_label = 'resolved'");
+    let temporary_files = || {
+        db.exec("SELECT pg_stat_force_next_flush()");
+        db.number("SELECT temp_files FROM pg_stat_database WHERE datname = current_database()")
+    };
+    let before = temporary_files();
+    db.exec("SELECT * FROM agent_metrics.refresh()");
+    assert_eq!(temporary_files(), before);
+    assert_eq!(
+        db.number("SELECT sum(outcomes) FROM agent_metrics.rollups WHERE level = 'day'"),
+        2000.0
+    );
+}

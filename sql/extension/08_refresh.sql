@@ -10,8 +10,8 @@ COMMENT ON COLUMN agent_metrics.refresh_result.buckets_written IS 'Rollup rows w
 COMMENT ON COLUMN agent_metrics.refresh_result.elapsed_ms IS 'Milliseconds that the refresh took; agents refreshed together share it.';
 
 CREATE FUNCTION agent_metrics.watermark_settings(time_zone text, bucket_seconds integer, outcome_metric text) RETURNS text
--- not STRICT, so that the planner puts the expression in its place
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- neither STRICT nor IMMUTABLE, so that the planner puts the expression in its place: format() is STABLE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_metric = 'qualified_lead_rate');
 COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
     'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
