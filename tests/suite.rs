@@ -2,20 +2,27 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod aggregates;
+mod alert_rules;
 mod alerts;
 mod archive;
 mod attach;
 mod audits;
 mod bad_input;
+mod bad_settings;
+mod bills;
 mod books;
 mod breaches;
 mod catalogue;
 mod close;
 mod crash;
+mod demo;
 mod erasure;
+mod eval_statistics;
 mod facts;
 mod fixtures;
+mod fixtures_sketches;
 mod harness;
 mod ingest;
 mod isolation;
@@ -27,14 +34,20 @@ mod plans;
 mod prices;
 mod program;
 mod properties;
+mod quarantine;
+mod rates;
 mod readme;
 mod rebuild;
 mod refresh;
+mod refresh_meaning;
 mod refresh_sessions;
 mod restore;
 mod samples;
+mod scheduler;
 mod setup;
+mod sketches;
 mod trace;
+mod verify;
 mod views;
 mod workload;
 mod writers;

@@ -1,0 +1,198 @@
+//! Who may do what: a reader, a writer, an admin, everybody.
+
+use crate::books::{assert_books, refresh, shop};
+use crate::harness::{Session, db};
+use crate::setup::login;
+
+pub fn views(session: &Session) -> Vec<String> {
+    let views = session.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace ORDER BY 1");
+    assert!(views.len() >= 12, "{views:?}");
+    views
+}
+
+#[test]
+fn a_reader_sees_every_view_and_no_raw_table() {
+    let db = shop("setup_reader");
+    // a name that has to be quoted
+    let name = format!("\"Reader; of {}\"", db.name());
+    db.exec(&format!(
+        "CREATE ROLE {name}; SELECT agent_metrics.grant_access('{name}', 'reader')"
+    ));
+    let reader = db.session();
+    reader.exec(&format!("SET SESSION AUTHORIZATION {name}"));
+    let views = views(&db);
+    for view in &views {
+        reader.exec(&format!("SELECT * FROM {view}"));
+    }
+    assert!(
+        reader.number("SELECT count(*) FROM agent_kpi.kpi_daily WHERE value IS NOT NULL") > 10.0
+    );
+    for table in db.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_metrics'::regnamespace AND relkind IN ('r', 'p', 'v')") {
+        for sql in [format!("SELECT * FROM {table}"), format!("SELECT count(*) FROM {table}"), format!("SELECT FROM {table} LIMIT 0")] {
+            assert_eq!(reader.error(&sql).sqlstate, "42501", "{sql}");
+        }
+    }
+    for sql in [
+        "SELECT agent_metrics.refresh()",
+        "SELECT agent_metrics.verify()",
+        "SELECT agent_metrics.register_agent('x', 'ops', 'O')",
+        "SELECT agent_metrics.setup()",
+        "SELECT agent_metrics.trace('task_success_rate', 'sup', '2026-03-01', '2026-03-02')",
+        "SELECT agent_metrics.explain_metric('task_success_rate', 'sup', '2026-03-01')",
+        "SELECT agent_metrics.ensure_partitions()",
+        "CREATE VIEW agent_kpi.mine AS SELECT 1",
+    ] {
+        assert_eq!(reader.error(sql).sqlstate, "42501", "{sql}");
+    }
+    // no user and no raw event shows through a view
+    assert_eq!(db.lines("SELECT table_name FROM information_schema.columns WHERE table_schema = 'agent_kpi' AND column_name IN ('user_id', 'event_id')"), [""; 0]);
+    // a later setup() replaces views; he still sees them all, and new ones too
+    db.exec("SELECT agent_metrics.setup(); CREATE VIEW agent_kpi.later AS SELECT 1 AS n");
+    reader.exec("SELECT * FROM agent_kpi.later");
+    db.exec(&format!(
+        "DROP VIEW agent_kpi.later; SELECT agent_metrics.revoke_access('{name}')"
+    ));
+    for view in &views {
+        assert_eq!(
+            reader.error(&format!("SELECT * FROM {view}")).sqlstate,
+            "42501",
+            "{view}"
+        );
+    }
+    drop(reader);
+    db.exec(&format!("DROP ROLE {name}")); // nothing of his is left
+}
+
+#[test]
+fn a_writer_brings_facts_in_and_cannot_choose_their_stamps() {
+    let db = shop("setup_writer");
+    let (name, writer) = login(&db, "writer");
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{name}', 'writer')"
+    ));
+    let insert = "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id, latency_ms)
+                  VALUES ('sup', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', 'w', 10)";
+    writer.exec(insert);
+    writer.exec(&format!("{insert} ON CONFLICT DO NOTHING"));
+    assert_eq!(
+        writer.copy_csv(
+            "agent_metrics.agent_events (agent_id, occurred_at, conversation_id, tools_called)",
+            "a,o,c,t\nsup,2026-05-01 11:00:00+00,v,\"[\"\"x\"\"]\"\n"
+        ),
+        1
+    );
+    writer.exec(
+        "UPDATE agent_metrics.agent_events SET outcome_label = 'success' WHERE conversation_id IN ('w', 'sup-2-4');
+         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('w', 'ticket_escalated', 'w');
+         UPDATE agent_metrics.business_events SET kind = 'ticket_resolved' WHERE business_event_id = 'w';
+         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, answer_verdict) VALUES ('sup', 'w', 'team', 'supported');
+         INSERT INTO agent_metrics.survey_answers (answer_id, agent_id, conversation_id, score) VALUES ('w', 'sup', 'w', 9);
+         UPDATE agent_metrics.survey_answers SET score = 10 WHERE answer_id = 'w';
+         INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score) VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', 0.5);
+         INSERT INTO agent_metrics.tool_call_verdicts (agent_id, conversation_id, occurred_at, event_id, is_correct) VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', true);
+         INSERT INTO agent_metrics.infrastructure_costs (agent_id, period_start, period_end, amount_usd) VALUES ('sup', '2026-05-01', '2026-05-02', 1)",
+    );
+    refresh(&db);
+    assert_books(&db);
+    assert_eq!(db.lines("SELECT turns, successes FROM agent_kpi.agent_daily WHERE agent_id = 'sup' AND day = '2026-05-01'"), ["2|1"]);
+    for sql in [
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, recorded_in) VALUES ('sup', now(), 'x', '3')",
+        "UPDATE agent_metrics.agent_events SET recorded_in = '3'",
+        "SELECT recorded_in FROM agent_metrics.agent_events",
+        "INSERT INTO agent_metrics.business_events (business_event_id, kind, changed_in) VALUES ('x', 'charge', '3')",
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, changed_in) VALUES ('sup', 'w', 'team', '3')",
+        "DELETE FROM agent_metrics.reviews",
+        "SELECT * FROM agent_metrics.trace('task_success_rate', 'sup', '2026-05-01', '2026-05-02')",
+        "SELECT agent_metrics.evaluate_thresholds()",
+        "DELETE FROM agent_metrics.agent_events",
+        "TRUNCATE agent_metrics.agent_events",
+        "INSERT INTO agent_metrics.changes DEFAULT VALUES",
+        "SELECT * FROM agent_metrics.rollups",
+        "UPDATE agent_metrics.rollups SET turns = 0",
+        "SELECT * FROM agent_metrics.outcomes",
+        "SELECT * FROM agent_kpi.kpi_daily",
+        "SELECT agent_metrics.refresh()",
+        // nor may he put a trigger of ours, which has the owner's rights, on a table of his own
+        "CREATE TEMP TABLE mine (n int); CREATE TRIGGER t AFTER TRUNCATE ON mine EXECUTE FUNCTION agent_metrics.log_truncate()",
+    ] {
+        assert_eq!(writer.error(sql).sqlstate, "42501", "{sql}");
+    }
+    db.exec(&format!("SELECT agent_metrics.revoke_access('{name}')"));
+    assert_eq!(writer.error(insert).sqlstate, "42501");
+    drop(writer);
+    db.exec(&format!("DROP ROLE {name}"));
+}
+
+#[test]
+fn an_admin_can_do_what_the_program_needs() {
+    let db = shop("setup_admin");
+    let (name, admin) = login(&db, "admin");
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{name}', 'admin')"
+    ));
+    admin.exec(
+        "SELECT agent_metrics.register_agent('mine', 'ops', 'O');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('mine', now(), 'c');
+         DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'sup-0-0';
+         UPDATE agent_metrics.thresholds SET value = 0.5 WHERE metric = 'task_success_rate';
+         INSERT INTO agent_metrics.outcomes (label) VALUES ('mine')",
+    );
+    assert_eq!(
+        admin.lines("SELECT agent_id FROM agent_metrics.due_agents(now()) WHERE agent_id = 'mine'"),
+        ["mine"]
+    );
+    assert_eq!(
+        admin.number(
+            "SELECT count(*) FROM agent_metrics.refresh_agents(ARRAY['mine', 'sup'], wait => false)"
+        ),
+        2.0
+    );
+    refresh(&admin);
+    admin.exec("SELECT agent_metrics.evaluate_thresholds()");
+    assert_eq!(admin.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_eq!(
+        admin.number("SELECT agent_metrics.ensure_partitions()"),
+        0.0
+    );
+    assert!(
+        admin.number("SELECT agent_metrics.ensure_partitions(6)") > 0.0,
+        "partitions are made with their owner's rights"
+    );
+    for view in views(&db) {
+        admin.exec(&format!("SELECT * FROM {view}"));
+    }
+    assert_books(&db);
+    db.exec(&format!("SELECT agent_metrics.revoke_access('{name}')"));
+    for sql in [
+        "SELECT * FROM agent_metrics.agents",
+        "SELECT agent_metrics.refresh()",
+        "SELECT agent_metrics.ensure_partitions()",
+    ] {
+        assert_eq!(admin.error(sql).sqlstate, "42501", "{sql}");
+    }
+    drop(admin);
+    db.exec(&format!("DROP ROLE {name}"));
+}
+
+#[test]
+fn public_has_the_pure_functions_and_nothing_else() {
+    let db = db("setup_public");
+    // pure: written in C, or one expression; neither reads a table
+    assert_eq!(
+        db.lines(
+            "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+             WHERE p.pronamespace = 'agent_metrics'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
+               AND NOT (l.lanname IN ('c', 'internal') OR (l.lanname = 'sql' AND p.prosqlbody IS NOT NULL AND p.provolatile = 'i'))"
+        ),
+        [""; 0]
+    );
+    assert!(db.number("SELECT count(*) FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')") > 50.0);
+    assert_eq!(
+        db.lines(
+            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace)
+               AND c.relkind IN ('r', 'p', 'v', 'S') AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)"
+        ),
+        [""; 0]
+    );
+    assert_eq!(db.lines("SELECT has_schema_privilege('public', 'agent_metrics', 'CREATE'), has_schema_privilege('public', 'agent_kpi', 'USAGE'), has_schema_privilege('public', 'agent_kpi', 'CREATE')"), ["f|f|f"]);
+}
