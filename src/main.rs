@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use agent_metrics::scheduler::clock::SystemClock;
 use agent_metrics::scheduler::config::Server;
 use agent_metrics::scheduler::connect::Database;
-use agent_metrics::scheduler::run::Stop;
+use agent_metrics::scheduler::stop::Stop;
 use agent_metrics::scheduler::{
     advice, archive, demo, doctor, extension, jobs, page, rebuild, run, status, verify,
 };

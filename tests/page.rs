@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use agent_metrics::scheduler::config::Server;
-use agent_metrics::scheduler::run::Stop;
+use agent_metrics::scheduler::stop::Stop;
 use agent_metrics::scheduler::{format, page};
 
 use crate::audits::{frozen, run};

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use agent_metrics::scheduler::clock::Clock;
 use agent_metrics::scheduler::config::Server;
-use agent_metrics::scheduler::run::{self, Stop};
+use agent_metrics::scheduler::run;
+use agent_metrics::scheduler::stop::Stop;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 

@@ -145,10 +145,30 @@ pub fn spark(days: &[SparkDay]) -> String {
         .collect()
 }
 
+/// A part of a path: everything but letters, digits and `-._~` as percent signs.
+pub fn encoded(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                path.push(char::from(byte))
+            }
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use chrono::NaiveDate;
+
+    #[test]
+    fn any_agent_id_can_be_in_a_path() {
+        assert_eq!(encoded("a/b c?<\u{e9}>"), "a%2Fb%20c%3F%3C%C3%A9%3E");
+        assert_eq!(encoded("support-bot_1.2~x"), "support-bot_1.2~x");
+    }
 
     #[test]
     fn values_are_in_their_unit() {

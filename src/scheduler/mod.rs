@@ -5,7 +5,7 @@
 //!
 //! - [`config`], [`connect`], [`advice`]: which server, by what TLS, and what to say when it does not work
 //! - [`extension`]: `setup`, and the check that program and database fit each other
-//! - [`clock`], [`leader`], [`jobs`], [`run`]: the scheduler itself
+//! - [`clock`], [`leader`], [`jobs`], [`run`], [`stop`]: the scheduler itself
 //! - [`status`], [`verify`], [`doctor`]: what a person asks
 //! - [`tiles`], [`format`], [`page`]: the CFO's page and its numbers
 //! - [`notify`]: alerts to Slack and to HTTP endpoints
@@ -29,5 +29,6 @@ pub mod page;
 pub mod rebuild;
 pub mod run;
 pub mod status;
+pub mod stop;
 pub mod tiles;
 pub mod verify;

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connect::Database;
-use super::run::Stop;
+use super::stop::Stop;
 
 /// One agent's report day.
 struct Day {

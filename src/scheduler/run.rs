@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::clock::{Backoff, Clock};
 use super::config::Server;
 use super::connect::Database;
 use super::notify::Outbox;
+use super::stop::Stop;
 use super::{advice, extension, jobs, leader};
 
 /// The scheduler looks again after this time at the latest: a newly registered agent waits no longer.
@@ -65,41 +65,6 @@ pub async fn run(server: &Server, clock: &impl Clock, mut stop: Stop) -> Result<
             () = clock.sleep(wait) => {}
             () = stop.told() => return Ok(()),
         }
-    }
-}
-
-/// Tells the scheduler to stop. Cloned freely; stays told.
-#[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    /// A handle that tells, and one that hears.
-    pub fn new() -> (watch::Sender<bool>, Self) {
-        let (sender, receiver) = watch::channel(false);
-        (sender, Self(receiver))
-    }
-
-    /// One that hears SIGTERM and SIGINT.
-    pub fn on_signals() -> Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (sender, stop) = Self::new();
-        let (mut terminate, mut interrupt) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            sender.send_replace(true);
-        });
-        Ok(stop)
-    }
-
-    /// Comes back when told to stop, or when nobody is left to tell.
-    pub async fn told(&mut self) {
-        let _ = self.0.wait_for(|told| *told).await;
     }
 }
 
@@ -287,15 +252,5 @@ mod tests {
         assert_eq!(pause(Some(86_400.0)), LONGEST_PAUSE);
         assert_eq!(pause(None), LONGEST_PAUSE);
         assert_eq!(pause(Some(f64::INFINITY)), LONGEST_PAUSE);
-    }
-
-    #[tokio::test]
-    async fn an_order_to_stop_stays_given() {
-        let (sender, stop) = Stop::new();
-        sender.send_replace(true);
-        for mut hears in [stop.clone(), stop] {
-            hears.told().await;
-            hears.told().await;
-        }
     }
 }

@@ -24,7 +24,8 @@ use tokio_postgres::IsolationLevel;
 use super::clock::SystemClock;
 use super::config::Server;
 use super::connect::Database;
-use super::run::{self, Stop};
+use super::run;
+use super::stop::Stop;
 use super::{extension, format, jobs, page, tiles};
 
 /// Runs the demo: data, refresh, tiles; then the page and the scheduler until Ctrl-C when at a terminal.

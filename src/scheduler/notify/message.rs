@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::scheduler::format;
-use crate::scheduler::page::encoded;
+use crate::scheduler::format::encoded;
 
 /// Alerts that one Slack message shows one by one; Slack takes fifty blocks.
 const SHOWN: usize = 20;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use tokio_postgres::Transaction;
 
-use super::view::{encoded, frame};
+use super::frame::frame;
 use crate::scheduler::format;
 
 /// How many alerts the page shows, and how many runs and cases a metric's page.
@@ -135,7 +135,7 @@ pub fn alerts(recent: &[Alert]) -> Markup {
                                     td { (format::moment(Some(one.created_at))) }
                                     td.wrap {
                                         @match &one.metric {
-                                            Some(metric) => a href=(format!("/agents/{}/{}", encoded(&one.agent_id), encoded(metric))) { (one.summary) },
+                                            Some(metric) => a href=(format!("/agents/{}/{}", format::encoded(&one.agent_id), format::encoded(metric))) { (one.summary) },
                                             None => (one.summary),
                                         }
                                     }

@@ -5,10 +5,9 @@
 //! back is found by the next request. No script, no outside asset: the Content-Security-Policy forbids both.
 
 mod drift;
+mod frame;
 mod spark;
 mod view;
-
-pub use view::encoded;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::config::Server;
 use super::connect::Database;
-use super::run::Stop;
+use super::stop::Stop;
 use super::{advice, extension, tiles};
 
 /// Requests that read the database at once; the others wait their turn.

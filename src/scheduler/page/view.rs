@@ -1,13 +1,12 @@
 //! The pages as HTML. Maud escapes every value that it is given.
 
 use chrono::{DateTime, Utc};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+use super::frame::frame;
 use super::{drift, spark};
 use crate::scheduler::format;
 use crate::scheduler::tiles::{Agent, Failing, Tile};
-
-const STYLE: &str = include_str!("style.css");
 
 /// The one page: alerts, a line an agent, then its tiles.
 pub fn overview(agents: &[Agent], recent: &[drift::Alert], now: DateTime<Utc>) -> Markup {
@@ -102,22 +101,6 @@ pub fn message(title: &str, text: &str) -> Markup {
             }
         },
     )
-}
-
-pub fn frame(title: &str, body: Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) }
-            }
-            body { main { (body) } }
-        }
-    }
 }
 
 fn summary(agents: &[Agent]) -> Markup {
@@ -228,7 +211,7 @@ fn card(tile: &Tile) -> Markup {
                 dd { (tile.owner.as_deref().unwrap_or("nobody")) }
             }
             footer {
-                a href=(format!("/agents/{}/{}", encoded(&tile.agent_id), encoded(&tile.metric))) { "Failing conversations" }
+                a href=(format!("/agents/{}/{}", format::encoded(&tile.agent_id), format::encoded(&tile.metric))) { "Failing conversations" }
             }
         }
     }
@@ -300,32 +283,12 @@ fn counted(numerator: &str, denominator: &str, unit: &str) -> String {
 
 /// An id for a link inside the page.
 fn anchor(agent_id: &str) -> String {
-    format!("agent-{}", encoded(agent_id).replace('%', "_"))
-}
-
-/// A part of a path: everything but letters, digits and `-._~` as percent signs.
-pub fn encoded(text: &str) -> String {
-    let mut path = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte))
-            }
-            _ => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    path
+    format!("agent-{}", format::encoded(agent_id).replace('%', "_"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn any_agent_id_can_be_in_a_path() {
-        assert_eq!(encoded("a/b c?<\u{e9}>"), "a%2Fb%20c%3F%3C%C3%A9%3E");
-        assert_eq!(encoded("support-bot_1.2~x"), "support-bot_1.2~x");
-    }
 
     #[test]
     fn a_message_is_escaped() {
