@@ -1,4 +1,5 @@
 //! Alerts: the outbox, and delivery to a real HTTP server that answers well, badly, late, half or not at all.
+//! What is an alert is in alert_rules.rs.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    pub fn header(&self, name: &str) -> &str {
+    fn header(&self, name: &str) -> &str {
         self.headers[name].to_str().unwrap()
     }
 }

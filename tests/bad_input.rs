@@ -1,5 +1,6 @@
 //! Bad input: each refusal has its SQLSTATE, names the value, says why and what to do, and leaves everything as it was.
 //! What is not refused, because an event is never lost to a typo, is kept, listed, and counted once it is mended.
+//! Thresholds, settings and names are in bad_settings.rs.
 
 use crate::books::{assert_books, refresh};
 use crate::harness::{Db, Session, SqlError, db};

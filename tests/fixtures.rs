@@ -1,4 +1,5 @@
-//! Real data: every figure of the truth files, which other tools computed, comes out of the views and the aggregates.
+//! Real conversations: every figure of the truth files, which other tools computed, comes out of the views and the
+//! aggregates. Real latencies are in fixtures_sketches.rs.
 //!
 //! Each dataset is loaded as a user would load it: COPY into a staging table, INSERT ... SELECT from there, agents
 //! registered, mappings made, one refresh. Then three things have to agree with the truth: the views of `agent_kpi` as far

@@ -1,4 +1,5 @@
 //! ingest_events: turns in their own form, as OpenTelemetry, OpenInference and Langfuse spans; once each, whatever comes.
+//! What is refused or kept apart is in quarantine.rs.
 
 use std::fmt::Write as _;
 use std::thread;

@@ -1,11 +1,12 @@
 //! The `agent-metrics` command as a person or a service manager uses it. Nothing here sleeps: where something has to
-//! happen first, its log line or a query of the server is waited for.
+//! happen first, its log line or a query of the server is waited for. `run` is in scheduler.rs, `demo` in demo.rs.
 
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::harness::{Db, Session, db, empty_db, server, url_of};
-use crate::scheduler::Running;
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -55,6 +56,61 @@ pub fn fails(url: &str, arguments: &[&str]) -> String {
     assert_eq!(stderr.lines().count(), 1, "{arguments:?} says: {stderr}");
     assert!(stderr.starts_with("agent-metrics: "), "{stderr}");
     stderr
+}
+
+/// A program that runs until told to stop, and the lines it logs.
+pub struct Running {
+    pub child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    pub fn new(url: &str, arguments: &[&str]) -> Self {
+        let mut child = command(url, arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            stderr
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| drop(sender.send(line)))
+        });
+        Self { child, lines }
+    }
+
+    /// Waits for a log line that contains some words.
+    pub fn says(&self, words: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(line) => heard.push(line),
+                Err(_) => panic!("it never said \"{words}\", only: {heard:#?}"),
+            }
+        }
+    }
+
+    /// Sends SIGTERM and returns the exit status.
+    pub fn terminate(mut self) -> Option<i32> {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // For a test that failed; after terminate() there is nothing left to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// A database with a support and a sales agent and some conversations that nothing has refreshed.

@@ -1,5 +1,6 @@
 //! Refresh when it is not the facts that change but what they mean: mappings, the rank of sources, kinds, agents that are
-//! registered later, the report time zone, the settings of a session.
+//! registered later, the report time zone. And what must make no difference: settings of a session, a turn that comes
+//! twice, traffic of evaluations, no change at all.
 
 use crate::books::{Rollups, assert_books, assert_only, oracle_differences, refresh, shop};
 use crate::harness::db;

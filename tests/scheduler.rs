@@ -1,9 +1,6 @@
 //! `agent-metrics run`: one leads, another takes over, a lost session is opened again, and it ends cleanly.
 //! Nothing here sleeps: log lines are waited for.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use agent_metrics::scheduler::clock::Clock;
@@ -13,62 +10,7 @@ use agent_metrics::scheduler::stop::Stop;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
-use crate::program::{PATIENCE, backdate, command, fails, insert, two_agents, works};
-
-/// A program that runs until told to stop, and the lines it logs.
-pub struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    pub fn new(url: &str, arguments: &[&str]) -> Self {
-        let mut child = command(url, arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            stderr
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| drop(sender.send(line)))
-        });
-        Self { child, lines }
-    }
-
-    /// Waits for a log line that contains some words.
-    pub fn says(&self, words: &str) -> String {
-        let mut heard = Vec::new();
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(words) => return line,
-                Ok(line) => heard.push(line),
-                Err(_) => panic!("it never said \"{words}\", only: {heard:#?}"),
-            }
-        }
-    }
-
-    /// Sends SIGTERM and returns the exit status.
-    pub fn terminate(mut self) -> Option<i32> {
-        let sent = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // For a test that failed; after terminate() there is nothing left to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::program::{PATIENCE, Running, backdate, fails, insert, two_agents, works};
 
 #[test]
 fn two_run_and_one_leads() {

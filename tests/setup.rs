@@ -2,7 +2,6 @@
 
 use std::thread;
 
-use crate::access::views;
 use crate::books::{assert_books, refresh, shop};
 use crate::harness::cluster::run;
 use crate::harness::{Db, Session, db, empty_db, url_of};
@@ -36,6 +35,12 @@ fn state(session: &Session) -> Vec<String> {
         "SELECT p.oid::regprocedure, p.oid, p.proacl, p.proconfig, md5(p.prosrc) FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace ORDER BY p.oid",
     ));
     state
+}
+
+pub fn views(session: &Session) -> Vec<String> {
+    let views = session.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace ORDER BY 1");
+    assert!(views.len() >= 12, "{views:?}");
+    views
 }
 
 #[test]
