@@ -41,6 +41,15 @@ fn rebuild_mends_a_day_and_writes_no_other() {
     );
     let error = db.error("SELECT agent_metrics.rebuild('nobody')");
     assert_eq!(error.sqlstate, "22023", "{error}");
+    for function in ["rebuild", "verify"] {
+        for to in ["2026-03-04", "2026-03-03"] {
+            let error = db.error(&format!(
+                "SELECT * FROM agent_metrics.{function}('sup', '2026-03-04', '{to}')"
+            ));
+            assert_eq!(error.sqlstate, "22023", "{error}");
+            assert!(error.to_string().contains(to), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -155,6 +164,11 @@ fn the_program_rebuilds_day_by_day_and_can_be_stopped() {
         ],
     );
     assert_books(&db);
+    let error = fails(
+        db.url(),
+        &["rebuild", "--from", "2026-03-05", "--to", "2026-03-04"],
+    );
+    assert!(error.contains("no span of time from 2026-03-05"), "{error}");
     let error = fails(db.url(), &["rebuild", "--from", "yesterdayish"]);
     assert!(error.contains("yesterdayish"), "{error}");
 }

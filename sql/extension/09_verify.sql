@@ -10,6 +10,20 @@ COMMENT ON COLUMN agent_metrics.difference.measure IS 'Measure, or id of the con
 COMMENT ON COLUMN agent_metrics.difference.stored IS 'What is stored.';
 COMMENT ON COLUMN agent_metrics.difference.recomputed IS 'What the facts give.';
 
+-- Nothing is found in a span that holds nothing, which would read as if all were well.
+CREATE FUNCTION agent_metrics.check_span(from_time timestamptz, to_time timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF from_time >= to_time THEN
+        RAISE EXCEPTION 'no span of time from % to %', from_time, to_time
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'From is its first moment, to the first after it; NULL is no limit.',
+                  HINT = 'One day: ''2026-03-01'', ''2026-03-02''.';
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.check_span(timestamptz, timestamptz) IS 'Refuses a span of time that ends before it has begun. Internal: verify() and rebuild() use it.';
+
 -- What a refresh has not seen yet is left out: turns newer than the watermark, buckets and conversations whose
 -- changes wait in the log. One statement, so that all of it is seen at one moment.
 CREATE FUNCTION agent_metrics.verify(agent_id text DEFAULT NULL, from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL)
@@ -28,6 +42,7 @@ BEGIN
                   DETAIL = 'Only registered agents have rollups.',
                   HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
     END IF;
+    PERFORM agent_metrics.check_span($2, $3);
     IF ended < $3 THEN
         ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
     END IF;

@@ -19,6 +19,7 @@ BEGIN
                   DETAIL = 'Only registered agents have rollups.',
                   HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
     END IF;
+    PERFORM agent_metrics.check_span($2, $3);
     IF ended < $3 THEN
         ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
     END IF;
@@ -46,6 +47,7 @@ LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SE
 DECLARE
     zone text := agent_metrics.report_time_zone();
 BEGIN
+    PERFORM agent_metrics.check_span($2, $3);
     RETURN QUERY
     SELECT d.day, ((d.day AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone, sum(d.turns)::bigint
     FROM (SELECT date_trunc('day', e.occurred_at, zone) AS day, count(*) AS turns
