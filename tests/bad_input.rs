@@ -317,6 +317,37 @@ fn impossible_turns_are_refused() {
 }
 
 #[test]
+fn impossible_turns_are_refused_whichever_way_they_come() {
+    let db = one_agent("bad_turns_ways");
+    let named = "latency_ms of a turn cannot be -7";
+    let ways = [
+        // known already, then changed
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, event_id)
+         VALUES ('bot', '2026-03-02', 'c', md5('e')::uuid) ON CONFLICT DO NOTHING;
+         UPDATE agent_metrics.agent_events SET latency_ms = -7 WHERE event_id = md5('e')::uuid",
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, event_id, latency_ms)
+         VALUES ('bot', '2026-03-02', 'c', md5('f')::uuid, 7);
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, event_id)
+         VALUES ('bot', '2026-03-02', 'c', md5('f')::uuid)
+         ON CONFLICT (agent_id, occurred_at, event_id) DO UPDATE SET latency_ms = -7",
+        "COPY agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         FROM PROGRAM 'printf \"bot\\t2026-03-02\\tc\\t7\\nbot\\t2026-03-02\\tc\\t-7\\n\"'",
+        // straight into the partition, beyond the horizon, and with a partition
+        "INSERT INTO agent_metrics.agent_events_before (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('bot', '1996-03-02', 'c', -7)",
+        "CREATE TABLE agent_metrics.mine (LIKE agent_metrics.agent_events INCLUDING DEFAULTS);
+         INSERT INTO agent_metrics.mine (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('bot', '1996-03-02', 'c', -7);
+         ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_before;
+         ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.mine FOR VALUES FROM (MINVALUE) TO ('1997-01-01')",
+    ];
+    for way in ways {
+        refused_by_us(&db, way, "23514", named);
+    }
+    refresh(&db);
+    assert_books(&db);
+}
+
+#[test]
 fn odd_turns_that_are_possible_are_taken() {
     let db = one_agent("bad_odd_turns");
     db.exec(

@@ -92,3 +92,25 @@ fn two_thousand_late_labels_stay_in_memory() {
         2000.0
     );
 }
+
+/// The server reads the text of a CHECK anew in every statement that inserts.
+#[test]
+fn a_statement_that_inserts_reads_no_constraint() {
+    let db = db("plans_constraints");
+    assert!(
+        db.lines(
+            "SELECT c.conrelid::regclass || ' ' || c.conname FROM pg_constraint c
+             WHERE c.contype = 'c' AND c.conrelid IN (SELECT relid FROM pg_partition_tree('agent_metrics.agent_events'))"
+        )
+        .is_empty()
+    );
+    // and who looks for a conversation finds it by the same index
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         SELECT 'bot', now(), 'c-' || i FROM generate_series(1, 5000) AS i; ANALYZE agent_metrics.agent_events",
+    );
+    let plan = db
+        .lines("EXPLAIN SELECT * FROM agent_metrics.agent_events WHERE conversation_id = 'c-7'")
+        .join("\n");
+    assert!(plan.contains("conversation_id_check_turn_idx"), "{plan}");
+}
