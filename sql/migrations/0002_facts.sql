@@ -55,10 +55,12 @@ COMMENT ON COLUMN agent_metrics.agent_events.error IS 'What went wrong, if anyth
 COMMENT ON COLUMN agent_metrics.agent_events.outcome_source IS 'Who says outcome_label: agent, judge, crm or human. Precedence: human, crm, judge, agent.';
 COMMENT ON COLUMN agent_metrics.agent_events.recorded_in IS 'Transaction that inserted the row. Leave it to its default.';
 
--- Its second column is what a CHECK would be: no row without it. The server reads a CHECK's text anew in every statement
--- that inserts, which four clients pay with a tenth of their rows a second; an index's once a session.
+-- Its second column is in place of a CHECK, whose text the server reads anew in every statement that inserts (DESIGN.md,
+-- "Where is an impossible turn refused?"); that of an index it reads once a session.
 CREATE INDEX agent_events_conversation ON agent_metrics.agent_events (conversation_id, agent_metrics.check_turn(occurred_at, tools_called,
     latency_ms, token_usage_input, token_usage_output, token_usage_cache_read, token_usage_cache_write, cost_usd, outcome_source));
+COMMENT ON INDEX agent_metrics.agent_events_conversation IS
+    'Turns by conversation. Its second column fails for an impossible turn: without this index any value is taken.';
 CREATE INDEX agent_events_recorded_in ON agent_metrics.agent_events (recorded_in);
 -- How many groups GROUP BY agent_id, date_trunc(...) has: without it the planner takes the moments for the groups, guesses
 -- as many of these as there are turns, spills to disk and never goes parallel.
