@@ -61,18 +61,14 @@ $procedure$;
 -- What a client sends: one statement a row, each its own transaction. :columns and :round are psql's.
 SELECT current_setting('data_directory') || '/bench_inserts.sql' AS inserts \gset
 COPY (
-    WITH block AS (
-        SELECT (n - 1) / 500 AS block,
-               string_agg(format('INSERT INTO agent_events (:columns) VALUES (%L, %L, %L, %L, %s, %s, %s, %s, %L, %L, %s);',
-                                 agent_id, occurred_at, conversation_id, user_id, latency_ms, token_usage_input,
-                                 token_usage_output, cost_usd, outcome_label, tools_called, turn_index), E'\n') AS inserts
-        FROM (SELECT row_number() OVER (), * FROM bench.turns LIMIT 20000) AS t (n) GROUP BY 1
-    )
-    SELECT line FROM block b
-    CROSS JOIN LATERAL (VALUES (b.block % 2, 'plain', 'bench'), (1 - b.block % 2, 'ours', 'agent_metrics')) AS w (turn, who, schema)
-    CROSS JOIN LATERAL regexp_split_to_table(format('SET search_path = %s;', w.schema) || E'\nCALL bench.start();\n' || b.inserts
-                                             || format(E'\nCALL bench.stop(:round, %L);', 'I2 ' || w.who), E'\n') WITH ORDINALITY AS l (line, n)
-    ORDER BY b.block, w.turn, l.n
+    SELECT concat(CASE n % 500 WHEN 0 THEN format('SET search_path = %s; CALL bench.start(); ', w.schema) END,
+                  format('INSERT INTO agent_events (:columns) VALUES (%L, %L, %L, %L, %s, %s, %s, %s, %L, %L, %s);',
+                         agent_id, occurred_at, conversation_id, user_id, latency_ms, token_usage_input, token_usage_output, cost_usd,
+                         outcome_label, tools_called, turn_index),
+                  CASE n % 500 WHEN 499 THEN format(' CALL bench.stop(:round, %L);', 'I2 ' || w.who) END)
+    FROM (SELECT row_number() OVER () - 1 AS n, * FROM bench.turns LIMIT 20000) t
+    CROSS JOIN (VALUES (0, 'plain', 'bench'), (1, 'ours', 'agent_metrics')) AS w (number, who, schema)
+    ORDER BY n / 500, (w.number + n / 500) % 2, n
 ) TO :'inserts';
 
 CALL bench.round(0, :'columns', :'file');
