@@ -24,7 +24,8 @@ fn amounts_are_judged_as_numeric_compares_them() {
                  FROM generate_series(1, 4000)
              LOOP
                  BEGIN
-                     INSERT INTO judged VALUES (amount, agent_metrics.check_turn(now(), NULL, NULL, NULL, NULL, NULL, NULL, amount, NULL));
+                     INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd) VALUES ('any', now(), 'c', amount);
+                     INSERT INTO judged VALUES (amount, true);
                  EXCEPTION WHEN check_violation THEN
                      INSERT INTO judged VALUES (amount, false);
                  END;

@@ -198,7 +198,7 @@ fn a_column_or_an_index_is_added_while_a_refresh_is_held() {
     for (number, ddl) in [
         "ALTER TABLE agent_metrics.agent_events ADD COLUMN campaign text".to_owned(),
         format!("CREATE INDEX CONCURRENTLY by_model ON {partition} (model)"),
-        format!("REINDEX INDEX CONCURRENTLY {partition}_conversation_id_check_turn_idx"),
+        format!("REINDEX INDEX CONCURRENTLY {partition}_conversation_id_idx"),
         "ALTER TABLE agent_metrics.agent_events DROP COLUMN campaign".to_owned(),
     ]
     .into_iter()

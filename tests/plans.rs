@@ -112,5 +112,5 @@ fn a_statement_that_inserts_reads_no_constraint() {
     let plan = db
         .lines("EXPLAIN SELECT * FROM agent_metrics.agent_events WHERE conversation_id = 'c-7'")
         .join("\n");
-    assert!(plan.contains("conversation_id_check_turn_idx"), "{plan}");
+    assert!(plan.contains("conversation_id_idx"), "{plan}");
 }

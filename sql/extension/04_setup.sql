@@ -92,10 +92,3 @@ CREATE FUNCTION agent_metrics.ratio_error(n numeric, x numeric, y numeric, xx nu
         sqrt(greatest(n / (n - 1) * (xx - 2 * (x / y) * xy + (x / y) * (x / y) * yy), 0)::double precision) / y::double precision END;
 COMMENT ON FUNCTION agent_metrics.ratio_error(numeric, numeric, numeric, numeric, numeric, numeric) IS
     'Standard error of sum(x)/sum(y) over n pairs, from n and the sums of x, y, x*x, x*y, y*y; NULL under two pairs or without y.';
-
-CREATE FUNCTION agent_metrics.check_turn(
-    occurred_at timestamptz, tools_called jsonb, latency_ms double precision, token_usage_input bigint, token_usage_output bigint,
-    token_usage_cache_read bigint, token_usage_cache_write bigint, cost_usd numeric, outcome_source text) RETURNS boolean
-    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics.check_turn(timestamptz, jsonb, double precision, bigint, bigint, bigint, bigint, numeric, text) IS
-    'Constraint of agent_events: true, or an error that names the column and the value. NULL is possible everywhere.';

@@ -3,6 +3,7 @@
 --   an inserted turn carries the transaction that wrote it (recorded_in);
 --   an update or deletion of a turn is logged in `changes`, since the stamp alone cannot tell it;
 --   business events and mappings carry changed_in, and their deletions are logged too.
+-- Triggers put the stamps on and write the log (sql/views/00_triggers.sql): what a row brings itself is never believed.
 
 CREATE TABLE agent_metrics.agent_events (
     agent_id                text NOT NULL,
@@ -53,14 +54,10 @@ COMMENT ON COLUMN agent_metrics.agent_events.token_usage_cache_write IS 'Of the 
 COMMENT ON COLUMN agent_metrics.agent_events.is_eval IS 'The turn belongs to an evaluation run and is in no production metric.';
 COMMENT ON COLUMN agent_metrics.agent_events.error IS 'What went wrong, if anything did.';
 COMMENT ON COLUMN agent_metrics.agent_events.outcome_source IS 'Who says outcome_label: agent, judge, crm or human. Precedence: human, crm, judge, agent.';
-COMMENT ON COLUMN agent_metrics.agent_events.recorded_in IS 'Transaction that inserted the row. Leave it to its default.';
+COMMENT ON COLUMN agent_metrics.agent_events.recorded_in IS
+    'Transaction that inserted the row, put there by a trigger whatever the row brings. The default is for a table that is loaded by itself and then attached as a partition.';
 
--- Its second column is in place of a CHECK, whose text the server reads anew in every statement that inserts (DESIGN.md,
--- "Where is an impossible turn refused?"); that of an index it reads once a session.
-CREATE INDEX agent_events_conversation ON agent_metrics.agent_events (conversation_id, agent_metrics.check_turn(occurred_at, tools_called,
-    latency_ms, token_usage_input, token_usage_output, token_usage_cache_read, token_usage_cache_write, cost_usd, outcome_source));
-COMMENT ON INDEX agent_metrics.agent_events_conversation IS
-    'Turns by conversation. Its second column fails for an impossible turn: without this index any value is taken.';
+CREATE INDEX agent_events_conversation ON agent_metrics.agent_events (conversation_id);
 CREATE INDEX agent_events_recorded_in ON agent_metrics.agent_events (recorded_in);
 -- How many groups GROUP BY agent_id, date_trunc(...) has: without it the planner takes the moments for the groups, guesses
 -- as many of these as there are turns, spills to disk and never goes parallel.
@@ -137,9 +134,6 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_event_update() IS 'Trigger: logs the conversations and buckets that an update of a turn concerns, before and after.';
 REVOKE ALL ON FUNCTION agent_metrics.log_event_update() FROM PUBLIC;
--- BEFORE, because an update that moves a row to another partition fires no AFTER UPDATE trigger.
-CREATE TRIGGER log_event_update BEFORE UPDATE ON agent_metrics.agent_events
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_event_update();
 
 CREATE FUNCTION agent_metrics.log_event_delete() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
@@ -151,8 +145,6 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_event_delete() IS 'Trigger: logs the conversation and bucket that lost a turn.';
 REVOKE ALL ON FUNCTION agent_metrics.log_event_delete() FROM PUBLIC;
-CREATE TRIGGER log_event_delete AFTER DELETE ON agent_metrics.agent_events
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_event_delete();
 
 CREATE FUNCTION agent_metrics.log_business_event() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
@@ -160,48 +152,39 @@ BEGIN
     INSERT INTO agent_metrics.changes (conversation_id, business_event_id)
     VALUES (OLD.conversation_id, OLD.business_event_id);
     IF TG_OP = 'UPDATE' THEN
-        NEW.changed_in := pg_current_xact_id();
         RETURN NEW;
     END IF;
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_business_event() IS 'Trigger: stamps an updated business event and logs the conversation it was about.';
+COMMENT ON FUNCTION agent_metrics.log_business_event() IS 'Trigger: logs the conversation that a business event was about before it changed.';
 REVOKE ALL ON FUNCTION agent_metrics.log_business_event() FROM PUBLIC;
-CREATE TRIGGER log_business_event BEFORE UPDATE OR DELETE ON agent_metrics.business_events
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_business_event();
 
 CREATE FUNCTION agent_metrics.log_outcome() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO agent_metrics.changes (label) VALUES (OLD.label);
     IF TG_OP = 'UPDATE' THEN
-        NEW.changed_in := pg_current_xact_id();
         RETURN NEW;
     END IF;
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_outcome() IS 'Trigger: stamps an updated outcome label and logs its old name.';
+COMMENT ON FUNCTION agent_metrics.log_outcome() IS 'Trigger: logs the old name of an outcome label that changed.';
 REVOKE ALL ON FUNCTION agent_metrics.log_outcome() FROM PUBLIC;
-CREATE TRIGGER log_outcome BEFORE UPDATE OR DELETE ON agent_metrics.outcomes
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_outcome();
 
 CREATE FUNCTION agent_metrics.log_event_kind() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO agent_metrics.changes (label) VALUES (OLD.kind);
     IF TG_OP = 'UPDATE' THEN
-        NEW.changed_in := pg_current_xact_id();
         RETURN NEW;
     END IF;
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_event_kind() IS 'Trigger: stamps an updated kind of business event and logs its old name.';
+COMMENT ON FUNCTION agent_metrics.log_event_kind() IS 'Trigger: logs the old name of a kind of business event that changed.';
 REVOKE ALL ON FUNCTION agent_metrics.log_event_kind() FROM PUBLIC;
-CREATE TRIGGER log_event_kind BEFORE UPDATE OR DELETE ON agent_metrics.event_kinds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_event_kind();
 
 -- TRUNCATE leaves no rows to log. One row that names nothing says "everything": each agent is built again.
 -- (Touching the watermarks here instead would deadlock with a refresh that holds one and reads the facts.)
@@ -214,11 +197,3 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.log_truncate() IS 'Trigger: after TRUNCATE of facts or mappings each agent is rebuilt by its next refresh.';
 REVOKE ALL ON FUNCTION agent_metrics.log_truncate() FROM PUBLIC;
-CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.agent_events
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
-CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.business_events
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
-CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.outcomes
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();
-CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.event_kinds
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate();

@@ -33,8 +33,6 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.follow_agent() IS 'Trigger: makes the watermark of a new agent and removes that of a departed one.';
 REVOKE ALL ON FUNCTION agent_metrics.follow_agent() FROM PUBLIC;
-CREATE TRIGGER follow_agent AFTER INSERT OR DELETE ON agent_metrics.agents
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_agent();
 
 CREATE TABLE agent_metrics.conversations (
     agent_id        text NOT NULL,

@@ -15,11 +15,10 @@ BEGIN
     IF TG_OP = 'INSERT' OR (OLD.agent_id, OLD.conversation_id) IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id) THEN
         INSERT INTO agent_metrics.changes (agent_id, conversation_id) VALUES (NEW.agent_id, NEW.conversation_id);
     END IF;
-    NEW.changed_in := pg_current_xact_id();
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_fact() IS 'Trigger: stamps a fact about a conversation and logs the conversation, before and after.';
+COMMENT ON FUNCTION agent_metrics.log_fact() IS 'Trigger: logs the conversation that a fact is about, before and after.';
 REVOKE ALL ON FUNCTION agent_metrics.log_fact() FROM PUBLIC;
 
 CREATE TABLE agent_metrics.tool_call_verdicts (
@@ -170,23 +169,6 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.check_fact() IS 'Trigger: refuses a score, an answer or a weight that cannot be, and names it.';
 REVOKE ALL ON FUNCTION agent_metrics.check_fact() FROM PUBLIC;
-
-DO $do$
-DECLARE
-    fact text;
-BEGIN
-    FOREACH fact IN ARRAY ARRAY['tool_call_verdicts', 'turn_scores', 'survey_answers', 'reviews'] LOOP
-        EXECUTE format('CREATE TRIGGER log_fact BEFORE INSERT OR UPDATE OR DELETE ON agent_metrics.%I
-                        FOR EACH ROW EXECUTE FUNCTION agent_metrics.log_fact()', fact);
-        EXECUTE format('CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.%I
-                        FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate()', fact);
-        IF fact <> 'tool_call_verdicts' THEN
-            EXECUTE format('CREATE TRIGGER check_fact BEFORE INSERT OR UPDATE ON agent_metrics.%I
-                            FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_fact()', fact);
-        END IF;
-    END LOOP;
-END
-$do$;
 
 -- What a refresh makes of them, beside the rollups: sums by conversation, and from those by day. Only refresh() writes.
 

@@ -126,37 +126,14 @@ impl Call {
 
     /// A numeric argument, as the nearest double; beyond doubles it is infinite, as the cast has it.
     pub fn numeric(&self, position: usize) -> f64 {
-        // SAFETY: the argument is declared numeric; numeric_float8_no_overflow takes one and returns a float8.
-        let datum = unsafe {
-            pgrx::direct_function_call_as_datum(
-                pg_sys::numeric_float8_no_overflow,
-                &[Some(self.argument(position).value)],
-            )
-        };
-        f64::from_bits(datum.map_or(f64::NAN.to_bits() as usize, |datum| datum.value()) as u64)
+        numeric_float8(self.argument(position).value)
     }
 
     /// The bytes of a variable-length argument: quantile_sketch, bytea or text.
     #[inline]
     pub fn bytes(&self, position: usize) -> &[u8] {
-        let pointer = self
-            .argument(position)
-            .value
-            .cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the argument is declared with a varlena type, so the pointer is a valid varlena.
-        unsafe {
-            let plain = if varlena::varatt_is_4b_u(pointer)
-                || (varlena::varatt_is_1b(pointer) && !varlena::varatt_is_1b_e(pointer))
-            {
-                pointer
-            } else {
-                pg_sys::pg_detoast_datum_packed(pointer)
-            };
-            std::slice::from_raw_parts(
-                varlena::vardata_any(plain).cast(),
-                varlena::varsize_any_exhdr(plain),
-            )
-        }
+        unsafe { varlena_bytes(self.argument(position).value) }
     }
 
     /// A text argument.
@@ -298,6 +275,36 @@ impl Call {
         let context = unsafe { pg_sys::CurrentMemoryContext };
         place(context, make(context))
     }
+}
+
+/// The bytes of a variable-length value, detoasted if need be.
+///
+/// # Safety
+/// The datum is a varlena; a copy lives as long as the current memory context.
+unsafe fn varlena_bytes<'a>(datum: Datum) -> &'a [u8] {
+    let pointer = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the caller's.
+    unsafe {
+        let plain = if varlena::varatt_is_4b_u(pointer)
+            || (varlena::varatt_is_1b(pointer) && !varlena::varatt_is_1b_e(pointer))
+        {
+            pointer
+        } else {
+            pg_sys::pg_detoast_datum_packed(pointer)
+        };
+        std::slice::from_raw_parts(
+            varlena::vardata_any(plain).cast(),
+            varlena::varsize_any_exhdr(plain),
+        )
+    }
+}
+
+fn numeric_float8(numeric: Datum) -> f64 {
+    // SAFETY: the value is a numeric; numeric_float8_no_overflow takes one and returns a float8.
+    let datum = unsafe {
+        pgrx::direct_function_call_as_datum(pg_sys::numeric_float8_no_overflow, &[Some(numeric)])
+    };
+    f64::from_bits(datum.map_or(f64::NAN.to_bits() as usize, |datum| datum.value()) as u64)
 }
 
 fn place<'a, T>(context: pg_sys::MemoryContext, value: T) -> (Datum, &'a mut T) {
@@ -688,4 +695,269 @@ pub fn float8_array(call: &Call, position: usize) -> Vec<Option<f64>> {
 /// An array of double precision as a result.
 pub fn new_float8_array(values: Vec<Option<f64>>) -> Option<Datum> {
     pgrx::IntoDatum::into_datum(values)
+}
+
+/// A row that a BEFORE ROW trigger was given, and what it makes of it.
+pub struct Row {
+    trigger: *mut pg_sys::TriggerData,
+    values: Vec<Datum>,
+    nulls: Vec<bool>,
+}
+
+/// The type of a column, as far as triggers read columns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// text, varchar or char.
+    Text,
+    /// bigint.
+    Int8,
+    /// double precision.
+    Float8,
+    /// numeric.
+    Numeric,
+    /// jsonb.
+    Json,
+    /// timestamptz.
+    Moment,
+    /// xid8.
+    TransactionId,
+}
+
+impl Kind {
+    fn is_of(self, oid: pg_sys::Oid) -> bool {
+        match self {
+            Self::Text => [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID].contains(&oid),
+            Self::Int8 => oid == pg_sys::INT8OID,
+            Self::Float8 => oid == pg_sys::FLOAT8OID,
+            Self::Numeric => oid == pg_sys::NUMERICOID,
+            Self::Json => oid == pg_sys::JSONBOID,
+            Self::Moment => oid == pg_sys::TIMESTAMPTZOID,
+            Self::TransactionId => oid == pg_sys::XID8OID,
+        }
+    }
+}
+
+/// A column that a trigger reads.
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+}
+
+impl Call {
+    /// The row of the trigger that calls; an error where nothing or another trigger calls.
+    pub fn row(&self) -> Result<Row, Fault> {
+        let wrong = || {
+            Fault::new(
+                pgrx::PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                "this function works only as a BEFORE trigger for each row that is inserted or updated",
+                "It checks and stamps rows of the tables of agent_metrics.",
+                "SELECT agent_metrics.setup() makes the triggers that need it.",
+            )
+        };
+        if self.caller() != Some(pg_sys::NodeTag::T_TriggerData) {
+            return Err(wrong());
+        }
+        // SAFETY: a node with that tag is a TriggerData, which lives as long as the call; its tuple has the description of
+        // its relation, and heap_deform_tuple writes as many values as that has attributes.
+        unsafe {
+            let trigger = (*self.info).context.cast::<pg_sys::TriggerData>();
+            let event = (*trigger).tg_event;
+            let operation = event & pg_sys::TRIGGER_EVENT_OPMASK;
+            if event & pg_sys::TRIGGER_EVENT_ROW == 0
+                || event & pg_sys::TRIGGER_EVENT_TIMINGMASK != pg_sys::TRIGGER_EVENT_BEFORE
+                || (operation != pg_sys::TRIGGER_EVENT_INSERT
+                    && operation != pg_sys::TRIGGER_EVENT_UPDATE)
+            {
+                return Err(wrong());
+            }
+            let mut row = Row {
+                trigger,
+                values: Vec::new(),
+                nulls: Vec::new(),
+            };
+            let columns = row.description();
+            let count = (*columns).natts.max(0) as usize;
+            row.values = vec![Datum::null(); count];
+            row.nulls = vec![true; count];
+            pg_sys::heap_deform_tuple(
+                row.tuple(),
+                columns,
+                row.values.as_mut_ptr(),
+                row.nulls.as_mut_ptr(),
+            );
+            Ok(row)
+        }
+    }
+}
+
+impl Row {
+    fn description(&self) -> pg_sys::TupleDesc {
+        // SAFETY: a trigger's relation is open while it runs.
+        unsafe { (*(*self.trigger).tg_relation).rd_att }
+    }
+
+    fn is_update(&self) -> bool {
+        // SAFETY: as in `description`.
+        unsafe {
+            (*self.trigger).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE
+        }
+    }
+
+    /// The row as it shall be.
+    fn tuple(&self) -> pg_sys::HeapTuple {
+        // SAFETY: as in `description`; of an update tg_newtuple is the new row, of an insert tg_trigtuple.
+        unsafe {
+            if self.is_update() {
+                (*self.trigger).tg_newtuple
+            } else {
+                (*self.trigger).tg_trigtuple
+            }
+        }
+    }
+
+    fn attribute(&self, position: usize) -> &pg_sys::FormData_pg_attribute {
+        // SAFETY: positions are below the number of attributes. Where they are differs between versions of the server.
+        unsafe {
+            #[cfg(not(feature = "pg18"))]
+            {
+                let columns = self.description();
+                &(*columns).attrs.as_slice((*columns).natts as usize)[position]
+            }
+            #[cfg(feature = "pg18")]
+            {
+                &*pg_sys::TupleDescAttr(self.description(), position as std::ffi::c_int)
+            }
+        }
+    }
+
+    fn name_at(&self, position: usize) -> Option<&[u8]> {
+        let attribute = self.attribute(position);
+        // SAFETY: a name is 64 bytes that end with a zero byte.
+        let name = unsafe { std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr()) };
+        (!attribute.attisdropped).then_some(name.to_bytes())
+    }
+
+    /// Where a column is: `near` where it is expected, else searched for; None: the table has no such column. A partition
+    /// may have its columns in another order than the table above it. A column of another type is an error: it cannot be read.
+    pub fn find(&self, column: &Column, near: usize) -> Result<Option<usize>, Fault> {
+        let is_it = |position: &usize| self.name_at(*position) == Some(column.name.as_bytes());
+        let count = self.values.len();
+        let Some(position) = Some(near)
+            .filter(|near| *near < count && is_it(near))
+            .or_else(|| (0..count).find(is_it))
+        else {
+            return Ok(None);
+        };
+        if column.kind.is_of(self.attribute(position).atttypid) {
+            return Ok(Some(position));
+        }
+        Err(Fault::new(
+            pgrx::PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            format!(
+                "column {} is not of the type that agent_metrics made it with",
+                column.name
+            ),
+            "Somebody changed its type, so its values cannot be checked.",
+            "Change the type back: ALTER TABLE ... ALTER COLUMN ... TYPE ...; a column of your own may have any type.",
+        ))
+    }
+
+    /// The names and types of all columns, for a look at whatever table this is.
+    pub fn column_names(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        (0..self.values.len()).filter_map(|position| Some((position, self.name_at(position)?)))
+    }
+
+    /// Whether a column is of a type.
+    pub fn is_of(&self, position: usize, kind: Kind) -> bool {
+        kind.is_of(self.attribute(position).atttypid)
+    }
+
+    /// Whether the value is NULL.
+    #[inline]
+    pub fn is_null(&self, position: usize) -> bool {
+        self.nulls[position]
+    }
+
+    /// A bigint or timestamptz value.
+    #[inline]
+    pub fn int8(&self, position: usize) -> i64 {
+        self.values[position].value() as i64
+    }
+
+    /// A double precision value.
+    #[inline]
+    pub fn float8(&self, position: usize) -> f64 {
+        f64::from_bits(self.values[position].value() as u64)
+    }
+
+    /// How many bytes a variable-length value has, whatever form it is stored in.
+    #[inline]
+    pub fn length(&self, position: usize) -> usize {
+        // SAFETY: `find` saw a varlena type, or the caller asked `is_of` for one.
+        unsafe { pg_sys::toast_raw_datum_size(self.values[position]) }
+            .saturating_sub(pg_sys::VARHDRSZ)
+    }
+
+    /// The bytes of a variable-length value.
+    #[inline]
+    pub fn bytes(&self, position: usize) -> &[u8] {
+        // SAFETY: as in `length`; a copy lives in the context of the row.
+        unsafe { varlena_bytes(self.values[position]) }
+    }
+
+    /// A numeric value as the nearest double.
+    pub fn numeric(&self, position: usize) -> f64 {
+        numeric_float8(self.values[position])
+    }
+
+    /// The row with its stamp: that of an insert is this transaction; an update keeps what the row had when `keep` is given,
+    /// else is stamped as well. What the row brings itself is never believed.
+    pub fn stamped(&self, stamp: Option<usize>, keep: bool) -> Datum {
+        let tuple = self.tuple();
+        let Some(position) = stamp else {
+            return Datum::from(tuple);
+        };
+        // SAFETY: the column is of type xid8, eight bytes by value; the server forms a new tuple of the same description.
+        unsafe {
+            let columns = self.description();
+            let mut is_null = false;
+            let mut value = if keep && self.is_update() {
+                pg_sys::heap_getattr(
+                    (*self.trigger).tg_trigtuple,
+                    position as std::ffi::c_int + 1,
+                    columns,
+                    &mut is_null,
+                )
+            } else {
+                Datum::from(pg_sys::GetTopFullTransactionId().value as usize)
+            };
+            if !self.nulls[position] && self.values[position].value() == value.value() && !is_null {
+                return Datum::from(tuple);
+            }
+            let mut number = position as std::ffi::c_int + 1;
+            Datum::from(pg_sys::heap_modify_tuple_by_cols(
+                tuple,
+                columns,
+                1,
+                &mut number,
+                &mut value,
+                &mut is_null,
+            ))
+        }
+    }
+}
+
+/// A place for what a function finds once a statement.
+pub fn once<T: Copy>(call: &Call, find: impl FnOnce() -> Result<T, Fault>) -> Result<&T, Fault> {
+    // SAFETY: as in `RowType::cached`: `fn_extra` is ours and lives as long as `fn_mcxt`; a function keeps one type in it.
+    unsafe {
+        let function = &mut *(*call.info).flinfo;
+        if function.fn_extra.is_null() {
+            let (_, found) = place(function.fn_mcxt, find()?);
+            function.fn_extra = std::ptr::from_mut(found).cast();
+        }
+        Ok(&*function.fn_extra.cast::<T>())
+    }
 }

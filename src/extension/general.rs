@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
 const VIEWS: &[&str] = &[
+    include_str!("../../sql/views/00_triggers.sql"),
     include_str!("../../sql/views/00_maintenance.sql"),
     include_str!("../../sql/views/00_split.sql"),
     include_str!("../../sql/views/00_readings.sql"),

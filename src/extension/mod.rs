@@ -2,12 +2,13 @@
 //! together. All of it is version-1 C calling convention, which runs level with the server's own functions.
 //!
 //! - [`abi`]: the one file with unsafe code, and the macro that exports a function
+//! - [`bounds`]: how long a text and how far a moment may be
 //! - [`fault`]: errors with SQLSTATE, detail and hint
 //! - [`sketch_type`], [`sketch_aggregates`]: the type `quantile_sketch`
 //! - [`rate_type`]: the type `rate`
 //! - [`intervals`]: of weighted and paired shares, and of percentiles by rank
 //! - [`latest`]: the value of the row that came last
-//! - [`turns`]: what a turn may hold
+//! - [`turns`]: what a turn may hold, and the stamps of rows
 //! - [`delta_sums`]: what is added to one bucket
 //! - [`index`]: a hash index over a list
 //! - [`turn_sums`]: what new turns add up to, in one pass
@@ -17,6 +18,7 @@
 //! The SQL side of each function is written by hand in `sql/extension/`.
 
 mod abi;
+mod bounds;
 mod delta_sums;
 mod fault;
 mod general;

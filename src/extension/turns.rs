@@ -1,22 +1,16 @@
-//! What a turn may hold: the one CHECK constraint of `agent_events`.
+//! What a turn may hold, and its stamp: the trigger before each row of `agent_events` that is inserted or updated.
 //!
-//! The server parses the text of each constraint anew in every statement that inserts; nine constraints in SQL cost
-//! a single-row insert four times its own time. One function with nine arguments costs a fraction of it, and it can
-//! say what is wrong.
+//! A trigger sees a row whichever way it comes, and it alone can put a stamp on it that the row did not bring itself.
+//! A constraint would be read anew in every statement that inserts. What is checked is told by the columns below.
 
-use super::abi::{self, Call, sql_functions};
+use super::abi::{Column, Kind, Row, once, sql_functions};
+use super::bounds::{check_by_name, check_depth, check_length, check_moment};
 use super::fault::Fault;
+use crate::measures::limits::{ID_MAX, NAME_MAX};
 use pgrx::PgSqlErrorCode;
 
 /// Most tokens of one kind in one turn: sums of their squares stay exact whatever the number of turns.
 const TOKENS_MAX: i64 = 1_000_000_000_000;
-/// Columns of token counts, with the positions of their arguments.
-const TOKENS: [(usize, &str); 4] = [
-    (3, "token_usage_input"),
-    (4, "token_usage_output"),
-    (5, "token_usage_cache_read"),
-    (6, "token_usage_cache_write"),
-];
 /// Who may say an outcome, as `outcome_source` has it.
 pub const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
 
@@ -80,74 +74,175 @@ fn is_array(jsonb: &[u8]) -> bool {
     })
 }
 
-fn check(call: &Call) -> Result<(), Fault> {
+/// What is checked of a column.
+#[derive(Clone, Copy)]
+enum Check {
+    Length(usize),
+    Moment,
+    Tools,
+    Latency,
+    Tokens,
+    Amount,
+    Source,
+}
+
+/// The columns that are looked at, in the order of the table.
+const COLUMNS: [(&str, Check); 20] = [
+    ("agent_id", Check::Length(NAME_MAX)),
+    ("occurred_at", Check::Moment),
+    ("conversation_id", Check::Length(ID_MAX)),
+    ("user_id", Check::Length(ID_MAX)),
+    ("intent_classified", Check::Length(NAME_MAX)),
+    ("tools_called", Check::Tools),
+    ("latency_ms", Check::Latency),
+    ("token_usage_input", Check::Tokens),
+    ("token_usage_output", Check::Tokens),
+    ("cost_usd", Check::Amount),
+    ("outcome_label", Check::Length(NAME_MAX)),
+    ("business_event_id", Check::Length(ID_MAX)),
+    ("agent_version", Check::Length(NAME_MAX)),
+    ("model", Check::Length(NAME_MAX)),
+    ("prompt_version", Check::Length(NAME_MAX)),
+    ("token_usage_cache_read", Check::Tokens),
+    ("token_usage_cache_write", Check::Tokens),
+    ("outcome_source", Check::Source),
+    ("provider", Check::Length(NAME_MAX)),
+    ("computed_cost_usd", Check::Amount),
+];
+
+impl Check {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Length(_) | Self::Source => Kind::Text,
+            Self::Moment => Kind::Moment,
+            Self::Tools => Kind::Json,
+            Self::Latency => Kind::Float8,
+            Self::Tokens => Kind::Int8,
+            Self::Amount => Kind::Numeric,
+        }
+    }
+}
+
+/// Where the columns are in the table that is written to; a partition may have them in an order of its own.
+#[derive(Clone, Copy)]
+struct Places {
+    columns: [Option<u16>; COLUMNS.len()],
+    stamp: Option<usize>,
+}
+
+fn places(row: &Row) -> Result<Places, Fault> {
+    let mut columns = [None; COLUMNS.len()];
+    let mut near = 0;
+    for (place, (name, check)) in columns.iter_mut().zip(COLUMNS) {
+        let column = Column {
+            name,
+            kind: check.kind(),
+        };
+        if let Some(found) = row.find(&column, near)? {
+            *place = u16::try_from(found).ok();
+            near = found;
+        }
+        near += 1;
+    }
+    Ok(Places {
+        columns,
+        stamp: find_stamp(row, "recorded_in")?,
+    })
+}
+
+fn find_stamp(row: &Row, name: &'static str) -> Result<Option<usize>, Fault> {
+    row.find(
+        &Column {
+            name,
+            kind: Kind::TransactionId,
+        },
+        usize::MAX,
+    )
+}
+
+fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), Fault> {
     const NOT_KNOWN: &str =
         "Leave it NULL when it is not known: NULL is in no sum and no percentile.";
-    // i64::MIN and i64::MAX are -infinity and infinity.
-    if !call.is_null(0) && matches!(call.int8(0), i64::MIN | i64::MAX) {
-        return Err(fault(
-            "occurred_at",
-            if call.int8(0) > 0 {
-                "infinity"
-            } else {
-                "-infinity"
-            },
-            "the moment when the turn began",
-            "Give a date and time.",
-        ));
-    }
-    if !call.is_null(1) && !is_array(call.bytes(1)) {
-        return Err(fault(
-            "tools_called",
-            "a value that is no list",
-            "a JSON array of tool names, or of objects with name and ok",
-            "Write '[\"lookup_order\"]', or NULL when no tool was called.",
-        ));
-    }
-    if !call.is_null(2) {
-        let latency = call.float8(2);
-        if !(latency.is_finite() && latency >= 0.0) {
-            return Err(fault(
-                "latency_ms",
-                latency,
-                "a finite number of milliseconds, 0 or more",
-                NOT_KNOWN,
-            ));
+    match check {
+        Check::Length(most) => return check_length(row, position, column, most),
+        Check::Moment => return check_moment(row, position, column),
+        Check::Tools => {
+            if !is_array(row.bytes(position)) {
+                return Err(fault(
+                    column,
+                    "a value that is no list",
+                    "a JSON array of tool names, or of objects with name and ok",
+                    "Write '[\"lookup_order\"]', or NULL when no tool was called.",
+                ));
+            }
+            return check_depth(row, position, column);
         }
-    }
-    for (position, column) in TOKENS {
-        if !call.is_null(position) && !(0..=TOKENS_MAX).contains(&call.int8(position)) {
-            return Err(fault(
-                column,
-                call.int8(position),
-                "a count from 0 to 1000000000000",
-                NOT_KNOWN,
-            ));
+        Check::Latency => {
+            let latency = row.float8(position);
+            if !(latency.is_finite() && latency >= 0.0) {
+                let may_be = "a finite number of milliseconds, 0 or more";
+                return Err(fault(column, latency, may_be, NOT_KNOWN));
+            }
         }
-    }
-    if !call.is_null(7) && !is_amount(call.bytes(7)) {
-        return Err(fault(
-            "cost_usd",
-            call.numeric(7),
-            "an amount of US dollars from 0 to below 1000000000000",
-            NOT_KNOWN,
-        ));
-    }
-    if !call.is_null(8) && !SOURCES.contains(&call.bytes(8)) {
-        return Err(fault(
-            "outcome_source",
-            format!("\"{}\"", call.text(8)),
-            "agent, judge, crm or human: who says outcome_label",
-            "Use one of these, or leave it out: the agent itself.",
-        ));
+        Check::Tokens => {
+            let tokens = row.int8(position);
+            if !(0..=TOKENS_MAX).contains(&tokens) {
+                return Err(fault(
+                    column,
+                    tokens,
+                    "a count from 0 to 1000000000000",
+                    NOT_KNOWN,
+                ));
+            }
+        }
+        Check::Amount => {
+            if !is_amount(row.bytes(position)) {
+                let may_be = "an amount of US dollars from 0 to below 1000000000000";
+                return Err(fault(column, row.numeric(position), may_be, NOT_KNOWN));
+            }
+        }
+        Check::Source => {
+            let source = row.bytes(position);
+            if !SOURCES.contains(&source) {
+                let start = String::from_utf8_lossy(&source[..source.len().min(NAME_MAX)]);
+                return Err(fault(
+                    column,
+                    format!("\"{start}\""),
+                    "agent, judge, crm or human: who says outcome_label",
+                    "Use one of these, or leave it out: the agent itself.",
+                ));
+            }
+        }
     }
     Ok(())
 }
 
 sql_functions! {
-    /// `check_turn(...)`: true, or an error that names the column and the value.
+    /// `check_turn()`: trigger of agent_events. Refuses an impossible turn and puts the stamp of its insertion on it; an
+    /// update keeps the stamp, for it is told by the log.
     fn check_turn(call) {
-        check(call)?;
-        Ok(Some(abi::boolean(true)))
+        let row = call.row()?;
+        let places = once(call, || places(&row))?;
+        for ((column, what), place) in COLUMNS.into_iter().zip(places.columns) {
+            let Some(position) = place.map(usize::from) else { continue };
+            if !row.is_null(position) {
+                check(&row, position, column, what)?;
+            }
+        }
+        Ok(Some(row.stamped(places.stamp, true)))
+    }
+
+    /// `check_row()`: trigger of the other tables that people write. Bounds texts, moments and JSON by the names of their
+    /// columns, and stamps the row with the transaction that writes it, where it has a stamp.
+    fn check_row(call) {
+        let row = call.row()?;
+        check_by_name(&row)?;
+        Ok(Some(row.stamped(find_stamp(&row, "changed_in")?, false)))
+    }
+
+    /// `stamp_row()`: trigger that stamps a row with the transaction that writes it, and checks nothing.
+    fn stamp_row(call) {
+        let row = call.row()?;
+        Ok(Some(row.stamped(find_stamp(&row, "changed_in")?, false)))
     }
 }

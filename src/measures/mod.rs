@@ -1,6 +1,7 @@
 //! Pure measures: no Postgres, no input or output, no unsafe.
 //!
 //! - [`sketch`]: the mergeable quantile sketch and its stored form
+//! - [`limits`]: how long, how far, how deep what is stored may be
 //! - [`rate`]: hits out of a total
 //! - [`statistics`]: intervals, paired tests, samples, raters
 //! - [`cadence`]: when an agent is due
@@ -8,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod cadence;
+pub mod limits;
 pub mod rate;
 pub mod sketch;
 pub mod statistics;
