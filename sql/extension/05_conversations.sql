@@ -24,14 +24,61 @@ COMMENT ON COLUMN agent_metrics.conversation_sums.human_label IS 'Last label tha
 COMMENT ON COLUMN agent_metrics.conversation_sums.business_event_ids IS 'Business events that turns name.';
 COMMENT ON COLUMN agent_metrics.conversation_sums.is_new IS 'Whether all these turns have arrived since the last refresh.';
 
--- All by hash, since a plan that is made once guesses ten rows of whatever it is given, and texts are slow to sort.
-CREATE FUNCTION agent_metrics.conclude_conversations(sums agent_metrics.conversation_sums[])
-RETURNS TABLE (
+-- The columns of the table conversations that are ours, in this order; a user may add others to the table.
+CREATE TYPE agent_metrics.conversation AS (
     agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
     tokens bigint, cost_usd numeric, lead_id text, agent_label text, judge_label text, crm_label text, human_label text,
     outcome_label text, outcome_source text, unmapped_label text, has_outcome boolean, is_success boolean, is_unit boolean,
     is_deflection boolean, is_escalation boolean, is_refusal boolean, is_booking boolean, is_automation boolean,
-    is_qualified boolean, is_human_touched boolean, business_event_ids text[])
+    is_qualified boolean, is_human_touched boolean, business_event_ids text[]);
+COMMENT ON TYPE agent_metrics.conversation IS 'A conversation as it is known: the columns of the table conversations.';
+COMMENT ON COLUMN agent_metrics.conversation.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.conversation.conversation_id IS 'Conversation.';
+COMMENT ON COLUMN agent_metrics.conversation.started_at IS 'First turn: decides the bucket.';
+COMMENT ON COLUMN agent_metrics.conversation.ended_at IS 'Last turn so far.';
+COMMENT ON COLUMN agent_metrics.conversation.turns IS 'Turns.';
+COMMENT ON COLUMN agent_metrics.conversation.token_turns IS 'Turns that report tokens.';
+COMMENT ON COLUMN agent_metrics.conversation.tokens IS 'Input and output tokens.';
+COMMENT ON COLUMN agent_metrics.conversation.cost_usd IS 'Known cost in US dollars.';
+COMMENT ON COLUMN agent_metrics.conversation.lead_id IS 'customer_id of its business events, else user_id, else conversation_id.';
+COMMENT ON COLUMN agent_metrics.conversation.agent_label IS 'The agent''s own latest label.';
+COMMENT ON COLUMN agent_metrics.conversation.judge_label IS 'A judge''s latest label.';
+COMMENT ON COLUMN agent_metrics.conversation.crm_label IS 'What the business system says last.';
+COMMENT ON COLUMN agent_metrics.conversation.human_label IS 'What a human review says.';
+COMMENT ON COLUMN agent_metrics.conversation.outcome_label IS 'The label that counts, by precedence human, crm, judge, agent.';
+COMMENT ON COLUMN agent_metrics.conversation.outcome_source IS 'Who gave it.';
+COMMENT ON COLUMN agent_metrics.conversation.unmapped_label IS 'A label of this conversation that no row of outcomes maps.';
+COMMENT ON COLUMN agent_metrics.conversation.has_outcome IS 'False while the conversation is pending.';
+COMMENT ON COLUMN agent_metrics.conversation.is_success IS 'Its outcome counts as success.';
+COMMENT ON COLUMN agent_metrics.conversation.is_unit IS 'Its outcome is a unit of work.';
+COMMENT ON COLUMN agent_metrics.conversation.is_deflection IS 'Its outcome is a deflection and no human touched it.';
+COMMENT ON COLUMN agent_metrics.conversation.is_escalation IS 'It was handed to a human.';
+COMMENT ON COLUMN agent_metrics.conversation.is_refusal IS 'The agent refused.';
+COMMENT ON COLUMN agent_metrics.conversation.is_booking IS 'It ended in a booking that stands.';
+COMMENT ON COLUMN agent_metrics.conversation.is_automation IS 'A task completed with no human step.';
+COMMENT ON COLUMN agent_metrics.conversation.is_qualified IS 'The business system marks its lead qualified.';
+COMMENT ON COLUMN agent_metrics.conversation.is_human_touched IS 'The business system saw a human take part.';
+COMMENT ON COLUMN agent_metrics.conversation.business_event_ids IS 'Business events that its turns name.';
+
+-- Turns are counted from the year 1 to the year 9999. Others are refused (check_turn()); what was stored before, or while
+-- triggers were off, is in no number and listed in agent_kpi.implausible_times: near the ends of time nothing can be added.
+CREATE FUNCTION agent_metrics.first_moment() RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN timestamptz '0001-01-01 00:00:00+00';
+CREATE FUNCTION agent_metrics.end_of_moments() RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN timestamptz '10000-01-01 00:00:00+00';
+COMMENT ON FUNCTION agent_metrics.first_moment() IS 'First moment at which a turn counts.';
+COMMENT ON FUNCTION agent_metrics.end_of_moments() IS 'First moment at which a turn no longer counts.';
+
+-- A name or id that no index row can hold is known by its beginning and its hash. Nothing that long is accepted any more
+-- (check_turn()), but what was stored before, or while triggers were off, must not stop a refresh.
+CREATE FUNCTION agent_metrics.fitting(words text, most integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN octet_length(words) <= most THEN words ELSE left(words, most / 8) || '... ' || md5(words) END;
+COMMENT ON FUNCTION agent_metrics.fitting(text, integer) IS
+    'A text of that many bytes at most: itself, or its beginning and its hash. Internal: refresh() uses it.';
+
+-- All by hash, since a plan that is made once guesses ten rows of whatever it is given, and texts are slow to sort.
+CREATE FUNCTION agent_metrics.conclude_conversations(sums agent_metrics.conversation_sums[]) RETURNS SETOF agent_metrics.conversation
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
 #variable_conflict use_column
@@ -79,7 +126,7 @@ BEGIN
         WHERE has_reviews
     ), said AS MATERIALIZED (
         SELECT t.agent_id, t.conversation_id, t.started_at, t.ended_at, t.turns, t.token_turns, t.tokens, t.cost_usd,
-               coalesce(c.customer_id, t.user_id, t.conversation_id) AS lead_id, t.agent_label, t.judge_label,
+               agent_metrics.fitting(coalesce(c.customer_id, t.user_id, t.conversation_id), 1024) AS lead_id, t.agent_label, t.judge_label,
                -- the business system speaks by its events and by labels it put on turns: the later word counts
                CASE WHEN t.crm_said_at > c.said_at THEN t.crm_label ELSE coalesce(c.label, t.crm_label) END AS crm_label,
                coalesce(h.label, t.human_label) AS human_label,
@@ -90,8 +137,8 @@ BEGIN
     SELECT s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd, s.lead_id,
            s.agent_label, s.judge_label, s.crm_label, s.human_label, o.label,
            CASE o.label WHEN human.label THEN 'human' WHEN crm.label THEN 'crm' WHEN judge.label THEN 'judge' WHEN agent.label THEN 'agent' END,
-           coalesce(CASE WHEN human.label IS NULL THEN s.human_label END, CASE WHEN crm.label IS NULL THEN s.crm_label END,
-                    CASE WHEN judge.label IS NULL THEN s.judge_label END, CASE WHEN agent.label IS NULL THEN s.agent_label END),
+           agent_metrics.fitting(coalesce(CASE WHEN human.label IS NULL THEN s.human_label END, CASE WHEN crm.label IS NULL THEN s.crm_label END,
+                                          CASE WHEN judge.label IS NULL THEN s.judge_label END, CASE WHEN agent.label IS NULL THEN s.agent_label END), 256),
            coalesce(NOT o.is_open, false),
            coalesce(o.is_success AND NOT o.is_open, false),
            coalesce(o.is_unit AND NOT o.is_open, false),
@@ -102,7 +149,7 @@ BEGIN
            coalesce(o.is_automation AND NOT o.is_open AND NOT s.is_human_touched, false),
            coalesce(s.is_qualified, false),
            s.is_human_touched,
-           CASE WHEN s.business_event_ids IS NOT NULL THEN ARRAY(SELECT DISTINCT u.id FROM unnest(s.business_event_ids) AS u (id) ORDER BY u.id) END
+           CASE WHEN s.business_event_ids IS NOT NULL THEN ARRAY(SELECT DISTINCT agent_metrics.fitting(u.id, 1024) AS id FROM unnest(s.business_event_ids) AS u (id) ORDER BY id) END
     FROM said s
     LEFT JOIN agent_metrics.outcomes human ON human.label = s.human_label
     LEFT JOIN agent_metrics.outcomes crm ON crm.label = s.crm_label
@@ -163,6 +210,7 @@ BEGIN
                 FROM agent_metrics.agent_events e
                 WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
                   AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval
+                  AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
                   AND (sum_conversations.present IS NULL OR pg_visible_in_snapshot(e.recorded_in, sum_conversations.present)
                        OR e.recorded_in <= a.foreign_to)
                 OFFSET 0) t

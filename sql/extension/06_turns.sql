@@ -88,6 +88,7 @@ BEGIN
              AS w (agent_id, from_time, to_time, after, present, foreign_to, bucket_seconds)
     JOIN agent_metrics.agent_events e
       ON e.agent_id = w.agent_id AND e.occurred_at >= w.from_time AND e.occurred_at < w.to_time
+     AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
     WHERE e.recorded_in >= compute_live_turns.since
       AND NOT e.is_eval
       AND (pg_visible_in_snapshot(e.recorded_in, w.present) OR (w.after IS NULL AND e.recorded_in <= w.foreign_to))

@@ -204,6 +204,23 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
+-- Removes rows that hold nothing any more, of finest buckets that lost something and of the hours and days above them. Where
+-- there are no turns, conversations and leads, all that is counted of them is 0.
+CREATE FUNCTION agent_metrics.drop_empty_buckets(agent_ids text[], starts timestamptz[], time_zone text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
+BEGIN
+    DELETE FROM agent_metrics.rollups r
+    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE date_trunc(l.level, u.bucket, drop_empty_buckets.time_zone) END AS bucket
+           FROM unnest(drop_empty_buckets.agent_ids, drop_empty_buckets.starts) AS u (agent_id, bucket)
+           CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)) d
+    WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = d.level
+      AND r.turns = 0 AND r.conversations = 0 AND r.leads = 0;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.drop_empty_buckets(text[], timestamptz[], text) IS
+    'Removes buckets that hold nothing any more. Internal: refresh() uses it.';
+
 -- Brings conversations up to their facts; what their buckets gain or lose is returned. lead_ids: leads, before and after,
 -- of conversations that changed in what a lead is made of, where leads are counted. Where a lead has only gained
 -- conversations, lead_starts and lead_qualified say the first moment and the qualification among these; else NULL.
@@ -231,7 +248,7 @@ DECLARE
     asked_foreign xid8[];
     known_agents text[];         -- of them those that are known, as they are stored
     known_ids    text[];
-    known_rows   agent_metrics.conversations[];
+    known_rows   agent_metrics.conversation[];
     known_places tid[];
     looked_up    agent_metrics.conversation_sums[];
 BEGIN
@@ -260,7 +277,13 @@ BEGIN
                   ON u.agent_id = a.agent_id AND u.conversation_id = a.conversation_id) t
           JOIN unnest(refresh_conversations.all_agents, refresh_conversations.foreign_to) AS f (agent_id, foreign_to) ON f.agent_id = t.agent_id
           -- agent_id is kept from the index on it, as in sum_conversations
-          LEFT JOIN LATERAL (SELECT x AS stored, x.ctid AS place, x.started_at, x.ended_at, x.lead_id FROM agent_metrics.conversations x
+          LEFT JOIN LATERAL (SELECT ROW(x.agent_id, x.conversation_id, x.started_at, x.ended_at, x.turns, x.token_turns,
+                                        x.tokens, x.cost_usd, x.lead_id, x.agent_label, x.judge_label, x.crm_label,
+                                        x.human_label, x.outcome_label, x.outcome_source, x.unmapped_label,
+                                        x.has_outcome, x.is_success, x.is_unit, x.is_deflection, x.is_escalation,
+                                        x.is_refusal, x.is_booking, x.is_automation, x.is_qualified, x.is_human_touched,
+                                        x.business_event_ids)::agent_metrics.conversation AS stored, x.ctid AS place, x.started_at, x.ended_at, x.lead_id
+                             FROM agent_metrics.conversations x
                              WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
 
     IF asked_agents IS NOT NULL THEN

@@ -1,5 +1,16 @@
 -- Partitions that come and go by hand: noticed by the next refresh, and their spans computed again.
 
+-- What tells that a partition is another, or another one's content: its entry in the catalogue, and, where no trigger would
+-- log that it is emptied (one that somebody made and attached), the file that it is in.
+CREATE FUNCTION agent_metrics.partition_mark(partition oid, entry xid) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN partition || '/' || entry::text || coalesce(
+    (SELECT '/' || c.relfilenode FROM pg_class c
+     WHERE c.oid = partition AND c.relkind = 'r'
+       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'log_truncate' AND t.tgenabled = 'A')), '');
+COMMENT ON FUNCTION agent_metrics.partition_mark(oid, xid) IS
+    'By what a refresh tells that a partition is not the one it was. Internal: present_partitions() uses it.';
+
 -- A partition below a partition counts for the span of the one on top. One being detached concurrently is gone.
 CREATE FUNCTION agent_metrics.present_partitions()
 RETURNS TABLE (partition text, mark text, from_time timestamptz, to_time timestamptz)
@@ -13,7 +24,7 @@ BEGIN
         UNION ALL
         SELECT i.inhrelid, t.top, i.xmin FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending
     )
-    SELECT c.relname::text, t.oid || '/' || t.entry,
+    SELECT c.relname::text, agent_metrics.partition_mark(t.oid, t.entry),
            coalesce(substring(b.bound FROM $$FROM \('([^']+)'\)$$)::timestamptz, '-infinity'),
            coalesce(substring(b.bound FROM $$TO \('([^']+)'\)$$)::timestamptz, 'infinity')
     FROM tree t
@@ -35,7 +46,7 @@ BEGIN
             FROM pg_inherits i WHERE i.inhparent = 'agent_metrics.agent_events'::regclass AND NOT i.inhdetachpending
             UNION ALL
             SELECT i.inhrelid, i.xmin FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending)
-        SELECT array_agg(t.oid || '/' || t.entry ORDER BY t.oid || '/' || t.entry) FROM tree t)
+        SELECT array_agg(agent_metrics.partition_mark(t.oid, t.entry) ORDER BY agent_metrics.partition_mark(t.oid, t.entry)) FROM tree t)
        IS NOT DISTINCT FROM (SELECT array_agg(k.mark ORDER BY k.mark) FROM agent_metrics.known_partitions k) THEN
         RETURN;
     END IF;
@@ -114,6 +125,7 @@ BEGIN
                date_bin('5 minutes', e.occurred_at, '2000-01-01 00:00:00+00') AS five
         FROM range r JOIN agent_metrics.agent_events e
           ON e.agent_id = r.agent_id AND e.occurred_at >= r.from_time AND e.occurred_at < r.to_time
+         AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
         WHERE NOT e.is_eval
         GROUP BY e.agent_id, e.conversation_id, five
     ), found AS (

@@ -16,15 +16,27 @@ RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_me
 COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
     'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
 
--- Agents that have to be built from nothing: never refreshed, another origin, other settings, or a TRUNCATE since.
+-- Agents that have to be built from nothing: never refreshed, another origin, other settings, a TRUNCATE since, or turns with
+-- ids that this cluster has yet to reach. No trigger lets such an id pass; it came with data that was loaded while triggers
+-- were off, and is seen once: from then on ids up to it are foreign to the agent.
 CREATE FUNCTION agent_metrics.must_build(agent_ids text[], time_zone text) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 DECLARE
-    here text := agent_metrics.origin();
+    here   text := agent_metrics.origin();
+    next   xid8 := pg_snapshot_xmax(pg_current_snapshot());
+    -- agents with turns that are visible and yet of no transaction that this cluster has begun
+    loaded text[];
 BEGIN
+    IF (SELECT max(e.recorded_in) FROM agent_metrics.agent_events e
+        WHERE e.recorded_in <> coalesce(pg_current_xact_id_if_assigned(), '0'::xid8)) >= next THEN
+        loaded := ARRAY(SELECT DISTINCT e.agent_id FROM agent_metrics.agent_events e
+                        JOIN agent_metrics.agent_watermarks w ON w.agent_id = e.agent_id
+                        WHERE e.recorded_in >= next AND e.recorded_in <> coalesce(pg_current_xact_id_if_assigned(), '0'::xid8)
+                          AND (w.foreign_to IS NULL OR e.recorded_in > w.foreign_to));
+    END IF;
     RETURN ARRAY(
         SELECT u.id FROM unnest(must_build.agent_ids) AS u (id)
-        WHERE NOT EXISTS (
+        WHERE u.id = ANY (loaded) OR NOT EXISTS (
             SELECT FROM agent_metrics.agent_watermarks w
             JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
             JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
@@ -58,6 +70,7 @@ BEGIN
               JOIN unnest(take_log.agent_ids, take_log.bucket_seconds, take_log.seen, take_log.foreign_to)
                        AS a (agent_id, bucket_seconds, snapshot, foreign_to) ON a.agent_id = e.agent_id
               WHERE e.recorded_in >= take_log.horizon AND NOT e.is_eval AND e.recorded_in <= a.foreign_to
+                AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
                 AND pg_visible_in_snapshot(e.recorded_in, take_log.present) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)) f;
     END IF;
     -- The usual case: nothing but turns that arrived.
@@ -70,7 +83,8 @@ BEGIN
     ), log AS (
         DELETE FROM agent_metrics.changes c
         WHERE c.agent_id = ANY (take_log.agent_ids) AND pg_visible_in_snapshot(c.changed_in, take_log.present)
-        RETURNING c.agent_id, c.conversation_id, c.occurred_at, c.measures_changed
+        RETURNING c.agent_id, c.conversation_id, c.measures_changed,
+                  CASE WHEN c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments() THEN c.occurred_at END AS occurred_at
     ), remapped AS MATERIALIZED (
         -- labels, and kinds of business events, whose meaning changed
         SELECT o.label, o.changed_in FROM agent_metrics.outcomes o WHERE o.changed_in >= take_log.horizon
@@ -114,7 +128,7 @@ BEGIN
     ), again AS (
         SELECT l.agent_id, agent_metrics.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
         FROM log l JOIN agent a ON a.agent_id = l.agent_id
-        WHERE l.measures_changed
+        WHERE l.measures_changed AND l.occurred_at IS NOT NULL
         UNION
         SELECT u.agent_id, u.bucket FROM unnest(dirty_agents, dirty_buckets) AS u (agent_id, bucket)
     )
@@ -280,8 +294,9 @@ BEGIN
 
     -- A build goes partition by partition, so that what it holds at once is bounded; otherwise all is one span.
     FOR span IN
-        SELECT p.from_time, p.to_time FROM agent_metrics.present_partitions() p WHERE builds IS NOT NULL AND has_changes
-        UNION SELECT '-infinity', 'infinity' WHERE builds IS NULL AND has_changes
+        SELECT greatest(p.from_time, agent_metrics.first_moment()) AS from_time, least(p.to_time, agent_metrics.end_of_moments()) AS to_time
+        FROM agent_metrics.present_partitions() p WHERE builds IS NOT NULL AND has_changes
+        UNION SELECT agent_metrics.first_moment(), agent_metrics.end_of_moments() WHERE builds IS NULL AND has_changes
         ORDER BY 1
     LOOP
         has_stale := EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked));
@@ -333,6 +348,13 @@ BEGIN
             counted := counted || coalesce(found_rows, '[]');
         END IF;
 
+        -- A bucket that lost all it held has no row, as a build would have none.
+        IF dirty_agents IS NOT NULL OR EXISTS (SELECT FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) THEN
+            PERFORM agent_metrics.drop_empty_buckets(dirty_agents || lost.agents, dirty_buckets || lost.buckets, zone)
+            FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS buckets
+                  FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) lost;
+        END IF;
+
         PERFORM agent_metrics.refresh_facts(locked, seconds, foreign_ids, present, horizon, zone, found.conversation_agents, found.conversation_ids,
             found.arrived, found.spans, found.dirty_agents, found.dirty_buckets);
     END LOOP;
@@ -365,6 +387,31 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes agents, whose locks are held, together in one set of statements; build: from nothing, otherwise those that have to be built are left out. Internal: refresh_agents() uses it.';
 
+-- A policy that hides rows from whoever refreshes would have them counted by nobody, and the watermark would pass them by.
+CREATE FUNCTION agent_metrics.check_row_security() RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    hidden text := (SELECT c.relname FROM pg_class c
+                    WHERE c.oid = ANY (ARRAY['agent_metrics.agent_events', 'agent_metrics.business_events', 'agent_metrics.changes', 'agent_metrics.agents',
+                              'agent_metrics.outcomes', 'agent_metrics.event_kinds', 'agent_metrics.reviews', 'agent_metrics.tool_call_verdicts',
+                              'agent_metrics.turn_scores', 'agent_metrics.survey_answers', 'agent_metrics.conversations', 'agent_metrics.leads',
+                              'agent_metrics.rollups', 'agent_metrics.agent_watermarks', 'agent_metrics.archived_conversations',
+                              'agent_metrics.archived_buckets', 'agent_metrics.conversation_facts', 'agent_metrics.fact_days',
+                              'agent_metrics.active_days', 'agent_metrics.settings', 'agent_metrics.agent_kinds',
+                              'agent_metrics.stale_ranges', 'agent_metrics.known_partitions']::regclass[])
+                      AND c.relrowsecurity AND row_security_active(c.oid) LIMIT 1);
+BEGIN
+    IF hidden IS NOT NULL THEN
+        RAISE EXCEPTION 'row-level security hides rows of agent_metrics.% from role "%"', hidden, current_user
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'What it does not see would be in no number. Nothing was counted and no watermark moved.',
+                  HINT = format('ALTER ROLE %I BYPASSRLS, or let the program run as the owner of the tables; a policy with FORCE holds for the owner too.', current_user);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.check_row_security() IS
+    'Fails where a policy may hide rows of a table from whoever calls. Internal: refresh() and verify() use it.';
+
 -- An agent that has to be built reads all its events, so it goes by itself; the others share one look at what is new.
 CREATE FUNCTION agent_metrics.refresh_agents(agent_ids text[], wait boolean DEFAULT true)
 RETURNS SETOF agent_metrics.refresh_result
@@ -380,6 +427,7 @@ BEGIN
             USING DETAIL = 'What this transaction wrote is not committed, so it is not counted yet.',
                   HINT = 'The next refresh after COMMIT counts it; better: refresh in a transaction of its own.';
     END IF;
+    PERFORM agent_metrics.check_row_security();
     IF EXISTS (SELECT FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id)) THEN
         RAISE EXCEPTION 'unknown agent "%"', (SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id)
                                              WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id) LIMIT 1)
@@ -426,17 +474,60 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.refresh_agents(text[], boolean) IS
     'Brings the rollups of several agents up to date. wait: wait for a refresh of one of them that is running, or leave that agent out.';
 
+-- All agents: together, and each by itself when that fails, so that one that cannot be refreshed, or that another session
+-- holds, keeps no other from it. Whoever asks for all is told of those that were left.
+CREATE FUNCTION agent_metrics.refresh_each(agent_ids text[]) RETURNS SETOF agent_metrics.refresh_result
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $function$
+#variable_conflict use_column
+DECLARE
+    id    text;
+    left_out integer := 0;
+    words text;
+    why   text;
+    cure  text;
+    code  text;
+BEGIN
+    BEGIN
+        RETURN QUERY SELECT * FROM agent_metrics.refresh_agents(agent_ids);
+        RETURN;
+    EXCEPTION WHEN OTHERS THEN
+        IF cardinality(agent_ids) = 1 THEN
+            RAISE;
+        END IF;
+    END;
+    FOREACH id IN ARRAY agent_ids LOOP
+        BEGIN
+            RETURN QUERY SELECT * FROM agent_metrics.refresh_agents(ARRAY[id]);
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS words = MESSAGE_TEXT, why = PG_EXCEPTION_DETAIL, cure = PG_EXCEPTION_HINT, code = RETURNED_SQLSTATE;
+            left_out := left_out + 1;
+            IF left_out < cardinality(agent_ids) THEN
+                RAISE WARNING 'agent "%" was not refreshed: %', id, words
+                    USING ERRCODE = code, DETAIL = why, HINT = cure;
+            ELSE
+                RAISE EXCEPTION '%', words USING ERRCODE = code, DETAIL = why, HINT = cure;
+            END IF;
+        END;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.refresh_each(text[]) IS
+    'Refreshes agents; one that fails, or that another session holds for more than five seconds, is left out with a warning. Internal: refresh() uses it.';
+
 CREATE FUNCTION agent_metrics.refresh(agent_id text DEFAULT NULL)
 RETURNS SETOF agent_metrics.refresh_result
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT * FROM agent_metrics.refresh_agents(
-        CASE WHEN $1 IS NOT NULL THEN ARRAY[$1] ELSE ARRAY(SELECT a.agent_id FROM agent_metrics.agents a ORDER BY a.agent_id) END);
+    IF $1 IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM agent_metrics.refresh_agents(ARRAY[$1]);
+    ELSE
+        RETURN QUERY SELECT * FROM agent_metrics.refresh_each(ARRAY(SELECT a.agent_id FROM agent_metrics.agents a ORDER BY a.agent_id));
+    END IF;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.refresh(text) IS
-    'Brings the rollups of one agent, or of all when NULL, up to date; one row an agent. What is not committed yet is counted by a later refresh.';
+    'Brings the rollups of one agent, or of all when NULL, up to date; one row an agent. What is not committed yet is counted by a later refresh. Of all, one that cannot be refreshed is left out with a warning.';
 
 CREATE FUNCTION agent_metrics.due_agents(at timestamptz DEFAULT now())
 RETURNS TABLE (agent_id text, cadence text, time_zone text, refreshed_at timestamptz, due_at timestamptz)

@@ -32,8 +32,8 @@ LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SE
 #variable_conflict use_column
 DECLARE
     zone  text := agent_metrics.report_time_zone();
-    begun timestamptz := coalesce(date_trunc('day', $2, zone), '-infinity');
-    ended timestamptz := coalesce(date_trunc('day', $3, zone), 'infinity');
+    begun timestamptz := greatest(date_trunc('day', $2, zone), agent_metrics.first_moment());
+    ended timestamptz := least(date_trunc('day', $3, zone), agent_metrics.end_of_moments());
     unbuilt text[];  -- agents whose next refresh computes everything again
 BEGIN
     IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
@@ -43,6 +43,7 @@ BEGIN
                   HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
     END IF;
     PERFORM agent_metrics.check_span($2, $3);
+    PERFORM agent_metrics.check_row_security();
     IF ended < $3 THEN
         ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
     END IF;
@@ -67,7 +68,11 @@ BEGIN
         CROSS JOIN LATERAL agent_metrics.compute_turns(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to,
             w.bucket_seconds, zone, '0'::xid8) f
     ), known AS MATERIALIZED (
-        SELECT c.* FROM agent c_agent JOIN agent_metrics.conversations c ON c.agent_id = c_agent.agent_id
+        SELECT c.agent_id, c.conversation_id, c.started_at, c.ended_at, c.turns, c.token_turns, c.tokens, c.cost_usd,
+               c.lead_id, c.agent_label, c.judge_label, c.crm_label, c.human_label, c.outcome_label, c.outcome_source,
+               c.unmapped_label, c.has_outcome, c.is_success, c.is_unit, c.is_deflection, c.is_escalation, c.is_refusal,
+               c.is_booking, c.is_automation, c.is_qualified, c.is_human_touched, c.business_event_ids
+        FROM agent c_agent JOIN agent_metrics.conversations c ON c.agent_id = c_agent.agent_id
         WHERE c.started_at >= begun AND c.started_at < ended
     ), dirty AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id FROM waiting c WHERE c.agent_id IS NOT NULL
@@ -181,14 +186,15 @@ BEGIN
                CASE l.level WHEN 'fine' THEN date_bin('5 minutes', c.occurred_at, '2000-01-01 00:00:00+00')
                             ELSE date_trunc(l.level, c.occurred_at, zone) END AS bucket
         FROM waiting c JOIN level_of l ON l.agent_id = c.agent_id
-        WHERE c.measures_changed
+        WHERE c.measures_changed AND c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments()
     )
     SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_conversations w
     UNION ALL
     SELECT m.agent_id, m.level, m.bucket, m.measure, m.stored, m.recomputed
     FROM measures m
+    -- a bucket that holds nothing has no row
     WHERE CASE WHEN m.measure = 'latency' THEN m.stored IS DISTINCT FROM m.recomputed
-               ELSE coalesce(m.stored::numeric, 0) <> coalesce(m.recomputed::numeric, 0) END
+               ELSE m.stored::numeric IS DISTINCT FROM m.recomputed::numeric END
       AND NOT EXISTS (SELECT FROM waiting_buckets b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket)
       AND NOT EXISTS (SELECT FROM waiting_range r
                       WHERE r.agent_id = m.agent_id AND r.from_time < m.bucket + interval '1 day 1 hour' AND r.to_time > m.bucket

@@ -40,6 +40,7 @@ BEGIN
     FROM unnest(compute_spans.agent_ids, compute_spans.from_times, compute_spans.to_times, compute_spans.after, compute_spans.present,
                 compute_spans.foreign_to) AS w (agent_id, from_time, to_time, after, present, foreign_to)
     JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id AND e.occurred_at >= w.from_time AND e.occurred_at < w.to_time
+     AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
     WHERE e.recorded_in >= compute_spans.since AND NOT e.is_eval
       AND (only_agent IS NULL OR e.agent_id = only_agent)
       AND (pg_visible_in_snapshot(e.recorded_in, w.present) OR (w.after IS NULL AND e.recorded_in <= w.foreign_to))

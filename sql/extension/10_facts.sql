@@ -55,7 +55,8 @@ BEGIN
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
         WHERE has_business
     ), review AS MATERIALIZED (
-        SELECT a.started_at, a.agent_label, r.*
+        SELECT a.started_at, a.agent_label, r.agent_id, r.conversation_id, r.occurred_at, r.event_id, r.weight, r.review_id, r.reviewed_at,
+               r.outcome_label, r.answer_verdict, r.is_in_scope, r.is_refused, r.is_escalated, r.should_escalate
         FROM asked a
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.reviews x
                             WHERE x.conversation_id = a.conversation_id AND x.agent_id || '' = a.agent_id OFFSET 0) r
@@ -148,7 +149,8 @@ BEGIN
         FROM agent_metrics.fact_rows(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) f
         GROUP BY 1, 2, 3, 4
     ), known AS MATERIALIZED (
-        SELECT k.*
+        SELECT k.agent_id, k.conversation_id, k.measure, k.bucket, k.facts, k.numerator, k.denominator,
+               k.numerator_squared, k.denominator_squared, k.product, k.value
         FROM (SELECT DISTINCT u.agent_id, u.conversation_id
               FROM unnest(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) AS u (agent_id, conversation_id)
               WHERE has_known) d

@@ -9,8 +9,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     zone   text := agent_metrics.report_time_zone();
-    begun  timestamptz := coalesce(date_trunc('day', $2, zone), '-infinity');
-    ended  timestamptz := coalesce(date_trunc('day', $3, zone), 'infinity');
+    begun  timestamptz := greatest(date_trunc('day', $2, zone), agent_metrics.first_moment());
+    ended  timestamptz := least(date_trunc('day', $3, zone), agent_metrics.end_of_moments());
     agents text[] := ARRAY(SELECT a.agent_id FROM agent_metrics.agents a WHERE $1 IS NULL OR a.agent_id = $1 ORDER BY a.agent_id);
 BEGIN
     IF $1 IS NOT NULL AND agents = '{}' THEN
@@ -52,7 +52,8 @@ BEGIN
     SELECT d.day, ((d.day AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone, sum(d.turns)::bigint
     FROM (SELECT date_trunc('day', e.occurred_at, zone) AS day, count(*) AS turns
           FROM agent_metrics.agent_events e
-          WHERE e.agent_id = $1 AND NOT e.is_eval AND ($2 IS NULL OR e.occurred_at >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR e.occurred_at < $3)
+          WHERE e.agent_id = $1 AND NOT e.is_eval
+            AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments() AND ($2 IS NULL OR e.occurred_at >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR e.occurred_at < $3)
           GROUP BY 1
           UNION ALL
           SELECT date_trunc('day', b.bucket, zone), sum(b.turns)

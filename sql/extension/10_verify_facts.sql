@@ -16,9 +16,13 @@ BEGIN
         UNION SELECT a.agent_id, r.from_time, r.to_time FROM unnest(verify_facts.agent_ids) AS a (agent_id) CROSS JOIN agent_metrics.changed_ranges() r
         -- a turn of a day before may last into the day
         UNION SELECT c.agent_id, c.occurred_at - interval '1 hour', c.occurred_at + interval '26 hours'
-        FROM agent_metrics.changes c WHERE c.agent_id = ANY (verify_facts.agent_ids) AND c.measures_changed
+        FROM agent_metrics.changes c
+        WHERE c.agent_id = ANY (verify_facts.agent_ids) AND c.measures_changed
+          AND c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments()
     ), stored_facts AS MATERIALIZED (
-        SELECT f.* FROM agent_metrics.conversation_facts f
+        SELECT f.agent_id, f.conversation_id, f.measure, f.bucket, f.facts, f.numerator, f.denominator,
+               f.numerator_squared, f.denominator_squared, f.product, f.value
+        FROM agent_metrics.conversation_facts f
         WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
     ), facts AS MATERIALIZED (
         SELECT f.agent_id, f.conversation_id, f.measure, date_trunc('day', f.occurred_at, verify_facts.time_zone) AS bucket,
@@ -40,7 +44,9 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM unsettled u WHERE u.agent_id = d.agent_id AND u.conversation_id = d.conversation_id)
         GROUP BY d.agent_id, d.bucket, d.measure, d.conversation_id
     ), stored_days AS MATERIALIZED (
-        SELECT f.* FROM agent_metrics.fact_days f
+        SELECT f.agent_id, f.measure, f.bucket, f.facts, f.numerator, f.denominator,
+               f.numerator_squared, f.denominator_squared, f.product, f.sketch
+        FROM agent_metrics.fact_days f
         WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
     ), days AS MATERIALIZED (
         SELECT n.*
