@@ -121,17 +121,20 @@ CREATE INDEX billing_lines_period ON agent_metrics.billing_lines (period_start);
 CREATE TABLE agent_metrics.archived_model_costs (
     agent_id       text NOT NULL,
     archive_id     bigint NOT NULL,
+    line           bigint NOT NULL,
     day            date NOT NULL,
     provider       text,
     model          text,
     turns          bigint NOT NULL,
     unpriced_turns bigint NOT NULL,
     cost_usd       numeric,
-    computed_usd   numeric
+    computed_usd   numeric,
+    PRIMARY KEY (agent_id, archive_id, line)
 );
 COMMENT ON TABLE agent_metrics.archived_model_costs IS 'What the archived turns of an agent cost, by day in UTC, provider and model.';
 COMMENT ON COLUMN agent_metrics.archived_model_costs.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics.archived_model_costs.archive_id IS 'Archive that holds the turns.';
+COMMENT ON COLUMN agent_metrics.archived_model_costs.line IS 'Number of the line: provider and model may be NULL, and so no key.';
 COMMENT ON COLUMN agent_metrics.archived_model_costs.day IS 'Day in UTC.';
 COMMENT ON COLUMN agent_metrics.archived_model_costs.provider IS 'Provider that the turns name; NULL: none.';
 COMMENT ON COLUMN agent_metrics.archived_model_costs.model IS 'Model that the turns name; NULL: none.';

@@ -5,14 +5,18 @@
 
 CREATE OR REPLACE FUNCTION agent_metrics.make_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET client_min_messages = warning AS $function$
+DECLARE
+    place text := (SELECT format('TABLESPACE %I', s.spcname) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace
+                   WHERE c.oid = 'agent_metrics.agent_events'::regclass);
 BEGIN
-    EXECUTE format('CREATE TABLE agent_metrics.%I (LIKE agent_metrics.agent_events INCLUDING ALL)', name);
+    EXECUTE format('CREATE TABLE agent_metrics.%I (LIKE agent_metrics.agent_events INCLUDING ALL) %s', name, place);
     -- Proves to ATTACH that every row belongs, so that it need not look; gone once it is attached.
     EXECUTE format('ALTER TABLE agent_metrics.%I ADD CONSTRAINT is_in_its_span CHECK (occurred_at >= %L AND occurred_at < %L)',
                    name, from_time, to_time);
     -- A trigger of a statement is not handed down to partitions, and a partition may be truncated by itself.
     EXECUTE format('CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.%I
                     FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate()', name);
+    EXECUTE format('ALTER TABLE agent_metrics.%I ENABLE ALWAYS TRIGGER log_truncate', name);
     EXECUTE format('COMMENT ON TABLE agent_metrics.%I IS %L', name,
                    CASE WHEN from_time = '-infinity' THEN 'Turns before the first month.'
                         WHEN to_time = 'infinity' THEN 'Turns after the last month made so far; ensure_partitions() moves them to their own.'
@@ -22,6 +26,23 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.make_partition(text, timestamptz, timestamptz) IS
     'Makes a table that can become the partition of a span of time. Internal: ensure_partitions() and the archive use it.';
 REVOKE ALL ON FUNCTION agent_metrics.make_partition(text, timestamptz, timestamptz) FROM PUBLIC;
+
+-- Copies turns from one table to another that is, or was, a partition beside it: with their stamps, so that to every
+-- refresh they are the turns they were. A column that is generated is not copied but generated.
+CREATE OR REPLACE FUNCTION agent_metrics.copy_turns(from_name text, to_name text, from_time timestamptz, to_time timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    columns text := (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+                     WHERE a.attrelid = format('agent_metrics.%I', from_name)::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '');
+BEGIN
+    EXECUTE format('INSERT INTO agent_metrics.%I (%s) OVERRIDING SYSTEM VALUE
+                    SELECT %s FROM agent_metrics.%I WHERE occurred_at >= $1 AND occurred_at < $2', to_name, columns, columns, from_name)
+    USING from_time, to_time;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.copy_turns(text, text, timestamptz, timestamptz) IS
+    'Copies the turns of a span of time between two tables, with their stamps. Internal: ensure_partitions() and partition_step() use it.';
+REVOKE ALL ON FUNCTION agent_metrics.copy_turns(text, text, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics.attach_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET client_min_messages = warning AS $function$
@@ -91,14 +112,15 @@ BEGIN
     ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_after;
     month := first;
     WHILE month < ended AT TIME ZONE 'UTC' LOOP
-        PERFORM agent_metrics.attach_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+        -- Before it is attached, and from a table that is detached: moving turns fires no trigger, for it changes no fact.
+        PERFORM agent_metrics.copy_turns('agent_events_after', to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+                                         (month + interval '1 month') AT TIME ZONE 'UTC'),
+                agent_metrics.attach_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
                                                (month + interval '1 month') AT TIME ZONE 'UTC');
         made := made + 1;
         month := month + interval '1 month';
     END LOOP;
-    -- Detached, the partition has no triggers: moving its rows is no change of the facts.
-    WITH moved AS (DELETE FROM agent_metrics.agent_events_after e WHERE e.occurred_at < ended RETURNING e.*)
-    INSERT INTO agent_metrics.agent_events SELECT m.* FROM moved m;
+    DELETE FROM agent_metrics.agent_events_after e WHERE e.occurred_at < ended;
     PERFORM agent_metrics.attach_partition('agent_events_after', ended, 'infinity');
     PERFORM agent_metrics.adopt_partitions();
     RETURN made;

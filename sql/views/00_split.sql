@@ -18,10 +18,12 @@ DECLARE
     first  timestamptz;  -- of the months made so far
     last   timestamptz;
 BEGIN
-    -- One at a time; a second caller has nothing to do.
-    IF NOT pg_try_advisory_xact_lock(hashtext('agent_metrics.partition_step')) THEN
+    -- One at a time; a second caller has nothing to do. A lock on a table, since anybody may hold one on a number.
+    BEGIN
+        LOCK TABLE agent_metrics.partition_splits IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN NULL;
-    END IF;
+    END;
     SELECT s.* INTO job FROM agent_metrics.partition_splits s ORDER BY s.from_time LIMIT 1;
 
     IF job.partition IS NULL THEN
@@ -70,8 +72,7 @@ BEGIN
     SELECT s.* INTO piece FROM agent_metrics.partition_splits s WHERE s.state = 'waiting' ORDER BY s.from_time DESC LIMIT 1;
     IF piece.piece IS NOT NULL THEN
         PERFORM agent_metrics.make_partition(piece.piece, piece.from_time, piece.to_time);
-        EXECUTE format('INSERT INTO agent_metrics.%I SELECT * FROM agent_metrics.%I e WHERE e.occurred_at >= %L AND e.occurred_at < %L',
-                       piece.piece, piece.partition, piece.from_time, piece.to_time);
+        PERFORM agent_metrics.copy_turns(piece.partition, piece.piece, piece.from_time, piece.to_time);
         UPDATE agent_metrics.partition_splits s SET state = 'copied' WHERE s.piece = piece.piece;
         RETURN format('copied %s', piece.piece);
     END IF;
@@ -119,6 +120,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_
 #variable_conflict use_column
 DECLARE
     last  bigint := (SELECT max(g.change_id) FROM agent_metrics.guarded_turns g WHERE g.partition = name);
+    columns text := (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+                     WHERE a.attrelid = 'agent_metrics.agent_events'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '');
     piece agent_metrics.partition_splits;
 BEGIN
     FOR piece IN SELECT s.* FROM agent_metrics.partition_splits s WHERE s.partition = name LOOP
@@ -126,12 +129,12 @@ BEGIN
                         WHERE g.partition = $1 AND g.change_id <= $2
                           AND e.agent_id = g.agent_id AND e.occurred_at = g.occurred_at AND e.event_id = g.event_id', piece.piece)
         USING name, last;
-        EXECUTE format('INSERT INTO agent_metrics.%I
-                        SELECT e.* FROM agent_metrics.%I e
-                        JOIN (SELECT DISTINCT g.agent_id, g.occurred_at, g.event_id FROM agent_metrics.guarded_turns g
-                              WHERE g.partition = $1 AND g.change_id <= $2 AND g.occurred_at >= %L AND g.occurred_at < %L) k
-                          ON e.agent_id = k.agent_id AND e.occurred_at = k.occurred_at AND e.event_id = k.event_id',
-                       piece.piece, name, piece.from_time, piece.to_time)
+        EXECUTE format('INSERT INTO agent_metrics.%I (%s) OVERRIDING SYSTEM VALUE
+                        SELECT %s FROM agent_metrics.%I
+                        WHERE (agent_id, occurred_at, event_id) IN (
+                            SELECT g.agent_id, g.occurred_at, g.event_id FROM agent_metrics.guarded_turns g
+                            WHERE g.partition = $1 AND g.change_id <= $2 AND g.occurred_at >= %L AND g.occurred_at < %L)',
+                       piece.piece, columns, columns, name, piece.from_time, piece.to_time)
         USING name, last;
     END LOOP;
     DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = name AND g.change_id <= last AND g.agent_id IS NOT NULL;

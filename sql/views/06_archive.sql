@@ -47,6 +47,7 @@ BEGIN
                         FOR EACH ROW EXECUTE FUNCTION agent_metrics.guard_turn()', name);
         EXECUTE format('CREATE TRIGGER guard_truncate AFTER TRUNCATE ON agent_metrics.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.guard_turn()', name);
+        EXECUTE format('ALTER TABLE agent_metrics.%I ENABLE ALWAYS TRIGGER guard_turn, ENABLE ALWAYS TRIGGER guard_truncate', name);
     ELSE
         EXECUTE format('LOCK TABLE agent_metrics.%I IN SHARE ROW EXCLUSIVE MODE', name);
     END IF;
@@ -127,12 +128,15 @@ BEGIN
     GROUP BY s.agent_id;
 
     -- for bills, which are by day in UTC and by model
-    INSERT INTO agent_metrics.archived_model_costs (agent_id, archive_id, day, provider, model, turns, unpriced_turns, cost_usd, computed_usd)
-    SELECT e.agent_id, id, (e.occurred_at AT TIME ZONE 'UTC')::date, e.provider, e.model, count(*), count(*) - count(e.cost_usd), sum(e.cost_usd),
-           sum(e.cost_usd) FILTER (WHERE e.cost_usd = e.computed_cost_usd)
-    FROM agent_metrics.agent_events e
-    WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND (e.model IS NOT NULL OR e.cost_usd IS NOT NULL)
-    GROUP BY 1, 3, 4, 5;
+    INSERT INTO agent_metrics.archived_model_costs (agent_id, archive_id, line, day, provider, model, turns, unpriced_turns, cost_usd, computed_usd)
+    SELECT m.agent_id, id, row_number() OVER (PARTITION BY m.agent_id ORDER BY m.day, m.provider, m.model), m.day, m.provider, m.model, m.turns,
+           m.unpriced, m.cost_usd, m.computed_usd
+    FROM (SELECT e.agent_id, (e.occurred_at AT TIME ZONE 'UTC')::date AS day, e.provider, e.model, count(*) AS turns,
+                 count(*) - count(e.cost_usd) AS unpriced, sum(e.cost_usd) AS cost_usd,
+                 sum(e.cost_usd) FILTER (WHERE e.cost_usd = e.computed_cost_usd) AS computed_usd
+          FROM agent_metrics.agent_events e
+          WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND (e.model IS NOT NULL OR e.cost_usd IS NOT NULL)
+          GROUP BY 1, 2, 3, 4) m;
 
     INSERT INTO agent_metrics.archived_eval_turns (agent_id, occurred_at, event_id, archive_id)
     SELECT e.agent_id, e.occurred_at, e.event_id, id
@@ -154,7 +158,8 @@ BEGIN
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval AND e.outcome_label IS NOT NULL
     ORDER BY e.conversation_id, e.agent_id, e.outcome_source, e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC;
     INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, business_event_id)
-    SELECT e.conversation_id, e.agent_id, id, 'event ' || e.business_event_id, min(e.occurred_at), max(e.occurred_at), e.business_event_id
+    SELECT e.conversation_id, e.agent_id, id, 'event ' || agent_metrics.fitting(e.business_event_id, 1024), min(e.occurred_at), max(e.occurred_at),
+           e.business_event_id
     FROM agent_metrics.agent_events e
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval AND e.business_event_id IS NOT NULL
     GROUP BY e.conversation_id, e.agent_id, e.business_event_id;
@@ -226,9 +231,9 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.drop_archive(bigint) IS 'Drops the table of a detached archive. Internal: agent-metrics archive uses it.';
 REVOKE ALL ON FUNCTION agent_metrics.drop_archive(bigint) FROM PUBLIC;
 
--- In the transaction that put the turns back. Turns that came again meanwhile were counted twice, and those who spoke in a
--- conversation of somebody erased are counted nowhere: all is computed again.
-CREATE OR REPLACE FUNCTION agent_metrics.finish_restore(id bigint, came_again boolean) RETURNS void
+-- In the transaction that put the turns back. They carry its stamp, so a refresh takes them for new, and the sums that stood
+-- for them are gone: all of the month is computed again.
+CREATE OR REPLACE FUNCTION agent_metrics.finish_restore(id bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -237,11 +242,9 @@ BEGIN
     UPDATE agent_metrics.archives a SET state = 'restored', finished_at = clock_timestamp()
     WHERE a.archive_id = id AND a.state = 'archived' RETURNING a.* INTO STRICT one;
     PERFORM agent_metrics.forget_archive(id);
-    IF came_again OR EXISTS (SELECT FROM agent_metrics.erasures) THEN
-        INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
-        SELECT a.agent_id, one.from_time, one.to_time FROM agent_metrics.agents a ON CONFLICT DO NOTHING;
-    END IF;
+    INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
+    SELECT a.agent_id, one.from_time, one.to_time FROM agent_metrics.agents a ON CONFLICT DO NOTHING;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.finish_restore(bigint, boolean) IS 'The turns of an archive are in the database again. Internal: agent-metrics restore uses it.';
-REVOKE ALL ON FUNCTION agent_metrics.finish_restore(bigint, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics.finish_restore(bigint) IS 'The turns of an archive are in the database again. Internal: agent-metrics restore uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.finish_restore(bigint) FROM PUBLIC;

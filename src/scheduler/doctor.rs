@@ -61,6 +61,18 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
 /// Queries that give what is wrong and its subject, each with the cure.
 const CHECKS: &[(&str, &str)] = &[
     (
+        "SELECT format('trigger %s of table %s %s, so rows that come are not checked, stamped or logged as they should be', b.trigger_name, b.table_name, b.problem),
+                b.table_name
+         FROM agent_metrics.broken_triggers() b ORDER BY b.table_name, b.trigger_name LIMIT 20",
+        "agent-metrics setup puts it right; then agent-metrics rebuild counts what came meanwhile",
+    ),
+    (
+        "SELECT format('agent %s has %s turns between %s and %s and %s of them in its books: %s', u.agent_id, u.turns, u.first_at::text, u.last_at::text, u.counted, u.reason),
+                u.agent_id
+         FROM agent_metrics.uncounted_turns() u ORDER BY u.agent_id",
+        "agent-metrics rebuild {} counts them; a moment that nobody meant is put right by UPDATE agent_metrics.agent_events",
+    ),
+    (
         "SELECT format('agent %s is stale: last refreshed %s', f.agent_id,
                        coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), 'never')), f.agent_id
          FROM agent_kpi.freshness f WHERE f.is_stale ORDER BY f.agent_id",

@@ -142,21 +142,17 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
             expected.sum
         );
     }
-    // The rollups count these turns already, so they carry an id that every snapshot has seen.
     let inserted = transaction
         .execute(
             &format!(
-                "INSERT INTO agent_metrics.agent_events ({names}, recorded_in)
-                 SELECT {names}, '3'::xid8 FROM pg_temp.restoring ON CONFLICT DO NOTHING"
+                "INSERT INTO agent_metrics.agent_events ({names})
+                 SELECT {names} FROM pg_temp.restoring ON CONFLICT DO NOTHING"
             ),
             &[],
         )
         .await?;
     transaction
-        .execute(
-            "SELECT agent_metrics.finish_restore($1, $2)",
-            &[&id, &(inserted != expected.turns)],
-        )
+        .execute("SELECT agent_metrics.finish_restore($1)", &[&id])
         .await?;
     transaction
         .execute("SELECT agent_metrics.erase_again()", &[])
