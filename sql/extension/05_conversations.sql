@@ -69,6 +69,21 @@ RETURN timestamptz '10000-01-01 00:00:00+00';
 COMMENT ON FUNCTION agent_metrics.first_moment() IS 'First moment at which a turn counts.';
 COMMENT ON FUNCTION agent_metrics.end_of_moments() IS 'First moment at which a turn no longer counts.';
 
+-- What cannot be (check_turn() refuses it) is taken for not known where it is there all the same: in a partition that somebody
+-- loaded by itself and attached. One such value would make a sum, or a sketch, of everything else fail for good.
+CREATE FUNCTION agent_metrics.possible_latency(latency_ms double precision) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN latency_ms >= 0 AND latency_ms < 'Infinity' THEN latency_ms END;
+CREATE FUNCTION agent_metrics.possible_tokens(tokens bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN tokens >= 0 AND tokens <= 1000000000000 THEN tokens END;
+CREATE FUNCTION agent_metrics.possible_cost(cost_usd numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN cost_usd >= 0 AND cost_usd < 1000000000000 THEN cost_usd END;
+CREATE FUNCTION agent_metrics.tool_count(tools_called jsonb) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN jsonb_typeof(tools_called) = 'array' THEN jsonb_array_length(tools_called) END;
+COMMENT ON FUNCTION agent_metrics.possible_latency(double precision) IS 'A latency, or NULL for what is none.';
+COMMENT ON FUNCTION agent_metrics.possible_tokens(bigint) IS 'A count of tokens, or NULL for what is none.';
+COMMENT ON FUNCTION agent_metrics.possible_cost(numeric) IS 'A cost in US dollars, or NULL for what is none.';
+COMMENT ON FUNCTION agent_metrics.tool_count(jsonb) IS 'How many tools a turn called; NULL: none is listed.';
+
 -- A name or id that no index row can hold is known by its beginning and its hash. Nothing that long is accepted any more
 -- (check_turn()), but what was stored before, or while triggers were off, must not stop a refresh.
 CREATE FUNCTION agent_metrics.fitting(words text, most integer) RETURNS text
@@ -204,8 +219,9 @@ BEGIN
                   GROUP BY u.agent_id, u.conversation_id) a
             CROSS JOIN LATERAL (
                 SELECT e.agent_id, e.conversation_id, e.occurred_at, e.occurred_at AS ended_at, 1 AS turns,
-                       (e.token_usage_input IS NOT NULL OR e.token_usage_output IS NOT NULL)::integer AS token_turns,
-                       coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0) AS tokens, e.cost_usd, e.user_id,
+                       (coalesce(agent_metrics.possible_tokens(e.token_usage_input), agent_metrics.possible_tokens(e.token_usage_output)) IS NOT NULL)::integer AS token_turns,
+                       coalesce(agent_metrics.possible_tokens(e.token_usage_input), 0) + coalesce(agent_metrics.possible_tokens(e.token_usage_output), 0) AS tokens,
+                       agent_metrics.possible_cost(e.cost_usd) AS cost_usd, e.user_id,
                        e.outcome_label, e.outcome_source, e.turn_index, e.event_id, e.business_event_id
                 FROM agent_metrics.agent_events e
                 WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id

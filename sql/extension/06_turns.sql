@@ -77,10 +77,11 @@ BEGIN
     RETURN QUERY
     SELECT e.agent_id,
            agent_metrics.finest_bucket(e.occurred_at, w.bucket_seconds, compute_live_turns.time_zone) AS fine,
-           count(*), count(coalesce(e.token_usage_input, e.token_usage_output)),
-           coalesce(sum(e.token_usage_input), 0)::bigint, coalesce(sum(e.token_usage_output), 0)::bigint,
-           count(e.cost_usd), coalesce(sum(jsonb_array_length(e.tools_called)), 0)::bigint, count(e.error),
-           coalesce(sum(e.cost_usd), 0), agent_metrics.quantile_sketch(e.latency_ms),
+           count(*), count(coalesce(agent_metrics.possible_tokens(e.token_usage_input), agent_metrics.possible_tokens(e.token_usage_output))),
+           coalesce(sum(agent_metrics.possible_tokens(e.token_usage_input)), 0)::bigint,
+           coalesce(sum(agent_metrics.possible_tokens(e.token_usage_output)), 0)::bigint,
+           count(agent_metrics.possible_cost(e.cost_usd)), coalesce(sum(agent_metrics.tool_count(e.tools_called)), 0)::bigint, count(e.error),
+           coalesce(sum(agent_metrics.possible_cost(e.cost_usd)), 0), agent_metrics.quantile_sketch(agent_metrics.possible_latency(e.latency_ms)),
            0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
            0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::bigint, 0::bigint
     FROM unnest(compute_live_turns.agent_ids, compute_live_turns.from_times, compute_live_turns.to_times, compute_live_turns.after,

@@ -8,7 +8,7 @@
 
 CREATE FUNCTION agent_metrics.turn_length(latency_ms double precision) RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN least(coalesce(latency_ms, 0), 86400000) * interval '1 millisecond';
+RETURN least(coalesce(agent_metrics.possible_latency(latency_ms), 0), 86400000) * interval '1 millisecond';
 COMMENT ON FUNCTION agent_metrics.turn_length(double precision) IS 'How long a turn lasts: its latency, a day at most; NULL: no time.';
 
 -- Report days that a span concerns, with the stretch of it that is kept of each.
@@ -36,7 +36,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT e.agent_id, tstzrange(min(e.occurred_at), max(e.occurred_at + agent_metrics.turn_length(e.latency_ms)) + interval '30 minutes'),
-           agent_metrics.turn_length(max(e.latency_ms))
+           agent_metrics.turn_length(max(agent_metrics.possible_latency(e.latency_ms)))
     FROM unnest(compute_spans.agent_ids, compute_spans.from_times, compute_spans.to_times, compute_spans.after, compute_spans.present,
                 compute_spans.foreign_to) AS w (agent_id, from_time, to_time, after, present, foreign_to)
     JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id AND e.occurred_at >= w.from_time AND e.occurred_at < w.to_time

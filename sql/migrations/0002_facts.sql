@@ -125,7 +125,7 @@ DECLARE
 BEGIN
     INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
     VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, measures_changed);
-    IF measures_changed OR OLD.conversation_id <> NEW.conversation_id THEN
+    IF (OLD.agent_id, OLD.conversation_id, OLD.occurred_at) IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id, NEW.occurred_at) THEN
         INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
         VALUES (NEW.agent_id, NEW.conversation_id, NEW.occurred_at, measures_changed);
     END IF;

@@ -145,8 +145,9 @@ BEGIN
     INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, turns, token_turns,
                                                       tokens, cost_usd, user_id)
     SELECT e.conversation_id, e.agent_id, id, '', min(e.occurred_at), max(e.occurred_at), count(*),
-           count(coalesce(e.token_usage_input, e.token_usage_output)),
-           sum(coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0))::bigint, coalesce(sum(e.cost_usd), 0), min(e.user_id COLLATE "C")
+           count(coalesce(agent_metrics.possible_tokens(e.token_usage_input), agent_metrics.possible_tokens(e.token_usage_output))),
+           sum(coalesce(agent_metrics.possible_tokens(e.token_usage_input), 0) + coalesce(agent_metrics.possible_tokens(e.token_usage_output), 0))::bigint,
+           coalesce(sum(agent_metrics.possible_cost(e.cost_usd)), 0), min(e.user_id COLLATE "C")
     FROM agent_metrics.agent_events e
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval
     GROUP BY e.conversation_id, e.agent_id;

@@ -10,7 +10,7 @@ use crate::measures::limits::{ID_MAX, NAME_MAX};
 use pgrx::PgSqlErrorCode;
 
 /// Most tokens of one kind in one turn: sums of their squares stay exact whatever the number of turns.
-const TOKENS_MAX: i64 = 1_000_000_000_000;
+pub const TOKENS_MAX: i64 = 1_000_000_000_000;
 /// Who may say an outcome, as `outcome_source` has it.
 pub const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
 
@@ -27,7 +27,7 @@ fn fault(column: &str, value: impl std::fmt::Display, may_be: &str, hint: &str) 
 
 /// Whether a numeric lies in [0, 1e12). Read from its header, which holds the sign and the weight of the first digit
 /// (base 10000): see PostgreSQL's numeric.c, `NumericChoice`.
-fn is_amount(numeric: &[u8]) -> bool {
+pub fn is_amount(numeric: &[u8]) -> bool {
     const SIGN: u16 = 0xC000;
     const LONG_POSITIVE: u16 = 0x0000;
     const SHORT: u16 = 0x8000;
@@ -56,9 +56,12 @@ fn is_amount(numeric: &[u8]) -> bool {
     digits == 0 || weight < 3
 }
 
-/// How many elements a jsonb that is an array has: the first word of its root container counts them (`JB_CMASK`).
+/// How many elements a jsonb that is an array has: the first word of its root container counts them (`JB_CMASK`); 0 for any other.
 pub fn array_length(jsonb: &[u8]) -> u32 {
     const COUNT: u32 = 0x0FFF_FFFF;
+    if !is_array(jsonb) {
+        return 0;
+    }
     jsonb
         .first_chunk::<4>()
         .map_or(0, |word| u32::from_ne_bytes(*word) & COUNT)

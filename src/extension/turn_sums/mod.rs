@@ -11,7 +11,7 @@ use crate::extension::abi::{self, Amount, Call, PgVec, sql_functions};
 use crate::extension::fault::Fault;
 use crate::extension::index::Index;
 use crate::extension::sketch_aggregates::{self, SketchState};
-use crate::extension::turns::{SOURCES, array_length};
+use crate::extension::turns::{SOURCES, TOKENS_MAX, array_length, is_amount};
 use pgrx::pg_sys::{Datum, MemoryContext};
 
 /// Half an hour, by which spans are gathered and drawn out, in microseconds.
@@ -218,7 +218,9 @@ impl TurnSums {
             conversation.token_turns += 1;
             conversation.tokens += input.unwrap_or(0) + output.unwrap_or(0);
         }
-        conversation.cost.add(call, argument::COST, self.context);
+        if has_cost(call) {
+            conversation.cost.add(call, argument::COST, self.context);
+        }
         if !call.is_null(argument::USER) {
             let user = call.bytes(argument::USER);
             if conversation
@@ -303,14 +305,16 @@ impl TurnSums {
         bucket.token_turns += i64::from(input.is_some() || output.is_some());
         bucket.tokens_input += input.unwrap_or(0);
         bucket.tokens_output += output.unwrap_or(0);
-        bucket.cost_turns += i64::from(!call.is_null(argument::COST));
-        bucket.cost.add(call, argument::COST, self.context);
+        if has_cost(call) {
+            bucket.cost_turns += 1;
+            bucket.cost.add(call, argument::COST, self.context);
+        }
         if !call.is_null(argument::TOOLS) {
             bucket.tool_calls += i64::from(array_length(call.bytes(argument::TOOLS)));
         }
         bucket.error_turns += i64::from(call.boolean(argument::HAS_ERROR));
-        if !call.is_null(argument::LATENCY) {
-            bucket.latency.add(call.float8(argument::LATENCY))?;
+        if let Some(latency) = latency(call) {
+            bucket.latency.add(latency)?;
         }
         Ok(())
     }
@@ -340,12 +344,8 @@ impl TurnSums {
 
     fn add_to_span(&mut self, call: &Call, agent: usize) {
         let from = call.int8(argument::OCCURRED_AT);
-        let longest = if call.is_null(argument::LATENCY) {
-            0
-        } else {
-            // As the server multiplies an interval of a millisecond.
-            (call.float8(argument::LATENCY).min(LONGEST) * 1000.0).round_ties_even() as i64
-        };
+        // As the server multiplies an interval of a millisecond.
+        let longest = (latency(call).unwrap_or(0.0).min(LONGEST) * 1000.0).round_ties_even() as i64;
         let to = from.saturating_add(longest).saturating_add(HALF_HOUR);
         let half_hour = from.div_euclid(HALF_HOUR);
         let spans = &self.spans;
@@ -371,9 +371,26 @@ impl TurnSums {
     }
 }
 
+// A turn of a partition that somebody loaded and attached has passed no trigger: what cannot be is taken for not known, as
+// possible_latency() and its like have it in SQL.
+
 fn tokens(call: &Call) -> (Option<i64>, Option<i64>) {
-    let one = |position| (!call.is_null(position)).then(|| call.int8(position));
+    let one = |position| {
+        (!call.is_null(position))
+            .then(|| call.int8(position))
+            .filter(|tokens| (0..=TOKENS_MAX).contains(tokens))
+    };
     (one(argument::TOKENS_INPUT), one(argument::TOKENS_OUTPUT))
+}
+
+fn latency(call: &Call) -> Option<f64> {
+    (!call.is_null(argument::LATENCY))
+        .then(|| call.float8(argument::LATENCY))
+        .filter(|latency| latency.is_finite() && *latency >= 0.0)
+}
+
+fn has_cost(call: &Call) -> bool {
+    !call.is_null(argument::COST) && is_amount(call.bytes(argument::COST))
 }
 
 sql_functions! {
