@@ -28,6 +28,7 @@ mod harness;
 mod ingest;
 mod isolation;
 mod judgements;
+mod large_counts;
 mod memory;
 mod page;
 mod partitions;

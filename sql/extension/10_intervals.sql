@@ -49,11 +49,11 @@ RETURN CASE WHEN weight_squared > 0 THEN 100 * agent_metrics.paired_high(
 COMMENT ON FUNCTION agent_metrics.gap_high(numeric, numeric, numeric, numeric, numeric) IS 'Upper end of the interval of self_report_gap, from its sums.';
 
 -- At the present rate so many more observations bring the interval clear of the line. A difference too small for a double
--- to square is no error: 1e15 stands for more than anybody will see.
+-- to square is no error: 1e15, the most that is said, is more than anybody will see.
 CREATE FUNCTION agent_metrics.observations_needed(share double precision, threshold double precision, observations double precision) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE WHEN share <> threshold THEN
-    greatest(1, least(CASE WHEN abs(share - threshold) < 1e-18 THEN 1e15
+    greatest(1, least(CASE WHEN abs(share - threshold) < 1e-18 THEN 1e16
                            ELSE ceil(3.841458820694124 * greatest(share, threshold) * (1 - least(share, threshold)) / (share - threshold) ^ 2) END
                       - observations, 1e15))::bigint END;
 COMMENT ON FUNCTION agent_metrics.observations_needed(double precision, double precision, double precision) IS

@@ -117,7 +117,8 @@ pub fn bonett_price(lost: u64, gained: u64, total: u64, confidence: f64) -> Opti
     }
     let n = total as f64 + 2.0;
     let (down, up) = ((lost as f64 + 1.0) / n, (gained as f64 + 1.0) / n);
-    let change = up - down;
+    // Of large counts the two shares are alike to the last digit, their difference is not nothing.
+    let change = (i128::from(gained) - i128::from(lost)) as f64 / n;
     let half = normal_quantile(confidence)? * ((down + up - change * change) / n).sqrt();
     Some(Interval {
         low: (change - half).max(-1.0),
