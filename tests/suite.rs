@@ -29,6 +29,7 @@ mod ingest;
 mod isolation;
 mod judgements;
 mod large_counts;
+mod licences;
 mod memory;
 mod page;
 mod partitions;
