@@ -125,9 +125,10 @@ SELECT what, mb, '<= ' || round(bound_mb) AS bar, CASE WHEN mb <= bound_mb THEN 
 
 -- A9: 100,000 sketches of four kilobytes, stored compressed, sorted at work_mem 4 MB, against the same bytes as bytea.
 CREATE TABLE bench.wide AS
-SELECT w.sketch, w.sketch::bytea AS bytes
-FROM (SELECT (SELECT agent_metrics.quantile_sketch(power(2::double precision, (i % 4000) / 64.0 - 20 + g % 7)) FROM generate_series(1, 4100 + g) AS i) AS sketch
-      FROM generate_series(1, 250) AS g) w, generate_series(1, 400);
+WITH w AS MATERIALIZED (
+    SELECT (SELECT agent_metrics.quantile_sketch(power(2::double precision, (i % 4000) / 64.0 - 20 + g % 7)) FROM generate_series(1, 4100 + g) AS i) AS sketch
+    FROM generate_series(1, 250) AS g)
+SELECT x.sketch, x.sketch::bytea AS bytes FROM w AS x, generate_series(1, 400) AS n ORDER BY n;
 CREATE TABLE bench.peaks (what text, mb numeric);
 \c -
 SET jit = off; SET max_parallel_workers_per_gather = 0; SET work_mem = '4MB';

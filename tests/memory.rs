@@ -41,6 +41,19 @@ fn a_hundred_thousand_small_groups_cost_half_a_kilobyte_each() {
     assert!((5.0..=50.0).contains(&grown), "{grown} MB");
 }
 
+/// A window of counters from the smallest double to the largest is a megabyte: too much for three hundred values.
+#[test]
+fn a_thousand_groups_of_few_wild_values_cost_what_their_values_cost() {
+    let db = empty_db("memory_wild");
+    db.exec("CREATE EXTENSION agent_metrics");
+    let grown = peak(
+        &db,
+        "SELECT count(s) FROM (SELECT agent_metrics.quantile_sketch(power(10::float8, x % 600 - 300)) AS s
+                               FROM (SELECT generate_series(1, 300000) AS x) v GROUP BY x / 300 OFFSET 0) g",
+    );
+    assert!(grown <= 40.0, "{grown} MB");
+}
+
 /// Sketches of four kilobytes that are stored compressed, so that each comparison has to unpack both: sixteen megabytes
 /// in all, and half a gigabyte if every copy stayed.
 #[test]
