@@ -152,11 +152,6 @@ impl Call {
         }
     }
 
-    /// A text argument.
-    pub fn text(&self, position: usize) -> String {
-        String::from_utf8_lossy(self.bytes(position)).into_owned()
-    }
-
     /// The argument of an input function. It may be as long as the server's limit, so whoever copies it looks at its
     /// length first: a Rust copy that the machine has no memory for ends the whole server.
     pub fn cstring(&self, position: usize) -> &[u8] {
