@@ -6,7 +6,8 @@
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
 #                  its bar; ROWS=10000000
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
-#   make package   the three files in a tar archive
+#   make package   the three files, with the notices of what they contain, in a tar archive
+#   make advisories  known faults of the dependencies, from the network: before each release
 
 PG_CONFIG ?= pg_config
 CARGO ?= cargo
@@ -24,7 +25,7 @@ BUILD := $(EXTENSION_TARGET)/extension
 FEATURES := --no-default-features --features pg$(MAJOR)
 PROGRAM := target/release/agent-metrics
 
-.PHONY: demo test soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint clean
+.PHONY: demo test soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
 demo: tools
@@ -59,7 +60,13 @@ lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets -- -D warnings
 	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --lib $(FEATURES) -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck $(filter-out %.txt,$(wildcard scripts/*)) .ci/run; fi
+	@scripts/licences
+	@scripts/notices target/THIRD_PARTY_NOTICES
+
+# Apart from lint: it needs the network, and cargo-deny takes minutes to build.
+advisories:
+	@scripts/advisories
 
 # cargo decides what to build; a file that came out the same keeps its time, so that nothing after it is done again.
 extension:
@@ -80,6 +87,9 @@ install: extension
 package: extension
 	@rm -rf $(BUILD)/package
 	@$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/$(BUILD)/package
+	@mkdir -p "$(BUILD)/package$$($(PG_CONFIG) --docdir)/agent_metrics"
+	@cp LICENSE "$(BUILD)/package$$($(PG_CONFIG) --docdir)/agent_metrics/"
+	@scripts/notices "$(BUILD)/package$$($(PG_CONFIG) --docdir)/agent_metrics/THIRD_PARTY_NOTICES"
 	tar -C $(BUILD)/package -czf target/agent_metrics-$(VERSION)-pg$(MAJOR).tar.gz .
 
 clean:

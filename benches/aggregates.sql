@@ -1,4 +1,4 @@
--- make bench-aggregates: bars A1 to A7. CPU time of the backend and its parallel workers, jit off, seven rounds.
+-- make bench-aggregates: bars A1 to A7 and A9. CPU time of the backend and its parallel workers, jit off, seven rounds.
 -- A ratio is the median of the rounds' own: what is compared ran one after the other.
 -- Variables: rows.
 \set ON_ERROR_STOP 1
@@ -122,6 +122,27 @@ SELECT count(s) FROM (SELECT agent_metrics.quantile_sketch(x % 977) AS s
                       FROM (SELECT generate_series(1, :rows) AS x) v GROUP BY x / 10 OFFSET 0) g \g /dev/null
 INSERT INTO bench.memory SELECT :rows / 10 || ' groups of ten', 50.0 * :rows / 1000000, bench.own_mb() - :before;
 SELECT what, mb, '<= ' || round(bound_mb) AS bar, CASE WHEN mb <= bound_mb THEN 'held' ELSE 'missed' END AS verdict FROM bench.memory;
+
+-- A9: 100,000 sketches of four kilobytes, stored compressed, sorted at work_mem 4 MB, against the same bytes as bytea.
+CREATE TABLE bench.wide AS
+WITH w AS MATERIALIZED (
+    SELECT (SELECT agent_metrics.quantile_sketch(power(2::double precision, (i % 4000) / 64.0 - 20 + g % 7)) FROM generate_series(1, 4100 + g) AS i) AS sketch
+    FROM generate_series(1, 250) AS g)
+SELECT x.sketch, x.sketch::bytea AS bytes FROM w AS x, generate_series(1, 400) AS n ORDER BY n;
+CREATE TABLE bench.peaks (what text, mb numeric);
+\c -
+SET jit = off; SET max_parallel_workers_per_gather = 0; SET work_mem = '4MB';
+SELECT agent_metrics.p95(1), bench.own_mb() AS before \gset
+SELECT count(*) FROM (SELECT bytes FROM bench.wide ORDER BY bytes OFFSET 1) x \g /dev/null
+INSERT INTO bench.peaks SELECT 'bytea', bench.own_mb() - :before;
+\c -
+SET jit = off; SET max_parallel_workers_per_gather = 0; SET work_mem = '4MB';
+SELECT agent_metrics.p95(1), bench.own_mb() AS before \gset
+SELECT count(*) FROM (SELECT sketch FROM bench.wide ORDER BY sketch OFFSET 1) x \g /dev/null
+INSERT INTO bench.peaks SELECT 'sketch', bench.own_mb() - :before;
+SELECT 'A9' AS bar, 'peak of sorting 100,000 sketches / the same as bytea' AS what, s.mb || ' MB' AS figure, b.mb || ' MB' AS baseline,
+       round(s.mb / b.mb, 2) AS ratio, '<= 1.50' AS bar, CASE WHEN s.mb <= 1.5 * b.mb THEN 'held' ELSE 'missed' END AS verdict
+FROM bench.peaks s, bench.peaks b WHERE s.what = 'sketch' AND b.what = 'bytea';
 
 -- What the planner makes of GROUP BY agent_id, date_trunc('hour', occurred_at), before and after the statistics that
 -- setup() puts on agent_events.

@@ -41,6 +41,46 @@ fn a_hundred_thousand_small_groups_cost_half_a_kilobyte_each() {
     assert!((5.0..=50.0).contains(&grown), "{grown} MB");
 }
 
+/// A window of counters from the smallest double to the largest is a megabyte: too much for three hundred values.
+#[test]
+fn a_thousand_groups_of_few_wild_values_cost_what_their_values_cost() {
+    let db = empty_db("memory_wild");
+    db.exec("CREATE EXTENSION agent_metrics");
+    let grown = peak(
+        &db,
+        "SELECT count(s) FROM (SELECT agent_metrics.quantile_sketch(power(10::float8, x % 600 - 300)) AS s
+                               FROM (SELECT generate_series(1, 300000) AS x) v GROUP BY x / 300 OFFSET 0) g",
+    );
+    assert!(grown <= 40.0, "{grown} MB");
+}
+
+/// Sketches of four kilobytes that are stored compressed, so that each comparison has to unpack both: sixteen megabytes
+/// in all, and half a gigabyte if every copy stayed.
+#[test]
+fn comparing_sketches_costs_the_memory_of_two() {
+    let db = empty_db("memory_compare");
+    db.exec(
+        "CREATE EXTENSION agent_metrics;
+         CREATE TABLE t AS SELECT g, (SELECT agent_metrics.quantile_sketch(power(2::float8, (i % 4000) / 64.0 - 20 + g % 7)) FROM generate_series(1, 4100 + g) AS i) AS s
+                           FROM generate_series(1, 300) AS g;
+         INSERT INTO t SELECT g + 300 * k, s FROM t, generate_series(1, 12) AS k;
+         CREATE TABLE a AS SELECT array_agg(s) AS s FROM (SELECT s FROM t LIMIT 1500) x",
+    );
+    assert!(db.number("SELECT max(pg_column_size(s)) * 10.0 / min(length(s::bytea)) FROM t") < 1.0);
+    for query in [
+        "SET enable_sort = on; SET work_mem = '4MB'; SELECT count(*) FROM (SELECT s FROM t ORDER BY s OFFSET 1) x",
+        "SET maintenance_work_mem = '4MB'; CREATE INDEX ON t (s)",
+        "ANALYZE t",
+        "SET enable_sort = on; SET enable_hashjoin = off; SET enable_nestloop = off; SET work_mem = '4MB';
+         SELECT count(*) FROM t JOIN t AS u ON t.s = u.s AND t.g < u.g",
+        "SELECT count(*) FROM t, (SELECT s FROM t LIMIT 1) x WHERE t.s > x.s",
+        "SELECT cardinality(array_remove(s, s[1])), array_position(s, NULL) FROM a",
+    ] {
+        let grown = peak(&db, &format!("SET search_path = public, agent_metrics; {query}"));
+        assert!(grown <= 60.0, "{grown} MB: {query}");
+    }
+}
+
 /// Spans with prompts of a megabyte, put aside by an older version: forty megabytes, of which some are turns by now.
 #[test]
 fn a_large_quarantine_is_tried_again_in_portions() {

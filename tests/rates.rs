@@ -121,24 +121,6 @@ fn wilson_bounds_are_those_of_the_published_table() {
 }
 
 #[test]
-fn jeffreys_bounds_are_those_of_the_beta_distribution() {
-    let db = types("rates_jeffreys");
-    assert_eq!(
-        line(
-            &db,
-            "SELECT abs(jeffreys_low('184/200') - 0.8763202105300525) < 1e-9, abs(jeffreys_high('184/200') - 0.9516484449138146) < 1e-9,
-                    jeffreys_low('0/10'), jeffreys_high('10/10'), jeffreys_low('0/0'), jeffreys_high('0/0', 0.9),
-                    jeffreys_low('5/10', 0.5) > jeffreys_low('5/10')"
-        ),
-        "t|t|0|1|||t"
-    );
-    assert_eq!(
-        db.error("SELECT jeffreys_low('1/2', 1.5)").sqlstate,
-        "22003"
-    );
-}
-
-#[test]
 fn rates_are_ordered_and_taken_apart() {
     let db = types("rates_order");
     assert_eq!(

@@ -28,6 +28,8 @@ mod harness;
 mod ingest;
 mod isolation;
 mod judgements;
+mod large_counts;
+mod licences;
 mod memory;
 mod page;
 mod partitions;

@@ -42,10 +42,6 @@ CREATE FUNCTION agent_metrics.wilson_low(rate agent_metrics.rate, confidence dou
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rate_wilson_low';
 CREATE FUNCTION agent_metrics.wilson_high(rate agent_metrics.rate, confidence double precision DEFAULT 0.95) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rate_wilson_high';
-CREATE FUNCTION agent_metrics.jeffreys_low(rate agent_metrics.rate, confidence double precision DEFAULT 0.95) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'rate_jeffreys_low';
-CREATE FUNCTION agent_metrics.jeffreys_high(rate agent_metrics.rate, confidence double precision DEFAULT 0.95) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'rate_jeffreys_high';
 CREATE FUNCTION agent_metrics.rate_cmp(agent_metrics.rate, agent_metrics.rate) RETURNS integer
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.rate_lt(agent_metrics.rate, agent_metrics.rate) RETURNS boolean
@@ -69,8 +65,6 @@ COMMENT ON FUNCTION agent_metrics.rate_accumulate(agent_metrics.rate, boolean) I
 COMMENT ON FUNCTION agent_metrics.rate_minus(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of -; an error where the second is no part of the first.';
 COMMENT ON FUNCTION agent_metrics.rate_dismiss(agent_metrics.rate, boolean) IS 'Inverse step of rate(boolean), for frames that move.';
 COMMENT ON FUNCTION agent_metrics.rate_final(agent_metrics.rate) IS 'Result of rate(boolean).';
-COMMENT ON FUNCTION agent_metrics.jeffreys_low(agent_metrics.rate, double precision) IS 'Lower end of the Jeffreys interval; NULL where there is no denominator.';
-COMMENT ON FUNCTION agent_metrics.jeffreys_high(agent_metrics.rate, double precision) IS 'Upper end of the Jeffreys interval; NULL where there is no denominator.';
 COMMENT ON FUNCTION agent_metrics.rate_cmp(agent_metrics.rate, agent_metrics.rate) IS 'Total order of rates: by the fraction, then by the total; without a denominator last.';
 COMMENT ON FUNCTION agent_metrics.rate_lt(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of <.';
 COMMENT ON FUNCTION agent_metrics.rate_le(agent_metrics.rate, agent_metrics.rate) IS 'Implementation of <=.';

@@ -4,11 +4,11 @@ CREATE FUNCTION agent_metrics.mcnemar_exact(lost bigint, gained bigint) RETURNS 
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.mcnemar_mid(lost bigint, gained bigint) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
--- An impossible count is refused by the exact test.
+-- An impossible count is refused by the exact test. Numeric: the difference of two large counts is exact.
 CREATE FUNCTION agent_metrics.mcnemar_chi2(lost bigint, gained bigint) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN lost < 0 OR gained < 0 THEN agent_metrics.mcnemar_exact(lost, gained)
-                ELSE power(abs(lost::double precision - gained) - 1, 2) / nullif(lost::double precision + gained, 0) END;
+                ELSE (power(abs(lost::numeric - gained) - 1, 2) / nullif(lost::numeric + gained, 0))::double precision END;
 CREATE FUNCTION agent_metrics.bonett_price_low(lost bigint, gained bigint, total bigint, confidence double precision DEFAULT 0.95) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION agent_metrics.bonett_price_high(lost bigint, gained bigint, total bigint, confidence double precision DEFAULT 0.95) RETURNS double precision
@@ -58,11 +58,11 @@ COMMENT ON FUNCTION agent_metrics.moved_more_than(bigint, bigint, bigint, bigint
 COMMENT ON FUNCTION agent_metrics.widened_p(bigint, bigint, bigint, bigint, bigint, bigint) IS
     'Two-sided p that a paired gap (first - second) / total changed between two independent samples, such as two months; NULL where nothing varies.';
 COMMENT ON FUNCTION agent_metrics.wilcoxon_signed_rank(double precision[]) IS
-    'Two-sided p of Wilcoxon''s signed-rank test that paired differences lie round zero; zeros and NULLs are left out, NULL where nothing is left.';
+    'Two-sided p of Wilcoxon''s signed-rank test that paired differences lie round zero; zeros and NULLs are left out, NULL where nothing is left. At most a million.';
 COMMENT ON FUNCTION agent_metrics.benjamini_hochberg(double precision[]) IS
-    'p values adjusted for their number by Benjamini and Hochberg, in the order given; NULL stays NULL and counts for nothing.';
+    'p values adjusted for their number by Benjamini and Hochberg, in the order given; NULL stays NULL and counts for nothing. At most a million.';
 COMMENT ON FUNCTION agent_metrics.holm(double precision[]) IS
-    'p values adjusted for their number by Holm, in the order given; NULL stays NULL and counts for nothing.';
+    'p values adjusted for their number by Holm, in the order given; NULL stays NULL and counts for nothing. At most a million.';
 COMMENT ON FUNCTION agent_metrics.cohen_kappa(bigint, bigint, bigint, bigint) IS
     'Cohen''s kappa of two raters: yes of both, of the first alone, of the second alone, of neither. NULL where chance explains all.';
 COMMENT ON FUNCTION agent_metrics.gwet_ac1(bigint, bigint, bigint, bigint) IS

@@ -9,6 +9,7 @@
 //!   returned for the same aggregate. It lives in the aggregate's memory context and is never freed by us.
 //! - *lists and buffers* own memory of one context, grow by copying, and hand out only what was written.
 //! - *rows* are formed by the server from as many values as the type has columns; the SQL fixes their types.
+//! - *detoasted copies*: a [`Varlena`] frees what it had to copy; it is the only one that knows of the copy.
 //! - *server functions* are called through pgrx, which turns their longjmp into a panic and back at our edge.
 
 use super::fault::Fault;
@@ -129,28 +130,37 @@ impl Call {
         numeric_float8(self.argument(position).value)
     }
 
-    /// The bytes of a variable-length argument: quantile_sketch, bytea or text.
+    /// The bytes of a variable-length argument: quantile_sketch, bytea or text. What has to be copied for it lasts as
+    /// long as the server's memory context: for aggregates, whose context goes with each row.
     #[inline]
     pub fn bytes(&self, position: usize) -> &[u8] {
         // SAFETY: the argument is declared with a varlena type, so the pointer is a valid varlena.
         unsafe { varlena_bytes(self.argument(position).value) }
     }
 
-    /// A text argument.
-    pub fn text(&self, position: usize) -> String {
-        String::from_utf8_lossy(self.bytes(position)).into_owned()
+    /// The same; what had to be copied is freed with the result. Comparisons run thousands of times in one memory
+    /// context (a sort, an index), where copies that stay would add up to the whole table many times over.
+    #[inline]
+    pub fn varlena(&self, position: usize) -> Varlena<'_> {
+        // SAFETY: the argument is declared with a varlena type; nobody else frees the copy.
+        unsafe {
+            let (plain, is_copy) = plain_varlena(self.argument(position).value);
+            Varlena {
+                bytes: content(plain),
+                copy: is_copy.then_some(plain),
+            }
+        }
     }
 
-    /// The argument of an input function.
-    pub fn cstring(&self, position: usize) -> String {
+    /// The argument of an input function. It may be as long as the server's limit, so whoever copies it looks at its
+    /// length first: a Rust copy that the machine has no memory for ends the whole server.
+    pub fn cstring(&self, position: usize) -> &[u8] {
         let pointer = self
             .argument(position)
             .value
             .cast_mut_ptr::<std::ffi::c_char>();
         // SAFETY: the argument is declared cstring: it ends with a zero byte.
-        unsafe { std::ffi::CStr::from_ptr(pointer) }
-            .to_string_lossy()
-            .into_owned()
+        unsafe { std::ffi::CStr::from_ptr(pointer) }.to_bytes()
     }
 
     /// A uuid argument.
@@ -162,7 +172,7 @@ impl Call {
     }
 
     /// What is left of the message that a receive function was given; marks it as read.
-    pub fn message(&self) -> Vec<u8> {
+    pub fn message(&self) -> &[u8] {
         let buffer = self
             .argument(0)
             .value
@@ -178,7 +188,7 @@ impl Call {
                 length.saturating_sub(cursor),
             );
             (*buffer).cursor = (*buffer).len;
-            bytes.to_vec()
+            bytes
         }
     }
 
@@ -281,17 +291,40 @@ impl Call {
 ///
 /// # Safety
 /// The datum is a varlena; a copy lives as long as the current memory context.
+#[inline]
 unsafe fn varlena_bytes<'a>(datum: Datum) -> &'a [u8] {
+    // SAFETY: the caller's.
+    unsafe { content(plain_varlena(datum).0) }
+}
+
+/// A variable-length value as it can be read, and whether that is a copy of our own.
+///
+/// # Safety
+/// The datum is a varlena.
+#[inline]
+unsafe fn plain_varlena(datum: Datum) -> (*mut pg_sys::varlena, bool) {
     let pointer = datum.cast_mut_ptr::<pg_sys::varlena>();
     // SAFETY: the caller's.
     unsafe {
-        let plain = if varlena::varatt_is_4b_u(pointer)
+        if varlena::varatt_is_4b_u(pointer)
             || (varlena::varatt_is_1b(pointer) && !varlena::varatt_is_1b_e(pointer))
         {
-            pointer
+            (pointer, false)
         } else {
-            pg_sys::pg_detoast_datum_packed(pointer)
-        };
+            let plain = pg_sys::pg_detoast_datum_packed(pointer);
+            (plain, plain != pointer)
+        }
+    }
+}
+
+/// The content of a varlena that is neither compressed nor external.
+///
+/// # Safety
+/// It is a plain varlena, and stays where it is as long as the content is used.
+#[inline]
+unsafe fn content<'a>(plain: *const pg_sys::varlena) -> &'a [u8] {
+    // SAFETY: the caller's; the header says how long it is.
+    unsafe {
         std::slice::from_raw_parts(
             varlena::vardata_any(plain).cast(),
             varlena::varsize_any_exhdr(plain),
@@ -305,6 +338,38 @@ fn numeric_float8(numeric: Datum) -> f64 {
         pgrx::direct_function_call_as_datum(pg_sys::numeric_float8_no_overflow, &[Some(numeric)])
     };
     f64::from_bits(datum.map_or(f64::NAN.to_bits() as usize, |datum| datum.value()) as u64)
+}
+
+/// The bytes of a variable-length argument; see [`Call::varlena`].
+pub struct Varlena<'a> {
+    bytes: &'a [u8],
+    copy: Option<*mut pg_sys::varlena>,
+}
+
+impl Deref for Varlena<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+impl Drop for Varlena<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(copy) = self.copy {
+            // SAFETY: the copy is ours alone, and the bytes that pointed to it go with this value.
+            unsafe { pg_sys::pfree(copy.cast()) };
+        }
+    }
+}
+
+/// Lets the server end the statement: a cancelled query, a timeout, a shutdown. Any loop whose length a caller can
+/// choose asks now and then.
+#[inline]
+pub fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
 }
 
 fn place<'a, T>(context: pg_sys::MemoryContext, value: T) -> (Datum, &'a mut T) {
@@ -683,13 +748,27 @@ fn fixed<T: Copy>(value: T) -> Datum {
     }
 }
 
-/// An array of double precision that may hold NULLs, as a Rust vector.
-pub fn float8_array(call: &Call, position: usize) -> Vec<Option<f64>> {
+/// Most numbers that an array argument may hold: with it no function here takes longer than a second.
+pub const MOST_NUMBERS: usize = 1_000_000;
+
+/// An array of double precision that may hold NULLs, as a Rust vector; an error where it is too long.
+pub fn float8_array(call: &Call, position: usize) -> Result<Vec<Option<f64>>, Fault> {
     // SAFETY: the argument is declared float8[].
-    let array: Option<Vec<Option<f64>>> = unsafe {
+    let array: Option<pgrx::Array<'_, f64>> = unsafe {
         pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position))
     };
-    array.unwrap_or_default()
+    let Some(array) = array else {
+        return Ok(Vec::new());
+    };
+    if array.len() > MOST_NUMBERS {
+        return Err(Fault::new(
+            pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("an array of {} numbers is too long", array.len()),
+            format!("At most {MOST_NUMBERS} numbers are taken at once."),
+            "Give fewer, such as a sample of them.",
+        ));
+    }
+    Ok(array.iter().collect())
 }
 
 /// An array of double precision as a result.

@@ -1,7 +1,8 @@
 //! Versions, event ids, cadence, and the scripts that `setup()` runs.
 
 use super::abi::{self, sql_functions};
-use crate::measures::cadence::Cadence;
+use super::fault::Fault;
+use crate::measures::cadence::{self, Cadence};
 use chrono::{DateTime, Utc};
 
 /// Migrations in order; what is released is never edited.
@@ -52,6 +53,15 @@ fn script(scripts: &[&str], number: i32) -> abi::Answer {
         .map(|script| abi::bytes(script.as_bytes())))
 }
 
+/// A cadence and its time zone. What is too long to be one is refused by its beginning, before it is copied or read.
+fn cadence(call: &abi::Call) -> Result<Cadence, Fault> {
+    let beginning = |position| {
+        let bytes = call.varlena(position);
+        String::from_utf8_lossy(bytes.get(..=cadence::LONGEST).unwrap_or(&bytes)).into_owned()
+    };
+    Ok(Cadence::parse(&beginning(0), &beginning(1))?)
+}
+
 sql_functions! {
     /// `version()`
     fn library_version(_call) { Ok(Some(abi::bytes(env!("CARGO_PKG_VERSION").as_bytes()))) }
@@ -67,13 +77,13 @@ sql_functions! {
 
     /// `check_cadence(cadence, time_zone)`
     fn check_cadence(call) {
-        Cadence::parse(&call.text(0), &call.text(1))?;
+        cadence(call)?;
         Ok(Some(abi::boolean(true)))
     }
 
     /// `next_due(cadence, time_zone, after)`: NULL when it never fires again.
     fn next_due(call) {
-        let cadence = Cadence::parse(&call.text(0), &call.text(1))?;
+        let cadence = cadence(call)?;
         let after = DateTime::<Utc>::from_timestamp_micros(call.int8(2).saturating_add(POSTGRES_EPOCH));
         let due = after.and_then(|after| cadence.next_after(after));
         Ok(due.map(|due| abi::int8(due.timestamp_micros() - POSTGRES_EPOCH)))

@@ -2,16 +2,20 @@
 //!
 //! The list holds the entries, in the order in which they came; the index finds their positions. Its memory is the
 //! server's, so it counts as the aggregate's and goes with it. At most 4,294,967,295 entries.
+//!
+//! Keys come from whoever writes turns. The hash has a random secret, or he could choose keys that all fall on one slot
+//! and make each look-up walk over all of them.
 
 use super::abi::PgBuffer;
 use crate::measures::sketch::Buffer;
 use pgrx::pg_sys::MemoryContext;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, RandomState};
 
 /// What finds an entry of a list by its key: open addressing, each slot the entry's position + 1 and half its hash.
 pub struct Index {
     slots: PgBuffer<u64>,
     used: usize,
+    secret: RandomState,
 }
 
 impl Index {
@@ -20,6 +24,7 @@ impl Index {
         Self {
             slots: PgBuffer::new(context),
             used: 0,
+            secret: RandomState::new(),
         }
     }
 
@@ -30,9 +35,7 @@ impl Index {
         if self.used * 2 >= self.slots.len() {
             self.grow();
         }
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let mark = hasher.finish() & !u64::from(u32::MAX);
+        let mark = self.secret.hash_one(key) & !u64::from(u32::MAX);
         let mut at = self.first(mark);
         while let Some(slot) = self.slots.get(at).copied().filter(|slot| *slot != 0) {
             let position = (slot & u64::from(u32::MAX)) as usize - 1;

@@ -20,6 +20,11 @@ fn ranks(call: &abi::Call) -> Option<(u64, u64)> {
     statistics::percentile_ranks(count, call.float8(1), CONFIDENCE)
 }
 
+/// A rank is at most the count, which was a bigint.
+fn rank(rank: u64) -> pgrx::pg_sys::Datum {
+    abi::int8(i64::try_from(rank).unwrap_or(i64::MAX))
+}
+
 sql_functions! {
     /// `weighted_low(share, effective_size)`
     fn weighted_low(call) { Ok(weighted(call).map(|interval| abi::float8(interval.low))) }
@@ -34,8 +39,8 @@ sql_functions! {
     fn paired_high(call) { Ok(paired(call).map(|interval| abi::float8(interval.high))) }
 
     /// `rank_low(count, fraction)`
-    fn rank_low(call) { Ok(ranks(call).map(|(low, _)| abi::int8(low as i64))) }
+    fn rank_low(call) { Ok(ranks(call).map(|(low, _)| rank(low))) }
 
     /// `rank_high(count, fraction)`
-    fn rank_high(call) { Ok(ranks(call).map(|(_, high)| abi::int8(high as i64))) }
+    fn rank_high(call) { Ok(ranks(call).map(|(_, high)| rank(high))) }
 }

@@ -2,18 +2,17 @@
 
 use super::abi::{self, sql_functions};
 use super::fault::Fault;
-use super::sketch_type::fraction;
+use super::sketch_type::{excerpt, fraction};
 use crate::measures::rate::{Rate, RateError};
 use crate::measures::statistics::Interval;
 use pgrx::PgSqlErrorCode;
 use std::cmp::Ordering;
 
+/// A rate is two numbers of at most 19 digits; a text of more bytes than this is none.
+const LONGEST: usize = 1_000;
+
 fn wilson(call: &abi::Call) -> Result<Option<Interval>, Fault> {
     Ok(call.rate(0)?.wilson(fraction(call.float8(1))?))
-}
-
-fn jeffreys(call: &abi::Call) -> Result<Option<Interval>, Fault> {
-    Ok(call.rate(0)?.jeffreys(fraction(call.float8(1))?))
 }
 
 fn order(call: &abi::Call) -> Result<Ordering, Fault> {
@@ -41,7 +40,13 @@ fn step(call: &abi::Call, change: fn(Rate, Rate) -> Result<Rate, RateError>) -> 
 
 sql_functions! {
     /// Input: `184/200`.
-    fn rate_in(call) { Ok(Some(abi::new_rate(call.cstring(0).parse::<Rate>()?))) }
+    fn rate_in(call) {
+        let given = call.cstring(0);
+        if given.len() > LONGEST {
+            return Err(RateError::Text(excerpt(given)).into());
+        }
+        Ok(Some(abi::new_rate(String::from_utf8_lossy(given).parse::<Rate>()?)))
+    }
 
     /// Output: `184/200`.
     fn rate_out(call) { Ok(Some(abi::cstring(&call.rate(0)?.to_string()))) }
@@ -49,7 +54,7 @@ sql_functions! {
     /// Binary input: two big-endian 64-bit integers.
     fn rate_recv(call) {
         let bytes = call.message();
-        let Ok(halves) = <[u8; 16]>::try_from(bytes.as_slice()) else {
+        let Ok(halves) = <[u8; 16]>::try_from(bytes) else {
             return Err(Fault::new(
                 PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
                 format!("invalid rate: a message of {} bytes", bytes.len()),
@@ -108,12 +113,6 @@ sql_functions! {
 
     /// `wilson_high(rate, confidence)`
     fn rate_wilson_high(call) { Ok(wilson(call)?.map(|interval| abi::float8(interval.high))) }
-
-    /// `jeffreys_low(rate, confidence)`
-    fn rate_jeffreys_low(call) { Ok(jeffreys(call)?.map(|interval| abi::float8(interval.low))) }
-
-    /// `jeffreys_high(rate, confidence)`
-    fn rate_jeffreys_high(call) { Ok(jeffreys(call)?.map(|interval| abi::float8(interval.high))) }
 
     /// Total order, for btree.
     fn rate_cmp(call) { Ok(Some(abi::int4(order(call)? as i32))) }

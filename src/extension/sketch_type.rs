@@ -2,7 +2,7 @@
 
 use super::abi::{self, sql_functions};
 use super::fault::Fault;
-use crate::measures::sketch::{Stored, text};
+use crate::measures::sketch::{SketchError, Stored, text};
 use crate::measures::statistics::{Interval, percentile_ranks};
 use pgrx::PgSqlErrorCode;
 
@@ -19,9 +19,20 @@ pub fn fraction(value: f64) -> Result<f64, Fault> {
     ))
 }
 
+/// The beginning of a text, as an error shows it.
+pub fn excerpt(text: &[u8]) -> String {
+    // 80 characters are at most 320 bytes.
+    let beginning = text.get(..320).unwrap_or(text);
+    String::from_utf8_lossy(beginning)
+        .chars()
+        .take(80)
+        .collect()
+}
+
 /// The interval of a percentile: order statistics read off the sketch.
 fn bounds(call: &abi::Call) -> Result<Option<Interval>, Fault> {
-    let stored = Stored::read(call.bytes(0))?;
+    let bytes = call.varlena(0);
+    let stored = Stored::read(&bytes)?;
     let Some((low, high)) = percentile_ranks(
         stored.count(),
         fraction(call.float8(1))?,
@@ -38,11 +49,15 @@ fn bounds(call: &abi::Call) -> Result<Option<Interval>, Fault> {
 sql_functions! {
     /// Input: the text form.
     fn quantile_sketch_in(call) {
-        let text = call.cstring(0);
-        let bytes = text::from_text(&text).map_err(|error| {
+        let given = call.cstring(0);
+        let parsed = match given.get(..=text::LONGEST) {
+            Some(_) => Err(SketchError::Corrupt("its text is longer than that of any sketch")),
+            None => text::from_text(&String::from_utf8_lossy(given)),
+        };
+        let bytes = parsed.map_err(|error| {
             Fault::new(
                 PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
-                format!("invalid input for quantile_sketch: \"{}\"", text.chars().take(80).collect::<String>()),
+                format!("invalid input for quantile_sketch: \"{}\"", excerpt(given)),
                 error.to_string(),
                 "Make sketches with agent_metrics.quantile_sketch(); their text is: count [min, max] value*count ...",
             )
@@ -52,91 +67,91 @@ sql_functions! {
 
     /// Output: the text form.
     fn quantile_sketch_out(call) {
-        Ok(Some(abi::cstring(&text::to_text(&Stored::read(call.bytes(0))?)?)))
+        let bytes = call.varlena(0);
+        Ok(Some(abi::cstring(&text::to_text(&Stored::read(&bytes)?)?)))
     }
 
     /// Binary input: the stored form, checked in full.
     fn quantile_sketch_recv(call) {
         let bytes = call.message();
-        Stored::check(&bytes)?;
-        Ok(Some(abi::bytes(&bytes)))
-    }
-
-    /// Binary output: the stored form.
-    fn quantile_sketch_send(call) {
-        Ok(Some(abi::bytes(call.bytes(0))))
-    }
-
-    /// From the stored form as bytea, checked in full.
-    fn quantile_sketch_from_bytes(call) {
-        let bytes = call.bytes(0);
         Stored::check(bytes)?;
         Ok(Some(abi::bytes(bytes)))
     }
 
+    /// Binary output: the stored form.
+    fn quantile_sketch_send(call) {
+        Ok(Some(abi::bytes(&call.varlena(0))))
+    }
+
+    /// From the stored form as bytea, checked in full.
+    fn quantile_sketch_from_bytes(call) {
+        let bytes = call.varlena(0);
+        Stored::check(&bytes)?;
+        Ok(Some(abi::bytes(&bytes)))
+    }
+
     /// Order of the stored bytes: any total order serves grouping, and equal multisets have equal bytes.
     fn quantile_sketch_cmp(call) {
-        Ok(Some(abi::int4(call.bytes(0).cmp(call.bytes(1)) as i32)))
+        Ok(Some(abi::int4(call.varlena(0).cmp(&call.varlena(1)) as i32)))
     }
 
     /// `=`
     fn quantile_sketch_eq(call) {
-        Ok(Some(abi::boolean(call.bytes(0) == call.bytes(1))))
+        Ok(Some(abi::boolean(*call.varlena(0) == *call.varlena(1))))
     }
 
     /// `<>`
     fn quantile_sketch_ne(call) {
-        Ok(Some(abi::boolean(call.bytes(0) != call.bytes(1))))
+        Ok(Some(abi::boolean(*call.varlena(0) != *call.varlena(1))))
     }
 
     /// `<`
     fn quantile_sketch_lt(call) {
-        Ok(Some(abi::boolean(call.bytes(0) < call.bytes(1))))
+        Ok(Some(abi::boolean(*call.varlena(0) < *call.varlena(1))))
     }
 
     /// `<=`
     fn quantile_sketch_le(call) {
-        Ok(Some(abi::boolean(call.bytes(0) <= call.bytes(1))))
+        Ok(Some(abi::boolean(*call.varlena(0) <= *call.varlena(1))))
     }
 
     /// `>`
     fn quantile_sketch_gt(call) {
-        Ok(Some(abi::boolean(call.bytes(0) > call.bytes(1))))
+        Ok(Some(abi::boolean(*call.varlena(0) > *call.varlena(1))))
     }
 
     /// `>=`
     fn quantile_sketch_ge(call) {
-        Ok(Some(abi::boolean(call.bytes(0) >= call.bytes(1))))
+        Ok(Some(abi::boolean(*call.varlena(0) >= *call.varlena(1))))
     }
 
     /// Both sketches together.
     fn quantile_sketch_plus(call) {
-        let (left, right) = (Stored::read(call.bytes(0))?, Stored::read(call.bytes(1))?);
-        Ok(Some(abi::bytes(&left.plus(&right)?)))
+        let (left, right) = (call.varlena(0), call.varlena(1));
+        Ok(Some(abi::bytes(&Stored::read(&left)?.plus(&Stored::read(&right)?)?)))
     }
 
     /// `percentile(sketch, fraction)`
     fn quantile_sketch_percentile(call) {
         let fraction = fraction(call.float8(1))?;
-        Ok(Some(abi::float8(Stored::read(call.bytes(0))?.percentile(fraction)?)))
+        Ok(Some(abi::float8(Stored::read(&call.varlena(0))?.percentile(fraction)?)))
     }
 
     /// `percentile(sketch, fractions[])`
     fn quantile_sketch_percentiles(call) {
-        let stored = Stored::read(call.bytes(0))?;
-        let mut values = Vec::new();
-        for asked in abi::float8_array(call, 1) {
-            values.push(match asked {
-                None => None,
-                Some(asked) => Some(stored.percentile(fraction(asked)?)?),
-            });
+        let bytes = call.varlena(0);
+        let stored = Stored::read(&bytes)?;
+        let asked = abi::float8_array(call, 1)?;
+        for asked in asked.iter().flatten() {
+            fraction(*asked)?;
         }
-        Ok(abi::new_float8_array(values))
+        abi::check_for_interrupts();
+        Ok(abi::new_float8_array(stored.percentiles(&asked)?))
     }
 
     /// `percentile_rank(sketch, value)`
     fn quantile_sketch_percentile_rank(call) {
-        Ok(Some(abi::float8(Stored::read(call.bytes(0))?.percentile_rank(call.float8(1))?)))
+        Ok(Some(abi::float8(Stored::read(&call.varlena(0))?.percentile_rank(call.float8(1))?)))
     }
 
     /// `percentile_low(sketch, fraction, confidence)`
@@ -151,17 +166,17 @@ sql_functions! {
 
     /// `sketch_count(sketch)`
     fn quantile_sketch_count(call) {
-        let count = Stored::read(call.bytes(0))?.count();
+        let count = Stored::read(&call.varlena(0))?.count();
         Ok(Some(abi::int8(i64::try_from(count).unwrap_or(i64::MAX))))
     }
 
     /// `sketch_min(sketch)`
     fn quantile_sketch_min(call) {
-        Ok(Some(abi::float8(Stored::read(call.bytes(0))?.min())))
+        Ok(Some(abi::float8(Stored::read(&call.varlena(0))?.min())))
     }
 
     /// `sketch_max(sketch)`
     fn quantile_sketch_max(call) {
-        Ok(Some(abi::float8(Stored::read(call.bytes(0))?.max())))
+        Ok(Some(abi::float8(Stored::read(&call.varlena(0))?.max())))
     }
 }

@@ -33,14 +33,20 @@ fn pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), Fault> {
     ))
 }
 
-fn bonett_price(call: &Call) -> Result<Option<Interval>, Fault> {
-    let (lost, gained, total) = pairs(call, 0)?;
+/// Three counts of pairs: changed one way, changed the other way, all.
+fn changed_pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), Fault> {
+    let (lost, gained, total) = pairs(call, position)?;
     if lost.saturating_add(gained) > total {
         return Err(impossible(
             format!("{lost} + {gained} of {total}"),
             "No more pairs can have changed than there are.",
         ));
     }
+    Ok((lost, gained, total))
+}
+
+fn bonett_price(call: &Call) -> Result<Option<Interval>, Fault> {
+    let (lost, gained, total) = changed_pairs(call, 0)?;
     Ok(paired::bonett_price(
         lost,
         gained,
@@ -58,10 +64,23 @@ fn raters(call: &Call) -> Result<Raters, Fault> {
     })
 }
 
+/// An array of p values.
+fn probabilities(call: &Call) -> Result<Vec<Option<f64>>, Fault> {
+    let given = abi::float8_array(call, 0)?;
+    for p in given.iter().flatten() {
+        fraction(*p)?;
+    }
+    abi::check_for_interrupts();
+    Ok(given)
+}
+
 /// Three arrays of the same length: sizes, sampled, hits.
 fn strata(call: &Call) -> Result<Option<Estimate>, Fault> {
-    let columns = [0, 1, 2].map(|position| abi::float8_array(call, position));
-    let [sizes, sampled, hits] = &columns;
+    let (sizes, sampled, hits) = (
+        abi::float8_array(call, 0)?,
+        abi::float8_array(call, 1)?,
+        abi::float8_array(call, 2)?,
+    );
     if sizes.len() != sampled.len() || sizes.len() != hits.len() {
         return Err(Fault::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -81,7 +100,8 @@ fn strata(call: &Call) -> Result<Option<Estimate>, Fault> {
         None => Err(impossible("NULL", "The numbers of a stratum are counts.")),
     };
     let mut rows = Vec::with_capacity(sizes.len());
-    for ((size, sampled), hits) in sizes.iter().zip(sampled).zip(hits) {
+    for ((size, sampled), hits) in sizes.iter().zip(&sampled).zip(&hits) {
+        abi::check_for_interrupts();
         let stratum = Stratum {
             size: whole(*size)?,
             sampled: whole(*sampled)?,
@@ -145,19 +165,24 @@ sql_functions! {
     }
 
     /// `widened_p(first1, second1, total1, first2, second2, total2)`
-    fn widened_p(call) { number(paired::widened_p(pairs(call, 0)?, pairs(call, 3)?)) }
+    fn widened_p(call) { number(paired::widened_p(changed_pairs(call, 0)?, changed_pairs(call, 3)?)) }
 
     /// `wilcoxon_signed_rank(differences)`
     fn wilcoxon_signed_rank(call) {
-        let given: Vec<f64> = abi::float8_array(call, 0).into_iter().flatten().collect();
+        let given: Vec<f64> = abi::float8_array(call, 0)?.into_iter().flatten().collect();
+        abi::check_for_interrupts();
         number(ranks::signed_rank(&given))
     }
 
     /// `benjamini_hochberg(p[])`
-    fn benjamini_hochberg(call) { Ok(abi::new_float8_array(multiple::benjamini_hochberg(&abi::float8_array(call, 0)))) }
+    fn benjamini_hochberg(call) {
+        Ok(abi::new_float8_array(multiple::benjamini_hochberg(&probabilities(call)?)))
+    }
 
     /// `holm(p[])`
-    fn holm(call) { Ok(abi::new_float8_array(multiple::holm(&abi::float8_array(call, 0)))) }
+    fn holm(call) {
+        Ok(abi::new_float8_array(multiple::holm(&probabilities(call)?)))
+    }
 
     /// `cohen_kappa(both, first, second, neither)`
     fn cohen_kappa(call) { number(raters(call)?.cohen_kappa()) }
@@ -182,7 +207,17 @@ sql_functions! {
 
     /// `zero_failures_needed(rate, confidence)`
     fn zero_failures_needed(call) {
-        let needed = rate::zero_failures_needed(fraction(call.float8(0))?, fraction(call.float8(1))?);
-        Ok(needed.and_then(|needed| i64::try_from(needed).ok()).map(abi::int8))
+        let (rate, confidence) = (call.float8(0), call.float8(1));
+        match rate::zero_failures_needed(fraction(rate)?, fraction(confidence)?) {
+            // 2^63 is the first that a bigint cannot hold.
+            Some(needed) if needed < 9_223_372_036_854_775_808.0 => Ok(Some(abi::int8(needed as i64))),
+            Some(needed) => Err(Fault::new(
+                PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                format!("{needed:e} observations are more than a bigint counts"),
+                format!("So many show at confidence {confidence} that a rate is below {rate:e}."),
+                "Ask for a larger rate.",
+            )),
+            None => Ok(None),
+        }
     }
 }

@@ -19,13 +19,19 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use chrono::offset::MappedLocalTime;
-use chrono::{DateTime, Duration, NaiveDateTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use cron::Schedule;
 use thiserror::Error;
 
 /// Two refreshes of one agent are never closer than this.
 pub const SHORTEST_MINUTES: u32 = 5;
+
+/// No expression and no name of a zone is longer, in bytes: every number of every field in words has fewer.
+pub const LONGEST: usize = 1_000;
+
+/// The schedules know the years from 1970 to this.
+const LAST_YEAR: i32 = 2100;
 
 /// No clock is set back further than this in one step.
 const LONGEST_STEP_BACK_HOURS: i64 = 3;
@@ -107,6 +113,18 @@ impl Cadence {
             cron: cron.to_owned(),
             reason,
         };
+        let beginning = |text: &str| text.chars().take(80).collect::<String>();
+        if cron.len() > LONGEST {
+            return Err(CadenceError::Broken {
+                cron: beginning(cron),
+                reason: format!("It is longer than {LONGEST} bytes."),
+            });
+        }
+        if time_zone.len() > LONGEST {
+            return Err(CadenceError::UnknownTimeZone {
+                time_zone: beginning(time_zone),
+            });
+        }
         let fields: Vec<&str> = cron.split_ascii_whitespace().collect();
         let &[minute, hour, day, month, weekday] = fields.as_slice() else {
             return Err(broken(format!(
@@ -172,6 +190,11 @@ impl Cadence {
 
     /// The first firing strictly after a moment; None when there is none before the year 2100.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        // A moment at the end of time has no wall clock time in a zone ahead of UTC.
+        if after.year() > LAST_YEAR {
+            return None;
+        }
+        let after = after.max(DateTime::UNIX_EPOCH);
         let here = after.with_timezone(&self.zone).naive_local();
         let mut wall = here.checked_sub_signed(Duration::hours(LONGEST_STEP_BACK_HOURS))?;
         let mut best: Option<DateTime<Utc>> = None;
@@ -393,7 +416,7 @@ fn list(numbers: &BTreeSet<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{Datelike, Timelike, Weekday};
+    use chrono::{Timelike, Weekday};
 
     fn cadence(cron: &str, zone: &str) -> Cadence {
         Cadence::parse(cron, zone).unwrap()

@@ -80,12 +80,6 @@ impl Rate {
     pub fn wilson(self, confidence: f64) -> Option<Interval> {
         statistics::wilson(self.hits as u64, self.total as u64, confidence)
     }
-
-    /// Jeffreys interval at `confidence` (between 0 and 1, as 0.95); `None` where there is no denominator.
-    #[must_use]
-    pub fn jeffreys(self, confidence: f64) -> Option<Interval> {
-        statistics::jeffreys(self.hits as u64, self.total as u64, confidence)
-    }
 }
 
 /// By the quotient, exactly; then by the total. A rate without a denominator comes last, as NULL does.

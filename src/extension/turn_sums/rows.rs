@@ -23,6 +23,7 @@ impl TurnSums {
     fn conversation_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
         let kind = RowType::named("agent_metrics.conversation_sums");
         let rows = self.conversations.iter().map(|one| {
+            abi::check_for_interrupts();
             let [agent, judge, crm, human] =
                 one.labels.map(|label| self.labels.get(label as usize));
             let said = |label: Option<&Label>| label.map(|label| self.text(label.value));
@@ -58,6 +59,7 @@ impl TurnSums {
         let kind = RowType::named("agent_metrics.rollup_delta");
         let (none, zero) = (Some(abi::int8(0)), Some(abi::zero()));
         let rows = self.buckets.iter_mut().map(|one| {
+            abi::check_for_interrupts();
             let latency = one.latency.encode()?;
             kind.row([
                 agents.get(one.agent).copied(),
@@ -109,6 +111,7 @@ impl TurnSums {
             }
         }
         let rows = united.iter().map(|span| {
+            abi::check_for_interrupts();
             kind.row([
                 agents.get(span.agent).copied(),
                 Some(abi::int8(span.from)),

@@ -247,6 +247,41 @@ impl<'a> Stored<'a> {
         self.at_rank(nearest_rank(fraction, self.count))
     }
 
+    /// The values at several fractions, each as [`Stored::percentile`] has it, in one pass over the buckets whatever
+    /// their number; `None` stays so.
+    pub fn percentiles(&self, fractions: &[Option<f64>]) -> Result<Vec<Option<f64>>, SketchError> {
+        let mut asked: Vec<(u64, usize)> = fractions
+            .iter()
+            .enumerate()
+            .filter_map(|(place, fraction)| Some(((*fraction)?, place)))
+            .map(|(fraction, place)| (nearest_rank(fraction, self.count), place))
+            .collect();
+        asked.sort_unstable();
+        let mut values = vec![None; fractions.len()];
+        let (mut buckets, mut seen, mut last) = (self.buckets(), 0u64, None);
+        for (rank, place) in asked {
+            let value = if rank <= 1 {
+                self.min
+            } else if rank >= self.count {
+                self.max
+            } else {
+                while seen < rank
+                    && let Some(bucket) = buckets.next()
+                {
+                    let (index, times) = bucket?;
+                    seen = seen.saturating_add(times);
+                    last = Some(index);
+                }
+                let index = last.ok_or(SketchError::Corrupt("it has no buckets"))?;
+                value_of(index).max(self.min).min(self.max)
+            };
+            if let Some(slot) = values.get_mut(place) {
+                *slot = Some(value);
+            }
+        }
+        Ok(values)
+    }
+
     /// The value of a rank, from 1 (the smallest) to the count, within the guaranteed error; the ends are exact.
     pub fn at_rank(&self, rank: u64) -> Result<f64, SketchError> {
         if rank <= 1 {

@@ -4,6 +4,10 @@
 //! window of counters that grows to the range seen. So a group of a few values costs a few words, a row costs
 //! one append, and a big group touches its counters in batches that stay in cache.
 //!
+//! Where the range is so wide that the window would be much larger than the list, the list grows on: a state costs no
+//! more than 64 bytes a value, or whoever writes a few hundred values from the smallest to the largest double into each
+//! of a thousand groups would be given a gigabyte.
+//!
 //! The memory is the caller's ([`Buffer`]): a `Vec` in plain Rust, palloc in a backend.
 
 use super::encoding::{OUTSIDE, Stored, encode};
@@ -13,6 +17,10 @@ use std::ops::DerefMut;
 
 /// Indexes that wait before they are counted. 256 of them are 1 KiB: less than a window of counters.
 const PENDING_MAX: usize = 256;
+/// Counters of a window that are worth one index that waits.
+const COUNTERS_A_VALUE: usize = 8;
+/// More than ever wait, for there are fewer than 2^17 counters.
+const WAITING_MAX: u64 = 1 << 15;
 /// Indexes a new sketch has room for.
 const PENDING_MIN: usize = 16;
 /// Counters are allocated in multiples of an octave, so that a growing range does not copy at every step.
@@ -134,7 +142,7 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
     fn count_with(&self, more: u64) -> Result<u64, SketchError> {
         self.count()
             .checked_add(more)
-            .filter(|count| *count <= u64::MAX - PENDING_MAX as u64)
+            .filter(|count| *count <= u64::MAX - WAITING_MAX)
             .ok_or(SketchError::Overflow)
     }
 
@@ -143,7 +151,7 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
         let count = self.count_with(stored.count())?;
         let (min_bits, max_bits) = (stored.min().to_bits(), stored.max().to_bits());
         let (low, high) = (index_of_bits(min_bits), index_of_bits(max_bits));
-        if self.counts.is_empty() && count <= PENDING_MAX as u64 {
+        if self.counts.is_empty() && count <= self.may_wait(min_bits, max_bits) as u64 {
             self.reserve_pending(count as usize);
             for bucket in stored.buckets() {
                 let (index, times) = bucket?;
@@ -170,7 +178,10 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
             return Ok(());
         }
         let count = self.count_with(other.count())?;
-        if other.counts.is_empty() && self.counts.is_empty() && count <= PENDING_MAX as u64 {
+        if other.counts.is_empty()
+            && self.counts.is_empty()
+            && count <= self.may_wait(other.min_bits, other.max_bits) as u64
+        {
             self.reserve_pending(count as usize);
             for position in 0..other.waiting {
                 self.push(other.pending[position])?;
@@ -269,14 +280,24 @@ impl<P: Buffer<u32>, C: Buffer<u64>> Sketch<P, C> {
     fn reserve_pending(&mut self, needed: usize) {
         if needed > self.pending.len() {
             self.pending
-                .grow(needed.next_power_of_two().clamp(PENDING_MIN, PENDING_MAX));
+                .grow(needed.next_power_of_two().max(PENDING_MIN));
         }
+    }
+
+    /// How many indexes may wait before they are counted, with values between these bits.
+    fn may_wait(&self, min_bits: u64, max_bits: u64) -> usize {
+        let low = index_of_bits(self.min_bits.min(min_bits));
+        let high = index_of_bits(self.max_bits.max(max_bits));
+        PENDING_MAX.max((high - low) as usize / COUNTERS_A_VALUE)
     }
 
     #[cold]
     #[inline(never)]
     fn make_room(&mut self) -> Result<(), SketchError> {
-        if self.pending.len() < PENDING_MAX {
+        let room = self.pending.len();
+        if room < PENDING_MAX
+            || (self.counts.is_empty() && room < self.may_wait(self.min_bits, self.max_bits))
+        {
             self.reserve_pending(self.waiting + 1);
             Ok(())
         } else {
@@ -397,6 +418,38 @@ mod tests {
                 "{restarts} of {length}"
             );
         }
+    }
+
+    #[test]
+    fn a_wide_range_of_few_values_has_no_window() {
+        let values: Vec<f64> = (0..20_000)
+            .map(|i| 2f64.powi((i * 7919) % 2_000 - 1_000) * f64::from(1 + i % 3))
+            .collect();
+        let mut sketch = Sketch::default();
+        let mut merged = Sketch::default();
+        for (n, few) in values.chunks(250).enumerate() {
+            let mut part = Sketch::default();
+            for value in few {
+                sketch.add(*value).unwrap();
+                part.add(*value).unwrap();
+            }
+            let bytes = part.encode().unwrap().unwrap();
+            if n % 2 == 0 {
+                merged.merge(&mut part).unwrap();
+            } else {
+                merged
+                    .merge_stored(&Stored::check(&bytes).unwrap())
+                    .unwrap();
+            }
+            let used = sketch.counts.len() * 8 + sketch.pending.len() * 4;
+            assert!(used <= 64 * 250 * (n + 1) + 65_536, "{used} bytes of {n}");
+            assert_eq!(sketch.encode().unwrap(), merged.encode().unwrap());
+            assert_eq!(
+                sketch.percentile(0.3).unwrap(),
+                merged.percentile(0.3).unwrap()
+            );
+        }
+        assert!(!sketch.counts.is_empty() && !merged.counts.is_empty());
     }
 
     #[test]

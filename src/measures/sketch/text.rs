@@ -11,6 +11,10 @@ use super::encoding::{Stored, encode};
 use super::mapping::{accepted_bits, index_of_bits, value_of};
 use std::fmt::Write;
 
+/// No text of a sketch is longer, in bytes: there are fewer than 2^17 buckets, each a number of at most 24 characters,
+/// a count of at most 20, a star and a space. What is longer is refused before it is read.
+pub const LONGEST: usize = 8 << 20;
+
 /// A number in the fewest digits that bring the same double back, with an exponent where it is very large or small.
 fn number(value: f64) -> String {
     let digits = format!("{value:?}");

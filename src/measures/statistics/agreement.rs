@@ -14,38 +14,45 @@ pub struct Raters {
 }
 
 impl Raters {
-    /// Shares: agreement, yes of the first, yes of the second. `None` without items.
-    fn shares(self) -> Option<(f64, f64, f64)> {
-        let n = [self.both, self.first, self.second, self.neither]
-            .map(|count| count as f64)
-            .iter()
-            .sum::<f64>();
-        (n > 0.0).then(|| {
-            let share = |a: u64, b: u64| (a as f64 + b as f64) / n;
-            (
-                share(self.both, self.neither),
-                share(self.both, self.first),
-                share(self.both, self.second),
-            )
+    /// Cohen's kappa (1960): agreement beyond chance, chance being each rater's own habit. `None` where chance explains
+    /// all, as when both always say the same.
+    ///
+    /// (agreed - chance) / (1 - chance) in counts, where neither difference is one of numbers that are nearly alike:
+    /// 2 (ad - bc) / ((a + b)(b + d) + (a + c)(c + d)).
+    #[must_use]
+    pub fn cohen_kappa(self) -> Option<f64> {
+        let Self {
+            both: a,
+            first: b,
+            second: c,
+            neither: d,
+        } = self;
+        let product = |x: u64, y: u64| u128::from(x) * u128::from(y);
+        let (agreed, differed) = (product(a, d), product(b, c));
+        let sum = |x: u64, y: u64| x as f64 + y as f64;
+        let beyond_chance = sum(a, b) * sum(b, d) + sum(a, c) * sum(c, d);
+        let size = 2.0 * agreed.abs_diff(differed) as f64;
+        (beyond_chance > 0.0).then(|| {
+            if agreed < differed {
+                -size / beyond_chance
+            } else {
+                size / beyond_chance
+            }
         })
     }
 
-    /// Cohen's kappa (1960): agreement beyond chance, chance being each rater's own habit. `None` where chance explains
-    /// all, as when both always say the same.
-    #[must_use]
-    pub fn cohen_kappa(self) -> Option<f64> {
-        let (agreed, one, two) = self.shares()?;
-        let chance = one * two + (1.0 - one) * (1.0 - two);
-        (chance < 1.0).then(|| (agreed - chance) / (1.0 - chance))
-    }
-
-    /// Gwet's AC1 (2008): agreement beyond chance that does not collapse when one answer is rare.
+    /// Gwet's AC1 (2008): agreement beyond chance that does not collapse when one answer is rare. `None` without items.
     #[must_use]
     pub fn gwet_ac1(self) -> Option<f64> {
-        let (agreed, one, two) = self.shares()?;
-        let mean = (one + two) / 2.0;
-        let chance = 2.0 * mean * (1.0 - mean);
-        Some((agreed - chance) / (1.0 - chance))
+        let [both, first, second, neither] =
+            [self.both, self.first, self.second, self.neither].map(|count| count as f64);
+        let n = both + first + second + neither;
+        if n == 0.0 {
+            return None;
+        }
+        let mean = (both + (first + second) / 2.0) / n;
+        let other = (neither + (first + second) / 2.0) / n;
+        Some(1.0 - (first + second) / n / (1.0 - 2.0 * mean * other))
     }
 }
 

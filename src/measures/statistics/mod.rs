@@ -15,9 +15,11 @@ pub mod rate;
 pub mod sample;
 
 pub use paired::newcombe_paired;
-pub use rate::{jeffreys, percentile_ranks, wilson, wilson_of_share};
+pub use rate::{percentile_ranks, wilson, wilson_of_share};
 
 use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::function::erf::{erf_inv, erfc_inv};
+use std::f64::consts::SQRT_2;
 
 /// Lower and upper bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,8 +37,20 @@ pub fn normal_quantile(confidence: f64) -> Option<f64> {
         // The confidence nearly everybody asks for, to the last digit of a double.
         return Some(1.959_963_984_540_054);
     }
-    (confidence > 0.0 && confidence < 1.0)
-        .then(|| Normal::standard().inverse_cdf(0.5 + confidence / 2.0))
+    (confidence > 0.0 && confidence < 1.0).then(|| {
+        // From the end that is not rounded away.
+        if confidence < 0.5 {
+            SQRT_2 * erf_inv(confidence)
+        } else {
+            upper_quantile((1.0 - confidence) / 2.0)
+        }
+    })
+}
+
+/// The standard normal deviate that is exceeded with probability `tail`, 1.96 at 0.025.
+#[must_use]
+pub fn upper_quantile(tail: f64) -> f64 {
+    SQRT_2 * erfc_inv(2.0 * tail)
 }
 
 /// Two-sided p of a standard normal deviate.

@@ -2,9 +2,11 @@
 //!
 //! Of `total` pairs `lost` went from yes to no and `gained` from no to yes; the rest agree.
 
-use statrs::distribution::{Binomial, ContinuousCDF, Discrete, DiscreteCDF, Normal};
+use statrs::distribution::{Binomial, Discrete, DiscreteCDF};
+use statrs::function::gamma::ln_gamma;
+use std::f64::consts::PI;
 
-use super::{Interval, normal_quantile, two_sided, wilson_of_share};
+use super::{Interval, normal_quantile, two_sided, upper_quantile, wilson_of_share};
 
 /// McNemar's exact test: min(1, 2 P(X <= min) under Binomial(lost + gained, 1/2)); 1 where nothing changed.
 #[must_use]
@@ -25,12 +27,85 @@ pub fn mcnemar_mid(lost: u64, gained: u64) -> f64 {
     })
 }
 
+/// Up to so many changes `statrs` counts. Its incomplete beta function stops after 140 steps, which is too early for
+/// large counts.
+const COUNTED: u64 = 1_000;
+
 /// P(X <= min) and P(X = min).
 fn tail(lost: u64, gained: u64) -> Option<(f64, f64)> {
-    let discordant = lost.checked_add(gained).filter(|n| *n > 0)?;
+    let discordant = lost.saturating_add(gained);
+    let (least, most) = (lost.min(gained), lost.max(gained));
+    if discordant > COUNTED {
+        return Some(large_tail(least, most));
+    }
     let binomial = Binomial::new(0.5, discordant).ok()?;
-    let least = lost.min(gained);
-    Some((binomial.cdf(least), binomial.pmf(least)))
+    (discordant > 0).then(|| (binomial.cdf(least), binomial.pmf(least)))
+}
+
+/// [`tail`] of large counts, k = `least` and m = `most`. The probability of k itself is Loader's form (2000, "Fast and
+/// accurate computation of binomial probabilities"), in which nothing large cancels. What lies below is a multiple of it:
+///
+/// P(X <= k) / P(X = k) = m int_0^1 (1 - s)^(m - 1) (1 + s)^k ds
+///
+/// (the incomplete beta function at 1/2), whose integrand falls from 1 without a turn, like the side of a bell. Sixteen
+/// panels of eight Gauss-Legendre nodes as far as it is above e^-45 have an error below 1e-13, whatever the counts.
+fn large_tail(least: u64, most: u64) -> (f64, f64) {
+    /// Nodes and weights on [-1, 1]: Abramowitz and Stegun, table 25.4.
+    const NODES: [(f64, f64); 4] = [
+        (0.183_434_642_495_649_8, 0.362_683_783_378_362),
+        (0.525_532_409_916_329, 0.313_706_645_877_887_3),
+        (0.796_666_477_413_626_7, 0.222_381_034_453_374_48),
+        (0.960_289_856_497_536_3, 0.101_228_536_290_376_26),
+    ];
+    const PANELS: u32 = 16;
+    const NOTHING: f64 = 45.0;
+    let pmf = probability(least, most);
+    if least == most {
+        return (0.5 + pmf / 2.0, pmf);
+    }
+    let (k, m, beyond) = (least as f64, most as f64, (most - least - 1) as f64);
+    // Where k s^2 + (m - 1 - k) s, which the exponent exceeds, is NOTHING.
+    let end = 2.0 * NOTHING / (beyond + (beyond * beyond + 4.0 * k * NOTHING).sqrt());
+    let half = end / f64::from(PANELS) / 2.0;
+    let integrand = |s: f64| (k * (-s * s).ln_1p() + beyond * (-s).ln_1p()).exp();
+    let area: f64 = (0..PANELS)
+        .map(|panel| half * f64::from(2 * panel + 1))
+        .flat_map(|middle| {
+            NODES.map(|(node, weight)| {
+                weight * (integrand(middle - half * node) + integrand(middle + half * node))
+            })
+        })
+        .sum();
+    (m * half * area * pmf, pmf)
+}
+
+/// P(X = k) under Binomial(k + m, 1/2).
+fn probability(k: u64, m: u64) -> f64 {
+    let n = k as f64 + m as f64;
+    if k == 0 {
+        return (-n).exp2();
+    }
+    let uneven = m.abs_diff(k) as f64 / n;
+    let (k, m) = (k as f64, m as f64);
+    // k ln(2k/n) + m ln(2m/n), which is n/2 (ln(1 - e^2) + 2 e artanh e) for k = n/2 (1 - e).
+    let deviance = if uneven < 0.5 {
+        n / 2.0 * ((-uneven * uneven).ln_1p() + 2.0 * uneven * uneven.atanh())
+    } else {
+        k * (2.0 * k / n).ln() + m * (2.0 * m / n).ln()
+    };
+    let error = stirling_error(n) - stirling_error(k) - stirling_error(m);
+    (n / (2.0 * PI * k) / m).sqrt() * (error - deviance).exp()
+}
+
+/// ln n! less Stirling's formula for it.
+fn stirling_error(n: f64) -> f64 {
+    if n < 16.0 {
+        return ln_gamma(n + 1.0) - (n + 0.5) * n.ln() + n - (2.0 * PI).ln() / 2.0;
+    }
+    let nn = n * n;
+    (1.0 / 12.0
+        - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - 1.0 / 1188.0 / nn) / nn) / nn) / nn)
+        / n
 }
 
 /// The change in the rate, (gained - lost) / total, with the Bonett-Price interval (2012), which adds one to each of
@@ -42,7 +117,8 @@ pub fn bonett_price(lost: u64, gained: u64, total: u64, confidence: f64) -> Opti
     }
     let n = total as f64 + 2.0;
     let (down, up) = ((lost as f64 + 1.0) / n, (gained as f64 + 1.0) / n);
-    let change = up - down;
+    // Of large counts the two shares are alike to the last digit, their difference is not nothing.
+    let change = (i128::from(gained) - i128::from(lost)) as f64 / n;
     let half = normal_quantile(confidence)? * ((down + up - change * change) / n).sqrt();
     Some(Interval {
         low: (change - half).max(-1.0),
@@ -65,25 +141,15 @@ pub fn minimum_detectable_change(
     if total == 0 || !is_share || !inside(power) || !inside(alpha) {
         return None;
     }
-    let za = normal_quantile(1.0 - alpha)?;
-    let zb = Normal::standard().inverse_cdf(power);
-    let root = (total as f64).sqrt();
-    // Falls short below the answer, too much above it.
-    let excess =
-        |d: f64| root * d - za * discordance.sqrt() - zb * (discordance - d * d).max(0.0).sqrt();
-    let (mut low, mut high) = (0.0, discordance.sqrt());
-    if excess(high) < 0.0 {
+    let (za, zb) = (upper_quantile(alpha / 2.0), upper_quantile(1.0 - power));
+    let n = total as f64;
+    // At d^2 = psi, the largest there can be, the pairs would be too few.
+    if n < za * za {
         return None;
     }
-    for _ in 0..64 {
-        let middle = (low + high) / 2.0;
-        if excess(middle) < 0.0 {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    Some(high)
+    // The equation is quadratic in d; this is the root whose sides agree in sign.
+    let root = n.sqrt() * za + zb * (n + zb * zb - za * za).sqrt();
+    Some((discordance.sqrt() * root / (n + zb * zb)).max(0.0))
 }
 
 /// Interval of the difference of two shares of the same observations, first minus second, from how many say yes to
@@ -99,13 +165,13 @@ pub fn newcombe_paired(
     confidence: f64,
 ) -> Option<Interval> {
     let n = both + first + second + neither;
-    if [both, first, second, neither]
-        .iter()
-        .any(|count| count.is_nan() || *count < 0.0)
-    {
+    let counts = [both, first, second, neither];
+    if counts.iter().any(|count| count.is_nan() || *count < 0.0) || !(n > 0.0 && n.is_finite()) {
         return None;
     }
-    let (p1, p2) = ((both + first) / n, (both + second) / n);
+    // Shares, whose products stay in range whatever the counts.
+    let [both, first, second, neither] = counts.map(|count| count / n);
+    let (p1, p2) = (both + first, both + second);
     let of_first = wilson_of_share(p1.clamp(0.0, 1.0), n, confidence)?;
     let of_second = wilson_of_share(p2.clamp(0.0, 1.0), n, confidence)?;
     let margins = (both + first) * (second + neither) * (both + second) * (first + neither);
@@ -113,7 +179,7 @@ pub fn newcombe_paired(
     let phi = if margins == 0.0 {
         0.0
     } else if excess > 0.0 {
-        (excess - n / 2.0).max(0.0) / margins.sqrt()
+        (excess - 0.5 / n).max(0.0) / margins.sqrt()
     } else {
         excess / margins.sqrt()
     };
@@ -126,16 +192,26 @@ pub fn newcombe_paired(
 
 /// Standard normal deviate of the change between two independent paired differences, such as the self-report gap of two
 /// months: each is (first - second) / total with variance (first + second - (first - second)^2 / total) / total^2.
-/// `None` where a month has no pairs or neither varies.
+/// `None` where a month has no pairs or fewer than differ, or neither varies.
 #[must_use]
 pub fn widened_z(before: (u64, u64, u64), after: (u64, u64, u64)) -> Option<f64> {
-    let moments = |(first, second, total): (u64, u64, u64)| {
-        let (f, s, n) = (first as f64, second as f64, total as f64);
-        (total > 0).then(|| ((f - s) / n, (f + s - (f - s) * (f - s) / n) / (n * n)))
+    // Counts are below 2^63, so these products are exact.
+    let wide = |(first, second, total): (u64, u64, u64)| {
+        let gap = i128::from(first) - i128::from(second);
+        (gap, u128::from(first) + u128::from(second), total)
     };
-    let ((gap1, variance1), (gap2, variance2)) = (moments(before)?, moments(after)?);
-    let variance = variance1 + variance2;
-    (variance > 0.0).then(|| (gap2 - gap1) / variance.sqrt())
+    let ((gap1, differ1, n1), (gap2, differ2, n2)) = (wide(before), wide(after));
+    if n1 == 0 || n2 == 0 || differ1 > n1.into() || differ2 > n2.into() {
+        return None;
+    }
+    let variance = |gap: i128, differ: u128, n: u64| {
+        let numerator = u128::from(n) * differ - gap.unsigned_abs() * gap.unsigned_abs();
+        let n = n as f64;
+        numerator as f64 / n / n / n
+    };
+    let change = gap2 * i128::from(n1) - gap1 * i128::from(n2);
+    let variance = variance(gap1, differ1, n1) + variance(gap2, differ2, n2);
+    (variance > 0.0).then(|| change as f64 / n1 as f64 / n2 as f64 / variance.sqrt())
 }
 
 /// Two-sided p of [`widened_z`].
@@ -150,7 +226,13 @@ pub fn widened_p(before: (u64, u64, u64), after: (u64, u64, u64)) -> Option<f64>
 pub fn moved(hits1: u64, total1: u64, hits2: u64, total2: u64, points: u64) -> bool {
     let cross = |hits: u64, total: u64| u128::from(hits) * u128::from(total);
     let moved = cross(hits1, total2).abs_diff(cross(hits2, total1));
-    moved.saturating_mul(100) > cross(total1, total2).saturating_mul(points.into())
+    times(moved, 100) > times(cross(total1, total2), points)
+}
+
+/// A product of 192 bits: the upper 128 and the lower 64.
+fn times(a: u128, b: u64) -> (u128, u64) {
+    let low = (a & u128::from(u64::MAX)) * u128::from(b);
+    ((a >> 64) * u128::from(b) + (low >> 64), low as u64)
 }
 
 #[cfg(test)]

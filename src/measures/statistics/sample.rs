@@ -58,18 +58,30 @@ pub type Share = (u64, u64);
 /// `None` where one has no total, or where the judge is no better than a coin.
 #[must_use]
 pub fn corrected(apparent: Share, sensitivity: Share, specificity: Share) -> Option<Estimate> {
-    let share =
-        |(hits, total): Share| (total > 0 && hits <= total).then(|| hits as f64 / total as f64);
-    let variance = |p: f64, (_, total): Share| p * (1.0 - p) / total as f64;
-    let (a, se, sp) = (share(apparent)?, share(sensitivity)?, share(specificity)?);
-    let youden = se + sp - 1.0;
-    if youden <= 0.0 {
+    let (a, se, sp) = (apparent, sensitivity, specificity);
+    if [a, se, sp]
+        .iter()
+        .any(|(hits, total)| *total == 0 || hits > total)
+    {
         return None;
     }
-    let value = ((a + sp - 1.0) / youden).clamp(0.0, 1.0);
-    let sum = variance(a, apparent)
-        + value * value * variance(se, sensitivity)
-        + (1.0 - value) * (1.0 - value) * variance(sp, specificity);
+    // a/A + p/P - 1 in units of 1/(A P), exact: counts are below 2^63.
+    let above_one = |(hits, total): Share, (sp, of): Share| {
+        let product = |x: u64, y: u64| i128::from(x) * i128::from(y);
+        product(hits, of) - product(total, of) + product(sp, total)
+    };
+    let (numerator, youden) = (above_one(a, sp), above_one(se, sp));
+    if youden <= 0 {
+        return None;
+    }
+    let value = (numerator as f64 / youden as f64 * (se.1 as f64 / a.1 as f64)).clamp(0.0, 1.0);
+    let youden = youden as f64 / se.1 as f64 / sp.1 as f64;
+    let variance = |(hits, total): Share| {
+        let n = total as f64;
+        (hits as f64 / n) * ((total - hits) as f64 / n) / n
+    };
+    let sum =
+        variance(a) + value * value * variance(se) + (1.0 - value) * (1.0 - value) * variance(sp);
     Some(Estimate {
         value,
         error: Some(sum.sqrt() / youden),
