@@ -78,10 +78,14 @@ extension:
 	@cat sql/extension/*.sql >$(BUILD)/new.sql
 	@cmp -s $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql || cp $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql
 	@rm $(BUILD)/new.sql
+	@for script in $(wildcard sql/agent_metrics--*.sql); do \
+		cat sql/extension/00_guard.sql "$$script" >"$(BUILD)/$${script##*/}"; \
+	done
 
 install: extension
 	@scripts/install-files $(BUILD)/agent_metrics.so "$(DESTDIR)$$($(PG_CONFIG) --pkglibdir)"
-	@scripts/install-files agent_metrics.control $(BUILD)/agent_metrics--$(VERSION).sql $(wildcard sql/agent_metrics--*.sql) \
+	@scripts/install-files agent_metrics.control $(BUILD)/agent_metrics--$(VERSION).sql \
+		$(patsubst sql/%,$(BUILD)/%,$(wildcard sql/agent_metrics--*.sql)) \
 		"$(DESTDIR)$$($(PG_CONFIG) --sharedir)/extension"
 
 package: extension
