@@ -224,7 +224,7 @@ BEGIN
             EXECUTE statement;
         EXCEPTION WHEN dependent_privilege_descriptors_still_exist THEN
             -- He gave it on to others, who would lose it too.
-            RETURN NEXT statement || ' CASCADE;';
+            RETURN QUERY SELECT statement || ' CASCADE;';
         END;
     END LOOP;
     -- What other roles gave stays theirs to take.
