@@ -37,6 +37,7 @@ mod page;
 mod partitions;
 mod plans;
 mod prices;
+mod privileges;
 mod program;
 mod properties;
 mod quarantine;
