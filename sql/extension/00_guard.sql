@@ -3,6 +3,7 @@
 -- The head of the install script, and of every update script (make puts it there). In a trusted install what follows
 -- runs as a superuser, in schemas that others may own: nothing is found there by its name, and a schema that holds
 -- what somebody else made, or that somebody else may fill, is not taken.
+-- So that this is enough, no script calls a function or operator of ours while it runs.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $guard$
