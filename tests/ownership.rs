@@ -187,6 +187,15 @@ fn an_owner_who_got_only_the_schemas_is_told_the_statement_that_is_missing() {
     ));
     let error = successor.error("SELECT agent_metrics.setup()");
     assert_eq!(error.sqlstate, "55000", "{error}");
+    assert!(error.hint.contains("REASSIGN OWNED"), "{error}");
+    // or only the tables
+    db.exec(&format!(
+        "ALTER SCHEMA agent_metrics OWNER TO {old}; ALTER SCHEMA agent_kpi OWNER TO {old};
+         DO $$ DECLARE t text; BEGIN FOR t IN SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_metrics'::regnamespace AND relkind IN ('r', 'p') LOOP
+             EXECUTE format('ALTER TABLE %s OWNER TO {new}', t); END LOOP; END $$"
+    ));
+    let error = successor.error("SELECT agent_metrics.setup()");
+    assert_eq!(error.sqlstate, "42501", "{error}");
     let (_, statement) = error.hint.split_once("REASSIGN ").unwrap();
     db.exec(&format!("REASSIGN {statement}"));
     successor.exec("SELECT agent_metrics.setup(); SELECT agent_metrics.refresh()");
@@ -258,6 +267,21 @@ fn a_dump_without_rows_is_set_up() {
         restored.number("SELECT count(*) FROM agent_metrics.outcomes WHERE label = 'abandoned'"),
         0.0
     );
+    // a table that nothing works without is filled by itself, and no other
+    restored.exec("DELETE FROM agent_metrics.settings; DELETE FROM agent_metrics.benchmarks");
+    let said = restored.value("SELECT agent_metrics.setup()").unwrap();
+    assert!(said.contains("are back"), "{said}");
+    for (table, rows) in [
+        ("settings", true),
+        ("benchmarks", false),
+        ("outcomes WHERE label = 'abandoned'", false),
+    ] {
+        assert_eq!(
+            restored.number(&format!("SELECT count(*) FROM agent_metrics.{table}")) > 0.0,
+            rows,
+            "{table}"
+        );
+    }
     // without its comment nothing says how far the tables came
     restored.exec(
         "DELETE FROM agent_metrics.migrations; COMMENT ON TABLE agent_metrics.migrations IS NULL",

@@ -38,7 +38,8 @@ DECLARE
     found record;
 BEGIN
     FOR place IN
-        SELECT n.nspname, n.nspowner, o.rolname AS owner
+        SELECT n.nspname, n.nspowner, o.rolname AS owner,
+               (SELECT pg_get_userbyid(c.relowner) = current_user FROM pg_class c WHERE c.oid = to_regclass('agent_metrics.agent_events')) AS has_tables
         FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
         WHERE n.nspname IN ('agent_metrics', 'agent_kpi') AND n.nspowner <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user)
         ORDER BY n.nspname DESC
@@ -46,8 +47,12 @@ BEGIN
         RAISE EXCEPTION 'schema % belongs to %, not to %', place.nspname, place.owner, current_user
             USING ERRCODE = 'insufficient_privilege',
                   DETAIL = 'Tables, views and functions are made by the schemas'' owner, for they are his and have his rights.',
-                  HINT = format('Log in as %I and call it there: by SET ROLE, code of his could take your own rights. A superuser whose the schema is to be says ALTER SCHEMA %I OWNER TO %I;',
-                                place.owner, place.nspname, current_user);
+                  HINT = CASE WHEN place.has_tables THEN
+                                -- half handed over: the functions with the owner's rights are the former owner's still
+                                format('The tables are yours. For the rest, say as a superuser, or as a member of both roles: REASSIGN OWNED BY %I TO %I;', place.owner, current_user)
+                            ELSE
+                                format('Log in as %I and call it there: by SET ROLE, code of his could take your own rights. A superuser whose the schema is to be says ALTER SCHEMA %I OWNER TO %I;',
+                                       place.owner, place.nspname, current_user) END;
     END LOOP;
     WITH object AS (
         SELECT d.classid, d.objid, n.nspowner,
@@ -123,14 +128,38 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.check_empty(text) IS 'Refuses a schema that is there already, unless it is empty and nobody but its owner may create in it. Internal: setup() uses it.';
 
--- The shipped rows of a migration: what stands between its two marks. A dump without rows is restored, and then they
--- are missing though the tables are there.
-CREATE FUNCTION agent_metrics.shipped_rows(number integer) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (SELECT string_agg(m.rows[1], E'\n' ORDER BY m.place)
-            FROM regexp_matches(agent_metrics.migration_script(number), '-- shipped rows\n(.*?)-- end of shipped rows', 'g') WITH ORDINALITY AS m (rows, place));
+-- The shipped rows of migrations: what stands between two marks. A dump without rows is restored, and then they are
+-- missing though the tables are there.
+CREATE FUNCTION agent_metrics.shipped_rows(last integer) RETURNS TABLE (number integer, relation text, statement text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN QUERY
+    SELECT n.number, s.found[2], s.found[1]
+    FROM generate_series(1, shipped_rows.last) AS n (number)
+    CROSS JOIN LATERAL regexp_matches(agent_metrics.migration_script(n.number), '-- shipped rows\n(.*?)-- end of shipped rows', 'g')
+        WITH ORDINALITY AS p (part, place)
+    CROSS JOIN LATERAL regexp_matches(p.part[1], '(INSERT INTO (agent_metrics\.[a-z_]+).*?ON CONFLICT DO NOTHING;)', 'g') WITH ORDINALITY AS s (found, place)
+    ORDER BY n.number, p.place, s.place;
+END
+$function$;
 COMMENT ON FUNCTION agent_metrics.shipped_rows(integer) IS
-    'Statements of a numbered migration that insert shipped rows, those that are there left alone; NULL: it ships none. Internal: setup() uses it.';
+    'Statements of the migrations up to one that insert shipped rows and leave alone those that are there, each with its table. Internal: setup() uses it.';
+
+CREATE FUNCTION agent_metrics.missing_rows() RETURNS TABLE (relation text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF to_regclass('agent_metrics.settings') IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT 'agent_metrics.migrations' WHERE NOT EXISTS (SELECT FROM agent_metrics.migrations)
+    UNION ALL SELECT 'agent_metrics.settings' WHERE NOT EXISTS (SELECT FROM agent_metrics.settings)
+    UNION ALL SELECT 'agent_metrics.metrics' WHERE NOT EXISTS (SELECT FROM agent_metrics.metrics)
+    UNION ALL SELECT 'agent_metrics.agent_kinds' WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_kinds);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.missing_rows() IS
+    'Tables without which nothing works and that have no row, as after a dump without rows was restored; setup() puts them back.';
 
 -- Tables belong to whoever calls setup(), not to the extension: a dump is plain, DROP EXTENSION without CASCADE
 -- refuses instead of dropping the data, and a user who is not superuser owns his rows.
@@ -144,6 +173,7 @@ DECLARE
     script    text;
     made      integer := 0;
     rows_came text := '';
+    has_no_rows boolean := false;
 BEGIN
     IF agent_metrics.version() <> installed THEN
         RAISE EXCEPTION 'library % and extension % of agent_metrics differ', agent_metrics.version(), installed
@@ -187,19 +217,18 @@ BEGIN
                       HINT = 'Restore the rows of agent_metrics.migrations, or the schema from a dump with comments.';
         END IF;
         INSERT INTO agent_metrics.migrations (number) SELECT n.number FROM generate_series(1, last) AS n (number);
+        has_no_rows := true;
     END IF;
-    -- Edits and deletions of shipped rows stay; but without any metric it is the rows that did not come.
-    IF last > 0 THEN
-        IF NOT EXISTS (SELECT FROM agent_metrics.metrics) THEN
-            FOR number IN 1 .. last LOOP
-                script := agent_metrics.shipped_rows(number);
-                IF script IS NOT NULL THEN
-                    EXECUTE script;
-                END IF;
-            END LOOP;
-            rows_came := ', and the shipped rows, which were missing, are back';
-        END IF;
-    END IF;
+    -- Edits and deletions of shipped rows stay; but a table without which nothing works is not empty because somebody
+    -- wanted it so.
+    FOR script IN
+        SELECT r.statement FROM agent_metrics.shipped_rows(last) r
+        WHERE has_no_rows OR r.relation = ANY (ARRAY(SELECT m.relation FROM agent_metrics.missing_rows() m))
+        ORDER BY r.number
+    LOOP
+        EXECUTE script;
+        rows_came := ', and the shipped rows, which were missing, are back';
+    END LOOP;
     number := last + 1;
     LOOP
         script := agent_metrics.migration_script(number);

@@ -13,16 +13,17 @@ DECLARE
     -- the owner's own: an admin who wrote them would choose who has which rights, or what setup() does
     owners constant name[] := ARRAY['access_levels', 'migrations'];
     -- parts of functions with the owner's rights, which take the name of a table
-    inner_functions constant name[] := ARRAY['make_partition', 'attach_partition', 'guard_partition', 'copy_noted_turns', 'forget_archive'];
+    inner_functions constant name[] := ARRAY['make_partition', 'attach_partition', 'copy_turns', 'guard_partition', 'copy_noted_turns', 'forget_archive'];
 BEGIN
     RETURN QUERY
     WITH relation AS (
         SELECT c.oid, c.relname, c.relkind, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
     ), made AS (
-        -- functions that setup() made; a trigger needs nobody's right to call its function
+        -- functions that setup() made; a trigger needs nobody's right to call its function, but whoever attaches a table
+        -- makes triggers there
         SELECT p.oid, p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname = 'agent_metrics' AND p.prorettype <> 'trigger'::regtype
+        WHERE n.nspname = 'agent_metrics' AND (p.prorettype <> 'trigger'::regtype OR p.proname = 'follow_source')
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     ), reader AS (
         SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, 'USAGE' AS privilege FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')

@@ -61,8 +61,8 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
 /// Queries that give what is wrong and its subject, each with the cure.
 const CHECKS: &[(&str, &str)] = &[
     (
-        "SELECT 'the rows that ship with agent_metrics are missing, as after a dump without rows was restored', ''
-         WHERE NOT EXISTS (SELECT FROM agent_metrics.migrations) OR NOT EXISTS (SELECT FROM agent_metrics.metrics)",
+        "SELECT format('rows that ship with agent_metrics are missing, as after a dump without rows was restored: %s has none', m.relation), m.relation
+         FROM agent_metrics.missing_rows() m ORDER BY m.relation",
         "agent-metrics setup, as the owner of the tables",
         "SELECT format('trigger %s of table %s %s, so rows that come are not checked, stamped or logged as they should be', b.trigger_name, b.table_name, b.problem),
                 b.table_name
