@@ -138,7 +138,8 @@ BEGIN
     FROM generate_series(1, shipped_rows.last) AS n (number)
     CROSS JOIN LATERAL regexp_matches(agent_metrics.migration_script(n.number), '-- shipped rows\n(.*?)-- end of shipped rows', 'g')
         WITH ORDINALITY AS p (part, place)
-    CROSS JOIN LATERAL regexp_matches(p.part[1], '(INSERT INTO (agent_metrics\.[a-z_]+).*?ON CONFLICT DO NOTHING;)', 'g') WITH ORDINALITY AS s (found, place)
+    -- the first quantifier decides that all of them take as little as they can
+    CROSS JOIN LATERAL regexp_matches(p.part[1], '(INSERT\sINTO\s(agent_metrics\.[a-z_]+?)\s.*?ON CONFLICT DO NOTHING;)', 'g') WITH ORDINALITY AS s (found, place)
     ORDER BY n.number, p.place, s.place;
 END
 $function$;
