@@ -292,6 +292,23 @@ fn a_dump_without_rows_is_set_up() {
 }
 
 #[test]
+fn a_dropped_schema_of_views_is_made_again_with_its_access() {
+    let db = shop("owner_views");
+    let (name, reader) = login(&db, "reader");
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{name}', 'reader'); DROP SCHEMA agent_kpi CASCADE"
+    ));
+    assert!(fails(db.url(), &["status"]).contains("agent-metrics setup"));
+    refresh(&db);
+    db.exec("SELECT agent_metrics.setup()");
+    assert!(reader.number("SELECT count(*) FROM agent_kpi.kpi_daily") > 0.0);
+    assert_books(&db);
+    assert_eq!(revoke(&db, &name), [""; 0]);
+    drop(reader);
+    db.exec(&format!("DROP ROLE {name}"));
+}
+
+#[test]
 fn nobody_who_may_only_connect_holds_up_setup() {
     let db = shop("owner_locks");
     let (name, stranger) = login(&db, "stranger");
