@@ -8,6 +8,7 @@
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make package   the three files, with the notices of what they contain, in a tar archive
 #   make advisories  known faults of the dependencies, from the network: before each release
+#   make privileges  writes anew who may do what: tests/golden/privileges.txt and the table in SECURITY.md
 
 PG_CONFIG ?= pg_config
 CARGO ?= cargo
@@ -25,7 +26,7 @@ BUILD := $(EXTENSION_TARGET)/extension
 FEATURES := --no-default-features --features pg$(MAJOR)
 PROGRAM := target/release/agent-metrics
 
-.PHONY: demo test soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
+.PHONY: demo test privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
 demo: tools
@@ -36,6 +37,10 @@ test: tools
 	@$(MAKE) --no-print-directory install lint
 	scripts/with-cluster $(CARGO) test
 	scripts/fuzz 5
+
+# After a change of who may do what: the table that the tests hold it against, and the one in SECURITY.md.
+privileges: install
+	AGENT_METRICS_WRITE=1 scripts/with-cluster $(CARGO) test --test suite privileges::
 
 soak: tools
 	@$(MAKE) --no-print-directory install
@@ -63,6 +68,7 @@ lint:
 	@if command -v shellcheck >/dev/null; then shellcheck $(filter-out %.txt,$(wildcard scripts/*)) .ci/run; fi
 	@scripts/licences
 	@scripts/notices target/THIRD_PARTY_NOTICES
+	@scripts/pgspot
 
 # Apart from lint: it needs the network, and cargo-deny takes minutes to build.
 advisories:
@@ -78,10 +84,14 @@ extension:
 	@cat sql/extension/*.sql >$(BUILD)/new.sql
 	@cmp -s $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql || cp $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql
 	@rm $(BUILD)/new.sql
+	@for script in $(wildcard sql/agent_metrics--*.sql); do \
+		cat sql/extension/00_guard.sql "$$script" >"$(BUILD)/$${script##*/}"; \
+	done
 
 install: extension
 	@scripts/install-files $(BUILD)/agent_metrics.so "$(DESTDIR)$$($(PG_CONFIG) --pkglibdir)"
-	@scripts/install-files agent_metrics.control $(BUILD)/agent_metrics--$(VERSION).sql $(wildcard sql/agent_metrics--*.sql) \
+	@scripts/install-files agent_metrics.control $(BUILD)/agent_metrics--$(VERSION).sql \
+		$(patsubst sql/%,$(BUILD)/%,$(wildcard sql/agent_metrics--*.sql)) \
 		"$(DESTDIR)$$($(PG_CONFIG) --sharedir)/extension"
 
 package: extension

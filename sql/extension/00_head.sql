@@ -1,5 +1,4 @@
-\echo Use "CREATE EXTENSION agent_metrics" to load this file. \quit
-
--- The pure functions are for everybody; what reads or writes tables is revoked from PUBLIC below where it is made.
+-- Everybody may call the members, which run with their caller's rights. What they read and write is granted by
+-- grant_access(), and functions with the owner's rights are made by setup() and revoked from PUBLIC.
 GRANT USAGE ON SCHEMA agent_metrics TO PUBLIC;
 COMMENT ON SCHEMA agent_metrics IS 'Types and functions of the extension agent_metrics, and the tables that people write.';

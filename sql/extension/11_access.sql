@@ -1,85 +1,243 @@
--- Who may do what. PUBLIC has the pure functions and nothing else.
+-- Who may do what. Everybody may call the members, with his own rights. What is written down here is the rights by level on
+-- what setup() makes; which role has which level is in the table access_levels, so that setup() and ensure_partitions()
+-- give the same rights on what is made later. All grants are the tables' owner's, whoever calls.
+
+CREATE FUNCTION agent_metrics.level_rights() RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    -- where a writer brings facts in; he may not choose the stamps by which a refresh finds his rows
+    facts  constant name[] := ARRAY['agent_events', 'business_events', 'tool_call_verdicts', 'turn_scores', 'survey_answers',
+                                    'reviews', 'infrastructure_costs', 'eval_runs', 'eval_results'];
+    stamps constant name[] := ARRAY['recorded_in', 'changed_in', 'source_table', 'content_hash'];
+    -- the owner's own: an admin who wrote them would choose who has which rights, or what setup() does
+    owners constant name[] := ARRAY['access_levels', 'migrations'];
+    -- parts of functions with the owner's rights, which take the name of a table
+    inner_functions constant name[] := ARRAY['make_partition', 'attach_partition', 'copy_turns', 'guard_partition', 'copy_noted_turns', 'forget_archive'];
+BEGIN
+    RETURN QUERY
+    WITH relation AS (
+        SELECT c.oid, c.relname, c.relkind, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
+    ), made AS (
+        -- functions that setup() made; a trigger needs nobody's right to call its function, but whoever attaches a table
+        -- makes triggers there
+        SELECT p.oid, p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = 'agent_metrics' AND (p.prorettype <> 'trigger'::regtype OR p.proname = 'follow_source')
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+    ), reader AS (
+        SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, 'USAGE' AS privilege FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
+        UNION ALL
+        SELECT 'table', r.oid, NULL, 'SELECT' FROM relation r WHERE r.nspname = 'agent_kpi' AND r.relkind IN ('v', 'm', 'r', 'p')
+        UNION ALL
+        -- what the views call on their reader's behalf
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.proname LIKE 'kpi\_%'
+    ), writer AS (
+        SELECT 'schema', n.oid, NULL::name, 'USAGE' FROM pg_namespace n WHERE n.nspname = 'agent_metrics'
+        UNION ALL
+        SELECT 'column', r.oid, a.attname, p.privilege
+        FROM relation r
+        JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (stamps)
+        CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p (privilege)
+        WHERE r.nspname = 'agent_metrics' AND r.relname = ANY (facts)
+        UNION ALL
+        -- ingest_events() works with the caller's rights
+        SELECT 'table', r.oid, NULL, p.privilege
+        FROM relation r
+        JOIN (VALUES ('token_prices', 'SELECT'), ('quarantined_events', 'SELECT'), ('quarantined_events', 'INSERT'),
+                     ('span_keys', 'SELECT'), ('span_keys', 'INSERT')) AS p (relname, privilege) ON p.relname = r.relname
+        WHERE r.nspname = 'agent_metrics'
+    ), admin AS (
+        SELECT x.* FROM reader x
+        UNION ALL
+        SELECT 'table', r.oid, NULL, p.privilege
+        FROM relation r CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (privilege)
+        WHERE r.nspname = 'agent_metrics' AND r.relkind IN ('r', 'p', 'v')
+          AND (p.privilege = 'SELECT' OR (r.relkind <> 'v' AND r.relname <> ALL (owners)))
+        UNION ALL
+        SELECT 'sequence', r.oid, NULL, p.privilege
+        FROM relation r CROSS JOIN unnest(ARRAY['USAGE', 'SELECT']) AS p (privilege) WHERE r.nspname = 'agent_metrics' AND r.relkind = 'S'
+        UNION ALL
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.proname <> ALL (inner_functions) AND m.proname NOT LIKE 'kpi\_%'
+    )
+    SELECT 'reader', x.* FROM reader x UNION ALL SELECT 'writer', x.* FROM writer x UNION ALL SELECT 'admin', x.* FROM admin x;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.level_rights() IS 'Rights that each level of access has, on the objects that are there now: kind and oid of the object, column, privilege.';
+
+-- What roles were given on the schemas, what is in them, and by default privileges for what will be; the owner's own and PUBLIC's apart.
+CREATE FUNCTION agent_metrics.rights_given() RETURNS TABLE (
+    kind text, object oid, column_name name, target text, owner oid, grantor oid, grantee oid, privilege text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH place AS (SELECT n.* FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')),
+    object AS (
+        SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, format('SCHEMA %I', n.nspname) AS target, n.nspowner AS owner, n.nspacl AS acl FROM place n
+        UNION ALL
+        SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, c.oid, NULL,
+               format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass), c.relowner, c.relacl
+        FROM place n JOIN pg_class c ON c.relnamespace = n.oid WHERE c.relacl IS NOT NULL
+        UNION ALL
+        SELECT 'column', c.oid, a.attname, format('TABLE %s', c.oid::regclass), c.relowner, a.attacl
+        FROM place n JOIN pg_class c ON c.relnamespace = n.oid JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
+        UNION ALL
+        SELECT 'function', p.oid, NULL, format('ROUTINE %s', p.oid::regprocedure), p.proowner, p.proacl
+        FROM place n JOIN pg_proc p ON p.pronamespace = n.oid WHERE p.proacl IS NOT NULL
+        UNION ALL
+        SELECT 'type', t.oid, NULL, format('TYPE %s', t.oid::regtype), t.typowner, t.typacl
+        FROM place n JOIN pg_type t ON t.typnamespace = n.oid WHERE t.typacl IS NOT NULL
+        UNION ALL
+        SELECT 'default', d.oid, NULL,
+               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END,
+               d.defaclrole, d.defaclacl
+        FROM place n JOIN pg_default_acl d ON d.defaclnamespace = n.oid
+    )
+    SELECT o.kind, o.oid, o.column_name, o.target, o.owner, a.grantor, a.grantee, a.privilege_type
+    FROM object o CROSS JOIN LATERAL aclexplode(o.acl) a
+    WHERE a.grantee <> 0 AND (a.grantee <> o.owner OR o.kind = 'default');
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.rights_given() IS 'Rights that roles were given on the schemas of the extension and on what is in them, by whom. Internal: grant_levels() and revoke_access() use it.';
+
+-- Only rights that are missing are granted: nothing is written when all are there.
+CREATE FUNCTION agent_metrics.grant_levels() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    here      bigint := (SELECT c.system_identifier FROM pg_control_system() c);
+    statement text;
+    granted   bigint := 0;
+BEGIN
+    IF EXISTS (SELECT FROM agent_metrics.access_levels a
+               WHERE a.cluster <> here OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role_oid AND r.rolname = a.role_name)) THEN
+        -- Restored in another cluster, a role is who has its name there. In its own it is who has its oid: a role that
+        -- was dropped and made again is another, and one that was renamed is the same.
+        UPDATE agent_metrics.access_levels a SET role_oid = r.oid, cluster = here FROM pg_roles r WHERE a.cluster <> here AND r.rolname = a.role_name;
+        UPDATE agent_metrics.access_levels a SET role_name = r.rolname FROM pg_roles r WHERE a.cluster = here AND r.oid = a.role_oid AND r.rolname <> a.role_name;
+        DELETE FROM agent_metrics.access_levels a WHERE a.cluster <> here OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role_oid);
+    END IF;
+    FOR statement IN
+        WITH wanted AS (
+            SELECT DISTINCT a.role_oid AS grantee, r.kind, r.object, r.column_name, r.privilege
+            FROM agent_metrics.access_levels a JOIN agent_metrics.level_rights() r ON r.level = a.level
+        ), missing AS (
+            SELECT w.*, format(CASE w.kind WHEN 'schema' THEN 'SCHEMA %1$s' WHEN 'sequence' THEN 'SEQUENCE %2$s' WHEN 'function' THEN 'ROUTINE %3$s'
+                               ELSE 'TABLE %2$s' END, w.object::regnamespace, w.object::regclass, w.object::regprocedure) AS target
+            FROM wanted w
+            WHERE NOT EXISTS (SELECT FROM agent_metrics.rights_given() g
+                              WHERE g.grantee = w.grantee AND g.object = w.object AND g.kind = w.kind AND g.privilege = w.privilege
+                                AND g.column_name IS NOT DISTINCT FROM w.column_name AND g.grantor = g.owner)
+              -- the owner needs none
+              AND w.grantee <> coalesce((SELECT c.relowner FROM pg_class c WHERE c.oid = w.object AND w.kind IN ('table', 'column', 'sequence')),
+                                        (SELECT p.proowner FROM pg_proc p WHERE p.oid = w.object AND w.kind = 'function'),
+                                        (SELECT n.nspowner FROM pg_namespace n WHERE n.oid = w.object AND w.kind = 'schema'), 0)
+        ), privileges AS (
+            SELECT m.grantee, m.target,
+                   m.privilege || coalesce(' (' || string_agg(quote_ident(m.column_name), ', ' ORDER BY m.column_name) || ')', '') AS privilege
+            FROM missing m GROUP BY m.grantee, m.target, m.kind, m.privilege
+        )
+        SELECT format('GRANT %s ON %s TO %I', string_agg(p.privilege, ', ' ORDER BY p.privilege), p.target, pg_get_userbyid(p.grantee))
+        FROM privileges p GROUP BY p.grantee, p.target ORDER BY p.target, p.grantee
+    LOOP
+        EXECUTE statement;
+        granted := granted + 1;
+    END LOOP;
+    RETURN granted;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.grant_levels() IS
+    'Grants what the roles of access_levels have by their level and lack, and returns how many statements it took; roles that are gone leave the table. Only the tables'' owner may.';
+
+CREATE FUNCTION agent_metrics.check_granter() RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    owner name;
+BEGIN
+    IF to_regclass('agent_metrics.access_levels') IS NULL THEN
+        RAISE EXCEPTION 'agent_metrics has no tables yet'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Access is given to tables and views, which setup() makes.',
+                  HINT = 'SELECT agent_metrics.setup();';
+    END IF;
+    SELECT pg_get_userbyid(c.relowner) INTO owner FROM pg_class c WHERE c.oid = 'agent_metrics.access_levels'::regclass;
+    IF NOT pg_has_role(owner, 'USAGE') THEN
+        RAISE EXCEPTION 'only the owner of the tables gives access to them'
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('The tables of agent_metrics belong to %s, and you are %s.', owner, current_user),
+                  HINT = format('SET ROLE %I; and again.', owner);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.check_granter() IS 'Refuses whoever has not the rights of the tables'' owner. Internal: grant_access() and revoke_access() use it.';
 
 CREATE FUNCTION agent_metrics.grant_access(role regrole, level text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
 DECLARE
-    fact text;
-    fact_columns text;
-    reading regprocedure;
-    way_in text;
+    role_name name := (SELECT r.rolname FROM pg_roles r WHERE r.oid = role::oid);
 BEGIN
     IF level IS NULL OR level NOT IN ('reader', 'writer', 'admin') THEN
         RAISE EXCEPTION 'unknown level of access "%"', level
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'The levels are reader (the views of agent_kpi), writer (events and facts in) and admin (everything).',
-                  HINT = format('SELECT agent_metrics.grant_access(%L, ''reader'');', role::text);
+                  DETAIL = 'The levels are reader (the views of agent_kpi), writer (events and facts in) and admin (what the program needs).',
+                  HINT = format('SELECT agent_metrics.grant_access(%L, ''reader'');', coalesce(role::text, 'metabase'));
     END IF;
-    IF level IN ('reader', 'admin') THEN
-        EXECUTE format('GRANT USAGE ON SCHEMA agent_kpi TO %s', role);
-        EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA agent_kpi TO %s', role);
-        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA agent_kpi GRANT SELECT ON TABLES TO %s', role);
-        -- what the views call on their reader's behalf
-        FOR reading IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace AND p.proname LIKE 'kpi\_%' LOOP
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', reading, role);
-        END LOOP;
+    IF role_name IS NULL THEN
+        RAISE EXCEPTION 'there is no role %', coalesce(role::text, 'NULL')
+            USING ERRCODE = 'undefined_object',
+                  DETAIL = 'Access is given to a role that is there.',
+                  HINT = 'CREATE ROLE ... LOGIN; then call it again.';
     END IF;
-    IF level IN ('writer', 'admin') THEN
-        -- A writer may not choose the stamps by which a refresh finds his rows.
-        FOR fact, fact_columns IN
-            SELECT c.table_name, string_agg(quote_ident(c.column_name), ', ' ORDER BY c.ordinal_position)
-            FROM information_schema.columns c
-            WHERE c.table_schema = 'agent_metrics' AND c.table_name IN ('agent_events', 'business_events', 'tool_call_verdicts', 'turn_scores', 'survey_answers',
-                                                                             'reviews', 'infrastructure_costs', 'eval_runs', 'eval_results')
-              AND c.column_name NOT IN ('recorded_in', 'changed_in', 'source_table', 'content_hash')
-            GROUP BY c.table_name
-        LOOP
-            EXECUTE format('GRANT SELECT (%1$s), INSERT (%1$s), UPDATE (%1$s) ON agent_metrics.%2$I TO %3$s', fact_columns, fact, role);
-        END LOOP;
-        -- ingest_events() works with the caller's rights.
-        IF to_regclass('agent_metrics.quarantined_events') IS NOT NULL THEN
-            EXECUTE format('GRANT SELECT ON agent_metrics.token_prices TO %s', role);
-            EXECUTE format('GRANT SELECT, INSERT ON agent_metrics.quarantined_events, agent_metrics.span_keys TO %s', role);
-            FOREACH way_in IN ARRAY ARRAY['ingest_events', 'map_events', 'map_spans', 'attributes', 'object_in', 'store_events', 'turn_cost', 'store_span_keys', 'store_evaluations',
-                                         'read_evaluation', 'map_evaluation'] LOOP
-                EXECUTE format('GRANT EXECUTE ON FUNCTION agent_metrics.%I TO %s', way_in, role);
-            END LOOP;
-        END IF;
-    END IF;
-    IF level = 'admin' THEN
-        EXECUTE format('GRANT ALL ON ALL TABLES IN SCHEMA agent_metrics TO %s', role);
-        EXECUTE format('GRANT ALL ON ALL SEQUENCES IN SCHEMA agent_metrics TO %s', role);
-        EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA agent_metrics TO %s', role);
-        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA agent_metrics GRANT ALL ON TABLES TO %s', role);
-    END IF;
+    PERFORM agent_metrics.check_granter();
+    -- One at a time, for two sessions that grant on one object disturb each other.
+    LOCK TABLE agent_metrics.access_levels IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO agent_metrics.access_levels (role_oid, role_name, level, cluster)
+    VALUES (role::oid, role_name, level, (SELECT c.system_identifier FROM pg_control_system() c))
+    ON CONFLICT DO NOTHING;
+    PERFORM agent_metrics.grant_levels();
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.grant_access(regrole, text) IS
-    'Gives a role access: reader (the views of agent_kpi), writer (events and facts in) or admin (all; what the program runs as).';
+    'Gives a role access: reader (the views of agent_kpi), writer (events and facts in) or admin (what the program runs as). A role may have several levels.';
 
-CREATE FUNCTION agent_metrics.revoke_access(role regrole) RETURNS void
+CREATE FUNCTION agent_metrics.revoke_access(role regrole) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+    role_name name := pg_get_userbyid(role::oid);
+    statement text;
 BEGIN
-    EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA agent_kpi REVOKE SELECT ON TABLES FROM %s', role);
-    EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA agent_metrics REVOKE ALL ON TABLES FROM %s', role);
-    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA agent_kpi, agent_metrics FROM %s', role);
-    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA agent_metrics FROM %s', role);
-    EXECUTE format('REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA agent_metrics FROM %s', role);
-    EXECUTE format('REVOKE USAGE ON SCHEMA agent_kpi FROM %s', role);
+    PERFORM agent_metrics.check_granter();
+    LOCK TABLE agent_metrics.access_levels IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM agent_metrics.access_levels a WHERE a.role_oid = role::oid;
+    FOR statement IN
+        SELECT DISTINCT format('REVOKE ALL ON %s FROM %I', g.target, role_name)
+        FROM agent_metrics.rights_given() g
+        WHERE g.grantee = role::oid AND g.kind NOT IN ('column', 'default') AND g.grantor = g.owner AND pg_has_role(g.owner, 'USAGE')
+        UNION
+        SELECT format('REVOKE ALL (%s) ON %s FROM %I', string_agg(DISTINCT quote_ident(g.column_name), ', '), g.target, role_name)
+        FROM agent_metrics.rights_given() g
+        WHERE g.grantee = role::oid AND g.kind = 'column' AND g.grantor = g.owner AND pg_has_role(g.owner, 'USAGE')
+        GROUP BY g.target
+    LOOP
+        BEGIN
+            EXECUTE statement;
+        EXCEPTION WHEN dependent_privilege_descriptors_still_exist THEN
+            -- He gave it on to others, who would lose it too.
+            RETURN QUERY SELECT statement || ' CASCADE;';
+        END;
+    END LOOP;
+    -- What other roles gave stays theirs to take.
+    RETURN QUERY
+    SELECT DISTINCT CASE WHEN g.kind = 'default'
+                THEN format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %s REVOKE ALL ON %s FROM %I;', pg_get_userbyid(g.owner),
+                            (SELECT d.defaclnamespace::regnamespace FROM pg_default_acl d WHERE d.oid = g.object), g.target, role_name)
+                ELSE format('SET ROLE %1$I; REVOKE ALL%2$s ON %3$s FROM %4$I; RESET ROLE;', pg_get_userbyid(g.grantor),
+                            ' (' || quote_ident(g.column_name) || ')', g.target, role_name) END
+    FROM agent_metrics.rights_given() g
+    WHERE g.grantee = role::oid AND (g.kind = 'default' OR g.grantor <> g.owner OR NOT pg_has_role(g.owner, 'USAGE'));
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.revoke_access(regrole) IS 'Takes away what grant_access gave a role.';
-
--- Every function that touches tables (those not written in C or as one SQL expression) is the installer's to give.
-DO $block$
-DECLARE
-    signature regprocedure;
-BEGIN
-    FOR signature IN
-        SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE p.pronamespace = 'agent_metrics'::regnamespace AND (l.lanname = 'plpgsql' OR (l.lanname = 'sql' AND p.provolatile <> 'i'))
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', signature);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO @extowner@ WITH GRANT OPTION', signature);
-    END LOOP;
-END
-$block$;
+COMMENT ON FUNCTION agent_metrics.revoke_access(regrole) IS
+    'Takes away what grant_access gave a role, and whatever else the tables'' owner did. Returns the statement for each right that another role gave: run them, and DROP ROLE works.';

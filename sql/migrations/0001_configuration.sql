@@ -11,6 +11,24 @@ COMMENT ON COLUMN agent_metrics.settings.name IS 'Name of the setting.';
 COMMENT ON COLUMN agent_metrics.settings.value IS 'Its value, as text.';
 COMMENT ON COLUMN agent_metrics.settings.description IS 'What it does.';
 
+-- Who has which access. Rows, not default privileges, so that setup() and ensure_partitions() grant it on what is new.
+CREATE TABLE agent_metrics.access_levels (
+    role_oid   oid NOT NULL,
+    role_name  text NOT NULL,
+    level      text NOT NULL CHECK (level IN ('reader', 'writer', 'admin')),
+    cluster    bigint NOT NULL,
+    granted_by text NOT NULL DEFAULT session_user,
+    granted_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (role_oid, level, cluster)
+);
+COMMENT ON TABLE agent_metrics.access_levels IS 'Which roles have which access; written by grant_access() and revoke_access().';
+COMMENT ON COLUMN agent_metrics.access_levels.role_oid IS 'The role in its cluster; one that is dropped and made again is another.';
+COMMENT ON COLUMN agent_metrics.access_levels.role_name IS 'Its name, by which it is found in another cluster that a dump is restored in.';
+COMMENT ON COLUMN agent_metrics.access_levels.level IS 'reader, writer or admin.';
+COMMENT ON COLUMN agent_metrics.access_levels.cluster IS 'System identifier of the cluster whose role it is.';
+COMMENT ON COLUMN agent_metrics.access_levels.granted_by IS 'Who granted it.';
+COMMENT ON COLUMN agent_metrics.access_levels.granted_at IS 'When.';
+
 -- Every view and every refresh reads the time zone, so a wrong one is refused where it is written.
 CREATE FUNCTION agent_metrics.check_setting() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -54,7 +72,8 @@ CREATE TABLE agent_metrics.metrics (
     direction          text NOT NULL CHECK (direction IN ('+', '-')),
     definition         text NOT NULL,
     definition_version integer NOT NULL DEFAULT 1,
-    position           integer NOT NULL DEFAULT 100
+    position           integer NOT NULL DEFAULT 100,
+    measure            text
 );
 COMMENT ON TABLE agent_metrics.metrics IS 'The metric catalogue: what every number means.';
 COMMENT ON COLUMN agent_metrics.metrics.metric IS 'Name of the metric.';
@@ -64,6 +83,7 @@ COMMENT ON COLUMN agent_metrics.metrics.direction IS '+ when higher is better, -
 COMMENT ON COLUMN agent_metrics.metrics.definition IS 'The definition in words: numerator / denominator and what is left out.';
 COMMENT ON COLUMN agent_metrics.metrics.definition_version IS 'Raised whenever the definition changes.';
 COMMENT ON COLUMN agent_metrics.metrics.position IS 'Order in which a person wants to read the metrics.';
+COMMENT ON COLUMN agent_metrics.metrics.measure IS 'Measure of fact_days that holds its sums; NULL: its sums are in the rollups.';
 
 CREATE TABLE agent_metrics.agent_kinds (
     kind           text PRIMARY KEY,
@@ -123,8 +143,10 @@ BEGIN
     IF NEW.kind IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind) THEN
         RAISE EXCEPTION 'unknown kind of agent "%"', NEW.kind
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'The kinds are: ' || (SELECT string_agg(k.kind, ', ' ORDER BY k.kind) FROM agent_metrics.agent_kinds k) || '.',
-                  HINT = 'Use one of them, or add a row to agent_metrics.agent_kinds.';
+                  DETAIL = coalesce('The kinds are: ' || (SELECT string_agg(k.kind, ', ' ORDER BY k.kind) FROM agent_metrics.agent_kinds k) || '.',
+                                    'agent_metrics.agent_kinds has no rows: those that ship were not restored.'),
+                  HINT = CASE WHEN EXISTS (SELECT FROM agent_metrics.agent_kinds) THEN 'Use one of them, or add a row to agent_metrics.agent_kinds.'
+                              ELSE 'SELECT agent_metrics.setup(); puts them back where all of them are missing.' END;
     END IF;
     PERFORM agent_metrics.check_cadence(
         coalesce(NEW.cadence, (SELECT k.cadence FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind)), NEW.time_zone);

@@ -265,20 +265,12 @@ COMMENT ON COLUMN agent_metrics.archived_activity.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics.archived_activity.archive_id IS 'Archive that holds the turns.';
 COMMENT ON COLUMN agent_metrics.archived_activity.spans IS 'Union of the archived turns, each drawn out by 30 minutes.';
 
--- Metrics that are read from fact_days say by which measure.
-ALTER TABLE agent_metrics.metrics ADD COLUMN measure text;
-COMMENT ON COLUMN agent_metrics.metrics.measure IS 'Measure of fact_days that holds its sums; NULL: its sums are in the rollups.';
-INSERT INTO agent_metrics.metrics (metric, metric_class, unit, direction, position, definition) VALUES
-    ('cost_per_resolution_usd', 'economics', 'usd', '-', 24, 'cost_per_unit_usd of a support agent, by the name of its unit.'),
-    ('cost_per_qualified_lead_usd', 'economics', 'usd', '-', 25, 'cost_per_unit_usd of a sales agent, by the name of its unit.'),
-    ('escalation_precision', 'trust', 'fraction', '+', 43, 'Rightly escalated / escalated, of conversations reviewed for it.'),
-    ('escalation_missed_rate', 'trust', 'fraction', '-', 44, 'Wrongly kept / conversations that should have been escalated, of those reviewed for it.'),
-    ('over_refusal_rate', 'trust', 'fraction', '-', 45, 'In-scope requests refused / in-scope requests reviewed.');
-UPDATE agent_metrics.metrics m SET measure = x.measure
-FROM (VALUES ('tool_call_accuracy', 'tool_calls'), ('instruction_following_score', 'instruction_scores'),
-             ('infra_cost_per_agent_hour_usd', 'revenue'), ('revenue_per_agent_hour_usd', 'revenue'),
-             ('time_to_resolution_p50_s', 'resolutions'), ('time_to_resolution_p95_s', 'resolutions'), ('nps_delta', 'survey'),
-             ('escalation_accuracy', 'escalations'), ('escalation_precision', 'escalated'), ('escalation_missed_rate', 'to_escalate'),
-             ('hallucination_rate', 'answers'), ('out_of_scope_refusal_rate', 'out_of_scope'), ('over_refusal_rate', 'in_scope'),
-             ('self_report_gap', 'self_report'), ('eval_success_rate', 'eval_cases')) AS x (metric, measure)
-WHERE m.metric = x.metric;
+-- shipped rows
+INSERT INTO agent_metrics.metrics (metric, metric_class, unit, direction, position, measure, definition) VALUES
+    ('cost_per_resolution_usd', 'economics', 'usd', '-', 24, NULL, 'cost_per_unit_usd of a support agent, by the name of its unit.'),
+    ('cost_per_qualified_lead_usd', 'economics', 'usd', '-', 25, NULL, 'cost_per_unit_usd of a sales agent, by the name of its unit.'),
+    ('escalation_precision', 'trust', 'fraction', '+', 43, 'escalated', 'Rightly escalated / escalated, of conversations reviewed for it.'),
+    ('escalation_missed_rate', 'trust', 'fraction', '-', 44, 'to_escalate', 'Wrongly kept / conversations that should have been escalated, of those reviewed for it.'),
+    ('over_refusal_rate', 'trust', 'fraction', '-', 45, 'in_scope', 'In-scope requests refused / in-scope requests reviewed.')
+ON CONFLICT DO NOTHING;
+-- end of shipped rows

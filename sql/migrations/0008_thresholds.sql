@@ -239,11 +239,14 @@ COMMENT ON COLUMN agent_metrics.resolution_presets.of_label IS 'Whose label deci
 COMMENT ON COLUMN agent_metrics.resolution_presets.flag IS 'What the label has to be: a column of outcomes, or is_no_escalation.';
 COMMENT ON COLUMN agent_metrics.resolution_presets.is_untouched IS 'Whether no human may have taken part.';
 COMMENT ON COLUMN agent_metrics.resolution_presets.position IS 'Order of the definitions.';
+-- shipped rows
 INSERT INTO agent_metrics.resolution_presets (preset, definition, of_label, flag, is_untouched, position) VALUES
     ('containment', 'No human took part and nothing was handed to one / conversations with an outcome.', 'counting', 'is_no_escalation', true, 1),
     ('deflection', 'The outcome is a deflection and no human took part / conversations with an outcome. As in deflection_rate.', 'counting', 'is_deflection', true, 2),
     ('assumed_resolution', 'The agent says it succeeded / conversations that the agent gave a label.', 'agent', 'is_success', false, 3),
-    ('confirmed_resolution', 'A person or the business system says it succeeded / conversations of which one of them said anything.', 'confirmed', 'is_success', false, 4);
+    ('confirmed_resolution', 'A person or the business system says it succeeded / conversations of which one of them said anything.', 'confirmed', 'is_success', false, 4)
+ON CONFLICT DO NOTHING;
+-- end of shipped rows
 
 -- Which metric serves which function of the NIST AI risk management framework.
 CREATE TABLE agent_metrics.nist_ai_rmf_map (
@@ -260,6 +263,7 @@ COMMENT ON COLUMN agent_metrics.nist_ai_rmf_map.subcategory IS 'Suggested identi
 COMMENT ON COLUMN agent_metrics.nist_ai_rmf_map.metric IS 'Metric.';
 COMMENT ON COLUMN agent_metrics.nist_ai_rmf_map.reason IS 'What the metric shows for it.';
 COMMENT ON COLUMN agent_metrics.nist_ai_rmf_map.is_checked IS 'Whether somebody here has checked the identifier.';
+-- shipped rows
 INSERT INTO agent_metrics.nist_ai_rmf_map (nist_function, subcategory, metric, reason) VALUES
     ('GOVERN', 'GOVERN 2.1', 'task_success_rate', 'A named owner answers for the line.'),
     ('GOVERN', 'GOVERN 2.1', 'hallucination_rate', 'A named owner answers for the line.'),
@@ -274,4 +278,6 @@ INSERT INTO agent_metrics.nist_ai_rmf_map (nist_function, subcategory, metric, r
     ('MEASURE', 'MEASURE 2.8', 'self_report_gap', 'What the agent says of itself is held against what people find.'),
     ('MEASURE', 'MEASURE 3.3', 'nps_delta', 'Feedback of those affected.'),
     ('MANAGE', 'MANAGE 2.4', 'escalation_missed_rate', 'Hand-over where the agent should stop.'),
-    ('MANAGE', 'MANAGE 4.1', 'deflection_rate', 'Monitored after deployment; breaches are acknowledged with cause and action.');
+    ('MANAGE', 'MANAGE 4.1', 'deflection_rate', 'Monitored after deployment; breaches are acknowledged with cause and action.')
+ON CONFLICT DO NOTHING;
+-- end of shipped rows

@@ -262,6 +262,9 @@ COMMENT ON COLUMN agent_metrics.drift_findings.state IS 'ok, watch (beyond the t
 COMMENT ON COLUMN agent_metrics.drift_findings.reason IS 'Why, in words.';
 COMMENT ON COLUMN agent_metrics.drift_findings.found_at IS 'When it was found.';
 
+-- shipped rows
 INSERT INTO agent_metrics.metrics (metric, metric_class, unit, direction, position, definition) VALUES
     ('eval_latency_p50_ms', 'capability', 'ms', '-', 15, 'Median of latency_ms over the trials of a run over a frozen set, nearest rank.'),
-    ('eval_cost_per_case_usd', 'economics', 'usd', '-', 24, 'Cost of a run over a frozen set / trials whose cost is known.');
+    ('eval_cost_per_case_usd', 'economics', 'usd', '-', 24, 'Cost of a run over a frozen set / trials whose cost is known.')
+ON CONFLICT DO NOTHING;
+-- end of shipped rows

@@ -113,8 +113,11 @@ COMMENT ON COLUMN agent_metrics.alert_deliveries.sent_at IS 'When the receiver s
 COMMENT ON COLUMN agent_metrics.alert_deliveries.last_error IS 'Why the last attempt failed; never an address or a key.';
 CREATE INDEX alert_deliveries_waiting ON agent_metrics.alert_deliveries (channel, next_attempt_at) WHERE state = 'waiting';
 
+-- shipped rows
 INSERT INTO agent_metrics.settings (name, value, description) VALUES
-    ('page_url', '', 'Where people reach the page, such as https://agents.example; empty: alerts carry no links.');
+    ('page_url', '', 'Where people reach the page, such as https://agents.example; empty: alerts carry no links.')
+ON CONFLICT DO NOTHING;
+-- end of shipped rows
 
 -- Keep or replace: the question of each quarter, and its answers, which nobody changes afterwards.
 ALTER TABLE agent_metrics.agents ADD COLUMN sunset_at timestamptz, ADD COLUMN replaced_by text;

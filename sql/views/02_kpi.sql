@@ -76,7 +76,7 @@ COMMENT ON COLUMN agent_kpi.kpi_monthly.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.pending IS 'Conversations without an outcome yet, which are in no rate.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.refreshed_at IS 'When the numbers were last brought up to date.';
 
-CREATE OR REPLACE VIEW agent_kpi.metric_catalogue AS
+CREATE OR REPLACE VIEW agent_kpi.metric_catalogue WITH (security_barrier) AS
 SELECT m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version
 FROM agent_metrics.metrics m;
 COMMENT ON VIEW agent_kpi.metric_catalogue IS 'What every metric means. Unique: metric.';

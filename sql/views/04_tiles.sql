@@ -1,6 +1,6 @@
 -- The CFO's page: four tiles an AI agent, one for each class of metric.
 
-CREATE OR REPLACE VIEW agent_kpi.cfo_tiles AS
+CREATE OR REPLACE VIEW agent_kpi.cfo_tiles WITH (security_barrier) AS
 SELECT v.agent_id, v.metric, v.metric_class, v.value AS value_30d, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner,
        b.value AS previous_30d, bench.value AS benchmark, v.refreshed_at,
        v.display_name, v.agent_kind, v.unit, v.numerator, v.denominator, v.pending, v.position, v.definition,
@@ -42,7 +42,7 @@ COMMENT ON COLUMN agent_kpi.cfo_tiles.position IS 'Order of the tiles.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.definition IS 'The definition in words.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.needed IS 'When inconclusive: how many more observations would settle it at the present rate.';
 
-CREATE OR REPLACE VIEW agent_kpi.cfo_spark AS
+CREATE OR REPLACE VIEW agent_kpi.cfo_spark WITH (security_barrier) AS
 SELECT v.agent_id, v.metric, v.day, v.value, v.threshold
 FROM agent_metrics.spark_values v
 WHERE v.actor = 'ai'
@@ -56,7 +56,7 @@ COMMENT ON COLUMN agent_kpi.cfo_spark.threshold IS 'The line the metric is held 
 
 -- "Against" a core metric: a conversation with an outcome that does not count for it; and for unit cost one that
 -- cost something and made no unit.
-CREATE OR REPLACE VIEW agent_kpi.failing_conversations AS
+CREATE OR REPLACE VIEW agent_kpi.failing_conversations WITH (security_barrier) AS
 SELECT c.agent_id, f.metric, c.conversation_id, c.started_at, c.outcome_label, f.reason, c.cost_usd, c.turns
 FROM agent_metrics.conversations c
 JOIN agent_metrics.agents a ON a.agent_id = c.agent_id

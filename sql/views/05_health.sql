@@ -1,6 +1,6 @@
 -- Whether the numbers can be trusted: freshness, and what nobody has mapped or registered.
 
-CREATE OR REPLACE VIEW agent_kpi.freshness AS
+CREATE OR REPLACE VIEW agent_kpi.freshness WITH (security_barrier) AS
 SELECT d.agent_id, d.cadence, d.refreshed_at, d.due_at,
        extract(epoch FROM now() - d.refreshed_at)::double precision AS lag_seconds,
        -- a refresh has five minutes from the moment it is due
@@ -23,7 +23,7 @@ COMMENT ON COLUMN agent_kpi.freshness.display_name IS 'Name shown to people.';
 COMMENT ON COLUMN agent_kpi.freshness.actor IS 'ai or human.';
 COMMENT ON COLUMN agent_kpi.freshness.time_zone IS 'Time zone of the cadence.';
 
-CREATE OR REPLACE VIEW agent_kpi.unmapped_labels AS
+CREATE OR REPLACE VIEW agent_kpi.unmapped_labels WITH (security_barrier) AS
 SELECT c.agent_id, c.unmapped_label AS outcome_label, count(*) AS conversations, max(c.ended_at) AS last_seen
 FROM agent_metrics.conversations c
 WHERE c.unmapped_label IS NOT NULL
@@ -35,7 +35,7 @@ COMMENT ON COLUMN agent_kpi.unmapped_labels.conversations IS 'Conversations with
 COMMENT ON COLUMN agent_kpi.unmapped_labels.last_seen IS 'Last turn of such a conversation.';
 
 -- Agents are found by stepping from one to the next through the key, so that the history is not read.
-CREATE OR REPLACE VIEW agent_kpi.unregistered_agents AS
+CREATE OR REPLACE VIEW agent_kpi.unregistered_agents WITH (security_barrier) AS
 WITH RECURSIVE step AS (
     (SELECT min(e.agent_id) AS agent_id FROM agent_metrics.agent_events e)
     UNION ALL
@@ -52,7 +52,7 @@ COMMENT ON COLUMN agent_kpi.unregistered_agents.first_seen IS 'First turn.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.last_seen IS 'Last turn.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.events IS 'Turns.';
 
-CREATE OR REPLACE VIEW agent_kpi.implausible_times AS
+CREATE OR REPLACE VIEW agent_kpi.implausible_times WITH (security_barrier) AS
 SELECT r.agent_id, (r.bucket AT TIME ZONE p.time_zone)::date AS day, r.turns, r.conversations,
        CASE WHEN r.bucket > now() THEN 'in the future' ELSE 'before 2015' END AS reason
 FROM agent_metrics.rollups r CROSS JOIN agent_metrics.report p

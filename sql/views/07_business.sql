@@ -1,7 +1,7 @@
 -- What the business asks: does it pay, is it better than people, where does it stand among others, and what "resolved" means.
 
 -- Sums are formed per actor before anything is put side by side: no number mixes the two.
-CREATE OR REPLACE VIEW agent_kpi.ai_vs_human AS
+CREATE OR REPLACE VIEW agent_kpi.ai_vs_human WITH (security_barrier) AS
 SELECT x.agent_kind, x.metric, x.month,
        max(x.value) FILTER (WHERE x.actor = 'ai') AS ai_value, max(x.value) FILTER (WHERE x.actor = 'human') AS human_value,
        max(x.n) FILTER (WHERE x.actor = 'ai') AS ai_n, max(x.n) FILTER (WHERE x.actor = 'human') AS human_n
@@ -46,7 +46,7 @@ LEFT JOIN LATERAL (
     WHERE s.agent_id = r.agent_id AND s.measure = 'revenue' AND s.bucket >= r.bucket AND s.bucket < r.ends) h ON true;
 COMMENT ON VIEW agent_metrics.monthly_accounts IS 'Sums per agent and calendar month.';
 
-CREATE OR REPLACE VIEW agent_kpi.roi_monthly AS
+CREATE OR REPLACE VIEW agent_kpi.roi_monthly WITH (security_barrier) AS
 SELECT m.agent_id, m.month, c.cost_usd, m.revenue_usd, m.agent_hours,
        agent_metrics.ratio(b.turn_cost_usd + coalesce(b.infrastructure_usd, 0), b.units)::numeric AS human_unit_cost_usd,
        coalesce(m.revenue_usd, 0) - c.cost_usd AS net_usd,
@@ -73,7 +73,7 @@ COMMENT ON COLUMN agent_kpi.roi_monthly.infrastructure_usd IS 'Infrastructure co
 COMMENT ON COLUMN agent_kpi.roi_monthly.actor IS 'ai or human.';
 
 -- A figure of the agent's own vertical goes before that of its kind, and that before one for any agent.
-CREATE OR REPLACE VIEW agent_kpi.benchmark_position AS
+CREATE OR REPLACE VIEW agent_kpi.benchmark_position WITH (security_barrier) AS
 SELECT x.agent_id, x.metric, v.value, coalesce(x.median, x.range_high, x.abandonment_line, x.regulated_bar) AS benchmark,
        CASE WHEN v.value IS NULL THEN NULL
             WHEN x.median IS NOT NULL THEN
@@ -122,7 +122,7 @@ COMMENT ON COLUMN agent_kpi.benchmark_position.source IS 'Where the figure comes
 COMMENT ON COLUMN agent_kpi.benchmark_position.year IS 'Year of the figure.';
 COMMENT ON COLUMN agent_kpi.benchmark_position.is_verified IS 'Whether somebody here has checked it against its source.';
 
-CREATE OR REPLACE VIEW agent_kpi.resolution_definitions AS
+CREATE OR REPLACE VIEW agent_kpi.resolution_definitions WITH (security_barrier) AS
 SELECT a.agent_id, d.preset, d.definition, n.numerator, n.denominator, agent_metrics.ratio(n.numerator, n.denominator) AS value,
        agent_metrics.wilson_low(agent_metrics.rate(n.numerator, n.denominator)) AS ci_low,
        agent_metrics.wilson_high(agent_metrics.rate(n.numerator, n.denominator)) AS ci_high, d.position

@@ -28,7 +28,7 @@ CROSS JOIN LATERAL (
     FROM agent_metrics.eval_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id) t;
 COMMENT ON VIEW agent_metrics.eval_run_sums IS 'One row per agent and run: its counts, percentiles and cost.';
 
-CREATE OR REPLACE VIEW agent_kpi.eval_runs AS
+CREATE OR REPLACE VIEW agent_kpi.eval_runs WITH (security_barrier) AS
 SELECT r.agent_id, r.run_id, r.eval_set, r.run_at, r.agent_version, r.model, r.prompt_version, r.trials,
        r.case_count, r.graded AS graded_count, r.passed AS passed_count, r.cases - r.graded AS ungraded_count, r.errored AS errored_count,
        agent_metrics.ratio(r.passed, r.graded) AS eval_success_rate,
@@ -58,7 +58,7 @@ COMMENT ON COLUMN agent_kpi.eval_runs.latency_p95_ms IS '95th percentile of the 
 COMMENT ON COLUMN agent_kpi.eval_runs.cost_usd IS 'Cost of the run in US dollars, as far as known.';
 COMMENT ON COLUMN agent_kpi.eval_runs.is_complete IS 'Whether every trial of every case has its result.';
 
-CREATE OR REPLACE VIEW agent_kpi.drift_findings AS
+CREATE OR REPLACE VIEW agent_kpi.drift_findings WITH (security_barrier) AS
 SELECT f.agent_id, f.run_id, f.metric, r.run_at, f.against_run_id, f.old_value, f.new_value, f.change, f.tolerance, f.is_worse, f.state, f.reason,
        f.compared AS compared_count, f.broken_count, f.mended_count, f.p_value, f.p_mid, f.p_adjusted, f.ci_low, f.ci_high, f.detectable_change, f.found_at
 FROM agent_metrics.drift_findings f
@@ -87,7 +87,7 @@ COMMENT ON COLUMN agent_kpi.drift_findings.ci_high IS 'Upper end of it.';
 COMMENT ON COLUMN agent_kpi.drift_findings.detectable_change IS 'Smallest change, as a fraction, that so many cases show at this discordance; one beyond the discordance: none.';
 COMMENT ON COLUMN agent_kpi.drift_findings.found_at IS 'When it was found.';
 
-CREATE OR REPLACE VIEW agent_kpi.drift_cases AS
+CREATE OR REPLACE VIEW agent_kpi.drift_cases WITH (security_barrier) AS
 SELECT f.agent_id, f.run_id, c.case_id, c.what, e.category
 FROM agent_metrics.drift_findings f
 JOIN agent_metrics.eval_runs r ON r.agent_id = f.agent_id AND r.run_id = f.run_id
@@ -102,7 +102,7 @@ COMMENT ON COLUMN agent_kpi.drift_cases.what IS 'broken: passed and now fails; m
 COMMENT ON COLUMN agent_kpi.drift_cases.category IS 'Kind of case.';
 
 -- The next Monday, in the agent's zone, that has no run yet. A run on a later day of the week is late, not missing.
-CREATE OR REPLACE VIEW agent_kpi.eval_schedule AS
+CREATE OR REPLACE VIEW agent_kpi.eval_schedule WITH (security_barrier) AS
 SELECT p.agent_id, p.eval_set, a.owner, x.last_run_at, n.next_run_on, n.overdue_at, n.overdue_at <= now() AS is_overdue
 FROM agent_metrics.eval_plans p
 JOIN agent_metrics.agents a ON a.agent_id = p.agent_id
@@ -123,7 +123,7 @@ COMMENT ON COLUMN agent_kpi.eval_schedule.next_run_on IS 'First Monday without a
 COMMENT ON COLUMN agent_kpi.eval_schedule.overdue_at IS 'End of that Monday.';
 COMMENT ON COLUMN agent_kpi.eval_schedule.is_overdue IS 'Whether that Monday is over.';
 
-CREATE OR REPLACE VIEW agent_kpi.alerts AS
+CREATE OR REPLACE VIEW agent_kpi.alerts WITH (security_barrier) AS
 SELECT a.agent_id, a.alert_id, a.kind, a.payload ->> 'metric' AS metric, a.payload ->> 'summary' AS summary, a.owner, a.created_at,
        a.acknowledged_by, a.acknowledged_at, a.note, d.waiting_count, d.sent_count, d.dead_count, d.first_sent_at, d.last_error
 FROM agent_metrics.alerts a
@@ -149,7 +149,7 @@ COMMENT ON COLUMN agent_kpi.alerts.dead_count IS 'Deliveries given up.';
 COMMENT ON COLUMN agent_kpi.alerts.first_sent_at IS 'When it was first delivered.';
 COMMENT ON COLUMN agent_kpi.alerts.last_error IS 'Why the last attempt that failed did.';
 
-CREATE OR REPLACE VIEW agent_kpi.decisions AS
+CREATE OR REPLACE VIEW agent_kpi.decisions WITH (security_barrier) AS
 SELECT coalesce(q.agent_id, d.agent_id) AS agent_id, coalesce(q.quarter, d.quarter) AS quarter, coalesce(q.owner, a.owner) AS owner, q.asked_at, q.due_on,
        d.decision, d.decided_by, d.decided_at, d.reason, d.replaced_by,
        coalesce(q.due_on < (now() AT TIME ZONE p.time_zone)::date, false)
@@ -173,7 +173,7 @@ COMMENT ON COLUMN agent_kpi.decisions.replaced_by IS 'Agent that takes its place
 COMMENT ON COLUMN agent_kpi.decisions.is_overdue IS 'Whether the answer is due and has not been given.';
 COMMENT ON COLUMN agent_kpi.decisions.numbers IS 'The numbers it rested on, as JSON.';
 
-CREATE OR REPLACE VIEW agent_kpi.review_items AS
+CREATE OR REPLACE VIEW agent_kpi.review_items WITH (security_barrier) AS
 SELECT i.agent_id, i.sample_id, i.conversation_id, i.stratum, i.weight, i.is_double, c.started_at, c.turns, c.outcome_label, s.from_day, s.to_day,
        r.reviewers AS reviewer_count, r.reviewers < CASE WHEN i.is_double THEN 2 ELSE 1 END AS is_open
 FROM agent_metrics.review_items i
@@ -197,7 +197,7 @@ COMMENT ON COLUMN agent_kpi.review_items.reviewer_count IS 'People who have revi
 COMMENT ON COLUMN agent_kpi.review_items.is_open IS 'Whether a review is still to come.';
 
 -- Two people on the same conversations of a sample: the first two by name, each with his latest word.
-CREATE OR REPLACE VIEW agent_kpi.review_agreement AS
+CREATE OR REPLACE VIEW agent_kpi.review_agreement WITH (security_barrier) AS
 SELECT p.agent_id, p.sample_id, count(*) AS conversations_count,
        agent_metrics.ratio(count(*) FILTER (WHERE p.one = p.two), count(*)) AS agreement_rate,
        agent_metrics.cohen_kappa(count(*) FILTER (WHERE p.one AND p.two), count(*) FILTER (WHERE p.one AND NOT p.two),
@@ -224,7 +224,7 @@ COMMENT ON COLUMN agent_kpi.review_agreement.gwet_ac1 IS 'Agreement beyond chanc
 -- reviews would be bent towards the strata that gave more than their share. Of questions that not every conversation
 -- answers (a factual answer, a request out of scope) both the hits and the answers are estimated: a combined ratio
 -- (Cochran 1977, 6.11), which is the plain stratified rate where all answer.
-CREATE OR REPLACE VIEW agent_kpi.review_rates AS
+CREATE OR REPLACE VIEW agent_kpi.review_rates WITH (security_barrier) AS
 WITH answer AS (
     SELECT DISTINCT ON (r.agent_id, r.sample_id, r.conversation_id, r.event_id, q.asked)
            r.agent_id, r.sample_id, r.conversation_id, q.question, (q.x AND q.y)::integer AS x, q.y::integer AS y
@@ -305,7 +305,7 @@ COMMENT ON COLUMN agent_kpi.review_rates.ci_low IS 'Lower end of its 95% interva
 COMMENT ON COLUMN agent_kpi.review_rates.ci_high IS 'Upper end of it.';
 
 -- What the agent says of itself against what people say, on the same conversations.
-CREATE OR REPLACE VIEW agent_kpi.self_report_monthly AS
+CREATE OR REPLACE VIEW agent_kpi.self_report_monthly WITH (security_barrier) AS
 WITH months AS (
     SELECT c.agent_id, date_trunc('month', c.started_at AT TIME ZONE p.time_zone)::date AS month, count(*) AS reviewed,
            count(*) FILTER (WHERE a.is_success AND h.is_success) AS both_yes, count(*) FILTER (WHERE a.is_success AND NOT h.is_success) AS agent_only,

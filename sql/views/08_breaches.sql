@@ -1,6 +1,6 @@
 -- Breaches as people read them, and the frame they report into.
 
-CREATE OR REPLACE VIEW agent_kpi.open_breaches AS
+CREATE OR REPLACE VIEW agent_kpi.open_breaches WITH (security_barrier) AS
 SELECT b.agent_id, b.metric, b.value, b.threshold, b.owner, b.opened_at, b.closed_at, b.acknowledged_by, b.acknowledged_at, b.cause, b.action,
        b.breach_id, b.direction, b.ci_low, b.ci_high, b.window_from, b.window_to, b.reopened_at, b.reopenings, b.deputy, o.contact, b.definition_version
 FROM agent_metrics.breaches b
@@ -29,7 +29,7 @@ COMMENT ON COLUMN agent_kpi.open_breaches.deputy IS 'Who answers when the owner 
 COMMENT ON COLUMN agent_kpi.open_breaches.contact IS 'How to reach the owner.';
 COMMENT ON COLUMN agent_kpi.open_breaches.definition_version IS 'Version of the metric''s definition.';
 
-CREATE OR REPLACE VIEW agent_kpi.breach_history AS
+CREATE OR REPLACE VIEW agent_kpi.breach_history WITH (security_barrier) AS
 SELECT b.agent_id, b.metric, b.value, b.threshold, b.owner, b.opened_at, b.closed_at, b.acknowledged_by, b.acknowledged_at, b.cause, b.action,
        b.breach_id, b.direction, b.ci_low, b.ci_high, b.window_from, b.window_to, b.reopened_at, b.reopenings, b.deputy, o.contact, b.definition_version
 FROM agent_metrics.breaches b
@@ -58,7 +58,7 @@ COMMENT ON COLUMN agent_kpi.breach_history.deputy IS 'Who answers when the owner
 COMMENT ON COLUMN agent_kpi.breach_history.contact IS 'How to reach the owner.';
 COMMENT ON COLUMN agent_kpi.breach_history.definition_version IS 'Version of the metric''s definition.';
 
-CREATE OR REPLACE VIEW agent_kpi.nist_ai_rmf AS
+CREATE OR REPLACE VIEW agent_kpi.nist_ai_rmf WITH (security_barrier) AS
 SELECT n.nist_function, n.subcategory, n.metric, v.agent_id, v.value, v.threshold, v.direction, v.verdict, CASE WHEN v.threshold IS NOT NULL THEN v.owner END AS owner, n.reason, n.is_checked,
        'suggestion, to be checked against NIST AI RMF 1.0' AS remark
 FROM agent_metrics.nist_ai_rmf_map n

@@ -100,7 +100,7 @@ JOIN agent_metrics.closed_periods c ON c.month = d.month
 LEFT JOIN late l ON l.month = d.month AND l.agent_id = d.agent_id AND l.metric = d.metric;
 COMMENT ON VIEW agent_metrics.unrecorded_adjustments IS 'Changes to closed months that record_adjustments() has yet to write down.';
 
-CREATE OR REPLACE VIEW agent_kpi.closed_periods AS
+CREATE OR REPLACE VIEW agent_kpi.closed_periods WITH (security_barrier) AS
 SELECT c.month, c.closed_at, c.closed_by, c.note,
        (SELECT count(*) FROM agent_metrics.reported_values r WHERE r.month = c.month) AS numbers,
        (SELECT count(*) FROM agent_metrics.adjustments a WHERE a.month = c.month) AS adjustments
@@ -113,7 +113,7 @@ COMMENT ON COLUMN agent_kpi.closed_periods.note IS 'What he said of it.';
 COMMENT ON COLUMN agent_kpi.closed_periods.numbers IS 'Numbers that were reported.';
 COMMENT ON COLUMN agent_kpi.closed_periods.adjustments IS 'Adjustments recorded since.';
 
-CREATE OR REPLACE VIEW agent_kpi.as_reported AS
+CREATE OR REPLACE VIEW agent_kpi.as_reported WITH (security_barrier) AS
 SELECT r.month, r.agent_id, r.metric, r.unit, r.value, r.numerator, r.denominator, c.closed_at, c.closed_by
 FROM agent_metrics.reported_values r JOIN agent_metrics.closed_periods c ON c.month = r.month;
 COMMENT ON VIEW agent_kpi.as_reported IS 'The numbers of closed months as they were reported; they never change. Unique: month, agent_id, metric.';
@@ -127,7 +127,7 @@ COMMENT ON COLUMN agent_kpi.as_reported.denominator IS 'Denominator.';
 COMMENT ON COLUMN agent_kpi.as_reported.closed_at IS 'When the month was closed.';
 COMMENT ON COLUMN agent_kpi.as_reported.closed_by IS 'Who closed it.';
 
-CREATE OR REPLACE VIEW agent_kpi.as_now_known AS
+CREATE OR REPLACE VIEW agent_kpi.as_now_known WITH (security_barrier) AS
 SELECT b.month, b.agent_id, b.metric, b.unit, b.value, b.numerator, b.denominator
 FROM agent_metrics.month_books b
 WHERE b.month IN (SELECT c.month FROM agent_metrics.closed_periods c);
@@ -140,7 +140,7 @@ COMMENT ON COLUMN agent_kpi.as_now_known.value IS 'Value; NULL: no number.';
 COMMENT ON COLUMN agent_kpi.as_now_known.numerator IS 'Numerator, or the sum.';
 COMMENT ON COLUMN agent_kpi.as_now_known.denominator IS 'Denominator.';
 
-CREATE OR REPLACE VIEW agent_kpi.adjustments AS
+CREATE OR REPLACE VIEW agent_kpi.adjustments WITH (security_barrier) AS
 SELECT x.month, x.agent_id, x.metric, x.unit, x.adjusted_at, x.value_before, x.value_after,
        coalesce(x.value_after, 0) - coalesce(x.value_before, 0) AS value_change,
        coalesce(x.numerator_after, 0) - coalesce(x.numerator_before, 0) AS numerator_change,
@@ -166,7 +166,7 @@ COMMENT ON COLUMN agent_kpi.adjustments.denominator_change IS 'Change of the den
 COMMENT ON COLUMN agent_kpi.adjustments.cause IS 'The facts that came late, as far as they can be told.';
 COMMENT ON COLUMN agent_kpi.adjustments.is_recorded IS 'False: seen now, and not recorded yet.';
 
-CREATE OR REPLACE VIEW agent_kpi.reported_and_known AS
+CREATE OR REPLACE VIEW agent_kpi.reported_and_known WITH (security_barrier) AS
 SELECT x.month, x.agent_id, x.metric, max(x.unit) AS unit, max(x.reported) AS reported_value, max(x.known) AS known_value, sum(x.change) AS value_change,
        count(x.adjusted_at) AS adjustments, max(x.adjusted_at) AS last_adjusted_at,
        string_agg(format('%s: %s', (x.adjusted_at AT TIME ZONE 'UTC')::date, x.cause), '; ' ORDER BY x.adjusted_at) FILTER (WHERE x.cause IS NOT NULL) AS why

@@ -46,7 +46,7 @@ COMMENT ON FUNCTION agent_metrics.kpi_unpriced_models(timestamptz, timestamptz, 
     'Models whose turns of a span, of one agent or all, report tokens and have no cost, and why; it reads the months of the span alone.';
 REVOKE ALL ON FUNCTION agent_metrics.kpi_unpriced_models(timestamptz, timestamptz, text) FROM PUBLIC;
 
-CREATE OR REPLACE VIEW agent_kpi.unpriced_models AS
+CREATE OR REPLACE VIEW agent_kpi.unpriced_models WITH (security_barrier) AS
 SELECT u.agent_id, u.provider, u.model, u.turns, u.first_seen, u.last_seen, u.reason
 FROM agent_metrics.kpi_unpriced_models(now() - interval '30 days', 'infinity') u;
 COMMENT ON VIEW agent_kpi.unpriced_models IS 'Models whose turns of the last 30 days report tokens and have no cost, and why; agent_metrics.kpi_unpriced_models() has it of any span. Unique: agent_id, provider, model.';
@@ -137,7 +137,7 @@ COMMENT ON FUNCTION agent_metrics.kpi_cost_reconciliation(date, date) IS
     'Rows of agent_kpi.cost_reconciliation from one day to another, both included; NULL: as far as bills reach. It reads the turns of those months alone.';
 REVOKE ALL ON FUNCTION agent_metrics.kpi_cost_reconciliation(date, date) FROM PUBLIC;
 
-CREATE OR REPLACE VIEW agent_kpi.cost_reconciliation AS
+CREATE OR REPLACE VIEW agent_kpi.cost_reconciliation WITH (security_barrier) AS
 SELECT r.day, r.provider, r.model, r.turns, r.unpriced_turns, r.events_usd, r.computed_usd, r.billed_usd, r.variance_usd, r.variance_percent, r.explanation
 FROM agent_metrics.kpi_cost_reconciliation(NULL, NULL) r;
 COMMENT ON VIEW agent_kpi.cost_reconciliation IS 'What turns say they cost against what providers billed, evaluation runs included, human teams not; over the days that bills reach. It reads all turns of those days: agent_metrics.kpi_cost_reconciliation() has the days you name. Unique: day, provider, model.';

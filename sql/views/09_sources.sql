@@ -1,6 +1,6 @@
 -- What came in from elsewhere and what did not.
 
-CREATE OR REPLACE VIEW agent_kpi.quarantine AS
+CREATE OR REPLACE VIEW agent_kpi.quarantine WITH (security_barrier) AS
 SELECT q.reason, coalesce(q.event ->> 'agent_id', '') AS agent_id, count(*) AS events, min(q.quarantined_at) AS first_at, max(q.quarantined_at) AS last_at
 FROM agent_metrics.quarantined_events q
 GROUP BY q.reason, coalesce(q.event ->> 'agent_id', '');
@@ -75,7 +75,7 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.follow_source() IS 'Trigger of an attached table: its writes become writes of business_events; what cannot be followed is noted in attachment_problems.';
 REVOKE ALL ON FUNCTION agent_metrics.follow_source() FROM PUBLIC;
 
-CREATE OR REPLACE VIEW agent_kpi.attached_tables AS
+CREATE OR REPLACE VIEW agent_kpi.attached_tables WITH (security_barrier) AS
 SELECT a.source, a.mode, CASE WHEN x.problem IS NULL THEN 'followed' ELSE 'problem' END AS status, x.problem,
        CASE WHEN x.problem IS NOT NULL THEN n.seen_at END AS problem_seen_at,
        (SELECT count(*) FROM agent_metrics.business_events b WHERE b.source_table = a.source) AS events, a.attached_at, a.compared_at

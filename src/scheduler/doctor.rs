@@ -61,6 +61,12 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
 /// Queries that give what is wrong and its subject, each with the cure.
 const CHECKS: &[(&str, &str)] = &[
     (
+        "SELECT format('rows that ship with agent_metrics are missing, as after a dump without rows was restored: none in %s',
+                       string_agg(m.relation, ', ' ORDER BY m.relation)), ''
+         FROM agent_metrics.missing_rows() m HAVING count(*) > 0",
+        "agent-metrics setup, as the owner of the tables",
+    ),
+    (
         "SELECT format('trigger %s of table %s %s, so rows that come are not checked, stamped or logged as they should be', b.trigger_name, b.table_name, b.problem),
                 b.table_name
          FROM agent_metrics.broken_triggers() b ORDER BY b.table_name, b.trigger_name LIMIT 20",
