@@ -10,8 +10,9 @@ DECLARE
     facts  constant name[] := ARRAY['agent_events', 'business_events', 'tool_call_verdicts', 'turn_scores', 'survey_answers',
                                     'reviews', 'infrastructure_costs', 'eval_runs', 'eval_results'];
     stamps constant name[] := ARRAY['recorded_in', 'changed_in', 'source_table', 'content_hash'];
-    -- the owner's own: an admin who wrote them would choose who has which rights, or what setup() does
-    owners constant name[] := ARRAY['access_levels', 'migrations'];
+    -- the owner's own: an admin who wrote them would choose who has which rights, what setup() does, or which tables the
+    -- functions with the owner's rights make, rename and drop
+    owners constant name[] := ARRAY['access_levels', 'migrations', 'partition_splits', 'guarded_turns', 'archives'];
     -- parts of functions with the owner's rights, which take the name of a table
     inner_functions constant name[] := ARRAY['make_partition', 'attach_partition', 'copy_turns', 'guard_partition', 'copy_noted_turns', 'forget_archive'];
 BEGIN

@@ -170,9 +170,10 @@ COMMENT ON COLUMN agent_metrics.erasures.user_id IS 'The id that producers write
 COMMENT ON COLUMN agent_metrics.erasures.asked_at IS 'When erase_user() was first called for it.';
 
 -- An outer partition being split into months (sql/views/00_split.sql): one row for each table it is split into.
+-- Tables of these names are made, renamed and dropped with the owner's rights, so no row may name another.
 CREATE TABLE agent_metrics.partition_splits (
-    partition text NOT NULL,
-    piece     text PRIMARY KEY,
+    partition text NOT NULL CHECK (partition IN ('agent_events_before', 'agent_events_after')),
+    piece     text PRIMARY KEY CHECK (piece ~ '^agent_events_(y[0-9]{4,6}m[0-9]{2}|before_next|after_next)$'),
     from_time timestamptz NOT NULL,
     to_time   timestamptz NOT NULL,
     state     text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copied', 'swapped'))

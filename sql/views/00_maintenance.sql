@@ -68,6 +68,8 @@ DECLARE
     ended      timestamptz;
     made       integer := 0;
 BEGIN
+    -- What was made since gets the rights that the roles have by their level.
+    PERFORM agent_metrics.grant_levels();
     IF to_regclass('agent_metrics.agent_events_after') IS NULL THEN
         -- The outer partitions take whatever lies outside the months, so that no event is ever refused.
         first := this_month - interval '4 months';
