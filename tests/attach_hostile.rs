@@ -129,6 +129,18 @@ fn the_trigger_is_nobodys_to_use() {
     crm.exec("CREATE TABLE crm.mine (id text, status text, closed_at timestamptz, chat text, to_jsonb text)");
     let make = "CREATE TRIGGER x AFTER INSERT OR DELETE ON crm.mine FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_source('crm.tickets')";
     assert_eq!(crm.error(make).sqlstate, "42501");
+    // nor is what reads and locks tables of others
+    for call in [
+        "open_source('crm.tickets'::regclass, ARRAY['id'])",
+        "hold_still('agent_metrics.agent_events'::regclass, true)",
+    ] {
+        let error = crm.error(&format!("SELECT agent_metrics.{call}"));
+        assert_eq!(error.sqlstate, "42501", "{error}");
+        assert!(
+            !error.detail.is_empty() && !error.hint.is_empty(),
+            "{error}"
+        );
+    }
     // and on another table it does nothing
     db.exec(make);
     db.exec("SELECT agent_metrics.sync_business_events()");

@@ -99,7 +99,7 @@ BEGIN
         UPDATE agent_metrics.attached_tables a SET wants_triggers = true WHERE a.source = place.name;
         BEGIN
             IF agent_metrics.make_source_triggers(place.name) THEN
-                result.mode := 'trigger';
+                result := ROW(result.source, 'trigger', result.inserted, result.updated, result.deleted, result.problem);
             ELSIF NOT has_table_privilege(source, 'TRIGGER') THEN
                 RAISE NOTICE 'table % is followed by comparing it', place.name
                     USING DETAIL = 'You may not make triggers on it.', HINT = format('After GRANT TRIGGER ON %s detach and attach it: its writes are then noted.', place.name);

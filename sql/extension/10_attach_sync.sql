@@ -4,7 +4,7 @@
 -- the last note of a key is what its row is. What was noted before a comparison began is in the rows that it reads.
 
 CREATE FUNCTION agent_metrics.open_source(relation oid, columns text[]) RETURNS text
-    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'open_source';
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'open_source';
 COMMENT ON FUNCTION agent_metrics.open_source(oid, text[]) IS
     'Locks a relation as a reader and opens a cursor over its rows, each an array of the named columns as text. A table is planned with its owner''s rights. Internal: source_rows() uses it.';
 CREATE FUNCTION agent_metrics.hold_still(relation oid, against_indexes boolean) RETURNS boolean
@@ -15,8 +15,6 @@ CREATE FUNCTION agent_metrics.row_fields(source_row record, columns text[]) RETU
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'row_fields';
 COMMENT ON FUNCTION agent_metrics.row_fields(record, text[]) IS
     'The named columns of a row, each as its type''s output function shows it: no cast is called. NULL also for a column that is not there. Internal: follow_source() uses it.';
-REVOKE ALL ON FUNCTION agent_metrics.open_source(oid, text[]), agent_metrics.hold_still(oid, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION agent_metrics.open_source(oid, text[]), agent_metrics.hold_still(oid, boolean) TO @extowner@ WITH GRANT OPTION;
 
 CREATE FUNCTION agent_metrics.source_rows(relation oid, columns text[]) RETURNS SETOF text[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET row_security = off SET timezone = 'UTC' SET datestyle = 'ISO' SET extra_float_digits = 1 AS $function$

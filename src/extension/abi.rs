@@ -1195,6 +1195,21 @@ impl Relation {
     }
 }
 
+/// Whether the caller follows attached tables: the owner of our tables, and whom he gave level admin.
+pub fn is_follower() -> bool {
+    // SAFETY: names end with zero bytes; what is not found has oid 0, on which nobody has a right: it is not asked.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"agent_metrics".as_ptr(), true);
+        let table = pg_sys::get_relname_relid(c"attached_tables".as_ptr(), schema);
+        table != pg_sys::InvalidOid
+            && pg_sys::pg_class_aclcheck(
+                table,
+                pg_sys::GetUserId(),
+                pg_sys::ACL_UPDATE as pg_sys::AclMode,
+            ) == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
 /// A string that the server made.
 fn quoted(text: *const std::ffi::c_char) -> String {
     // SAFETY: it ends with a zero byte.

@@ -10,8 +10,17 @@ use super::abi::{self, Relation, sql_functions};
 use super::fault::Fault;
 use pgrx::PgSqlErrorCode;
 
-/// The relation, locked, or the error that it is gone.
+/// The relation, locked, or the error that it is gone. Not for everybody: a lock holds others up, and what a table's owner
+/// wrote runs as its owner in the caller's session.
 fn locked(oid: u32, is_still: bool) -> Result<Relation, Fault> {
+    if !abi::is_follower() {
+        return Err(Fault::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "permission denied to follow attached tables",
+            "It takes the right to change agent_metrics.attached_tables.",
+            "SELECT agent_metrics.grant_access(role, 'admin') gives it.",
+        ));
+    }
     Relation::lock(oid, is_still).ok_or_else(|| {
         Fault::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
