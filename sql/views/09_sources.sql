@@ -11,93 +11,91 @@ COMMENT ON COLUMN agent_kpi.quarantine.events IS 'Pieces of a delivery: events, 
 COMMENT ON COLUMN agent_kpi.quarantine.first_at IS 'When the first of them came.';
 COMMENT ON COLUMN agent_kpi.quarantine.last_at IS 'When the last of them came.';
 
--- The trigger of an attached table: runs within the business system's own statement, with our rights, and never fails it.
+-- The trigger of an attached table: runs within the business system's own statement, with our rights. It only notes, waits
+-- for nothing, and raises nothing.
+--
+-- The table is somebody else's, so its row is never used as a whole: to_jsonb(NEW), a cast by name and even || call casts
+-- that the owner of a type made. row_fields() calls types' output functions, which only a superuser can make.
 CREATE OR REPLACE FUNCTION agent_metrics.follow_source() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2ms'
+SET timezone = 'UTC' SET datestyle = 'ISO' SET extra_float_digits = 1 AS $function$
 DECLARE
-    attached agent_metrics.attached_tables;
-    old_id   text;
-    new_id   text;
-    event    record;
-    words    text;
+    attached   oid;
+    has_kind   boolean;
+    columns    text[];
+    old_fields text[];
+    new_fields text[];
+    words      text;
+    state      text;
 BEGIN
-    SELECT a.* INTO attached FROM agent_metrics.attached_tables a WHERE a.source = TG_ARGV[0];
+    SELECT a.relation, a.fixed_kind IS NOT NULL, agent_metrics.source_fields(a.columns) INTO attached, has_kind, columns
+    FROM agent_metrics.attached_tables a
+    WHERE a.source = TG_ARGV[0] AND (a.relation = TG_RELID OR a.relation = pg_partition_root(TG_RELID));
     IF NOT FOUND THEN
+        -- Detached, or put on another table; or attached since a transaction began that sees only what was then.
+        IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+            RAISE EXCEPTION 'attached since this transaction began' USING ERRCODE = 'active_sql_transaction';
+        END IF;
         RETURN NULL;
     END IF;
     IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM agent_metrics.business_events b WHERE b.source_table = attached.source;
+        INSERT INTO agent_metrics.attached_changes (source, relation, operation) VALUES (TG_ARGV[0], attached, 'truncate');
         RETURN NULL;
     END IF;
-    IF TG_OP IN ('UPDATE', 'DELETE') THEN
-        old_id := attached.id_prefix || (to_jsonb(OLD) ->> (attached.columns ->> 'business_event_id'));
+    IF TG_OP <> 'INSERT' THEN
+        old_fields := agent_metrics.row_fields(OLD, columns);
     END IF;
-    IF TG_OP IN ('INSERT', 'UPDATE') THEN
-        SELECT m.* INTO event FROM agent_metrics.map_source_row(to_jsonb(NEW), attached.columns, attached.fixed_kind, attached.id_prefix) m;
-        new_id := event.business_event_id;
-        IF event.problem IS NULL AND EXISTS (SELECT FROM agent_metrics.business_events b
-                                             WHERE b.business_event_id = new_id AND b.source_table IS DISTINCT FROM attached.source) THEN
-            event.problem := 'a key is that of another business event';
-        END IF;
-        IF event.problem IS NOT NULL THEN
-            INSERT INTO agent_metrics.attachment_problems (source, problem, row_key)
-            SELECT attached.source, event.problem, new_id
-            WHERE NOT EXISTS (SELECT FROM agent_metrics.attachment_problems p WHERE p.source = attached.source AND p.problem = event.problem);
-            RETURN NULL;
-        END IF;
+    IF TG_OP <> 'DELETE' THEN
+        new_fields := agent_metrics.row_fields(NEW, columns);
     END IF;
-    IF old_id IS DISTINCT FROM new_id THEN
-        DELETE FROM agent_metrics.business_events b WHERE b.business_event_id = old_id AND b.source_table = attached.source;
+    IF TG_OP = 'UPDATE' AND old_fields IS NOT DISTINCT FROM new_fields THEN
+        RETURN NULL;
     END IF;
-    IF new_id IS NOT NULL THEN
-        INSERT INTO agent_metrics.business_events AS b (business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd, source_table)
-        VALUES (new_id, event.kind, event.occurred_at, event.conversation_id, event.customer_id, event.amount_usd, attached.source)
-        ON CONFLICT (business_event_id) DO UPDATE
-        SET kind = excluded.kind, occurred_at = excluded.occurred_at, conversation_id = excluded.conversation_id,
-            customer_id = excluded.customer_id, amount_usd = excluded.amount_usd
-        WHERE b.source_table = attached.source
-          AND (b.kind, b.occurred_at, b.conversation_id, b.customer_id, b.amount_usd)
-              IS DISTINCT FROM (excluded.kind, excluded.occurred_at, excluded.conversation_id, excluded.customer_id, excluded.amount_usd);
+    IF TG_OP <> 'INSERT' AND old_fields[1] IS DISTINCT FROM new_fields[1] THEN
+        INSERT INTO agent_metrics.attached_changes (source, relation, operation, fields) VALUES (TG_ARGV[0], attached, 'delete', old_fields[1:1]);
+    END IF;
+    -- a new row that is no event yet is no news
+    IF TG_OP = 'UPDATE' OR TG_OP = 'INSERT' AND new_fields[3] IS NOT NULL AND (has_kind OR new_fields[2] IS NOT NULL) THEN
+        INSERT INTO agent_metrics.attached_changes (source, relation, operation, fields) VALUES (TG_ARGV[0], attached, 'put', new_fields);
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     words := SQLERRM;
+    state := SQLSTATE;
     BEGIN
-        INSERT INTO agent_metrics.attachment_problems (source, problem)
-        SELECT TG_ARGV[0], words
-        WHERE NOT EXISTS (SELECT FROM agent_metrics.attachment_problems p WHERE p.source = TG_ARGV[0] AND p.problem = words);
+        INSERT INTO agent_metrics.attachment_problems (source, problem, detail)
+        SELECT TG_ARGV[0], format('a write could not be noted (SQLSTATE %s)', state), words
+        WHERE NOT EXISTS (SELECT FROM agent_metrics.attachment_problems p WHERE p.source = TG_ARGV[0] AND p.problem = format('a write could not be noted (SQLSTATE %s)', state));
     EXCEPTION WHEN OTHERS THEN
-        NULL;
+        -- the comparison of the day finds it
+        RAISE LOG 'agent_metrics: a write to % could not be noted: %', TG_ARGV[0], words;
     END;
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.follow_source() IS 'Trigger of an attached table: its writes become writes of business_events; what cannot be followed is noted in attachment_problems.';
+COMMENT ON FUNCTION agent_metrics.follow_source() IS 'Trigger of an attached table: its writes are noted in attached_changes, from where sync_business_events() takes them.';
 REVOKE ALL ON FUNCTION agent_metrics.follow_source() FROM PUBLIC;
 
 CREATE OR REPLACE VIEW agent_kpi.attached_tables WITH (security_barrier) AS
 SELECT a.source, a.mode, CASE WHEN x.problem IS NULL THEN 'followed' ELSE 'problem' END AS status, x.problem,
        CASE WHEN x.problem IS NOT NULL THEN n.seen_at END AS problem_seen_at,
-       (SELECT count(*) FROM agent_metrics.business_events b WHERE b.source_table = a.source) AS events, a.attached_at, a.compared_at
+       (SELECT count(*) FROM agent_metrics.business_events b WHERE b.source_table = a.source) AS events,
+       (SELECT count(*) FROM agent_metrics.attached_changes c WHERE c.source = a.source) AS waiting, a.attached_at, a.compared_at
 FROM agent_metrics.attached_tables a
-LEFT JOIN (SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
-           WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')) t ON t.name = a.source
-LEFT JOIN LATERAL (SELECT string_agg(DISTINCT p.problem || coalesce(' (' || p.row_key || ')', ''), '; ') AS problem, min(p.seen_at) AS seen_at
+LEFT JOIN LATERAL (SELECT string_agg(DISTINCT p.problem, '; ') AS problem, min(p.seen_at) AS seen_at
                    FROM agent_metrics.attachment_problems p WHERE p.source = a.source) n ON true
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN t.oid IS NULL THEN 'the table is gone: dropped or renamed'
-                ELSE coalesce((SELECT format('column "%s" is gone', c.value) FROM jsonb_each_text(a.columns) AS c (key, value)
-                               WHERE NOT EXISTS (SELECT FROM pg_attribute k WHERE k.attrelid = t.oid AND k.attname = c.value AND NOT k.attisdropped) LIMIT 1),
-                              CASE WHEN a.mode = 'trigger' AND (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = t.oid AND g.tgenabled <> 'D'
-                                                                AND g.tgname IN ('agent_metrics_follow', 'agent_metrics_follow_truncate')) < 2
-                                   THEN 'its triggers were dropped or disabled' END,
-                              n.problem) END AS problem) x;
+    SELECT coalesce(agent_metrics.kpi_source_problem(a.source, a.relation_kind, a.relation_owner, a.columns, a.column_types),
+                    CASE WHEN a.relation <> agent_metrics.kpi_relation(a.source) THEN 'another table has its name now; the next sync_business_events() compares it'
+                         WHEN a.mode = 'trigger' AND NOT agent_metrics.kpi_has_triggers(a.relation) AND NOT a.wants_triggers THEN 'its triggers were dropped or disabled' END,
+                    n.problem) AS problem) x;
 COMMENT ON VIEW agent_kpi.attached_tables IS 'Tables of the business whose rows are business events, and what cannot be followed of them. Unique: source.';
 COMMENT ON COLUMN agent_kpi.attached_tables.source IS 'The table.';
-COMMENT ON COLUMN agent_kpi.attached_tables.mode IS 'trigger: each write is followed at once; compare: before each refresh.';
+COMMENT ON COLUMN agent_kpi.attached_tables.mode IS 'trigger: its writes are noted, and become events before each refresh; compare: all its rows are compared before each refresh.';
 COMMENT ON COLUMN agent_kpi.attached_tables.status IS 'followed or problem.';
-COMMENT ON COLUMN agent_kpi.attached_tables.problem IS 'What cannot be followed, and the key of the first row; NULL: nothing.';
+COMMENT ON COLUMN agent_kpi.attached_tables.problem IS 'What cannot be followed; NULL: nothing. agent_metrics.attachment_problems has the key and the detail.';
 COMMENT ON COLUMN agent_kpi.attached_tables.problem_seen_at IS 'When the problem was first noted.';
 COMMENT ON COLUMN agent_kpi.attached_tables.events IS 'Business events that come from it.';
+COMMENT ON COLUMN agent_kpi.attached_tables.waiting IS 'Writes that were noted and are no events yet: the next sync_business_events() takes them.';
 COMMENT ON COLUMN agent_kpi.attached_tables.attached_at IS 'When it was attached.';
 COMMENT ON COLUMN agent_kpi.attached_tables.compared_at IS 'When all its rows were last compared.';

@@ -11,6 +11,8 @@
 //! - *rows* are formed by the server from as many values as the type has columns; the SQL fixes their types.
 //! - *detoasted copies*: a [`Varlena`] frees what it had to copy; it is the only one that knows of the copy.
 //! - *server functions* are called through pgrx, which turns their longjmp into a panic and back at our edge.
+//! - *roles*: [`open_cursor_as`] alone changes the role that runs, for one call and in the server's own way; an error in
+//!   it ends the (sub)transaction, whose end gives the role back.
 
 use super::fault::Fault;
 use crate::measures::rate::Rate;
@@ -1038,5 +1040,206 @@ pub fn once<T: Copy>(call: &Call, find: impl FnOnce() -> Result<T, Fault>) -> Re
             function.fn_extra = std::ptr::from_mut(found).cast();
         }
         Ok(&*function.fn_extra.cast::<T>())
+    }
+}
+
+/// An array of text that may hold NULLs, as a Rust vector.
+pub fn names(call: &Call, position: usize) -> Vec<Option<String>> {
+    // SAFETY: the argument is declared text[].
+    let array: Option<Vec<Option<String>>> = unsafe {
+        pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position))
+    };
+    array.unwrap_or_default()
+}
+
+/// Columns of a row by their names, each as its type's output function shows it; NULL also where the row has no such column.
+pub fn row_texts(call: &Call, position: usize, names: &[Option<String>]) -> Option<Datum> {
+    // SAFETY: the argument is declared record: a composite value whose header names its type. SPI_fnumber and SPI_getvalue
+    // read a tuple of that type and need no connection; what they return ends with a zero byte. The type's description is
+    // given back when `kind` goes.
+    let mut texts: Vec<Option<Datum>> = unsafe {
+        let row: pg_sys::HeapTupleHeader =
+            pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr()).cast();
+        let kind = pgrx::PgTupleDesc::from_pg(pg_sys::lookup_rowtype_tupdesc(
+            pgrx::heap_tuple_header_get_type_id(row),
+            pgrx::heap_tuple_header_get_typmod(row),
+        ));
+        let mut tuple = pg_sys::HeapTupleData {
+            t_len: u32::try_from(pgrx::heap_tuple_header_get_datum_length(row)).unwrap_or(u32::MAX),
+            t_data: row,
+            ..Default::default()
+        };
+        let field = |name: &Option<String>| {
+            let name = std::ffi::CString::new(name.as_deref()?).ok()?;
+            let number = pg_sys::SPI_fnumber(kind.as_ptr(), name.as_ptr());
+            if number <= 0 {
+                return None;
+            }
+            let text = pg_sys::SPI_getvalue(&mut tuple, kind.as_ptr(), number);
+            (!text.is_null()).then(|| bytes(std::ffi::CStr::from_ptr(text).to_bytes()))
+        };
+        names.iter().map(field).collect()
+    };
+    let mut nulls: Vec<bool> = texts.iter().map(Option::is_none).collect();
+    let mut values: Vec<Datum> = texts
+        .drain(..)
+        .map(|text| text.unwrap_or_else(Datum::null))
+        .collect();
+    let mut length = i32::try_from(values.len()).ok()?;
+    let mut first = 1;
+    // SAFETY: as many values as nulls, one dimension of that length; each value that is not NULL is a text.
+    Some(Datum::from(unsafe {
+        pg_sys::construct_md_array(
+            values.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+            1,
+            &mut length,
+            &mut first,
+            pg_sys::TEXTOID,
+            -1,
+            false,
+            b'i' as std::ffi::c_char,
+        )
+    }))
+}
+
+/// A relation that is locked against everything that changes what reading it does, but for new indexes and statistics.
+pub struct Relation {
+    oid: pg_sys::Oid,
+    owner: pg_sys::Oid,
+    kind: u8,
+    /// Schema and name, quoted.
+    pub name: String,
+}
+
+impl Relation {
+    /// Locks a relation as a reader does, to the end of the transaction; `None` when there is none of this oid. With
+    /// `is_still`, nobody makes an index or statistics either; its rows may be written. Waits as lock_timeout says.
+    pub fn lock(oid: u32, is_still: bool) -> Option<Self> {
+        let oid = pg_sys::Oid::from(oid);
+        let mode = if is_still {
+            pg_sys::ShareUpdateExclusiveLock
+        } else {
+            pg_sys::AccessShareLock
+        };
+        // SAFETY: a lock may be taken on any oid; the catalogue is read after it, and a relation that went is refused.
+        // A tuple of the catalogue is valid until it is released; its fixed part has the layout of FormData_pg_class.
+        unsafe {
+            pg_sys::LockRelationOid(oid, mode as pg_sys::LOCKMODE);
+            let id = Datum::from(oid);
+            let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, id);
+            if tuple.is_null() {
+                return None;
+            }
+            let header = (*tuple).t_data;
+            let form = header
+                .byte_add((*header).t_hoff as usize)
+                .cast::<pg_sys::FormData_pg_class>();
+            let (owner, kind) = ((*form).relowner, (*form).relkind as u8);
+            let schema = pg_sys::get_namespace_name((*form).relnamespace);
+            let name = quoted(pg_sys::quote_qualified_identifier(
+                schema,
+                (*form).relname.data.as_ptr(),
+            ));
+            pg_sys::ReleaseSysCache(tuple);
+            Some(Self {
+                oid,
+                owner,
+                kind,
+                name,
+            })
+        }
+    }
+
+    /// Whether its rows are stored under it or its partitions.
+    pub fn is_table(&self) -> bool {
+        matches!(self.kind, b'r' | b'p')
+    }
+
+    /// The role that planning and opening a query over it run as: a table's owner, unless that were a superuser.
+    pub fn reader(&self) -> Option<pg_sys::Oid> {
+        // SAFETY: asks the catalogue about a role.
+        (self.is_table() && !unsafe { pg_sys::superuser_arg(self.owner) }).then_some(self.owner)
+    }
+
+    /// A column by its name, quoted: `None` when there is none. Raises the server's error when the caller may not read it.
+    pub fn column(&self, name: &str) -> Option<String> {
+        let name = std::ffi::CString::new(name).ok()?;
+        // SAFETY: both look into the catalogue; the name ends with a zero byte. An error that is reported does not return.
+        unsafe {
+            let number = pg_sys::get_attnum(self.oid, name.as_ptr());
+            if number <= 0 {
+                return None;
+            }
+            let role = pg_sys::GetUserId();
+            let mode = pg_sys::ACL_SELECT as pg_sys::AclMode;
+            if pg_sys::pg_class_aclcheck(self.oid, role, mode) != pg_sys::AclResult::ACLCHECK_OK {
+                let may = pg_sys::pg_attribute_aclcheck(self.oid, number, role, mode);
+                if may != pg_sys::AclResult::ACLCHECK_OK {
+                    pg_sys::aclcheck_error(
+                        may,
+                        pg_sys::ObjectType::OBJECT_TABLE,
+                        pg_sys::get_rel_name(self.oid),
+                    );
+                }
+            }
+            Some(quoted(pg_sys::quote_identifier(name.as_ptr())))
+        }
+    }
+
+    /// Whether a policy hides rows from the caller.
+    pub fn hides_rows(&self) -> bool {
+        // SAFETY: looks into the catalogue and, told so, raises nothing.
+        let found = unsafe { pg_sys::check_enable_rls(self.oid, pg_sys::InvalidOid, true) };
+        found == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+    }
+}
+
+/// Whether the caller follows attached tables: the owner of our tables, and whom he gave level admin.
+pub fn is_follower() -> bool {
+    // SAFETY: names end with zero bytes; what is not found has oid 0, on which nobody has a right: it is not asked.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"agent_metrics".as_ptr(), true);
+        let table = pg_sys::get_relname_relid(c"attached_tables".as_ptr(), schema);
+        table != pg_sys::InvalidOid
+            && pg_sys::pg_class_aclcheck(
+                table,
+                pg_sys::GetUserId(),
+                pg_sys::ACL_UPDATE as pg_sys::AclMode,
+            ) == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// A string that the server made.
+fn quoted(text: *const std::ffi::c_char) -> String {
+    // SAFETY: it ends with a zero byte.
+    unsafe { std::ffi::CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Plans and opens a query with the rights of `role` (`None`: of the caller), and returns the cursor's name. As in
+/// ANALYZE or REFRESH of another role's table, what runs meanwhile can neither take the caller's rights nor leave settings.
+pub fn open_cursor_as(role: Option<pg_sys::Oid>, query: &str) -> String {
+    let open =
+        || pgrx::Spi::connect_mut(|client| client.open_cursor_mut(query, &[]).detach_into_name());
+    let Some(role) = role else {
+        return open();
+    };
+    let mut caller = pg_sys::InvalidOid;
+    let mut context = 0;
+    // SAFETY: the server's own way (commands/analyze.c): what is changed is put back here, and by the end of the
+    // (sub)transaction when an error passes by.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut caller, &mut context);
+        pg_sys::SetUserIdAndSecContext(
+            role,
+            context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
+        );
+        let level = pg_sys::NewGUCNestLevel();
+        let cursor = open();
+        pg_sys::AtEOXact_GUC(false, level);
+        pg_sys::SetUserIdAndSecContext(caller, context);
+        cursor
     }
 }

@@ -6,6 +6,7 @@
 //! - [`fault`]: errors with SQLSTATE, detail and hint
 //! - [`sketch_type`], [`sketch_aggregates`]: the type `quantile_sketch`
 //! - [`rate_type`]: the type `rate`
+//! - [`foreign`]: tables of other roles, read without running their code as ours
 //! - [`intervals`]: of weighted and paired shares, and of percentiles by rank
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold, and the stamps of rows
@@ -21,6 +22,7 @@ mod abi;
 mod bounds;
 mod delta_sums;
 mod fault;
+mod foreign;
 mod general;
 mod index;
 mod intervals;
