@@ -116,7 +116,7 @@ BEGIN
     -- every turn that is here counts, whatever cluster its id is of
     CROSS JOIN LATERAL agent_metrics.compute_live_turns(a.agents, array_fill(one.from_time, ARRAY[c.n]), array_fill(one.to_time, ARRAY[c.n]),
         array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
-        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), 'UTC', '0') t;
+        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), agent_metrics.report_time_zone(), '0') t;
 
     INSERT INTO agent_metrics.archived_activity (agent_id, archive_id, spans)
     SELECT s.agent_id, id, range_agg(s.span)
