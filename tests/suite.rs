@@ -17,6 +17,7 @@ mod bounds;
 mod breaches;
 mod calendar;
 mod catalogue;
+mod clocks;
 mod close;
 mod crash;
 mod demo;

@@ -207,7 +207,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 BEGIN
     DELETE FROM agent_metrics.rollups r
-    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE date_trunc(l.level, u.bucket, drop_empty_buckets.time_zone) END AS bucket
+    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE agent_metrics.bucket_start(u.bucket, l.level, drop_empty_buckets.time_zone) END AS bucket
            FROM unnest(drop_empty_buckets.agent_ids, drop_empty_buckets.starts) AS u (agent_id, bucket)
            CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)) d
     WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = d.level
