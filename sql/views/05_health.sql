@@ -17,7 +17,8 @@ FROM (SELECT d.*, CASE WHEN d.is_ahead THEN format('its last refresh lies ahead,
                    -- a transaction may have begun before a refresh that it sees
                    coalesce(w.refreshed_at > now() + interval '5 minutes', false) AS is_ahead,
                    w.settings AS settings_then, w.schedule AS schedule_then,
-                   agent_metrics.watermark_settings(p.time_zone, k.bucket_seconds, k.outcome_metric) AS settings,
+                   -- as watermark_settings() has it, which a reader may not call
+                   format('%s, %s seconds, leads: %s', p.time_zone, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate') AS settings,
                    format('%s %s, %s, thresholds %s', coalesce(a.cadence, k.cadence), a.time_zone, a.kind,
                           (SELECT md5(string_agg(format('%s %s %s %s', t.metric, t.effective_from, t.effective_to, t.value), ', ' ORDER BY t.metric, t.effective_from))
                            FROM agent_metrics.thresholds t WHERE t.agent_id = a.agent_id)) AS schedule
