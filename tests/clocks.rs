@@ -109,3 +109,29 @@ fn what_an_agent_is_refreshed_by_makes_it_due_when_it_changes() {
     db.exec("UPDATE agent_metrics.agents SET display_name = 'Bot'");
     assert_eq!(db.lines(DUE), [""; 0]);
 }
+
+/// The clock leaps before the next refresh: what is hot is not taken for old.
+#[test]
+fn a_clock_that_leaps_archives_nothing() {
+    let db = fresh("clock_archive");
+    db.exec("UPDATE agent_metrics.settings SET value = '7' WHERE name = 'hot_days'");
+    let (ready, at) = (
+        "SELECT count(*) FROM agent_metrics.archivable_partitions()",
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('bot', date_trunc('month', now(), 'UTC') - interval '10 days', 'last month')",
+    );
+    db.exec(at);
+    refresh(&db);
+    // seen from there, now is a year ahead of all that has happened
+    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = date_trunc('month', now(), 'UTC') - interval '5 days'");
+    assert_eq!(db.number(ready), 0.0);
+    db.exec(
+        "UPDATE agent_metrics.settings SET value = '1' WHERE name = 'hot_days';
+             UPDATE agent_metrics.agent_watermarks SET refreshed_at = now()",
+    );
+    let is_over = "SELECT now() > date_trunc('month', now(), 'UTC') + interval '1 day'";
+    assert_eq!(
+        db.number(ready) > 0.0,
+        db.value(is_over).as_deref() == Some("t")
+    );
+}

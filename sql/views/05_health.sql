@@ -20,12 +20,14 @@ FROM (SELECT d.*, CASE WHEN d.is_ahead THEN format('its last refresh lies ahead,
                    -- as watermark_settings() has it, which a reader may not call
                    format('%s, %s seconds, leads: %s', p.time_zone, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate') AS settings,
                    format('%s %s, %s, thresholds %s', coalesce(a.cadence, k.cadence), a.time_zone, a.kind,
-                          (SELECT md5(string_agg(format('%s %s %s %s', t.metric, t.effective_from, t.effective_to, t.value), ', ' ORDER BY t.metric, t.effective_from))
-                           FROM agent_metrics.thresholds t WHERE t.agent_id = a.agent_id)) AS schedule
+                          l.lines) AS schedule
             FROM agent_metrics.agents a
             JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
             CROSS JOIN agent_metrics.report p
-            LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id) d) x;
+            LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id
+            -- each refresh asks for them, so no text is made of them
+            LEFT JOIN (SELECT t.agent_id, bit_xor(hash_record_extended(ROW(t.metric, t.effective_from, t.effective_to, t.value), 0)) AS lines
+                       FROM agent_metrics.thresholds t GROUP BY t.agent_id) l ON l.agent_id = a.agent_id) d) x;
 COMMENT ON VIEW agent_metrics.schedules IS 'When each agent is due, and why if it is at once.';
 
 CREATE OR REPLACE VIEW agent_kpi.freshness WITH (security_barrier) AS

@@ -6,15 +6,17 @@
 --   detach_archive     at once: the partition goes, an empty one takes its place, the condensed turns count instead
 --   drop_archive       the table goes
 
--- Partitions whose last report day is older than the hot ones and that hold turns; those left half done first.
+-- Partitions whose last report day is older than the hot ones, counted from the last refresh, and that hold turns; those
+-- left half done first.
 CREATE OR REPLACE FUNCTION agent_metrics.archivable_partitions()
 RETURNS TABLE (partition text, from_time timestamptz, to_time timestamptz, archive_id bigint, state text, file text)
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     zone   text := agent_metrics.report_time_zone();
-    cutoff timestamptz := (date_trunc('day', now() AT TIME ZONE zone)
-                           - make_interval(days => (SELECT s.value::integer FROM agent_metrics.settings s WHERE s.name = 'hot_days'))) AT TIME ZONE zone;
+    -- The clock is believed as far as the last refresh: one that has leapt since would take what is hot for old.
+    cutoff timestamptz := agent_metrics.day_start(agent_metrics.day_of(least(now(), (SELECT max(w.refreshed_at) FROM agent_metrics.agent_watermarks w)), zone)
+                                                  - (SELECT s.value::integer FROM agent_metrics.settings s WHERE s.name = 'hot_days'), zone);
     one    record;
     has_turns boolean;
 BEGIN
