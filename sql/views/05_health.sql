@@ -78,7 +78,7 @@ COMMENT ON COLUMN agent_kpi.unregistered_agents.first_seen IS 'First turn.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.last_seen IS 'Last turn.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.events IS 'Turns.';
 
-CREATE OR REPLACE VIEW agent_kpi.implausible_times AS
+CREATE OR REPLACE VIEW agent_kpi.implausible_times WITH (security_barrier) AS
 SELECT r.agent_id, agent_metrics.day_of(r.bucket, p.time_zone) AS day, r.turns, r.conversations,
        CASE WHEN r.bucket > now() THEN 'in the future' ELSE 'before 2015' END AS reason
 FROM agent_metrics.rollups r
