@@ -19,10 +19,9 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.report_time_zone() IS 'The setting report_time_zone.';
 
--- Five minutes lie within an hour in every zone whose clock differs from UTC by a multiple of them: all, since 1972.
 CREATE FUNCTION agent_metrics.finest_bucket(at timestamptz, bucket_seconds integer, time_zone text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE bucket_seconds WHEN 300 THEN date_bin('5 minutes', at, '2000-01-01 00:00:00+00') ELSE date_trunc('hour', at, time_zone) END;
+RETURN agent_metrics.bucket_start(at, CASE bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, time_zone);
 COMMENT ON FUNCTION agent_metrics.finest_bucket(timestamptz, integer, text) IS
     'Start of the finest bucket that a moment lies in: five minutes, or an hour of the report zone''s clock. Internal: refresh() and verify() use it.';
 
@@ -62,7 +61,7 @@ DECLARE
                d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns,
                d.turns_squared, d.leads, d.qualified_leads)
         FROM (SELECT u.*, CASE write_deltas.bucket_level WHEN 'fine' THEN u.bucket
-                               ELSE date_trunc(write_deltas.bucket_level, u.bucket, write_deltas.time_zone) END AS start
+                               ELSE agent_metrics.bucket_start(u.bucket, write_deltas.bucket_level, write_deltas.time_zone) END AS start
               FROM unnest(write_deltas.deltas) u) d
         GROUP BY d.agent_id, d.start);
 BEGIN
@@ -138,13 +137,10 @@ BEGIN
     WITH written AS (
     INSERT INTO agent_metrics.rollups AS r (agent_id, level, bucket, turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency)
     SELECT b.agent_id, merge_turns.to_level, b.bucket, sum(s.turns)::bigint, sum(s.token_turns)::bigint, sum(s.tokens_input)::bigint, sum(s.tokens_output)::bigint, sum(s.cost_turns)::bigint, sum(s.tool_calls)::bigint, sum(s.error_turns)::bigint, sum(s.cost_usd), agent_metrics.merge(s.latency)
-    FROM (SELECT DISTINCT u.agent_id, date_trunc(merge_turns.to_level, u.bucket, merge_turns.time_zone) AS bucket
+    FROM (SELECT DISTINCT u.agent_id, agent_metrics.bucket_start(u.bucket, merge_turns.to_level, merge_turns.time_zone) AS bucket
           FROM unnest(merge_turns.agent_ids, merge_turns.starts) AS u (agent_id, bucket)) b
     JOIN agent_metrics.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
-     AND s.bucket >= b.bucket
-     -- an hour is an hour whatever the clock does, a day is the clock's
-     AND s.bucket < CASE merge_turns.to_level WHEN 'hour' THEN b.bucket + interval '1 hour'
-                         ELSE ((b.bucket AT TIME ZONE merge_turns.time_zone) + interval '1 day') AT TIME ZONE merge_turns.time_zone END
+     AND s.bucket >= b.bucket AND s.bucket < agent_metrics.bucket_end(b.bucket, merge_turns.to_level, merge_turns.time_zone)
     GROUP BY b.agent_id, b.bucket
     ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
         turns = excluded.turns, token_turns = excluded.token_turns, tokens_input = excluded.tokens_input, tokens_output = excluded.tokens_output, cost_turns = excluded.cost_turns, tool_calls = excluded.tool_calls, error_turns = excluded.error_turns, cost_usd = excluded.cost_usd, latency = excluded.latency
@@ -168,7 +164,7 @@ DECLARE
     to_times   timestamptz[];
     foreign_ids xid8[];
 BEGIN
-    SELECT array_agg(a.bucket_seconds ORDER BY d.position), array_agg(d.bucket + make_interval(secs => a.bucket_seconds) ORDER BY d.position),
+    SELECT array_agg(a.bucket_seconds ORDER BY d.position), array_agg(agent_metrics.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, recompute_turns.time_zone) ORDER BY d.position),
            array_agg(a.foreign_to ORDER BY d.position)
     INTO seconds, to_times, foreign_ids
     FROM unnest(recompute_turns.agent_ids, recompute_turns.starts) WITH ORDINALITY AS d (agent_id, bucket, position)
@@ -211,7 +207,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 BEGIN
     DELETE FROM agent_metrics.rollups r
-    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE date_trunc(l.level, u.bucket, drop_empty_buckets.time_zone) END AS bucket
+    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE agent_metrics.bucket_start(u.bucket, l.level, drop_empty_buckets.time_zone) END AS bucket
            FROM unnest(drop_empty_buckets.agent_ids, drop_empty_buckets.starts) AS u (agent_id, bucket)
            CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)) d
     WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = d.level

@@ -122,7 +122,7 @@ BEGIN
     ), turn AS MATERIALIZED (
         -- turns that are there, live or archived
         SELECT e.agent_id, e.conversation_id, min(e.occurred_at) AS from_time, max(e.occurred_at) AS to_time,
-               date_bin('5 minutes', e.occurred_at, '2000-01-01 00:00:00+00') AS five
+               agent_metrics.bucket_start(e.occurred_at, 'fine', add_stale_ranges.time_zone) AS five
         FROM range r JOIN agent_metrics.agent_events e
           ON e.agent_id = r.agent_id AND e.occurred_at >= r.from_time AND e.occurred_at < r.to_time
          AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
@@ -143,7 +143,7 @@ BEGIN
               -- facts that lie there, of conversations that may lie elsewhere
               SELECT f.agent_id, f.conversation_id, 'infinity', '-infinity'
               FROM range r JOIN agent_metrics.conversation_facts f
-                ON f.agent_id = r.agent_id AND f.bucket > r.from_time - interval '26 hours' AND f.bucket < r.to_time
+                ON f.agent_id = r.agent_id AND f.bucket > r.from_time - interval '3 days' AND f.bucket < r.to_time
               UNION ALL
               SELECT x.agent_id, x.conversation_id, x.from_time, x.to_time
               FROM unnest(add_stale_ranges.conversation_agents, add_stale_ranges.conversation_ids, add_stale_ranges.from_times,

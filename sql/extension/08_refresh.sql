@@ -360,8 +360,9 @@ BEGIN
     END LOOP;
 
     UPDATE agent_metrics.agent_watermarks w
-    SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun, settings = u.settings
+    SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun, settings = u.settings, schedule = s.schedule
     FROM unnest(locked, foreign_ids, built_with) AS u (agent_id, foreign_to, settings)
+    JOIN agent_metrics.schedules s ON s.agent_id = u.agent_id
     WHERE w.agent_id = u.agent_id;
 
     -- What every watermark has seen of the rows that concern all agents is no longer needed. Rows that another
@@ -536,15 +537,10 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $
 BEGIN
     RETURN QUERY
     SELECT d.agent_id, d.cadence, d.time_zone, d.refreshed_at, d.due_at
-    FROM (SELECT a.agent_id, coalesce(a.cadence, k.cadence) AS cadence, a.time_zone, w.refreshed_at,
-                 CASE WHEN w.refreshed_at IS NULL THEN a.registered_at
-                      ELSE agent_metrics.next_due(coalesce(a.cadence, k.cadence), a.time_zone, w.refreshed_at) END AS due_at
-          FROM agent_metrics.agents a
-          JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-          LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id) d
+    FROM agent_metrics.schedules d
     WHERE d.due_at <= due_agents.at
     ORDER BY d.due_at, d.agent_id;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.due_agents(timestamptz) IS
-    'Agents whose cadence has fired since their last refresh. However many firings were missed, an agent is due once.';
+    'Agents whose cadence has fired since their last refresh, or whose settings have changed since. However many firings were missed, an agent is due once.';

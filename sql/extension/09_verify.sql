@@ -32,8 +32,8 @@ LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SE
 #variable_conflict use_column
 DECLARE
     zone  text := agent_metrics.report_time_zone();
-    begun timestamptz := greatest(date_trunc('day', $2, zone), agent_metrics.first_moment());
-    ended timestamptz := least(date_trunc('day', $3, zone), agent_metrics.end_of_moments());
+    begun timestamptz := greatest(agent_metrics.bucket_start($2, 'day', zone), agent_metrics.first_moment());
+    ended timestamptz := least(agent_metrics.bucket_start($3, 'day', zone), agent_metrics.end_of_moments());
     unbuilt text[];  -- agents whose next refresh computes everything again
 BEGIN
     IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
@@ -45,7 +45,7 @@ BEGIN
     PERFORM agent_metrics.check_span($2, $3);
     PERFORM agent_metrics.check_row_security();
     IF ended < $3 THEN
-        ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
+        ended := agent_metrics.bucket_end(ended, 'day', zone);
     END IF;
     unbuilt := agent_metrics.must_build(ARRAY(SELECT w.agent_id FROM agent_metrics.agent_watermarks w), zone);
     RETURN QUERY
@@ -121,7 +121,7 @@ BEGIN
         SELECT a.agent_id, l.level FROM agent a CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)
         WHERE l.level <> 'fine' OR a.bucket_seconds = 300
     ), parts AS (
-        SELECT f.agent_id, l.level, CASE l.level WHEN 'fine' THEN f.bucket ELSE date_trunc(l.level, f.bucket, zone) END AS bucket,
+        SELECT f.agent_id, l.level, agent_metrics.bucket_start(f.bucket, l.level, zone) AS bucket,
                sum(f.turns) AS turns, sum(f.token_turns) AS token_turns, sum(f.tokens_input) AS tokens_input,
                sum(f.tokens_output) AS tokens_output, sum(f.cost_turns) AS cost_turns, sum(f.tool_calls) AS tool_calls,
                sum(f.error_turns) AS error_turns, sum(f.cost_usd) AS cost_usd, agent_metrics.merge(f.latency) AS latency,
@@ -133,7 +133,7 @@ BEGIN
         GROUP BY 1, 2, 3
         UNION ALL
         SELECT k.agent_id, l.level,
-               CASE l.level WHEN 'fine' THEN date_bin('5 minutes', k.started_at, '2000-01-01 00:00:00+00') ELSE date_trunc(l.level, k.started_at, zone) END,
+               agent_metrics.bucket_start(k.started_at, l.level, zone),
                0, 0, 0, 0, 0, 0, 0, 0, NULL,
                count(*), count(*) FILTER (WHERE k.has_outcome), count(*) FILTER (WHERE k.is_success), count(*) FILTER (WHERE k.is_unit),
                count(*) FILTER (WHERE k.is_deflection), count(*) FILTER (WHERE k.is_escalation), count(*) FILTER (WHERE k.is_refusal),
@@ -144,7 +144,7 @@ BEGIN
         GROUP BY 1, 2, 3
         UNION ALL
         SELECT d.agent_id, l.level,
-               CASE l.level WHEN 'fine' THEN date_bin('5 minutes', d.started_at, '2000-01-01 00:00:00+00') ELSE date_trunc(l.level, d.started_at, zone) END,
+               agent_metrics.bucket_start(d.started_at, l.level, zone),
                0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, count(*), count(*) FILTER (WHERE d.is_qualified)
         FROM (SELECT c.agent_id, c.lead_id, min(c.started_at) AS started_at, bool_or(c.is_qualified) AS is_qualified
               FROM agent a JOIN agent_metrics.conversations c ON c.agent_id = a.agent_id
@@ -183,8 +183,7 @@ BEGIN
         GROUP BY s.agent_id, s.level, s.bucket, m.measure
     ), waiting_buckets AS MATERIALIZED (
         SELECT DISTINCT c.agent_id, l.level,
-               CASE l.level WHEN 'fine' THEN date_bin('5 minutes', c.occurred_at, '2000-01-01 00:00:00+00')
-                            ELSE date_trunc(l.level, c.occurred_at, zone) END AS bucket
+               agent_metrics.bucket_start(c.occurred_at, l.level, zone) AS bucket
         FROM waiting c JOIN level_of l ON l.agent_id = c.agent_id
         WHERE c.measures_changed AND c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments()
     )
@@ -197,8 +196,7 @@ BEGIN
                ELSE m.stored::numeric IS DISTINCT FROM m.recomputed::numeric END
       AND NOT EXISTS (SELECT FROM waiting_buckets b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket)
       AND NOT EXISTS (SELECT FROM waiting_range r
-                      WHERE r.agent_id = m.agent_id AND r.from_time < m.bucket + interval '1 day 1 hour' AND r.to_time > m.bucket
-                        AND (m.level = 'day' OR r.from_time < m.bucket + interval '1 hour'))
+                      WHERE r.agent_id = m.agent_id AND r.from_time < agent_metrics.bucket_end(m.bucket, m.level, zone) AND r.to_time > m.bucket)
     UNION ALL
     SELECT v.agent_id, v.level, v.bucket, v.measure, v.stored, v.recomputed
     FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(a.snapshot) AS snapshots, array_agg(a.foreign_to) AS foreign_to FROM agent a) a

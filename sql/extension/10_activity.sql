@@ -17,11 +17,14 @@ LANGUAGE sql STABLE PARALLEL SAFE
 -- no SET, so that the planner puts the query in its place
 BEGIN ATOMIC
     SELECT x.bucket, x.stretch
-    FROM (SELECT d.day AT TIME ZONE time_zone AS bucket,
-                 tstzrange(d.day AT TIME ZONE time_zone, ((d.day + interval '1 day') AT TIME ZONE time_zone) + interval '30 minutes') AS stretch
-          FROM generate_series(date_trunc('day', (lower(span) - interval '30 minutes') AT TIME ZONE time_zone),
-                               (upper(span) AT TIME ZONE time_zone), interval '1 day') AS d (day)) x
-    WHERE x.stretch && span;
+    FROM (SELECT agent_metrics.day_start(d.day::date, time_zone) AS bucket,
+                 tstzrange(agent_metrics.day_start(d.day::date, time_zone),
+                           agent_metrics.day_start(d.day::date + 1, time_zone) + interval '30 minutes') AS stretch,
+                 agent_metrics.day_start(d.day::date + 1, time_zone) > agent_metrics.day_start(d.day::date, time_zone) AS is_there
+          FROM generate_series(agent_metrics.day_of(lower(span) - interval '30 minutes', time_zone)::timestamp,
+                               agent_metrics.day_of(upper(span), time_zone)::timestamp, interval '1 day') AS d (day)) x
+    -- a day that the clock skips has no moment
+    WHERE x.stretch && span AND x.is_there;
 END;
 COMMENT ON FUNCTION agent_metrics.days_of_span(tstzrange, text) IS 'Report days that a span concerns, each with the half hour after it. Internal: agent hours.';
 
@@ -164,7 +167,7 @@ BEGIN
     RETURN QUERY
     WITH dirty AS (
         -- As far as a turn of the bucket may have reached, before or after the change.
-        SELECT d.agent_id, a.foreign_to, tstzrange(d.bucket, d.bucket + make_interval(secs => a.bucket_seconds) + l.longest + interval '30 minutes') AS span, l.longest
+        SELECT d.agent_id, a.foreign_to, tstzrange(d.bucket, agent_metrics.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, mend_spans.time_zone) + l.longest + interval '30 minutes') AS span, l.longest
         FROM unnest(mend_spans.dirty_agents, mend_spans.dirty_buckets) AS d (agent_id, bucket)
         JOIN unnest(mend_spans.agent_ids, mend_spans.bucket_seconds, mend_spans.foreign_to) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id
         CROSS JOIN LATERAL (
@@ -205,14 +208,17 @@ COMMENT ON FUNCTION agent_metrics.mend_spans(text[], integer[], xid8[], pg_snaps
 CREATE FUNCTION agent_metrics.rebuild_fact_days(agent_ids text[], begun timestamptz, ended timestamptz, time_zone text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
+DECLARE
+    first     timestamptz := agent_metrics.bucket_start(rebuild_fact_days.begun - interval '1 microsecond', 'day', rebuild_fact_days.time_zone);
+    after_all timestamptz := agent_metrics.bucket_end(rebuild_fact_days.ended, 'day', rebuild_fact_days.time_zone);
 BEGIN
     DELETE FROM agent_metrics.active_days a
-    WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids) AND a.bucket >= rebuild_fact_days.begun - interval '26 hours' AND a.bucket <= rebuild_fact_days.ended;
+    WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids) AND a.bucket >= first AND a.bucket <= rebuild_fact_days.ended;
     PERFORM agent_metrics.write_spans(f.agents, f.spans, f.longest, NULL, NULL, rebuild_fact_days.time_zone)
     FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM (
         SELECT c.agent_id, c.span, c.longest
-        FROM (SELECT array_agg(w.agent_id) AS agents, array_agg(rebuild_fact_days.begun - interval '3 days') AS from_times,
-                     array_agg(rebuild_fact_days.ended + interval '27 hours') AS to_times, array_agg(NULL::pg_snapshot) AS after,
+        FROM (SELECT array_agg(w.agent_id) AS agents, array_agg(first - interval '2 days') AS from_times,
+                     array_agg(after_all + interval '1 hour') AS to_times, array_agg(NULL::pg_snapshot) AS after,
                      array_agg(w.snapshot) AS presents, array_agg(w.foreign_to) AS foreign_to
               FROM agent_metrics.agent_watermarks w WHERE w.agent_id = ANY (rebuild_fact_days.agent_ids)) w
         CROSS JOIN LATERAL agent_metrics.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
@@ -222,7 +228,7 @@ BEGIN
         JOIN agent_metrics.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
         CROSS JOIN LATERAL unnest(h.spans) AS s (span)
         WHERE h.agent_id = ANY (rebuild_fact_days.agent_ids)
-          AND s.span && tstzrange(rebuild_fact_days.begun - interval '3 days', rebuild_fact_days.ended + interval '27 hours')) f) f;
+          AND s.span && tstzrange(first - interval '2 days', after_all + interval '1 hour')) f) f;
     PERFORM agent_metrics.refresh_fact_days(d.agents, d.measures, d.buckets)
     FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.measure) AS measures, array_agg(x.bucket) AS buckets
           FROM (SELECT f.agent_id, f.measure, f.bucket FROM agent_metrics.conversation_facts f
@@ -230,7 +236,7 @@ BEGIN
                 UNION
                 SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics.active_days a
                 WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids)
-                  AND a.bucket >= rebuild_fact_days.begun - interval '26 hours' AND a.bucket <= rebuild_fact_days.ended) x) d;
+                  AND a.bucket >= first AND a.bucket <= rebuild_fact_days.ended) x) d;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.rebuild_fact_days(text[], timestamptz, timestamptz, text) IS

@@ -8,7 +8,7 @@ DECLARE
     recent   constant interval := '14 days';  -- runs brought in from long ago are compared, and alarm nobody
     days     constant integer := 30;          -- for an answer
     zone     text := agent_metrics.report_time_zone();
-    today    date := ($1 AT TIME ZONE zone)::date;
+    today    date := agent_metrics.day_of($1, zone);
     asked    date := date_trunc('quarter', today)::date;
     agents   text[];  -- and months whose self-report gap can be tested now
     months   date[];
@@ -45,7 +45,7 @@ BEGIN
                jsonb_build_object('eval_set', s.eval_set, 'expected_on', x.monday)
         FROM agent_kpi.eval_schedule s
         JOIN agent_metrics.agents a ON a.agent_id = s.agent_id AND a.sunset_at IS NULL
-        CROSS JOIN LATERAL (SELECT date_trunc('week', ($1 AT TIME ZONE a.time_zone) - interval '1 day')::date AS monday) x
+        CROSS JOIN LATERAL (SELECT date_trunc('week', agent_metrics.day_of($1, a.time_zone)::timestamp - interval '1 day')::date AS monday) x
         WHERE s.overdue_at <= $1
     )
     SELECT s.agent_id, s.kind, e.alert_id, s.summary
@@ -60,10 +60,10 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT x.period, date_trunc(x.period, today::timestamp) - x.one AS began, date_trunc(x.period, today::timestamp) AS ended
         FROM (VALUES ('week', interval '1 week'), ('month', interval '1 month')) AS x (period, one)) p
-    WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at >= p.ended AT TIME ZONE zone
+    WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at BETWEEN agent_metrics.day_start(p.ended::date, zone) AND now() + interval '5 minutes'
       AND NOT EXISTS (SELECT FROM agent_metrics.review_samples s WHERE s.agent_id = a.agent_id AND s.sample_id = p.period || ' ' || p.began::date)
       AND EXISTS (SELECT FROM agent_metrics.conversations c
-                  WHERE c.agent_id = a.agent_id AND c.started_at >= p.began AT TIME ZONE zone AND c.started_at < p.ended AT TIME ZONE zone);
+                  WHERE c.agent_id = a.agent_id AND c.started_at >= agent_metrics.day_start(p.began::date, zone) AND c.started_at < agent_metrics.day_start(p.ended::date, zone));
 
     -- Of each of the last two months that are over: its sample is reviewed and in the books, or it ended 30 days ago.
     SELECT array_agg(a.agent_id), array_agg(m.began) INTO agents, months
@@ -73,7 +73,7 @@ BEGIN
         SELECT (date_trunc('month', today::timestamp) - n * interval '1 month')::date AS began,
                (date_trunc('month', today::timestamp) - (n - 1) * interval '1 month')::date AS ended
         FROM generate_series(1, 2) AS n) m
-    WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at >= m.ended::timestamp AT TIME ZONE zone
+    WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at BETWEEN agent_metrics.day_start(m.ended, zone) AND now() + interval '5 minutes'
       AND NOT EXISTS (SELECT FROM agent_metrics.gap_findings f WHERE f.agent_id = a.agent_id AND f.month = m.began)
       AND (today >= m.ended + days
            OR (EXISTS (SELECT FROM agent_metrics.review_items i WHERE i.agent_id = a.agent_id AND i.sample_id = 'month ' || m.began)
@@ -145,7 +145,7 @@ RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    answered date := date_trunc('quarter', ($6 AT TIME ZONE agent_metrics.report_time_zone())::timestamp)::date;
+    answered date := date_trunc('quarter', agent_metrics.day_of($6, agent_metrics.report_time_zone())::timestamp)::date;
     made     text;
 BEGIN
     IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN

@@ -51,7 +51,7 @@ BEGIN
             value = v.value, ci_low = v.ci_low, ci_high = v.ci_high, numerator = v.numerator, denominator = v.denominator, threshold = v.threshold,
             owner = v.owner, deputy = v.deputy, window_from = v.window_from, window_to = v.window_from + 29, definition_version = v.definition_version
         FROM broken v
-        WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND b.closed_at > clock_timestamp() - interval '1 day'
+        WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes'
           AND NOT EXISTS (SELECT FROM agent_metrics.breaches l
                           WHERE l.agent_id = b.agent_id AND l.metric = b.metric AND (l.closed_at, l.breach_id) > (b.closed_at, b.breach_id))
         RETURNING b.breach_id, b.agent_id, b.metric, 'reopened' AS change, b.threshold, b.owner
@@ -62,7 +62,7 @@ BEGIN
                v.threshold, v.direction, v.owner, v.deputy, v.definition_version, clock_timestamp()
         FROM broken v
         WHERE NOT EXISTS (SELECT FROM agent_metrics.breaches b
-                          WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at > clock_timestamp() - interval '1 day')
+                          WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes')
         ON CONFLICT (agent_id, metric) WHERE closed_at IS NULL DO NOTHING
         RETURNING b.breach_id, b.agent_id, b.metric, 'opened' AS change, b.threshold, b.owner
     )

@@ -6,7 +6,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     first  date := date_trunc('month', $1::timestamp)::date;
-    ended  timestamptz := (date_trunc('month', $1::timestamp) + interval '1 month') AT TIME ZONE agent_metrics.report_time_zone();
+    ended  timestamptz := agent_metrics.day_start((date_trunc('month', $1::timestamp) + interval '1 month')::date, agent_metrics.report_time_zone());
     behind text;
     frozen bigint;
 BEGIN
@@ -20,7 +20,9 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('It ends at %s.', ended),
                   HINT = 'Close it afterwards; until then every number is as known now.';
     END IF;
-    SELECT w.agent_id INTO behind FROM agent_metrics.agent_watermarks w WHERE coalesce(w.refreshed_at < ended, true) ORDER BY w.agent_id LIMIT 1;
+    SELECT w.agent_id INTO behind FROM agent_metrics.agent_watermarks w 
+    -- a refresh that lies ahead was made by a clock that was wrong
+    WHERE coalesce(w.refreshed_at < ended OR w.refreshed_at > now() + interval '5 minutes', true) ORDER BY w.agent_id LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'agent % was not refreshed since the month of % ended', behind, first
             USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Its numbers lack facts that are here already.',

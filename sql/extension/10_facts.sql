@@ -143,7 +143,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH now_known AS MATERIALIZED (
-        SELECT f.agent_id, f.conversation_id, f.measure, date_trunc('day', f.occurred_at, refresh_conversation_facts.time_zone) AS bucket,
+        SELECT f.agent_id, f.conversation_id, f.measure, agent_metrics.bucket_start(f.occurred_at, 'day', refresh_conversation_facts.time_zone) AS bucket,
                count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator, sum(f.numerator_squared) AS numerator_squared,
                sum(f.denominator_squared) AS denominator_squared, sum(f.product) AS product, max(f.value) AS value
         FROM agent_metrics.fact_rows(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) f

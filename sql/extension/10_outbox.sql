@@ -105,9 +105,10 @@ BEGIN
           GROUP BY w.channel, c.digest_over HAVING count(*) > c.digest_over) m
     WHERE d.channel = m.channel AND d.state = 'waiting' AND d.attempts = 0 AND d.next_attempt_at <= $1;
     RETURN QUERY
+    -- No attempt is put off by a day: a moment that far ahead was written by a clock that was wrong.
     WITH claimed AS (
         UPDATE agent_metrics.alert_deliveries d SET attempts = d.attempts + 1, next_attempt_at = $1 + make_interval(secs => $2)
-        WHERE d.channel = ANY (open_channels) AND d.state = 'waiting' AND d.next_attempt_at <= $1
+        WHERE d.channel = ANY (open_channels) AND d.state = 'waiting' AND (d.next_attempt_at <= $1 OR d.next_attempt_at > $1 + interval '1 day')
         RETURNING d.*
     )
     SELECT c.channel, c.kind, c.url_env, c.secret_env, d.message_id, max(d.attempts),

@@ -9,8 +9,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     zone   text := agent_metrics.report_time_zone();
-    begun  timestamptz := greatest(date_trunc('day', $2, zone), agent_metrics.first_moment());
-    ended  timestamptz := least(date_trunc('day', $3, zone), agent_metrics.end_of_moments());
+    begun  timestamptz := greatest(agent_metrics.bucket_start($2, 'day', zone), agent_metrics.first_moment());
+    ended  timestamptz := least(agent_metrics.bucket_start($3, 'day', zone), agent_metrics.end_of_moments());
     agents text[] := ARRAY(SELECT a.agent_id FROM agent_metrics.agents a WHERE $1 IS NULL OR a.agent_id = $1 ORDER BY a.agent_id);
 BEGIN
     IF $1 IS NOT NULL AND agents = '{}' THEN
@@ -21,7 +21,7 @@ BEGIN
     END IF;
     PERFORM agent_metrics.check_span($2, $3);
     IF ended < $3 THEN
-        ended := ((ended AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone;
+        ended := agent_metrics.bucket_end(ended, 'day', zone);
     END IF;
     -- First what has changed, since a conversation that is gone takes its lead along only while its row tells which. The
     -- agents' locks are held from here on.
@@ -49,21 +49,21 @@ DECLARE
 BEGIN
     PERFORM agent_metrics.check_span($2, $3);
     RETURN QUERY
-    SELECT d.day, ((d.day AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone, sum(d.turns)::bigint
-    FROM (SELECT date_trunc('day', e.occurred_at, zone) AS day, count(*) AS turns
+    SELECT d.day, agent_metrics.bucket_end(d.day, 'day', zone), sum(d.turns)::bigint
+    FROM (SELECT agent_metrics.bucket_start(e.occurred_at, 'day', zone) AS day, count(*) AS turns
           FROM agent_metrics.agent_events e
           WHERE e.agent_id = $1 AND NOT e.is_eval
-            AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments() AND ($2 IS NULL OR e.occurred_at >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR e.occurred_at < $3)
+            AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments() AND ($2 IS NULL OR e.occurred_at >= agent_metrics.bucket_start($2, 'day', zone)) AND ($3 IS NULL OR e.occurred_at < $3)
           GROUP BY 1
           UNION ALL
-          SELECT date_trunc('day', b.bucket, zone), sum(b.turns)
+          SELECT agent_metrics.bucket_start(b.bucket, 'day', zone), sum(b.turns)
           FROM agent_metrics.archived_buckets b
-          WHERE b.agent_id = $1 AND ($2 IS NULL OR b.bucket >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR b.bucket < $3)
+          WHERE b.agent_id = $1 AND ($2 IS NULL OR b.bucket >= agent_metrics.bucket_start($2, 'day', zone)) AND ($3 IS NULL OR b.bucket < $3)
           GROUP BY 1
           UNION ALL
           SELECT r.bucket, 0
           FROM agent_metrics.rollups r
-          WHERE r.agent_id = $1 AND r.level = 'day' AND ($2 IS NULL OR r.bucket >= date_trunc('day', $2, zone)) AND ($3 IS NULL OR r.bucket < $3)) d
+          WHERE r.agent_id = $1 AND r.level = 'day' AND ($2 IS NULL OR r.bucket >= agent_metrics.bucket_start($2, 'day', zone)) AND ($3 IS NULL OR r.bucket < $3)) d
     GROUP BY d.day
     ORDER BY d.day;
 END

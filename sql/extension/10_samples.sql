@@ -10,7 +10,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     zone      text := agent_metrics.report_time_zone();
-    today     date := (now() AT TIME ZONE zone)::date;
+    today     date := agent_metrics.day_of(now(), zone);
     one       interval := CASE $2 WHEN 'week' THEN interval '1 week' WHEN 'month' THEN interval '1 month' END;
     from_day  date;
     to_day    date;
@@ -44,25 +44,25 @@ BEGIN
         RETURN name;
     END IF;
     -- It is drawn once and for good, so not from books that lack some of it.
-    IF NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at >= (to_day + 1)::timestamp AT TIME ZONE zone) THEN
+    IF NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at BETWEEN agent_metrics.day_start(to_day + 1, zone) AND now() + interval '5 minutes') THEN
         RAISE EXCEPTION 'agent "%" was not refreshed since the % of % ended', $1, $2, from_day
             USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Conversations that are not in the books yet could not be drawn, and a sample is drawn once.',
                   HINT = format('SELECT agent_metrics.refresh(%L); then draw the sample.', $1);
     END IF;
     chosen := coalesce($4, ('x' || substr(md5($1 || ' ' || name), 1, 15))::bit(60)::bigint);
     SELECT count(*) INTO whole FROM agent_metrics.conversations c
-    WHERE c.agent_id = $1 AND c.started_at >= from_day::timestamp AT TIME ZONE zone AND c.started_at < (to_day + 1)::timestamp AT TIME ZONE zone;
+    WHERE c.agent_id = $1 AND c.started_at >= agent_metrics.day_start(from_day, zone) AND c.started_at < agent_metrics.day_start(to_day + 1, zone);
     INSERT INTO agent_metrics.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
     VALUES ($1, name, from_day, to_day, chosen, whole, 0);
     WITH inside AS (
         SELECT c.conversation_id, c.turns, CASE WHEN NOT c.has_outcome THEN 'pending' WHEN c.is_success THEN 'success' ELSE 'no success' END AS outcome
         FROM agent_metrics.conversations c
-        WHERE c.agent_id = $1 AND c.started_at >= from_day::timestamp AT TIME ZONE zone AND c.started_at < (to_day + 1)::timestamp AT TIME ZONE zone
+        WHERE c.agent_id = $1 AND c.started_at >= agent_metrics.day_start(from_day, zone) AND c.started_at < agent_metrics.day_start(to_day + 1, zone)
     ), intents AS (
         SELECT DISTINCT ON (e.conversation_id) e.conversation_id, e.intent_classified AS intent
         FROM agent_metrics.agent_events e
         WHERE e.agent_id = $1 AND NOT e.is_eval AND e.intent_classified IS NOT NULL
-          AND e.occurred_at >= from_day::timestamp AT TIME ZONE zone AND e.conversation_id IN (SELECT i.conversation_id FROM inside i)
+          AND e.occurred_at >= agent_metrics.day_start(from_day, zone) AND e.conversation_id IN (SELECT i.conversation_id FROM inside i)
         ORDER BY e.conversation_id, e.occurred_at, e.turn_index, e.event_id
     ), common AS (
         SELECT n.intent FROM intents n GROUP BY n.intent ORDER BY count(*) DESC, n.intent COLLATE "C" LIMIT 5

@@ -97,7 +97,7 @@ BEGIN
             FROM agent_metrics.active_days d
             CROSS JOIN LATERAL unnest(d.spans) AS s (span)
             CROSS JOIN LATERAL (SELECT tstzrange(lower(s.span), greatest(lower(s.span), upper(s.span) - interval '30 minutes')) * tstzrange($3, $4) AS active) h
-            WHERE d.agent_id = $2 AND d.bucket > $3 - interval '26 hours' AND d.bucket < $4 AND NOT isempty(h.active);
+            WHERE d.agent_id = $2 AND d.bucket > $3 - interval '3 days' AND d.bucket < $4 AND NOT isempty(h.active);
         END IF;
         IF $1 = 'infra_cost_per_agent_hour_usd' THEN
             RETURN QUERY
@@ -120,7 +120,7 @@ BEGIN
                    CASE WHEN $1 <> 'nps_delta' THEN r.denominator WHEN r.agent_id = $2 THEN theirs ELSE 0 END, r.value
             FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.conversation_id) AS ids
                   FROM agent_metrics.conversation_facts f
-                  WHERE f.agent_id IN ($2, base) AND f.measure = known.measure AND f.bucket > $3 - interval '26 hours' AND f.bucket < $4) f
+                  WHERE f.agent_id IN ($2, base) AND f.measure = known.measure AND f.bucket > $3 - interval '3 days' AND f.bucket < $4) f
             CROSS JOIN LATERAL agent_metrics.fact_rows(f.agents, f.ids) r
             WHERE r.measure = known.measure AND r.occurred_at >= $3 AND r.occurred_at < $4;
         END IF;
@@ -167,7 +167,7 @@ DECLARE
 BEGIN
     -- The name of metric and agent are checked there.
     SELECT count(*), sum(hashtextextended(t::text, 0)) INTO rows, checked
-    FROM agent_metrics.trace($1, $2, $3::timestamp AT TIME ZONE zone, ($3 + 1)::timestamp AT TIME ZONE zone) t;
+    FROM agent_metrics.trace($1, $2, agent_metrics.day_start($3, zone), agent_metrics.day_start($3 + 1, zone)) t;
     RETURN QUERY
     SELECT v.metric, v.agent_id, v.day, d.definition, d.definition_version, v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.verdict,
            CASE WHEN v.verdict = 'inconclusive' AND v.unit = 'fraction'

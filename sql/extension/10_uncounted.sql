@@ -32,13 +32,13 @@ BEGIN
           AND NOT EXISTS (SELECT FROM agent_metrics.changed_ranges()));
     RETURN QUERY
     SELECT d.agent_id, min(d.day), max(d.next_day), sum(d.turns)::bigint, sum(d.counted)::bigint, 'their stamps were not put there by the trigger'
-    FROM (SELECT x.agent_id, x.day, ((x.day AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone AS next_day, sum(x.turns) AS turns, sum(x.counted) AS counted
-          FROM (SELECT e.agent_id, date_trunc('day', e.occurred_at, zone) AS day, 1 AS turns, 0 AS counted
+    FROM (SELECT x.agent_id, x.day, agent_metrics.bucket_end(x.day, 'day', zone) AS next_day, sum(x.turns) AS turns, sum(x.counted) AS counted
+          FROM (SELECT e.agent_id, agent_metrics.bucket_start(e.occurred_at, 'day', zone) AS day, 1 AS turns, 0 AS counted
                 FROM agent_metrics.agent_events e JOIN agent_metrics.agent_watermarks w ON w.agent_id = e.agent_id
                 WHERE e.agent_id = ANY (wrong) AND NOT e.is_eval AND (pg_visible_in_snapshot(e.recorded_in, w.snapshot) OR e.recorded_in <= w.foreign_to)
                   AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
                 UNION ALL
-                SELECT b.agent_id, date_trunc('day', b.bucket, zone), b.turns, 0
+                SELECT b.agent_id, agent_metrics.bucket_start(b.bucket, 'day', zone), b.turns, 0
                 FROM agent_metrics.archived_buckets b
                 JOIN agent_metrics.archives a ON a.archive_id = b.archive_id AND a.state IN ('detached', 'archived')
                 WHERE b.agent_id = ANY (wrong)

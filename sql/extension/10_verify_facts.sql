@@ -25,15 +25,15 @@ BEGIN
         FROM agent_metrics.conversation_facts f
         WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
     ), facts AS MATERIALIZED (
-        SELECT f.agent_id, f.conversation_id, f.measure, date_trunc('day', f.occurred_at, verify_facts.time_zone) AS bucket,
+        SELECT f.agent_id, f.conversation_id, f.measure, agent_metrics.bucket_start(f.occurred_at, 'day', verify_facts.time_zone) AS bucket,
                count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator, sum(f.numerator_squared) AS numerator_squared,
                sum(f.denominator_squared) AS denominator_squared, sum(f.product) AS product, max(f.value) AS value
         FROM (SELECT array_agg(c.agent_id) AS agents, array_agg(c.conversation_id) AS ids
               FROM agent_metrics.conversations c WHERE c.agent_id = ANY (verify_facts.agent_ids)) c
         CROSS JOIN LATERAL agent_metrics.fact_rows(c.agents, c.ids) f
         GROUP BY 1, 2, 3, 4
-        HAVING date_trunc('day', min(f.occurred_at), verify_facts.time_zone) >= verify_facts.begun
-           AND date_trunc('day', min(f.occurred_at), verify_facts.time_zone) < verify_facts.ended
+        HAVING agent_metrics.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone) >= verify_facts.begun
+           AND agent_metrics.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone) < verify_facts.ended
     ), wrong_facts AS (
         SELECT d.agent_id, 'conversation' AS level, d.bucket, d.measure || ' of ' || d.conversation_id AS measure,
                max(d.content) FILTER (WHERE d.is_stored) AS stored, max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
@@ -94,7 +94,7 @@ BEGIN
     WHERE (s.spans IS DISTINCT FROM n.spans
            OR s.active_seconds <> (SELECT sum(greatest(extract(epoch FROM upper(x.span) - lower(x.span)) - 1800, 0)) FROM unnest(n.spans) AS x (span)))
       AND NOT EXISTS (SELECT FROM waiting_range r
-                      WHERE r.agent_id = coalesce(s.agent_id, n.agent_id) AND r.from_time < coalesce(s.bucket, n.bucket) + interval '26 hours'
+                      WHERE r.agent_id = coalesce(s.agent_id, n.agent_id) AND r.from_time < agent_metrics.bucket_end(coalesce(s.bucket, n.bucket), 'day', verify_facts.time_zone) + interval '1 hour'
                         AND r.to_time > coalesce(s.bucket, n.bucket));
 END
 $function$;

@@ -8,7 +8,8 @@ CREATE TABLE agent_metrics.agent_watermarks (
     origin       text NOT NULL DEFAULT '',
     settings     text NOT NULL DEFAULT '',
     foreign_to   xid8,
-    refreshed_at timestamptz
+    refreshed_at timestamptz,
+    schedule     text
 );
 COMMENT ON TABLE agent_metrics.agent_watermarks IS 'What each agent''s last refresh had seen. The row is the agent''s lock.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.agent_id IS 'Agent.';
@@ -17,6 +18,7 @@ COMMENT ON COLUMN agent_metrics.agent_watermarks.origin IS 'Cluster and table th
 COMMENT ON COLUMN agent_metrics.agent_watermarks.settings IS 'Report time zone, finest bucket and lead counting the rollups were built with.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.foreign_to IS 'Largest id of another origin that this cluster has yet to reach; up to it rows are recomputed, never added.';
 COMMENT ON COLUMN agent_metrics.agent_watermarks.refreshed_at IS 'When the last refresh read the facts.';
+COMMENT ON COLUMN agent_metrics.agent_watermarks.schedule IS 'Cadence, kind and thresholds that the agent had then; when they differ it is due.';
 
 -- An agent has its lock from the moment it is registered, and none when it is gone: what only a departed agent has
 -- not seen would be kept in the log for ever.

@@ -213,7 +213,7 @@ BEGIN
     END IF;
     INSERT INTO agent_metrics.metric_definitions (metric, definition_version, effective_from, definition)
     VALUES (NEW.metric, NEW.definition_version,
-            CASE TG_OP WHEN 'INSERT' THEN '-infinity' ELSE (now() AT TIME ZONE agent_metrics.report_time_zone())::date END, NEW.definition)
+            CASE TG_OP WHEN 'INSERT' THEN '-infinity' ELSE agent_metrics.day_of(now(), agent_metrics.report_time_zone()) END, NEW.definition)
     ON CONFLICT (metric, definition_version) DO UPDATE SET definition = excluded.definition;
     RETURN NEW;
 END

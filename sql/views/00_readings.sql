@@ -7,15 +7,40 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_cata
 DECLARE
     zone text;
 BEGIN
-    IF days = 0 THEN
-        RETURN tstzrange(bucket, bucket + interval '1 hour');
-    END IF;
     zone := agent_metrics.report_time_zone();
-    RETURN tstzrange(day::timestamp AT TIME ZONE zone, (day + days)::timestamp AT TIME ZONE zone);
+    IF days = 0 THEN
+        RETURN tstzrange(bucket, agent_metrics.bucket_end(bucket, 'hour', zone));
+    END IF;
+    RETURN tstzrange(agent_metrics.day_start(day, zone), agent_metrics.day_start(day + days, zone));
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.kpi_span(date, timestamptz, integer) IS 'Span of so many report days, or of an hour.';
 REVOKE ALL ON FUNCTION agent_metrics.kpi_span(date, timestamptz, integer) FROM PUBLIC;
+
+-- Where an agent's calendar begins. Clocks that start at nothing say 1970, or some other old day: turns before 2015 count
+-- when there are three such days in a year, from 1971 on, and so the calendar never has more than some thousand days.
+CREATE OR REPLACE FUNCTION agent_metrics.kpi_first_day(agent_id text) RETURNS date
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    zone   text := agent_metrics.report_time_zone();
+    modern constant timestamptz := agent_metrics.day_start('2015-01-01', zone);
+    first  date;
+BEGIN
+    SELECT min(y.first_day) INTO first
+    FROM (SELECT min(d.day) AS first_day
+          FROM (SELECT agent_metrics.day_of(r.bucket, zone) AS day
+                FROM agent_metrics.rollups r
+                WHERE r.agent_id = $1 AND r.level = 'day' AND r.bucket >= agent_metrics.day_start('1971-01-01', zone) AND r.bucket < modern
+                  AND (r.turns > 0 OR r.conversations > 0)) d
+          GROUP BY extract(year FROM d.day)
+          HAVING count(*) >= 3) y;
+    RETURN coalesce(first, (SELECT agent_metrics.day_of(r.bucket, zone) FROM agent_metrics.rollups r
+                            WHERE r.agent_id = $1 AND r.level = 'day' AND r.bucket >= modern ORDER BY r.bucket LIMIT 1));
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.kpi_first_day(text) IS 'First day of an agent''s calendar: its first day from 2015 on, or before, of a year from 1971 on, in which three days have turns; NULL: it has none.';
+REVOKE ALL ON FUNCTION agent_metrics.kpi_first_day(text) FROM PUBLIC;
 
 -- A line of one agent goes to its days by time. A shared line goes to the AI agents' hours within its period.
 CREATE OR REPLACE FUNCTION agent_metrics.infrastructure_shares(agent_id text, from_time timestamptz, to_time timestamptz)
@@ -39,8 +64,8 @@ BEGIN
         FROM (SELECT d.agent_id, d.bucket, d.active_seconds AS seconds,
                      extract(epoch FROM least(c.period_end, n.ends) - greatest(c.period_start, d.bucket)) / extract(epoch FROM n.ends - d.bucket) AS share
               FROM agent_metrics.agents a
-              JOIN agent_metrics.active_days d ON d.agent_id = a.agent_id AND d.bucket > c.period_start - interval '26 hours' AND d.bucket < c.period_end
-              CROSS JOIN LATERAL (SELECT ((d.bucket AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone AS ends) n
+              JOIN agent_metrics.active_days d ON d.agent_id = a.agent_id AND d.bucket > c.period_start - interval '3 days' AND d.bucket < c.period_end
+              CROSS JOIN LATERAL (SELECT agent_metrics.bucket_end(d.bucket, 'day', zone) AS ends) n
               WHERE a.actor = 'ai' AND n.ends > c.period_start) x) h
     WHERE c.agent_id IS NULL AND c.period_start < $3 AND c.period_end > $2 AND h.whole > 0 AND h.own > 0;
 END

@@ -3,22 +3,20 @@
 -- These views are internal; a view over them with a constant level reads only that level.
 
 CREATE OR REPLACE VIEW agent_metrics.report AS
-SELECT z.time_zone, (now() AT TIME ZONE z.time_zone)::date AS today
+SELECT z.time_zone, agent_metrics.day_of(now(), z.time_zone) AS today
 -- OFFSET 0: looked up once, not in every place that the zone is named
 FROM (SELECT coalesce((SELECT s.value FROM agent_metrics.settings s WHERE s.name = 'report_time_zone'), 'UTC') AS time_zone OFFSET 0) z;
 COMMENT ON VIEW agent_metrics.report IS 'Time zone and present day of the reports: one row.';
 
--- Days reach from the agent's first day with data to today, data or not. Turns dated before 2015 or in the
--- future do not stretch the calendar; agent_kpi.implausible_times lists them.
+-- Days reach from the agent's first day with data to today, data or not. Stray turns dated before 2015 or in the future
+-- do not stretch the calendar; agent_kpi.implausible_times lists them.
 CREATE OR REPLACE VIEW agent_metrics.days AS
-SELECT a.agent_id, d.day::date AS day, d.day AT TIME ZONE p.time_zone AS bucket
+SELECT a.agent_id, d.day::date AS day, agent_metrics.day_start(d.day::date, p.time_zone) AS bucket
 FROM agent_metrics.agents a
 CROSS JOIN agent_metrics.report p
-CROSS JOIN LATERAL (
-    SELECT r.bucket AS first_bucket FROM agent_metrics.rollups_day r
-    WHERE r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket >= '2015-01-01 00:00:00+00'
-    ORDER BY r.bucket LIMIT 1) f
-CROSS JOIN LATERAL generate_series((f.first_bucket AT TIME ZONE p.time_zone)::date::timestamp, p.today::timestamp, interval '1 day') AS d (day);
+CROSS JOIN LATERAL generate_series(agent_metrics.kpi_first_day(a.agent_id)::timestamp, p.today::timestamp, interval '1 day') AS d (day)
+-- a day that the clock skipped is none; said so that the planner does not take this for rare
+WHERE NOT agent_metrics.day_of(agent_metrics.day_start(d.day::date, p.time_zone), p.time_zone) > d.day::date;
 COMMENT ON VIEW agent_metrics.days IS 'The calendar of each agent.';
 
 CREATE OR REPLACE VIEW agent_metrics.daily_measures AS
@@ -32,7 +30,7 @@ LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = d.agent_id AND r.level = '
 COMMENT ON VIEW agent_metrics.daily_measures IS 'Sums and sketches per agent and report day, days without data too.';
 
 CREATE OR REPLACE VIEW agent_metrics.hourly_measures AS
-SELECT r.agent_id, r.bucket, (r.bucket AT TIME ZONE p.time_zone)::date AS day,
+SELECT r.agent_id, r.bucket, agent_metrics.day_of(r.bucket, p.time_zone) AS day,
        r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns, r.cost_usd,
        r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals, r.bookings,
        r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared, r.tokens_squared, r.tokens_by_turns,
@@ -49,8 +47,9 @@ SELECT a.agent_id, n.bucket, n.day,
        r.turns_squared, r.leads, r.qualified_leads
 FROM agent_metrics.agents a
 CROSS JOIN (
-    SELECT p.today - n.days_ago AS day, (p.today - n.days_ago)::timestamp AT TIME ZONE p.time_zone AS bucket
-    FROM agent_metrics.report p CROSS JOIN generate_series(1, 30) AS n (days_ago) OFFSET 0) n
+    SELECT p.today - n.days_ago AS day, agent_metrics.day_start(p.today - n.days_ago, p.time_zone) AS bucket
+    FROM agent_metrics.report p CROSS JOIN generate_series(1, 30) AS n (days_ago)
+    WHERE NOT agent_metrics.day_of(agent_metrics.day_start(p.today - n.days_ago, p.time_zone), p.time_zone) > p.today - n.days_ago OFFSET 0) n
 LEFT JOIN agent_metrics.rollups_day r ON r.agent_id = a.agent_id AND r.level = 'day' AND r.bucket = n.bucket
     -- nothing older need be looked at, wherever the day begins
     AND r.bucket > now() - interval '33 days';
@@ -72,7 +71,7 @@ SELECT a.agent_id, w.span, w.begins AS bucket, w.first_day AS day,
        sum(r.qualified_leads)::bigint AS qualified_leads, w.ends, w.last_day
 FROM agent_metrics.agents a
 CROSS JOIN (
-    SELECT w.span, w.first_day, w.first_day::timestamp AT TIME ZONE p.time_zone AS begins, w.end_day::timestamp AT TIME ZONE p.time_zone AS ends,
+    SELECT w.span, w.first_day, agent_metrics.day_start(w.first_day, p.time_zone) AS begins, agent_metrics.day_start(w.end_day, p.time_zone) AS ends,
            w.end_day - 1 AS last_day
     FROM agent_metrics.report p
     CROSS JOIN LATERAL (VALUES ('30d', p.today - 30, p.today), ('previous_30d', p.today - 60, p.today - 30), ('to_today', p.today - 29, p.today + 1)) AS w (span, first_day, end_day) OFFSET 0) w
@@ -81,7 +80,7 @@ GROUP BY a.agent_id, w.span, w.first_day, w.begins, w.ends, w.last_day;
 COMMENT ON VIEW agent_metrics.window_measures IS 'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), over the 30 before (previous_30d), and over the 30 that end today (to_today), which thresholds are evaluated over.';
 
 CREATE OR REPLACE VIEW agent_metrics.monthly_measures AS
-SELECT r.agent_id, n.month::timestamp AT TIME ZONE p.time_zone AS bucket, n.month AS day,
+SELECT r.agent_id, agent_metrics.day_start(n.month, p.time_zone) AS bucket, n.month AS day,
        sum(r.turns)::bigint AS turns, sum(r.token_turns)::bigint AS token_turns,
        sum(r.tokens_input)::bigint AS tokens_input, sum(r.tokens_output)::bigint AS tokens_output,
        sum(r.cost_turns)::bigint AS cost_turns, sum(r.tool_calls)::bigint AS tool_calls,
@@ -94,11 +93,11 @@ SELECT r.agent_id, n.month::timestamp AT TIME ZONE p.time_zone AS bucket, n.mont
        sum(r.tokens_squared) AS tokens_squared, sum(r.tokens_by_turns) AS tokens_by_turns,
        sum(r.turns_squared) AS turns_squared, sum(r.leads)::bigint AS leads,
        sum(r.qualified_leads)::bigint AS qualified_leads,
-       (n.month + interval '1 month') AT TIME ZONE p.time_zone AS ends, (n.month + interval '1 month - 1 day')::date AS last_day,
+       agent_metrics.day_start((n.month + interval '1 month')::date, p.time_zone) AS ends, (n.month + interval '1 month - 1 day')::date AS last_day,
        (n.month + interval '1 month')::date - n.month AS days
 FROM agent_metrics.rollups_day r
 CROSS JOIN agent_metrics.report p
-CROSS JOIN LATERAL (SELECT date_trunc('month', r.bucket AT TIME ZONE p.time_zone)::date AS month) n
+CROSS JOIN LATERAL (SELECT date_trunc('month', agent_metrics.day_of(r.bucket, p.time_zone)::timestamp)::date AS month) n
 WHERE r.level = 'day'
 GROUP BY r.agent_id, n.month, p.time_zone;
 COMMENT ON VIEW agent_metrics.monthly_measures IS 'Sums and sketches per agent and calendar month with data.';

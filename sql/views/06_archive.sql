@@ -6,15 +6,17 @@
 --   detach_archive     at once: the partition goes, an empty one takes its place, the condensed turns count instead
 --   drop_archive       the table goes
 
--- Partitions whose last report day is older than the hot ones and that hold turns; those left half done first.
+-- Partitions whose last report day is older than the hot ones, counted from the last refresh, and that hold turns; those
+-- left half done first.
 CREATE OR REPLACE FUNCTION agent_metrics.archivable_partitions()
 RETURNS TABLE (partition text, from_time timestamptz, to_time timestamptz, archive_id bigint, state text, file text)
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     zone   text := agent_metrics.report_time_zone();
-    cutoff timestamptz := (date_trunc('day', now() AT TIME ZONE zone)
-                           - make_interval(days => (SELECT s.value::integer FROM agent_metrics.settings s WHERE s.name = 'hot_days'))) AT TIME ZONE zone;
+    -- The clock is believed as far as the last refresh: one that has leapt since would take what is hot for old.
+    cutoff timestamptz := agent_metrics.day_start(agent_metrics.day_of(least(now(), (SELECT max(w.refreshed_at) FROM agent_metrics.agent_watermarks w)), zone)
+                                                  - (SELECT s.value::integer FROM agent_metrics.settings s WHERE s.name = 'hot_days'), zone);
     one    record;
     has_turns boolean;
 BEGIN
@@ -116,7 +118,7 @@ BEGIN
     -- every turn that is here counts, whatever cluster its id is of
     CROSS JOIN LATERAL agent_metrics.compute_live_turns(a.agents, array_fill(one.from_time, ARRAY[c.n]), array_fill(one.to_time, ARRAY[c.n]),
         array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
-        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), 'UTC', '0') t;
+        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), agent_metrics.report_time_zone(), '0') t;
 
     INSERT INTO agent_metrics.archived_activity (agent_id, archive_id, spans)
     SELECT s.agent_id, id, range_agg(s.span)

@@ -20,7 +20,7 @@ FROM (
     CROSS JOIN (VALUES ('latency_p50_ms', 0.50::double precision), ('latency_p95_ms', 0.95)) AS m (metric, fraction)
     UNION ALL
     SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction), agent_metrics.sketch_count(l.sketch)::numeric
-    FROM (SELECT a.kind AS agent_kind, a.actor, date_trunc('month', s.bucket AT TIME ZONE p.time_zone)::date AS month, agent_metrics.merge(s.sketch) AS sketch
+    FROM (SELECT a.kind AS agent_kind, a.actor, date_trunc('month', agent_metrics.day_of(s.bucket, p.time_zone)::timestamp)::date AS month, agent_metrics.merge(s.sketch) AS sketch
           FROM agent_metrics.fact_days s JOIN agent_metrics.agents a ON a.agent_id = s.agent_id CROSS JOIN agent_metrics.report p
           WHERE s.measure = 'resolutions' GROUP BY 1, 2, 3) l
     CROSS JOIN (VALUES ('time_to_resolution_p50_s', 0.50::double precision), ('time_to_resolution_p95_s', 0.95)) AS m (metric, fraction)) x
@@ -137,8 +137,8 @@ CROSS JOIN LATERAL (
     FROM agent_metrics.conversations c
     JOIN agent_metrics.outcomes o ON NOT o.is_open AND o.label = CASE d.of_label
         WHEN 'counting' THEN c.outcome_label WHEN 'agent' THEN c.agent_label ELSE CASE WHEN c.outcome_source IN ('human', 'crm') THEN c.outcome_label END END
-    WHERE c.agent_id = a.agent_id AND c.started_at >= (p.today - 30)::timestamp AT TIME ZONE p.time_zone
-      AND c.started_at < p.today::timestamp AT TIME ZONE p.time_zone) n;
+    WHERE c.agent_id = a.agent_id AND c.started_at >= agent_metrics.day_start(p.today - 30, p.time_zone)
+      AND c.started_at < agent_metrics.day_start(p.today, p.time_zone)) n;
 COMMENT ON VIEW agent_kpi.resolution_definitions IS 'One row per agent and definition of a resolved conversation, side by side, over the 30 report days that end yesterday. Unique: agent_id, preset.';
 COMMENT ON COLUMN agent_kpi.resolution_definitions.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.resolution_definitions.preset IS 'Name of the definition.';

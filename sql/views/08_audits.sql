@@ -108,12 +108,14 @@ FROM agent_metrics.eval_plans p
 JOIN agent_metrics.agents a ON a.agent_id = p.agent_id
 LEFT JOIN LATERAL (
     SELECT r.run_at AS last_run_at FROM agent_metrics.eval_run_sums r
-    WHERE r.agent_id = p.agent_id AND r.eval_set = p.eval_set AND r.is_complete ORDER BY r.run_at DESC LIMIT 1) x ON true
+    WHERE r.agent_id = p.agent_id AND r.eval_set = p.eval_set AND r.is_complete
+      -- a run that lies ahead puts no Monday off
+      AND r.run_at <= now() + interval '1 day' ORDER BY r.run_at DESC LIMIT 1) x ON true
 CROSS JOIN LATERAL (
     SELECT greatest(date_trunc('week', p.since::timestamp + interval '6 days'),
-                    date_trunc('week', x.last_run_at AT TIME ZONE a.time_zone) + interval '7 days')::date AS monday) m
+                    date_trunc('week', agent_metrics.day_of(x.last_run_at, a.time_zone)::timestamp) + interval '7 days')::date AS monday) m
 CROSS JOIN LATERAL (
-    SELECT m.monday AS next_run_on, (m.monday + 1)::timestamp AT TIME ZONE a.time_zone AS overdue_at) n;
+    SELECT m.monday AS next_run_on, agent_metrics.day_start(m.monday + 1, a.time_zone) AS overdue_at) n;
 COMMENT ON VIEW agent_kpi.eval_schedule IS 'One row per agent and eval set it runs every Monday. Unique: agent_id, eval_set.';
 COMMENT ON COLUMN agent_kpi.eval_schedule.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.eval_schedule.eval_set IS 'Set it runs.';
@@ -152,7 +154,7 @@ COMMENT ON COLUMN agent_kpi.alerts.last_error IS 'Why the last attempt that fail
 CREATE OR REPLACE VIEW agent_kpi.decisions WITH (security_barrier) AS
 SELECT coalesce(q.agent_id, d.agent_id) AS agent_id, coalesce(q.quarter, d.quarter) AS quarter, coalesce(q.owner, a.owner) AS owner, q.asked_at, q.due_on,
        d.decision, d.decided_by, d.decided_at, d.reason, d.replaced_by,
-       coalesce(q.due_on < (now() AT TIME ZONE p.time_zone)::date, false)
+       coalesce(q.due_on < agent_metrics.day_of(now(), p.time_zone), false)
        AND NOT EXISTS (SELECT FROM agent_metrics.decisions x WHERE x.agent_id = q.agent_id AND x.quarter >= q.quarter) AS is_overdue, d.snapshot::text AS numbers
 FROM agent_metrics.decision_requests q
 FULL JOIN (SELECT DISTINCT ON (x.agent_id, x.quarter) x.* FROM agent_metrics.decisions x
@@ -307,7 +309,7 @@ COMMENT ON COLUMN agent_kpi.review_rates.ci_high IS 'Upper end of it.';
 -- What the agent says of itself against what people say, on the same conversations.
 CREATE OR REPLACE VIEW agent_kpi.self_report_monthly WITH (security_barrier) AS
 WITH months AS (
-    SELECT c.agent_id, date_trunc('month', c.started_at AT TIME ZONE p.time_zone)::date AS month, count(*) AS reviewed,
+    SELECT c.agent_id, date_trunc('month', agent_metrics.day_of(c.started_at, p.time_zone)::timestamp)::date AS month, count(*) AS reviewed,
            count(*) FILTER (WHERE a.is_success AND h.is_success) AS both_yes, count(*) FILTER (WHERE a.is_success AND NOT h.is_success) AS agent_only,
            count(*) FILTER (WHERE NOT a.is_success AND h.is_success) AS human_only, count(*) FILTER (WHERE NOT a.is_success AND NOT h.is_success) AS both_no
     FROM agent_metrics.conversations c

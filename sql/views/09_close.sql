@@ -21,8 +21,8 @@ COMMENT ON VIEW agent_metrics.conversation_revenue IS 'Charges, and refunds as n
 -- Bills and infrastructure, spread evenly over the months of their period.
 CREATE OR REPLACE VIEW agent_metrics.month_bills AS
 SELECT m.month::date AS month, x.agent_id, x.metric, x.provider, x.changed_in,
-       x.amount_usd * extract(epoch FROM least(x.period_end, (m.month + interval '1 month') AT TIME ZONE p.time_zone)
-                                         - greatest(x.period_start, m.month AT TIME ZONE p.time_zone))
+       x.amount_usd * extract(epoch FROM least(x.period_end, agent_metrics.day_start((m.month + interval '1 month')::date, p.time_zone))
+                                         - greatest(x.period_start, agent_metrics.day_start(m.month::date, p.time_zone)))
                     / extract(epoch FROM x.period_end - x.period_start) AS usd
 FROM agent_metrics.report p
 CROSS JOIN (SELECT '' AS agent_id, 'billed_usd' AS metric, b.provider, b.changed_in, b.amount_usd, b.period_start, b.period_end
@@ -30,14 +30,15 @@ CROSS JOIN (SELECT '' AS agent_id, 'billed_usd' AS metric, b.provider, b.changed
             UNION ALL
             SELECT coalesce(i.agent_id, ''), 'infrastructure_usd', coalesce(i.provider, i.source), i.changed_in, i.amount_usd, i.period_start, i.period_end
             FROM agent_metrics.infrastructure_costs i) x
-CROSS JOIN LATERAL agent_metrics.periods('month', x.period_start AT TIME ZONE p.time_zone, x.period_end AT TIME ZONE p.time_zone) AS m (month);
+CROSS JOIN LATERAL agent_metrics.periods('month', agent_metrics.day_of(x.period_start, p.time_zone)::timestamp,
+                                               (agent_metrics.day_of(x.period_end - interval '1 microsecond', p.time_zone) + 1)::timestamp) AS m (month);
 COMMENT ON VIEW agent_metrics.month_bills IS 'What was billed for models and for infrastructure, line by line and month by month.';
 
 CREATE OR REPLACE VIEW agent_metrics.month_books AS
 SELECT v.day AS month, v.agent_id, v.metric, v.unit, v.value::numeric AS value, v.numerator, v.denominator
 FROM agent_metrics.monthly_values v
 UNION ALL
-SELECT date_trunc('month', r.started_at AT TIME ZONE p.time_zone)::date, r.agent_id, 'revenue_usd', 'usd', trim_scale(sum(r.usd)), trim_scale(sum(r.usd)), NULL
+SELECT date_trunc('month', agent_metrics.day_of(r.started_at, p.time_zone)::timestamp)::date, r.agent_id, 'revenue_usd', 'usd', trim_scale(sum(r.usd)), trim_scale(sum(r.usd)), NULL
 FROM agent_metrics.conversation_revenue r CROSS JOIN agent_metrics.report p
 GROUP BY 1, 2
 UNION ALL
@@ -75,7 +76,7 @@ WITH changed AS MATERIALIZED (
     FROM (SELECT c.month, r.agent_id, 'revenue_usd' AS metric, format('%s %s (%s usd)', count(*), r.kind, trim_scale(sum(r.usd))) AS words
           FROM agent_metrics.conversation_revenue r
           CROSS JOIN agent_metrics.report p
-          JOIN agent_metrics.closed_periods c ON c.month = date_trunc('month', r.started_at AT TIME ZONE p.time_zone)::date
+          JOIN agent_metrics.closed_periods c ON c.month = date_trunc('month', agent_metrics.day_of(r.started_at, p.time_zone)::timestamp)::date
           WHERE r.changed_in >= (SELECT min(pg_snapshot_xmin(x.snapshot)) FROM agent_metrics.closed_periods x)
             AND NOT pg_visible_in_snapshot(r.changed_in, c.snapshot)
           GROUP BY c.month, r.agent_id, r.kind

@@ -17,11 +17,15 @@
 use super::fault::Fault;
 use crate::measures::rate::Rate;
 use crate::measures::sketch::Buffer;
+use crate::measures::zone::{Stretch, Zone};
 use pgrx::pg_sys::{self, Datum};
 use pgrx::varlena;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+
+/// Seconds from 1970 to 2000, where the server's moments begin.
+const EPOCH_SECONDS: i64 = 946_684_800;
 
 /// What a function returns: a Datum, NULL, or an error.
 pub type Answer = Result<Option<Datum>, Fault>;
@@ -113,6 +117,12 @@ impl Call {
     #[inline]
     pub fn int4(&self, position: usize) -> i32 {
         self.argument(position).value.value() as i32
+    }
+
+    /// A date argument: days since 2000-01-01.
+    #[inline]
+    pub fn date(&self, position: usize) -> i32 {
+        self.int4(position)
     }
 
     /// A smallint argument.
@@ -665,20 +675,46 @@ fn new_array(mut values: Vec<Datum>, kind: pg_sys::Oid, alignment: u8) -> Option
     }))
 }
 
-/// Begin of the hour that a moment lies in by the clock of the zone that a text argument names.
-pub fn hour_of(at: i64, call: &Call, zone: usize) -> i64 {
-    // SAFETY: timestamptz_trunc_zone takes text, timestamptz and text, and returns a timestamptz.
-    let start = unsafe {
-        pgrx::direct_function_call_as_datum(
-            pg_sys::timestamptz_trunc_zone,
-            &[
-                Some(bytes(b"hour")),
-                Some(int8(at)),
-                Some(call.argument(zone).value),
-            ],
-        )
-    };
-    start.map_or(at, |start| start.value() as i64)
+/// A time zone as the server knows it; what it knows stays the same while the process lives.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerZone(*const pg_sys::pg_tz);
+
+impl ServerZone {
+    /// The zone of that name in the server's time zone database; not an abbreviation, which AT TIME ZONE looks for first.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let name = std::ffi::CString::new(name).ok()?;
+        // SAFETY: pg_tzset takes a string that ends with a zero byte and returns NULL, or what it never frees.
+        let zone = unsafe { pg_sys::pg_tzset(name.as_ptr()) };
+        (!zone.is_null()).then_some(Self(zone))
+    }
+}
+
+impl Zone for ServerZone {
+    fn stretch(&self, at: i64) -> Stretch {
+        let second = at.div_euclid(1_000_000) + EPOCH_SECONDS;
+        let (mut offset, mut boundary, mut offset_after) = (0, 0, 0);
+        let (mut is_summer, mut is_summer_after) = (0, 0);
+        // SAFETY: all are places of the right type, and the zone is one that pg_tzset returned.
+        let found = unsafe {
+            pg_sys::pg_next_dst_boundary(
+                &second,
+                &mut offset,
+                &mut is_summer,
+                &mut boundary,
+                &mut offset_after,
+                &mut is_summer_after,
+                self.0,
+            )
+        };
+        Stretch {
+            offset: offset.saturating_mul(1_000_000),
+            ends: if found == 1 {
+                (boundary - EPOCH_SECONDS).saturating_mul(1_000_000)
+            } else {
+                i64::MAX
+            },
+        }
+    }
 }
 
 /// An interval of microseconds.

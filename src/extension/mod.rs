@@ -14,6 +14,7 @@
 //! - [`index`]: a hash index over a list
 //! - [`turn_sums`]: what new turns add up to, in one pass
 //! - [`statistics`]: the statistics of audits over plain numbers
+//! - [`zones`]: where hours and days of a time zone begin and end
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
 //!
 //! The SQL side of each function is written by hand in `sql/extension/`.
@@ -33,5 +34,6 @@ mod sketch_type;
 mod statistics;
 mod turn_sums;
 mod turns;
+mod zones;
 
 pgrx::pg_module_magic!();

@@ -5,6 +5,7 @@
 //! - [`rate`]: hits out of a total
 //! - [`statistics`]: intervals, paired tests, samples, raters
 //! - [`cadence`]: when an agent is due
+//! - [`zone`]: where hours and days of a time zone begin and end
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -13,3 +14,4 @@ pub mod limits;
 pub mod rate;
 pub mod sketch;
 pub mod statistics;
+pub mod zone;

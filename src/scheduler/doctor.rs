@@ -79,8 +79,8 @@ const CHECKS: &[(&str, &str)] = &[
         "agent-metrics rebuild {} counts them; a moment that nobody meant is put right by UPDATE agent_metrics.agent_events",
     ),
     (
-        "SELECT format('agent %s is stale: last refreshed %s', f.agent_id,
-                       coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), 'never')), f.agent_id
+        "SELECT format('agent %s is stale: %s', f.agent_id, coalesce(f.why, 'last refreshed ' ||
+                       coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), 'never'))), f.agent_id
          FROM agent_kpi.freshness f WHERE f.is_stale ORDER BY f.agent_id",
         "agent-metrics refresh {}",
     ),

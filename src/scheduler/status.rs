@@ -12,6 +12,7 @@ struct Line {
     refreshed: String,
     due: String,
     is_stale: bool,
+    why: Option<String>,
 }
 
 /// Prints one line an agent and one for the scheduler.
@@ -20,7 +21,7 @@ pub async fn print(client: &Client) -> Result<()> {
         .query(
             "SELECT f.agent_id, f.cadence || ' ' || f.time_zone,
                     coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'never'),
-                    coalesce(to_char(f.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'now'), f.is_stale
+                    coalesce(to_char(f.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'now'), f.is_stale, f.why
              FROM agent_kpi.freshness f ORDER BY f.agent_id",
             &[],
         )
@@ -33,6 +34,7 @@ pub async fn print(client: &Client) -> Result<()> {
             refreshed: row.try_get(2)?,
             due: row.try_get(3)?,
             is_stale: row.try_get(4)?,
+            why: row.try_get(5)?,
         });
     }
     let width = |of: fn(&Line) -> &str, least: usize| {
@@ -50,7 +52,11 @@ pub async fn print(client: &Client) -> Result<()> {
         "agent", "cadence", "refreshed", "due"
     );
     for line in &lines {
-        let state = if line.is_stale { "STALE" } else { "fresh" };
+        let state = match (line.is_stale, &line.why) {
+            (true, Some(why)) => format!("STALE: {why}"),
+            (true, None) => "STALE".to_owned(),
+            (false, _) => "fresh".to_owned(),
+        };
         println!(
             "{:agents$}  {:cadences$}  {:23}  {:23}  {state}",
             line.agent_id, line.cadence, line.refreshed, line.due

@@ -7,17 +7,17 @@
 
 mod rows;
 
-use crate::extension::abi::{self, Amount, Call, PgVec, sql_functions};
+use crate::extension::abi::{Amount, Call, PgVec, sql_functions};
 use crate::extension::fault::Fault;
 use crate::extension::index::Index;
 use crate::extension::sketch_aggregates::{self, SketchState};
 use crate::extension::turns::{SOURCES, TOKENS_MAX, array_length, is_amount};
+use crate::extension::zones;
+use crate::measures::zone::Level;
 use pgrx::pg_sys::{Datum, MemoryContext};
 
 /// Half an hour, by which spans are gathered and drawn out, in microseconds.
 const HALF_HOUR: i64 = 1_800_000_000;
-const QUARTER_HOUR: i64 = HALF_HOUR / 2;
-const FIVE_MINUTES: i64 = QUARTER_HOUR / 3;
 /// The longest a turn can last, in milliseconds: a day.
 const LONGEST: f64 = 86_400_000.0;
 /// No position in a list.
@@ -94,9 +94,6 @@ struct TurnSums {
     buckets_index: Index,
     spans: PgVec<Span>,
     spans_index: Index,
-    /// Quarters of an hour, with the hour they lie in when it is one.
-    hours: PgVec<(i64, Option<i64>)>,
-    hours_index: Index,
 }
 
 fn text(texts: &[u8], place: Text) -> &[u8] {
@@ -151,8 +148,6 @@ impl TurnSums {
             buckets_index: Index::new(context),
             spans: PgVec::new(context),
             spans_index: Index::new(context),
-            hours: PgVec::new(context),
-            hours_index: Index::new(context),
         }
     }
 
@@ -275,7 +270,7 @@ impl TurnSums {
     }
 
     fn add_to_bucket(&mut self, call: &Call, agent: usize) -> Result<(), Fault> {
-        let start = self.bucket_start(call);
+        let start = Self::bucket_start(call)?;
         let buckets = &self.buckets;
         let (position, is_known) = self.buckets_index.position((agent, start), |position| {
             buckets
@@ -319,27 +314,17 @@ impl TurnSums {
         Ok(())
     }
 
-    /// The finest bucket that the turn lies in, as `finest_bucket()` has it. Five minutes are counted from the server's
-    /// epoch, 2000-01-01. An hour is the report zone's: asked once for each quarter of an hour that lies in one.
-    fn bucket_start(&mut self, call: &Call) -> i64 {
+    /// The finest bucket that the turn lies in, as `finest_bucket()` has it.
+    fn bucket_start(call: &Call) -> Result<i64, Fault> {
         let at = call.int8(argument::OCCURRED_AT);
-        if call.int4(argument::BUCKET_SECONDS) == 300 {
-            return at - at.rem_euclid(FIVE_MINUTES);
-        }
-        let quarter = at.div_euclid(QUARTER_HOUR);
-        let hours = &self.hours;
-        let (position, is_known) = self.hours_index.position(quarter, |position| {
-            hours.get(position).is_some_and(|hour| hour.0 == quarter)
-        });
-        if !is_known {
-            let [first, last] = [quarter * QUARTER_HOUR, (quarter + 1) * QUARTER_HOUR - 1]
-                .map(|at| abi::hour_of(at, call, argument::TIME_ZONE));
-            self.hours.push((quarter, (first == last).then_some(first)));
-        }
-        match self.hours.get(position) {
-            Some((_, Some(start))) => *start,
-            _ => abi::hour_of(at, call, argument::TIME_ZONE),
-        }
+        let level = if call.int4(argument::BUCKET_SECONDS) == 300 {
+            Level::Fine
+        } else {
+            Level::Hour
+        };
+        zones::in_zone(call.bytes(argument::TIME_ZONE), |zone| {
+            zone.start(at, level)
+        })
     }
 
     fn add_to_span(&mut self, call: &Call, agent: usize) {
