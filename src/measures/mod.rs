@@ -5,11 +5,15 @@
 //! - [`rate`]: hits out of a total
 //! - [`statistics`]: intervals, paired tests, samples, raters
 //! - [`cadence`]: when an agent is due
+//! - [`json`]: documents of any depth, walked without recursion
+//! - [`spans`]: which span of a delivery belongs where
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod cadence;
+pub mod json;
 pub mod limits;
 pub mod rate;
 pub mod sketch;
+pub mod spans;
 pub mod statistics;
