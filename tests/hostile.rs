@@ -71,7 +71,8 @@ fn four_times_the_events_take_about_four_times_the_time() {
         let list = vec![r#"{"scopeSpans": [{"spans": []}]}"#; count];
         format!(r#"{{"resourceSpans": [{}]}}"#, list.join(","))
     };
-    let kinds: [(&str, usize, &dyn Fn(usize) -> String); 5] = [
+    type Make<'a> = &'a dyn Fn(usize) -> String;
+    let kinds: [(&str, usize, Make); 5] = [
         ("star", 500, &star),
         ("chain", 500, &chain),
         ("bad", 500, &bad),
@@ -282,9 +283,7 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
         ),
         (
             "22001",
-            format!(
-                "quarantined_events (quarantine_id, payload, reason) VALUES ('x', '5', repeat('x', 5000))"
-            ),
+            "quarantined_events (quarantine_id, payload, reason) VALUES ('x', '5', repeat('x', 5000))".to_owned(),
         ),
         (
             "22001",
