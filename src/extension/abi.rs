@@ -771,6 +771,24 @@ pub fn float8_array(call: &Call, position: usize) -> Result<Vec<Option<f64>>, Fa
     Ok(array.iter().collect())
 }
 
+/// How many elements an array has; 0 for NULL.
+pub fn count_of_array(call: &Call, position: usize) -> usize {
+    if call.is_null(position) {
+        return 0;
+    }
+    // SAFETY: the argument is declared as an array; its dimensions follow its header.
+    let count = unsafe {
+        let array = pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr())
+            .cast::<pg_sys::ArrayType>();
+        let dimensions = array
+            .cast::<u8>()
+            .add(size_of::<pg_sys::ArrayType>())
+            .cast::<i32>();
+        pg_sys::ArrayGetNItems((*array).ndim, dimensions)
+    };
+    usize::try_from(count).unwrap_or(0)
+}
+
 /// The texts of an array, as bytes; an empty list for NULL.
 pub fn texts(call: &Call, position: usize) -> Vec<Option<&[u8]>> {
     if call.is_null(position) {
@@ -818,11 +836,6 @@ pub fn int8_array(call: &Call, position: usize) -> Vec<Option<i64>> {
 /// An array of integer as a result.
 pub fn new_int4_array(values: Vec<i32>) -> Option<Datum> {
     pgrx::IntoDatum::into_datum(values)
-}
-
-/// Stop here if the server was asked to: by a signal, by statement_timeout.
-pub fn check_for_interrupts() {
-    pgrx::check_for_interrupts!();
 }
 
 /// An array of double precision as a result.

@@ -11,18 +11,30 @@ use crate::measures::limits::DEPTH_MAX;
 use pgrx::PgSqlErrorCode;
 
 /// How deep a jsonb argument is nested.
-fn depth(call: &Call) -> usize {
-    json::depth(call.bytes(0), usize::MAX, abi::check_for_interrupts)
+fn depth(call: &Call) -> Result<usize, Fault> {
+    json::depth(call.bytes(0), usize::MAX, abi::check_for_interrupts).ok_or_else(too_large)
+}
+
+fn too_large() -> Fault {
+    Fault::new(
+        PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+        "out of memory over a JSON document",
+        "To walk through it takes about its size.",
+        "Take it apart first.",
+    )
 }
 
 fn check_depth(call: &Call) -> Result<(), Fault> {
-    let levels = depth(call);
+    let levels = depth(call)?;
     if levels <= DEPTH_MAX {
         return Ok(());
     }
     Err(Fault::new(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        format!("{} has {levels} levels of JSON", call.text(1)),
+        format!(
+            "{} has {levels} levels of JSON",
+            String::from_utf8_lossy(call.bytes(1))
+        ),
         format!(
             "A document that is stored has {} levels at most, so that no later walk runs out of stack.",
             DEPTH_MAX
@@ -38,7 +50,10 @@ fn check_length(call: &Call) -> Result<(), Fault> {
     }
     Err(Fault::new(
         PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
-        format!("{} has {bytes} bytes", call.text(1)),
+        format!(
+            "{} has {bytes} bytes",
+            String::from_utf8_lossy(call.bytes(1))
+        ),
         format!("It may have {most}: it stands in an index, and it is a name and no text."),
         "Give a shorter one; of a longer one, its hash.",
     ))
@@ -47,7 +62,7 @@ fn check_length(call: &Call) -> Result<(), Fault> {
 sql_functions! {
     /// `json_depth(document)`
     fn json_depth(call) {
-        let levels = depth(call);
+        let levels = depth(call)?;
         Ok(Some(abi::int4(i32::try_from(levels).unwrap_or(i32::MAX))))
     }
 
@@ -58,7 +73,8 @@ sql_functions! {
 
     /// `json_names(document as text, id)`
     fn json_names(call) {
-        let is_named = json::names(call.bytes(0), call.bytes(1), abi::check_for_interrupts);
+        let found = json::names(call.bytes(0), call.bytes(1), abi::check_for_interrupts);
+        let is_named = found.ok_or_else(too_large)?;
         Ok(Some(abi::boolean(is_named)))
     }
 

@@ -5,18 +5,22 @@ use super::fault::Fault;
 use crate::measures::spans::{Kind, Span, link};
 use pgrx::PgSqlErrorCode;
 
+/// Most spans of one call: several times what fits into a delivery.
+const SPANS_MAX: usize = 1_000_000;
+
 fn links(call: &Call) -> Result<Vec<i32>, Fault> {
-    let [traces, ids, parents, kinds] = [0, 1, 2, 3].map(|position| abi::texts(call, position));
-    let [began, says] = [4, 5].map(|position| abi::int8_array(call, position));
-    let count = traces.len();
-    if [
-        ids.len(),
-        parents.len(),
-        kinds.len(),
-        began.len(),
-        says.len(),
-    ] != [count; 5]
-    {
+    // before anything is copied
+    let counts = [0, 1, 2, 3, 4, 5].map(|position| abi::count_of_array(call, position));
+    let count = counts[0];
+    if count > SPANS_MAX {
+        return Err(Fault::new(
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("{count} spans in one call"),
+            format!("One call takes {SPANS_MAX} at most."),
+            "Send fewer spans a call.",
+        ));
+    }
+    if counts != [count; 6] {
         return Err(Fault::new(
             PgSqlErrorCode::ERRCODE_ARRAY_ELEMENT_ERROR,
             "the lists of link_spans() differ in length",
@@ -24,6 +28,8 @@ fn links(call: &Call) -> Result<Vec<i32>, Fault> {
             "Use agent_metrics.map_spans(), which makes them.",
         ));
     }
+    let [traces, ids, parents, kinds] = [0, 1, 2, 3].map(|position| abi::texts(call, position));
+    let [began, says] = [4, 5].map(|position| abi::int8_array(call, position));
     let spans: Vec<Span> = (0..count)
         .map(|at| Span {
             trace: traces[at].unwrap_or_default(),

@@ -1,17 +1,21 @@
 //! JSON as the server stores and prints it, walked without recursion: a document may be nested as deep as the server's
 //! parser takes it, which is deeper than a stack should be asked to go a second time.
 //!
-//! A walk is linear in the document. It calls `tick` now and then, so that whoever runs it can be interrupted.
+//! What a walk has to remember it asks memory for, and answers `None` where there is none: a copy that the machine cannot
+//! hold would end the whole server. A walk is linear in the document. It calls `tick` now and then, so that whoever runs it can be interrupted.
+
+use std::borrow::Cow;
 
 /// Steps between two calls of `tick`.
 const STRIDE: usize = 1 << 16;
 
 /// How deep a jsonb is nested: 0 for a scalar, 1 for a list or an object of scalars. Stops at more than `most` levels.
+/// `None`: out of memory.
 ///
 /// The bytes are those of jsonb.h: a container is a word with its kind and count, a word for each key and value with
 /// kind and length (or, now and then, its end), then keys and values; containers are aligned to four bytes. What does
 /// not fit is passed over.
-pub fn depth(root: &[u8], most: usize, mut tick: impl FnMut()) -> usize {
+pub fn depth(root: &[u8], most: usize, mut tick: impl FnMut()) -> Option<usize> {
     const COUNT: u32 = 0x0FFF_FFFF;
     const SCALAR: u32 = 0x1000_0000;
     const OBJECT: u32 = 0x2000_0000;
@@ -44,6 +48,7 @@ pub fn depth(root: &[u8], most: usize, mut tick: impl FnMut()) -> usize {
                 break;
             };
             if entry & KIND == CONTAINER {
+                waiting.try_reserve(1).ok()?;
                 waiting.push((data + offset.next_multiple_of(4), level + 1));
             }
             let length = (entry & COUNT) as usize;
@@ -58,7 +63,7 @@ pub fn depth(root: &[u8], most: usize, mut tick: impl FnMut()) -> usize {
             }
         }
     }
-    deepest
+    Some(deepest)
 }
 
 /// Keys of the forms that are delivered. They name nobody, whoever is called like one of them.
@@ -140,10 +145,10 @@ const WORDS: [&str; 70] = [
 ///
 /// It reads no grammar, only strings and numbers, so what was cut off is searched as far as it goes. Each time that a
 /// document is put into a string its quotes take one more backslash, and then twice as many: so there are few levels of
-/// that, and the whole work is the length times its logarithm.
-pub fn names(document: &[u8], id: &[u8], mut tick: impl FnMut()) -> bool {
+/// that, and the whole work is the length times its logarithm. `None`: out of memory.
+pub fn names(document: &[u8], id: &[u8], mut tick: impl FnMut()) -> Option<bool> {
     let is_word = WORDS.iter().any(|word| word.as_bytes() == id);
-    let mut waiting = vec![document.to_vec()];
+    let mut waiting = vec![Cow::Borrowed(document)];
     let mut steps = 0_usize;
     while let Some(text) = waiting.pop() {
         let mut at = 0;
@@ -164,17 +169,17 @@ pub fn names(document: &[u8], id: &[u8], mut tick: impl FnMut()) -> bool {
                 if is_key && is_word {
                     // of our own words
                 } else if is_escaped {
-                    let plain = unescaped(inside);
+                    let plain = unescaped(inside)?;
                     if plain == id {
-                        return true;
+                        return Some(true);
                     }
                     if is_document(&plain) {
-                        waiting.push(plain);
+                        waiting.push(Cow::Owned(plain));
                     }
                 } else if inside == id {
-                    return true;
+                    return Some(true);
                 } else if is_document(inside) {
-                    waiting.push(inside.to_vec());
+                    waiting.push(Cow::Owned(copied(inside)?));
                 }
             } else if byte == b'-' || byte.is_ascii_digit() {
                 while text
@@ -184,7 +189,7 @@ pub fn names(document: &[u8], id: &[u8], mut tick: impl FnMut()) -> bool {
                     at += 1;
                 }
                 if text.get(begins..at) == Some(id) {
-                    return true;
+                    return Some(true);
                 }
             } else {
                 at += 1;
@@ -196,7 +201,7 @@ pub fn names(document: &[u8], id: &[u8], mut tick: impl FnMut()) -> bool {
             }
         }
     }
-    false
+    Some(false)
 }
 
 /// Whether a string may hold a document with strings or numbers in it.
@@ -205,9 +210,17 @@ fn is_document(text: &[u8]) -> bool {
     matches!(first, Some(b'{' | b'[' | b'"'))
 }
 
-/// A JSON string without its escapes; one that is none stays as it is.
-fn unescaped(inside: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(inside.len());
+fn copied(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).ok()?;
+    copy.extend_from_slice(bytes);
+    Some(copy)
+}
+
+/// A JSON string without its escapes, which is never longer; one that is none stays as it is.
+fn unescaped(inside: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    plain.try_reserve_exact(inside.len()).ok()?;
     let unit = |at: usize| {
         let digits = inside.get(at..at + 4)?;
         u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -245,7 +258,7 @@ fn unescaped(inside: &[u8]) -> Vec<u8> {
             other => plain.push(other),
         }
     }
-    plain
+    Some(plain)
 }
 
 #[cfg(test)]
@@ -253,7 +266,7 @@ mod tests {
     use super::*;
 
     fn said(document: &str, id: &str) -> bool {
-        names(document.as_bytes(), id.as_bytes(), || ())
+        names(document.as_bytes(), id.as_bytes(), || ()).unwrap()
     }
 
     #[test]
@@ -285,7 +298,7 @@ mod tests {
     fn a_walk_neither_recurses_nor_goes_on_for_ever_and_can_be_stopped() {
         let deep = "[".repeat(5_000_000);
         let mut ticks = 0;
-        assert!(!names(deep.as_bytes(), b"u-1", || ticks += 1));
+        assert!(!names(deep.as_bytes(), b"u-1", || ticks += 1).unwrap());
         assert!(ticks > 50);
         // a document in a string in a document and so on, as deep as a megabyte lets it
         let mut document = String::from("\"u-1\"");
@@ -300,7 +313,7 @@ mod tests {
 
     #[test]
     fn damaged_bytes_have_some_depth() {
-        assert_eq!(depth(&[], 64, || ()), 0);
+        assert_eq!(depth(&[], 64, || ()), Some(0));
         for seed in 0..2000_u32 {
             let bytes: Vec<u8> = (0..64_u32)
                 .map(|n| {
@@ -310,7 +323,7 @@ mod tests {
                         >> 9) as u8
                 })
                 .collect();
-            assert!(depth(&bytes, 64, || ()) < 64);
+            assert!(depth(&bytes, 64, || ()).unwrap() < 64);
         }
     }
 }

@@ -13,7 +13,8 @@ pub const DEPTH_MAX: usize = 64;
 
 /// How deep a jsonb is nested, as far as it matters.
 pub fn json_depth(jsonb: &[u8]) -> usize {
-    super::json::depth(jsonb, DEPTH_MAX, || ())
+    // what cannot be walked through is too deep
+    super::json::depth(jsonb, DEPTH_MAX, || ()).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
