@@ -104,3 +104,5 @@ JOIN figure p ON p.what = b.bar || ' plain'
 JOIN figure o ON o.what = b.bar || ' ours' AND o.round = p.round
 GROUP BY b.bar, b.what, b.low, b.high, b.bar_text
 ORDER BY b.bar;
+
+\ir ingest_spans.sql

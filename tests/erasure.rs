@@ -181,3 +181,82 @@ fn erasing_a_user_leaves_a_month_that_is_being_archived_to_those_who_spoke_with_
         db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
     );
 }
+
+#[test]
+fn no_row_stops_an_erasure_and_a_person_is_found_wherever_he_is_named() {
+    let db = shop("erasure_wrong_rows");
+    let deep = format!("{}\"deep-1\"{}", "[".repeat(13_000), "]".repeat(13_000));
+    // as it was accepted before there was a bound
+    db.exec(&format!(
+        r#"ALTER TABLE agent_metrics.quarantined_events DISABLE TRIGGER ALL;
+           INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, reason) VALUES
+               ('deep', '{deep}', 'old'), ('deeper', '{{"x": {}}}', 'old'), ('number', '{{"user_id": 4711}}', 'x'), ('key', '{{"users": {{"u-key": 1}}}}', 'x'),
+               ('text', '{{"value": "{{\"user\": {{\"id\": \"u-text\"}}}}"}}', 'x'), ('other', '["u-key-2", "a u-key b", 47110]', 'x');
+           UPDATE agent_metrics.quarantined_events SET event = '["u-event"]' WHERE quarantine_id = 'deeper';
+           ALTER TABLE agent_metrics.quarantined_events ENABLE ALWAYS TRIGGER zz_check_row;
+           ALTER TABLE agent_metrics.business_events DISABLE TRIGGER ALL;
+           INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id, detail) VALUES
+               ('kept', 'charge', 'u-key', '{{}}'), ('wrong', repeat('k', 300), 'u-key', '{{}}');
+           ALTER TABLE agent_metrics.business_events ENABLE ALWAYS TRIGGER zz_check_row;
+           ALTER TABLE agent_metrics.business_events ENABLE ALWAYS TRIGGER log_business_event"#,
+        deep.replace("deep-1", "x")
+    ));
+    let left = |user: &str| {
+        db.exec(&format!("SELECT agent_metrics.erase_user('{user}')"));
+        db.lines("SELECT string_agg(quarantine_id, ' ' ORDER BY quarantine_id) FROM agent_metrics.quarantined_events").remove(0)
+    };
+    assert_eq!(left("nobody"), "deep deeper key number other text");
+    assert_eq!(left("deep-1"), "deeper key number other text");
+    assert_eq!(left("u-event"), "key number other text");
+    assert_eq!(left("u-text"), "key number other");
+    assert_eq!(left("4711"), "key other");
+    // a word of ours is in every delivery, and names nobody
+    assert_eq!(left("user_id"), "key other");
+    let said = db.lines("SELECT what, count, note FROM agent_metrics.erase_user('u-key') WHERE what = 'business_events' ORDER BY note");
+    assert_eq!(
+        said,
+        [
+            "business_events|1|deleted, for it cannot be kept without his name: kind cannot be 300 bytes long",
+            "business_events|1|kept without customer_id, conversation_id and detail",
+        ]
+    );
+    assert_eq!(
+        db.lines("SELECT business_event_id, customer_id IS NULL FROM agent_metrics.business_events WHERE business_event_id IN ('kept', 'wrong')"),
+        ["kept|t"]
+    );
+    assert_eq!(
+        db.lines("SELECT quarantine_id FROM agent_metrics.quarantined_events"),
+        ["other"]
+    );
+    // an id that no index takes
+    let long: String = db
+        .value("SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100) AS n")
+        .unwrap();
+    db.exec(&format!("SELECT agent_metrics.erase_user('{long}')"));
+}
+
+#[test]
+fn an_erasure_leaves_the_tables_of_others_alone_and_knows_all_of_ours() {
+    let db = shop("erasure_tables");
+    // made by somebody who may, with a trap in it
+    db.exec(
+        "CREATE TABLE agent_metrics.theirs (conversation_id text, agent_id integer);
+         INSERT INTO agent_metrics.theirs SELECT DISTINCT conversation_id, 1 FROM agent_metrics.agent_events WHERE user_id = 'user1'",
+    );
+    let before = db.number("SELECT count(*) FROM agent_metrics.theirs");
+    assert!(before > 0.0);
+    let said = db.lines("SELECT DISTINCT what FROM agent_metrics.erase_user('user1')");
+    assert!(!said.contains(&"theirs".to_owned()), "{said:?}");
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.theirs"),
+        before
+    );
+    // those that are not named go by the next refresh, or keep nothing of him
+    let refreshed = ["changes", "conversation_facts", "conversations", "theirs"];
+    for table in db.lines(
+        "SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'conversation_id'
+         WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition",
+    ) {
+        assert!(said.contains(&table) || refreshed.contains(&table.as_str()), "{table}");
+    }
+}

@@ -30,6 +30,7 @@ mod facts;
 mod fixtures;
 mod fixtures_sketches;
 mod harness;
+mod hostile;
 mod hostile_install;
 mod ingest;
 mod isolation;

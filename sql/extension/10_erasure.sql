@@ -14,6 +14,8 @@ DECLARE
     shared        bigint;
     found         bigint;
     one           record;
+    event_id      text;
+    words         text;
 BEGIN
     IF coalesce($1, '') = '' THEN
         RAISE EXCEPTION 'no user_id is given'
@@ -21,7 +23,8 @@ BEGIN
                   DETAIL = 'Turns without a user_id name nobody.',
                   HINT = 'SELECT * FROM agent_metrics.erase_user(''u-1'');';
     END IF;
-    INSERT INTO agent_metrics.erasures (user_id) VALUES ($1) ON CONFLICT DO NOTHING;
+    -- A longer id than turns may have now is one that came before they had a bound, and no index takes it.
+    INSERT INTO agent_metrics.erasures (user_id) SELECT $1 WHERE octet_length($1) <= 1024 ON CONFLICT DO NOTHING;
 
     WITH his AS (
         SELECT DISTINCT e.agent_id, e.conversation_id FROM agent_metrics.agent_events e WHERE e.user_id = $1
@@ -37,19 +40,13 @@ BEGIN
     INTO agents, conversations, shared
     FROM judged j;
 
-    -- What hangs on a conversation, in whichever table says so.
+    -- What hangs on a conversation. By name: a table that somebody else made in this schema is not ours to delete from.
     FOR one IN
-        SELECT c.relname, bool_or(a.attname = 'agent_id') AS has_agent
-        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname IN ('conversation_id', 'agent_id') AND NOT a.attisdropped
-        WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-          AND c.relname NOT IN ('agent_events', 'business_events', 'conversations', 'changes', 'archived_conversations', 'conversation_facts')
-          AND c.relname NOT LIKE 'agent\_events\_%'
-        GROUP BY c.relname HAVING bool_or(a.attname = 'conversation_id')
-        ORDER BY c.relname
+        SELECT u.name AS relname
+        FROM unnest(ARRAY['review_items', 'reviews', 'span_keys', 'survey_answers', 'tool_call_verdicts', 'turn_scores']) AS u (name)
     LOOP
         EXECUTE format('DELETE FROM agent_metrics.%I x USING unnest($1, $2) AS h (agent_id, conversation_id)
-                        WHERE x.conversation_id = h.conversation_id %s', one.relname,
-                       CASE WHEN one.has_agent THEN 'AND x.agent_id = h.agent_id' ELSE '' END)
+                        WHERE x.conversation_id = h.conversation_id AND x.agent_id = h.agent_id', one.relname)
         USING agents, conversations;
         GET DIAGNOSTICS found = ROW_COUNT;
         RETURN QUERY SELECT one.relname::text, found, 'of his conversations';
@@ -70,9 +67,24 @@ BEGIN
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN QUERY SELECT 'survey_answers', found, 'that he gave';
 
-    UPDATE agent_metrics.business_events b SET customer_id = NULL, conversation_id = NULL, detail = NULL
-    WHERE b.customer_id = $1 OR b.conversation_id = ANY (conversations);
-    GET DIAGNOSTICS found = ROW_COUNT;
+    BEGIN
+        UPDATE agent_metrics.business_events b SET customer_id = NULL, conversation_id = NULL, detail = NULL
+        WHERE b.customer_id = $1 OR b.conversation_id = ANY (conversations);
+        GET DIAGNOSTICS found = ROW_COUNT;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+        -- One of them is such that it could not be written today: it goes by itself, and the others are kept.
+        found := 0;
+        FOR event_id IN SELECT b.business_event_id FROM agent_metrics.business_events b WHERE b.customer_id = $1 OR b.conversation_id = ANY (conversations) LOOP
+            BEGIN
+                UPDATE agent_metrics.business_events b SET customer_id = NULL, conversation_id = NULL, detail = NULL WHERE b.business_event_id = event_id;
+                found := found + 1;
+            EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+                words := SQLERRM;
+                DELETE FROM agent_metrics.business_events b WHERE b.business_event_id = event_id;
+                RETURN QUERY SELECT 'business_events', 1::bigint, format('deleted, for it cannot be kept without his name: %s', left(words, 200));
+            END;
+        END LOOP;
+    END;
     RETURN QUERY SELECT 'business_events', found, 'kept without customer_id, conversation_id and detail';
 
     DELETE FROM agent_metrics.agent_events e
@@ -84,9 +96,9 @@ BEGIN
     RETURN QUERY SELECT 'agent_events', found, format('%s conversations whole, his turns of %s shared ones', coalesce(cardinality(conversations), 0), shared);
 
     DELETE FROM agent_metrics.quarantined_events q
-    WHERE jsonb_path_exists(jsonb_build_array(q.payload, q.event), '$.** ? (@ == $id)', jsonb_build_object('id', $1));
+    WHERE agent_metrics.json_names(q.payload::text, $1) OR agent_metrics.json_names(q.event::text, $1);
     GET DIAGNOSTICS found = ROW_COUNT;
-    RETURN QUERY SELECT 'quarantined_events', found, 'deliveries that name him';
+    RETURN QUERY SELECT 'quarantined_events', found, 'deliveries in which a text, a number or a key is his id';
 
     -- What is left of his archived conversations. No turn goes, so the conversations are logged by hand.
     INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)

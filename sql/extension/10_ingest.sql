@@ -5,8 +5,78 @@
 -- cannot be stored goes to quarantined_events with the reason; the rest is stored all the same. An object with the key
 -- evaluation is what a judge said of a turn; those are stored after the turns, which may have come with them.
 
--- Stores events of our own form. A reason that is given already, or found here, sends an event to quarantine. What only
--- the server can find wrong (a cast, a constraint) fails the statement: then the halves are tried, down to the culprit.
+-- Turns of our own form, so many in one statement. What only the server can find wrong (a cast, a constraint) fails the
+-- statement: then its turns are tried again in eighths, and few one by one. So a turn that is refused costs some statements
+-- over lists that grow shorter, and a delivery that is nothing else about as many statements as it has turns.
+CREATE FUNCTION agent_metrics.store_turns(payloads jsonb[], events jsonb[], has_keys boolean, size integer)
+RETURNS TABLE (stored bigint, bad integer[], reasons text[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
+#variable_conflict use_column
+DECLARE
+    low   integer := 1;
+    high  integer;
+    found bigint;
+    words text;
+    part  record;
+BEGIN
+    stored := 0;
+    WHILE low <= cardinality(events) LOOP
+        high := least(low + size - 1, cardinality(events));
+        BEGIN
+            INSERT INTO agent_metrics.agent_events (
+                agent_id, occurred_at, event_id, conversation_id, user_id, intent_classified, tools_called, latency_ms, token_usage_input,
+                token_usage_output, cost_usd, computed_cost_usd, outcome_label, business_event_id, turn_index, agent_version, provider, model,
+                prompt_version, token_usage_cache_read, token_usage_cache_write, is_eval, error, outcome_source)
+            SELECT r.agent_id, r.occurred_at, r.event_id, r.conversation_id, r.user_id, r.intent_classified, r.tools_called, r.latency_ms,
+                   r.token_usage_input, r.token_usage_output, coalesce(r.cost_usd, c.cost), c.cost, r.outcome_label, r.business_event_id,
+                   r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read, r.token_usage_cache_write,
+                   coalesce(r.is_eval, false), r.error, coalesce(r.outcome_source, 'agent')
+            FROM (SELECT coalesce(r.event_id, md5(e.event::text)::uuid) AS event_id, r.agent_id, r.occurred_at, r.conversation_id, r.user_id,
+                         r.intent_classified, r.tools_called, r.latency_ms, r.token_usage_input, r.token_usage_output, r.cost_usd, r.outcome_label,
+                         r.business_event_id, r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
+                         r.token_usage_cache_write, r.is_eval, r.error, r.outcome_source
+                  FROM unnest(events[low:high]) AS e (event)
+                  CROSS JOIN LATERAL jsonb_to_record(e.event) AS r (
+                      agent_id text, occurred_at timestamptz, event_id uuid, conversation_id text, user_id text, intent_classified text,
+                      tools_called jsonb, latency_ms double precision, token_usage_input bigint, token_usage_output bigint, cost_usd numeric,
+                      outcome_label text, business_event_id text, turn_index integer, agent_version text, provider text, model text,
+                      prompt_version text, token_usage_cache_read bigint, token_usage_cache_write bigint, is_eval boolean, error text,
+                      outcome_source text)) r
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN r.cost_usd IS NULL AND r.model IS NOT NULL THEN
+                           agent_metrics.turn_cost(r.provider, r.model, r.occurred_at, r.token_usage_input, r.token_usage_output,
+                                                   r.token_usage_cache_read, r.token_usage_cache_write) END AS cost OFFSET 0) c
+            ORDER BY r.agent_id, r.occurred_at, r.event_id
+            ON CONFLICT DO NOTHING;
+            GET DIAGNOSTICS found = ROW_COUNT;
+            IF has_keys THEN
+                PERFORM agent_metrics.store_span_keys(payloads[low:high], events[low:high]);
+            END IF;
+            words := NULL;
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+            words := left(SQLERRM, 1000);
+        END;
+        IF words IS NULL THEN
+            stored := stored + found;
+        ELSIF low = high THEN
+            bad := bad || low;
+            reasons := reasons || words;
+        ELSE
+            SELECT t.* INTO part
+            FROM agent_metrics.store_turns(payloads[low:high], events[low:high], has_keys, CASE WHEN high - low < 64 THEN 1 ELSE (high - low) / 8 + 1 END) t;
+            stored := stored + part.stored;
+            bad := bad || ARRAY(SELECT b.place + low - 1 FROM unnest(part.bad) AS b (place));
+            reasons := reasons || part.reasons;
+        END IF;
+        low := high + 1;
+    END LOOP;
+    RETURN NEXT;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.store_turns(jsonb[], jsonb[], boolean, integer) IS
+    'Stores turns of our own form, so many a statement: how many were new, and which cannot be stored and why. Internal: store_events() uses it.';
+
+-- Stores events of our own form. A reason that is given already, or found here, sends an event to quarantine.
 CREATE FUNCTION agent_metrics.store_events(payloads jsonb[], events jsonb[], reasons text[], search boolean DEFAULT false)
 RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
@@ -23,12 +93,6 @@ DECLARE
     bad_payloads  jsonb[];
     bad_events    jsonb[];
     bad_reasons   text[];
-    lows  integer[];  -- spans of good events that are yet to be stored
-    highs integer[];
-    low   integer;
-    high  integer;
-    found bigint;
-    words text;
     said  record;
     count_stored   bigint := 0;
     count_repeated bigint := 0;
@@ -49,7 +113,7 @@ BEGIN
                CASE WHEN d.reason IS NOT NULL THEN d.reason
                     WHEN jsonb_typeof(d.event) IS DISTINCT FROM 'object' THEN 'not an object'
                     WHEN d.event ? 'evaluation' THEN NULL
-                    WHEN u.key IS NOT NULL THEN format('unknown key "%s"', u.key)
+                    WHEN u.key IS NOT NULL THEN format('unknown key "%s"', left(u.key, 200))
                     WHEN coalesce(btrim(d.event ->> 'agent_id'), '') = '' THEN 'no agent_id'
                     WHEN coalesce(btrim(d.event ->> 'conversation_id'), '') = '' THEN 'no conversation_id'
                     WHEN d.event ->> 'occurred_at' IS NULL THEN 'no occurred_at'
@@ -65,71 +129,27 @@ BEGIN
             WHERE k.key <> ALL (known)) u ON true) z) x;
 
     IF good_events IS NOT NULL THEN
-        lows := ARRAY[1];
-        highs := ARRAY[cardinality(good_events)];
+        SELECT t.* INTO said FROM agent_metrics.store_turns(good_payloads, good_events, has_keys, cardinality(good_events)) t;
+        count_stored := said.stored;
+        count_repeated := cardinality(good_events) - said.stored - coalesce(cardinality(said.bad), 0);
+        SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place), bad_reasons || array_agg(b.reason ORDER BY b.place)
+        INTO bad_payloads, bad_events, bad_reasons
+        FROM unnest(said.bad, said.reasons) AS b (place, reason)
+        JOIN unnest(good_payloads, good_events) WITH ORDINALITY AS g (payload, event, place) ON g.place = b.place;
     END IF;
-    WHILE cardinality(lows) > 0 LOOP
-        low := lows[1];
-        high := highs[1];
-        lows := lows[2:];
-        highs := highs[2:];
-        BEGIN
-            INSERT INTO agent_metrics.agent_events (
-                agent_id, occurred_at, event_id, conversation_id, user_id, intent_classified, tools_called, latency_ms, token_usage_input,
-                token_usage_output, cost_usd, computed_cost_usd, outcome_label, business_event_id, turn_index, agent_version, provider, model,
-                prompt_version, token_usage_cache_read, token_usage_cache_write, is_eval, error, outcome_source)
-            SELECT r.agent_id, r.occurred_at, r.event_id, r.conversation_id, r.user_id, r.intent_classified, r.tools_called, r.latency_ms,
-                   r.token_usage_input, r.token_usage_output, coalesce(r.cost_usd, c.cost), c.cost, r.outcome_label, r.business_event_id,
-                   r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read, r.token_usage_cache_write,
-                   coalesce(r.is_eval, false), r.error, coalesce(r.outcome_source, 'agent')
-            FROM (SELECT coalesce(r.event_id, md5(e.event::text)::uuid) AS event_id, r.agent_id, r.occurred_at, r.conversation_id, r.user_id,
-                         r.intent_classified, r.tools_called, r.latency_ms, r.token_usage_input, r.token_usage_output, r.cost_usd, r.outcome_label,
-                         r.business_event_id, r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
-                         r.token_usage_cache_write, r.is_eval, r.error, r.outcome_source
-                  FROM unnest(good_events[low:high]) AS e (event)
-                  CROSS JOIN LATERAL jsonb_to_record(e.event) AS r (
-                      agent_id text, occurred_at timestamptz, event_id uuid, conversation_id text, user_id text, intent_classified text,
-                      tools_called jsonb, latency_ms double precision, token_usage_input bigint, token_usage_output bigint, cost_usd numeric,
-                      outcome_label text, business_event_id text, turn_index integer, agent_version text, provider text, model text,
-                      prompt_version text, token_usage_cache_read bigint, token_usage_cache_write bigint, is_eval boolean, error text,
-                      outcome_source text)) r
-            CROSS JOIN LATERAL (
-                SELECT CASE WHEN r.cost_usd IS NULL AND r.model IS NOT NULL THEN
-                           agent_metrics.turn_cost(r.provider, r.model, r.occurred_at, r.token_usage_input, r.token_usage_output,
-                                                   r.token_usage_cache_read, r.token_usage_cache_write) END AS cost OFFSET 0) c
-            ORDER BY r.agent_id, r.occurred_at, r.event_id
-            ON CONFLICT DO NOTHING;
-            GET DIAGNOSTICS found = ROW_COUNT;
-            IF has_keys THEN
-                PERFORM agent_metrics.store_span_keys(good_payloads[low:high], good_events[low:high]);
-            END IF;
-            -- only now can nothing fail any more: an error takes back the rows, and no variable
-            count_stored := count_stored + found;
-            count_repeated := count_repeated + (high - low + 1) - found;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
-            IF low = high THEN
-                GET STACKED DIAGNOSTICS words = MESSAGE_TEXT;
-                bad_payloads := bad_payloads || good_payloads[low];
-                bad_events := bad_events || good_events[low];
-                bad_reasons := bad_reasons || words;
-            ELSE
-                lows := ARRAY[low, (low + high) / 2 + 1] || lows;
-                highs := ARRAY[(low + high) / 2, high] || highs;
-            END IF;
-        END;
-    END LOOP;
 
     IF said_events IS NOT NULL THEN
         SELECT e.* INTO said FROM agent_metrics.store_evaluations(said_events, $4) e;
         count_stored := count_stored + said.stored;
         count_repeated := count_repeated + cardinality(said_events) - said.stored - coalesce(cardinality(said.bad), 0);
-        SELECT bad_payloads || array_agg(said_payloads[b.position]), bad_events || array_agg(said_events[b.position]), bad_reasons || array_agg(b.reason)
+        SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place), bad_reasons || array_agg(b.reason ORDER BY b.place)
         INTO bad_payloads, bad_events, bad_reasons
-        FROM unnest(said.bad, said.reasons) AS b (position, reason);
+        FROM unnest(said.bad, said.reasons) AS b (place, reason)
+        JOIN unnest(said_payloads, said_events) WITH ORDINALITY AS g (payload, event, place) ON g.place = b.place;
     END IF;
 
     INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, event, reason)
-    SELECT DISTINCT ON (1) md5(b.payload::text), b.payload, b.event, b.reason
+    SELECT DISTINCT ON (1) md5(b.payload::text), b.payload, b.event, left(b.reason, 1000)
     FROM unnest(bad_payloads, bad_events, bad_reasons) AS b (payload, event, reason)
     ORDER BY 1, b.reason
     ON CONFLICT DO NOTHING;
@@ -139,25 +159,72 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.store_events(jsonb[], jsonb[], text[], boolean) IS
     'Stores events and evaluations of our own form, once each; those that cannot be stored, or that come with a reason, go to quarantined_events. Internal: ingest_events() and retry_quarantined() use it.';
 
+-- A reason may quote what was refused, and is for those who may read that. This is what everybody may read of it: words of
+-- ours alone, whatever the reason says and whoever wrote it.
+CREATE FUNCTION agent_metrics.reason_class(reason text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN reason = ANY (ARRAY[
+        'not an object', 'no agent_id', 'no conversation_id', 'no occurred_at', 'an evaluation without a name', 'a log record is no turn',
+        'a span without traceId or spanId', 'a tool call whose turn did not come with it', 'the span ends before it begins',
+        'the name of an evaluation has more than 200 characters', 'resourceSpans is no list', 'scopeSpans is no list', 'spans is no list',
+        'resourceLogs is no list', 'scopeLogs is no list']) THEN reason
+    WHEN reason LIKE 'unknown key "%' THEN 'unknown key'
+    WHEN reason LIKE 'more cached tokens than input tokens%' THEN 'more cached tokens than input tokens'
+    WHEN reason LIKE '% levels of JSON%' OR reason LIKE '% is nested deeper than % levels' THEN 'too many levels of JSON'
+    WHEN reason LIKE '% of tokens is "%' THEN 'a count of tokens is no whole number'
+    WHEN reason LIKE 'no moment: startTimeUnixNano is %' THEN 'no moment: startTimeUnixNano is missing or no number'
+    WHEN reason LIKE 'evaluation "%" of a turn that is not here' THEN 'an evaluation of a turn that is not here'
+    WHEN reason LIKE 'evaluation "%" names no turn' THEN 'an evaluation that names no turn'
+    WHEN reason LIKE 'evaluation "%" names a response that % turns have' THEN 'an evaluation that names a response of several turns'
+    WHEN reason LIKE 'evaluation "%" has neither score nor label' THEN 'an evaluation with neither score nor label'
+    WHEN reason LIKE 'evaluation "%" failed: %' THEN 'an evaluation that failed'
+    WHEN reason LIKE 'evaluation "%" of a tool call: %' THEN 'an evaluation of a tool call: tool_call_accuracy alone is kept of one'
+    WHEN reason LIKE 'evaluation "%' THEN 'an evaluation that cannot be stored'
+    WHEN reason LIKE 'label "%' THEN 'a label of an evaluation says neither yes nor no'
+    WHEN reason LIKE 'score % of a tool call is %' THEN 'the score of a tool call is neither right (1) nor wrong (0)'
+    WHEN reason LIKE 'score "%" is no number' THEN 'the score of an evaluation is no number'
+    WHEN reason LIKE 'score %' THEN 'the score of an evaluation does not lie between 0 and 1'
+    -- what a trigger of ours says begins with the column
+    WHEN split_part(reason, ' ', 1) = ANY (ARRAY[
+        'agent_id', 'occurred_at', 'event_id', 'conversation_id', 'user_id', 'intent_classified', 'tools_called', 'latency_ms', 'token_usage_input',
+        'token_usage_output', 'token_usage_cache_read', 'token_usage_cache_write', 'cost_usd', 'computed_cost_usd', 'outcome_label',
+        'business_event_id', 'turn_index', 'agent_version', 'provider', 'model', 'prompt_version', 'error', 'outcome_source', 'is_eval', 'payload',
+        'event', 'criterion', 'scored_by', 'judged_by', 'scored_at', 'judged_at', 'tool', 'response_id'])
+        THEN split_part(reason, ' ', 1) || CASE WHEN reason LIKE '% bytes long' THEN ' is too long'
+                                                WHEN reason LIKE '% cannot be a moment %' OR reason LIKE '%infinity' THEN ' is out of time'
+                                                ELSE ' cannot be what it is' END
+    WHEN reason LIKE 'invalid input syntax for type timestamp%' OR reason LIKE 'date/time field value out of range%' THEN 'a text is no timestamp'
+    WHEN reason LIKE 'invalid input syntax for type uuid%' THEN 'a text is no uuid'
+    WHEN reason LIKE 'invalid input syntax for type %' THEN 'a text is no number, or not true or false'
+    WHEN reason LIKE '% is out of range%' OR reason LIKE '%overflow%' THEN 'a number is out of range'
+    ELSE 'the server refused a value' END;
+COMMENT ON FUNCTION agent_metrics.reason_class(text) IS
+    'A reason of quarantined_events in words that quote nothing of what was refused. Internal: agent_kpi.quarantine shows it, retry_quarantined() takes it.';
+
 -- What was delivered, piece by piece, in our own form.
 CREATE FUNCTION agent_metrics.map_events(delivered jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
-DECLARE
-    pieces jsonb := CASE jsonb_typeof(delivered) WHEN 'array' THEN delivered ELSE jsonb_build_array(delivered) END;
 BEGIN
     RETURN QUERY
-    SELECT p.piece,
+    SELECT agent_metrics.shallow(p.piece, 64),
            -- a score as Langfuse's API and webhooks have it; an observation is a span
-           CASE WHEN jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['dataType', 'name', 'traceId'] THEN
+           CASE WHEN d.is_deep THEN NULL
+                WHEN jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['dataType', 'name', 'traceId'] THEN
                jsonb_strip_nulls(jsonb_build_object('evaluation', coalesce(p.piece ->> 'name', ''), 'score', p.piece ->> 'value', 'label', p.piece ->> 'stringValue',
                    'event_id', md5((p.piece ->> 'traceId') || '/' || (p.piece ->> 'observationId'))::uuid, 'judged_at', p.piece ->> 'timestamp',
                    'judged_by', lower(p.piece ->> 'source')))
-           ELSE p.piece END, NULL::text
-    FROM jsonb_array_elements(pieces) AS p (piece)
+           ELSE p.piece END,
+           CASE WHEN d.is_deep THEN format('%s levels of JSON', coalesce(p.piece ->> 'too_deep', agent_metrics.json_depth(p.piece)::text)) END
+    FROM agent_metrics.pieces_of(delivered) AS p (piece)
+    -- what stands for such a one says so again when it is tried again
+    CROSS JOIN LATERAL (SELECT agent_metrics.json_depth(p.piece) > 64
+                            OR jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['too_deep', 'hash', 'head'] AS is_deep OFFSET 0) d
     WHERE jsonb_typeof(p.piece) <> 'object' OR NOT p.piece ?| ARRAY['resourceSpans', 'resourceLogs'];
-    IF jsonb_path_exists(pieces, '$[*] ? (exists (@.resourceSpans) || exists (@.resourceLogs))') THEN
-        RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics.map_spans(pieces) s;
+    IF EXISTS (SELECT FROM agent_metrics.pieces_of(delivered) AS p (piece)
+               WHERE jsonb_typeof(p.piece) = 'object' AND p.piece ?| ARRAY['resourceSpans', 'resourceLogs']) THEN
+        RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics.map_spans(delivered) s;
     END IF;
 END
 $function$;
@@ -171,7 +238,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     -- Mapping takes up to a hundred times the size of what is delivered: this much is 2 GB.
     most  constant bigint := 16 * 1024 * 1024;
-    size  bigint := pg_column_size($1);
+    -- as it is unpacked: what comes from a table may be compressed a hundredfold
+    size  bigint := agent_metrics.json_size($1);
     again bigint;
 BEGIN
     IF $1 IS NULL THEN
@@ -184,10 +252,6 @@ BEGIN
                   DETAIL = 'An event is an object whose keys are columns of agent_events, or OTLP with resourceSpans; an array holds several.',
                   HINT = 'SELECT * FROM agent_metrics.ingest_events(''{"agent_id": "support-bot", "occurred_at": "2026-01-01T10:00:00Z", "conversation_id": "c-1"}'');';
     END IF;
-    -- What comes from a table may be compressed a hundredfold.
-    IF pg_column_compression($1) IS NOT NULL THEN
-        size := pg_column_size(jsonb_build_array($1));
-    END IF;
     IF size > most THEN
         RAISE EXCEPTION 'a delivery of % MB', size / 1024 / 1024
             USING ERRCODE = 'program_limit_exceeded',
@@ -195,9 +259,12 @@ BEGIN
                   HINT = 'Send fewer events a call; leave prompts and answers out of spans, they are not stored anyway.';
     END IF;
     -- Each span is read with the attributes of its resource.
-    SELECT sum(pg_column_size(r.resource -> 'resource')::bigint * jsonb_array_length(jsonb_path_query_array(r.resource, 'lax $.scopeSpans[*].spans[*]')))
+    SELECT sum(agent_metrics.json_size(e.element -> 'resource') * jsonb_array_length(c.scope -> 'spans'))
     INTO again
-    FROM jsonb_path_query($1, 'lax $[*].resourceSpans[*]') AS r (resource);
+    FROM agent_metrics.pieces_of($1) AS p (piece)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans') WHEN 'array' THEN p.piece -> 'resourceSpans' ELSE '[]' END) AS e (element)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeSpans') WHEN 'array' THEN e.element -> 'scopeSpans' ELSE '[]' END) AS c (scope)
+    WHERE jsonb_typeof(c.scope -> 'spans') = 'array';
     IF again > 16 * most THEN
         RAISE EXCEPTION 'a delivery whose resources come to % MB over its spans', again / 1024 / 1024
             USING ERRCODE = 'program_limit_exceeded',
@@ -232,15 +299,17 @@ BEGIN
               FROM (SELECT l.quarantine_id, coalesce(l.event ? 'evaluation', l.payload ? 'resourceLogs') AS is_late,
                            l.payload #>> '{resourceSpans,0,scopeSpans,0,spans,0,traceId}' AS trace_id,
                            -- as large as it is unpacked
-                           pg_column_size(jsonb_build_array(l.payload))::bigint AS size
-                    FROM agent_metrics.quarantined_events l WHERE $1 IS NULL OR l.reason LIKE $1) q) p
+                           agent_metrics.json_size(l.payload) AS size
+                    FROM agent_metrics.quarantined_events l
+                    WHERE $1 IS NULL OR l.reason LIKE $1 OR agent_metrics.reason_class(l.reason) LIKE $1) q) p
         GROUP BY floor(p.place) ORDER BY floor(p.place)
     LOOP
         WITH taken AS MATERIALIZED (
             DELETE FROM agent_metrics.quarantined_events q
             WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
                                       WHERE l.quarantine_id = ANY (portion) FOR UPDATE SKIP LOCKED)
-            RETURNING q.payload, q.event
+            -- one that came before there was a bound may be too deep to be put together with others
+            RETURNING agent_metrics.shallow(q.payload, 64) AS payload, CASE WHEN agent_metrics.json_depth(q.event) <= 64 THEN q.event END AS event
         ), mapped AS (
             SELECT t.payload, t.event, NULL::text AS reason FROM taken t WHERE t.event IS NOT NULL
             UNION ALL
@@ -260,4 +329,4 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.retry_quarantined(text) IS
-    'Tries again to store what is in quarantine, or that part of it whose reason is LIKE the given one. What fails again stays there.';
+    'Tries again to store what is in quarantine, or that part of it whose reason, or its class as agent_kpi.quarantine has it, is LIKE the given one. What fails again stays there.';

@@ -48,9 +48,11 @@ BEGIN
     agent_id := event ->> 'agent_id';
     response_id := event ->> 'response_id';
     judged_by := coalesce(nullif(btrim(event ->> 'judged_by'), ''), 'judge');
-    reason := CASE WHEN other IS NOT NULL THEN format('unknown key "%s"', other)
+    reason := CASE WHEN other IS NOT NULL THEN format('unknown key "%s"', left(other, 200))
                    WHEN coalesce(criterion, '') = '' THEN 'an evaluation without a name'
                    WHEN length(criterion) > 200 THEN 'the name of an evaluation has more than 200 characters'
+                   WHEN octet_length(criterion) > 256 THEN format('evaluation "%s" has a name of more than 256 bytes', criterion)
+                   WHEN octet_length(judged_by) > 1024 THEN format('evaluation "%s" was judged by a name of more than 1024 bytes', criterion)
                    WHEN event ->> 'error' IS NOT NULL THEN format('evaluation "%s" failed: %s', criterion, left(event ->> 'error', 200))
                    WHEN said IS NULL AND event ->> 'label' IS NULL THEN format('evaluation "%s" has neither score nor label', criterion)
                    WHEN said IS NULL AND agent_metrics.label_score(event ->> 'label') IS NULL
@@ -69,11 +71,13 @@ BEGIN
         judged_at := event ->> 'judged_at';
         IF NOT isfinite(judged_at) THEN
             reason := format('evaluation "%s" cannot be of %s', criterion, judged_at);
+        ELSIF NOT (judged_at >= timestamptz '0001-01-01 00:00:00+00' AND judged_at < timestamptz '10000-01-01 00:00:00+00') THEN
+            reason := format('evaluation "%s" cannot be of %s: years count from 1 to 9999', criterion, judged_at);
         END IF;
     END IF;
     RETURN NEXT;
 EXCEPTION WHEN data_exception THEN
-    reason := SQLERRM;
+    reason := left(SQLERRM, 1000);
     RETURN NEXT;
 END
 $function$;
@@ -94,9 +98,12 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET 
         SELECT t.event_id AS span_key, NULL::integer AS call_index, NULL::text AS tool,
                CASE WHEN length(t.event ->> 'response_id') <= 200 THEN t.event ->> 'response_id' END AS response_id
         UNION ALL
-        SELECT s.span::uuid, s.place::integer - 1, t.event -> 'tools_called' -> (s.place::integer - 1) ->> 'name', NULL
-        FROM jsonb_array_elements_text(CASE jsonb_typeof(t.event -> 'tool_spans') WHEN 'array' THEN t.event -> 'tool_spans' ELSE '[]' END)
-             WITH ORDINALITY AS s (span, place)) k
+        -- the two lists side by side: the n-th of a list is found by going through it
+        SELECT s.span::uuid, s.place::integer - 1, CASE WHEN octet_length(s.call ->> 'name') > 256 THEN left(s.call ->> 'name', 64) ELSE s.call ->> 'name' END, NULL
+        FROM ROWS FROM (jsonb_array_elements_text(CASE jsonb_typeof(t.event -> 'tool_spans') WHEN 'array' THEN t.event -> 'tool_spans' ELSE '[]' END),
+                        jsonb_array_elements(CASE jsonb_typeof(t.event -> 'tools_called') WHEN 'array' THEN t.event -> 'tools_called' ELSE '[]' END))
+             WITH ORDINALITY AS s (span, call, place)
+        WHERE s.span IS NOT NULL) k
     ORDER BY t.agent_id, t.occurred_at, t.event_id, k.call_index NULLS FIRST
     ON CONFLICT DO NOTHING
 $function$;
@@ -115,9 +122,16 @@ BEGIN
         SELECT e.position::integer AS position, r.*
         FROM unnest(events) WITH ORDINALITY AS e (event, position)
         CROSS JOIN LATERAL agent_metrics.read_evaluation(e.event) r
+    ), responses AS MATERIALIZED (
+        -- once a response, however many turns have it and however many evaluations name it
+        SELECT d.response_id, x.turns, x.span_key
+        FROM (SELECT DISTINCT r.response_id FROM read r WHERE r.reason IS NULL AND r.response_id IS NOT NULL) d
+        CROSS JOIN LATERAL (SELECT count(*) AS turns, (array_agg(k.span_key))[1] AS span_key
+                            FROM agent_metrics.span_keys k WHERE k.response_id = d.response_id) x
     ), known AS MATERIALIZED (
         SELECT DISTINCT ON (r.position) r.position, x.*
         FROM read r
+        LEFT JOIN responses p ON p.response_id = r.response_id
         CROSS JOIN LATERAL (
             SELECT 1 AS way, e.agent_id, e.occurred_at, e.event_id, e.conversation_id, NULL::integer AS call_index, NULL::text AS tool, 1::bigint AS turns
             FROM agent_metrics.agent_events e WHERE e.agent_id = r.agent_id AND e.occurred_at = r.occurred_at AND e.event_id = r.event_id
@@ -125,16 +139,16 @@ BEGIN
             SELECT 2, k.agent_id, k.occurred_at, k.event_id, k.conversation_id, k.call_index, k.tool, 1
             FROM agent_metrics.span_keys k WHERE k.span_key = r.event_id
             UNION ALL
-            SELECT 3, k.agent_id, k.occurred_at, k.event_id, k.conversation_id, k.call_index, k.tool, count(*) OVER ()
-            FROM agent_metrics.span_keys k WHERE k.response_id = r.response_id) x
+            SELECT 3, k.agent_id, k.occurred_at, k.event_id, k.conversation_id, k.call_index, k.tool, p.turns
+            FROM agent_metrics.span_keys k WHERE k.span_key = p.span_key) x
         WHERE r.reason IS NULL
         ORDER BY r.position, x.way
     ), searched AS MATERIALIZED (
         -- turns that came before there were keys: no index leads there, so only a retry looks, once for all
         SELECT DISTINCT ON (e.event_id) e.event_id AS span_key, e.agent_id, e.occurred_at, e.event_id, e.conversation_id
         FROM agent_metrics.agent_events e
-        WHERE search AND e.event_id = ANY (ARRAY(SELECT r.event_id FROM read r WHERE r.reason IS NULL AND r.event_id IS NOT NULL
-                                                 AND NOT EXISTS (SELECT FROM known k WHERE k.position = r.position)))
+        WHERE search AND e.event_id IN (SELECT r.event_id FROM read r WHERE r.reason IS NULL AND r.event_id IS NOT NULL
+                                                 AND NOT EXISTS (SELECT FROM known k WHERE k.position = r.position))
         ORDER BY e.event_id, e.occurred_at, e.agent_id
     ), placed AS MATERIALIZED (
         SELECT r.position, r.criterion, r.score, r.judged_by, coalesce(k.agent_id, s.agent_id) AS agent_id, coalesce(k.occurred_at, s.occurred_at) AS occurred_at,

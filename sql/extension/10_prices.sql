@@ -228,11 +228,30 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.store_bills(text, jsonb) IS 'Stores billing lines that an importer brought into one form, all or nothing. Internal: the import functions use it.';
 
+CREATE FUNCTION agent_metrics.check_bills(report jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    -- bringing it into one form takes some ten times its size
+    most constant bigint := 128 * 1024 * 1024;
+BEGIN
+    IF agent_metrics.json_size(report) > most THEN
+        RAISE EXCEPTION 'a report of % MB', agent_metrics.json_size(report) / 1024 / 1024
+            USING ERRCODE = 'program_limit_exceeded',
+                  DETAIL = format('One call takes %s MB at most. Nothing was imported.', most / 1024 / 1024),
+                  HINT = 'Import it day by day; keep the rows that are one line together.';
+    END IF;
+    -- its lines are two levels down in it, and are kept
+    PERFORM agent_metrics.check_json(report, 'the report');
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.check_bills(jsonb) IS 'Refuses a report that is too large or too deep. Internal: the import functions use it.';
+
 CREATE FUNCTION agent_metrics.import_anthropic_costs(report jsonb)
 RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd numeric)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
+    PERFORM agent_metrics.check_bills(report);
     IF (CASE jsonb_typeof(report -> 'data')
            WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket) WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array')
            ELSE true END) OR jsonb_path_exists(report, '$.data[*].results[*] ? (@.type() != "object")') THEN
@@ -262,6 +281,7 @@ RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd nume
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
+    PERFORM agent_metrics.check_bills(report);
     IF (CASE jsonb_typeof(report -> 'data')
            WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket)
                                      WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array'
@@ -296,6 +316,7 @@ RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd nume
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
+    PERFORM agent_metrics.check_bills(report);
     IF jsonb_typeof(report) IS DISTINCT FROM 'array' OR jsonb_path_exists(report, 'strict $[*] ? (@.type() != "object")') THEN
         RAISE EXCEPTION 'these are no FOCUS rows'
             USING ERRCODE = 'invalid_parameter_value',

@@ -35,25 +35,60 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.object_in(text) IS 'The JSON object that a text holds; an empty one when it holds none. Internal: map_spans() uses it.';
 
-CREATE FUNCTION agent_metrics.map_spans(pieces jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
+-- Without jsonb_build_array(), which recurses.
+CREATE FUNCTION agent_metrics.pieces_of(delivered jsonb) RETURNS SETOF jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF jsonb_typeof(delivered) = 'array' THEN
+        RETURN QUERY SELECT e.piece FROM jsonb_array_elements(delivered) AS e (piece);
+    ELSE
+        RETURN NEXT delivered;
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.pieces_of(jsonb) IS 'The elements of a list, or the one document that is none. Internal: ingest_events() uses it.';
+
+-- The planner is told how many there may be, for it takes each list in a list for a hundred times as many.
+CREATE FUNCTION agent_metrics.delivered_spans(pieces jsonb) RETURNS TABLE (resource jsonb, said jsonb, span jsonb, levels integer)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH RECURSIVE delivered AS MATERIALIZED (
-        SELECT r.resource -> 'resource' AS resource, s.span
-        FROM jsonb_array_elements(pieces) AS p (piece)
-        CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans') WHEN 'array' THEN p.piece -> 'resourceSpans' ELSE '[]' END) AS r (resource)
-        CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(r.resource -> 'scopeSpans') WHEN 'array' THEN r.resource -> 'scopeSpans' ELSE '[]' END) AS c (scope)
-        CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(c.scope -> 'spans') WHEN 'array' THEN c.scope -> 'spans' ELSE '[]' END) AS s (span)
+    SELECT r.resource, r.said, s.span, greatest(agent_metrics.json_depth(s.span), r.levels)
+    FROM agent_metrics.pieces_of(pieces) AS p (piece)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans') WHEN 'array' THEN p.piece -> 'resourceSpans' ELSE '[]' END) AS e (element)
+    CROSS JOIN LATERAL (
+        -- once a resource, not once a span
+        SELECT d.resource, d.levels, CASE WHEN coalesce(d.levels <= 58, true) THEN agent_metrics.attributes(d.resource -> 'attributes') END AS said
+        FROM (SELECT e.element -> 'resource' AS resource, agent_metrics.json_depth(e.element -> 'resource') AS levels OFFSET 0) d OFFSET 0) r
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeSpans') WHEN 'array' THEN e.element -> 'scopeSpans' ELSE '[]' END) AS c (scope)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(c.scope -> 'spans') WHEN 'array' THEN c.scope -> 'spans' ELSE '[]' END) AS s (span);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.delivered_spans(jsonb) IS
+    'Each span of a list of OTLP JSON documents with its resource, the resource''s attributes, and how deep the two are nested. Internal: map_spans() uses it.';
+
+-- No step looks at each pair of spans, nor climbs from each of them: what hangs on their order is link_spans()', and a
+-- join that the planner took for a small one must not go through one side for each row of the other.
+CREATE FUNCTION agent_metrics.map_spans(pieces jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off SET enable_nestloop = off AS $function$
+#variable_conflict use_column
+DECLARE
+    -- what is stored has 64 levels at most, and a span is put into six
+    most CONSTANT integer := 58;
+BEGIN
+    RETURN QUERY
+    WITH delivered AS MATERIALIZED (
+        SELECT d.* FROM agent_metrics.delivered_spans(pieces) d
     ), read AS MATERIALIZED (
         SELECT d.span ->> 'traceId' AS trace_id, d.span ->> 'spanId' AS span_id, nullif(d.span ->> 'parentSpanId', '') AS parent_id,
-               d.resource, d.span, agent_metrics.attributes(d.resource -> 'attributes') || agent_metrics.attributes(d.span -> 'attributes') AS a,
+               d.resource, d.span, d.said || agent_metrics.attributes(d.span -> 'attributes') AS a,
                CASE WHEN d.span ->> 'startTimeUnixNano' ~ '^\d{1,19}$' THEN (d.span ->> 'startTimeUnixNano')::numeric END AS began,
                CASE WHEN d.span ->> 'endTimeUnixNano' ~ '^\d{1,19}$' THEN (d.span ->> 'endTimeUnixNano')::numeric END AS ended,
                d.span #>> '{status,code}' IN ('2', 'STATUS_CODE_ERROR') AS is_failed
         FROM delivered d
-        WHERE d.span ->> 'traceId' <> '' AND d.span ->> 'spanId' <> ''
+        WHERE d.levels <= most AND d.span ->> 'traceId' <> '' AND d.span ->> 'spanId' <> ''
     ), told AS MATERIALIZED (
         -- a span that came twice in one delivery counts once
         SELECT DISTINCT ON (r.trace_id, r.span_id) r.*,
@@ -66,55 +101,50 @@ BEGIN
                     WHEN r.a ? 'gen_ai.tool.name' THEN 'tool'
                     WHEN r.a ?| ARRAY['gen_ai.request.model', 'gen_ai.response.model', 'llm.model_name', 'langfuse.observation.model.name'] THEN 'inference'
                     ELSE 'other' END AS kind,
-               coalesce(r.a ->> 'gen_ai.agent.id', r.a ->> 'gen_ai.agent.name', r.a ->> 'agent.name') AS agent,
-               coalesce(r.a ->> 'gen_ai.workflow.name', r.a ->> 'graph.node.id', r.a ->> 'graph.node.name', r.a ->> 'traceloop.workflow.name',
-                        r.a ->> 'traceloop.entity.name') AS workflow,
-               coalesce(r.a ->> 'gen_ai.conversation.id', r.a ->> 'session.id', r.a ->> 'langfuse.session.id') AS conversation,
-               coalesce(r.a ->> 'user.id', r.a ->> 'enduser.id', r.a ->> 'langfuse.user.id') AS person,
-               r.a ->> 'gen_ai.agent.version' AS version
+               -- all below it may say the same; what is longer is refused, and so is this much of it
+               left(coalesce(r.a ->> 'gen_ai.agent.id', r.a ->> 'gen_ai.agent.name', r.a ->> 'agent.name'), 1100) AS agent,
+               left(coalesce(r.a ->> 'gen_ai.workflow.name', r.a ->> 'graph.node.id', r.a ->> 'graph.node.name', r.a ->> 'traceloop.workflow.name',
+                             r.a ->> 'traceloop.entity.name'), 1100) AS workflow,
+               left(coalesce(r.a ->> 'gen_ai.conversation.id', r.a ->> 'session.id', r.a ->> 'langfuse.session.id'), 1100) AS conversation,
+               left(coalesce(r.a ->> 'user.id', r.a ->> 'enduser.id', r.a ->> 'langfuse.user.id'), 1100) AS person,
+               left(r.a ->> 'gen_ai.agent.version', 1100) AS version
         FROM read r
-        ORDER BY r.trace_id, r.span_id, r.span::text
-    ), chain AS (
-        -- each span of inference or tool, itself and what is above it
-        SELECT t.trace_id, t.span_id AS below_id, t.span_id, t.parent_id, 0 AS height FROM told t WHERE t.kind IN ('inference', 'tool')
-        UNION ALL
-        SELECT c.trace_id, c.below_id, t.span_id, t.parent_id, c.height + 1
-        FROM chain c JOIN told t ON t.trace_id = c.trace_id AND t.span_id = c.parent_id WHERE c.height < 64
-    ), above AS MATERIALIZED (
-        SELECT c.trace_id, c.below_id,
-               (array_agg(t.agent ORDER BY c.height) FILTER (WHERE t.agent IS NOT NULL))[1] AS agent,
-               (array_agg(t.workflow ORDER BY c.height) FILTER (WHERE t.workflow IS NOT NULL))[1] AS workflow,
-               (array_agg(t.conversation ORDER BY c.height) FILTER (WHERE t.conversation IS NOT NULL))[1] AS conversation,
-               (array_agg(t.person ORDER BY c.height) FILTER (WHERE t.person IS NOT NULL))[1] AS person,
-               (array_agg(t.version ORDER BY c.height) FILTER (WHERE t.version IS NOT NULL))[1] AS version,
-               array_agg(t.span_id) FILTER (WHERE t.kind = 'inference' AND c.height > 0) AS inference_above
-        FROM chain c JOIN told t ON t.trace_id = c.trace_id AND t.span_id = c.span_id
-        GROUP BY c.trace_id, c.below_id
-    ), parents AS MATERIALIZED (
-        SELECT DISTINCT b.trace_id, u.span_id
-        FROM above b JOIN told t ON t.trace_id = b.trace_id AND t.span_id = b.below_id AND t.kind = 'inference'
-        CROSS JOIN LATERAL unnest(b.inference_above) AS u (span_id)
+        ORDER BY r.trace_id, r.span_id, r.span::text COLLATE "C"
+    ), numbered AS MATERIALIZED (
+        SELECT t.*, row_number() OVER (ORDER BY t.trace_id, t.span_id) AS number FROM told t
+    ), links AS MATERIALIZED (
+        SELECT (u.place - 1) / 7 + 1 AS number, max(u.at) FILTER (WHERE u.place % 7 = 1) AS agent_by, max(u.at) FILTER (WHERE u.place % 7 = 2) AS workflow_by,
+               max(u.at) FILTER (WHERE u.place % 7 = 3) AS conversation_by, max(u.at) FILTER (WHERE u.place % 7 = 4) AS person_by,
+               max(u.at) FILTER (WHERE u.place % 7 = 5) AS version_by, max(u.at) FILTER (WHERE u.place % 7 = 6) = 1 AS is_turn,
+               max(u.at) FILTER (WHERE u.place % 7 = 0) AS turn
+        FROM (SELECT agent_metrics.link_spans(
+                         array_agg(n.trace_id ORDER BY n.number), array_agg(n.span_id ORDER BY n.number), array_agg(n.parent_id ORDER BY n.number),
+                         array_agg(n.kind ORDER BY n.number), array_agg(least(n.began, 9223372036854775807)::bigint ORDER BY n.number),
+                         array_agg(0::bigint + (n.agent IS NOT NULL)::integer + 2 * (n.workflow IS NOT NULL)::integer + 4 * (n.conversation IS NOT NULL)::integer
+                                   + 8 * (n.person IS NOT NULL)::integer + 16 * (n.version IS NOT NULL)::integer ORDER BY n.number)) AS link
+              FROM numbered n) l
+        CROSS JOIN LATERAL unnest(l.link) WITH ORDINALITY AS u (at, place)
+        GROUP BY 1
     ), turn AS MATERIALIZED (
-        SELECT t.*, b.agent AS its_agent, b.workflow AS its_workflow, b.conversation AS its_conversation, b.person AS its_person, b.version AS its_version
-        FROM told t JOIN above b ON b.trace_id = t.trace_id AND b.below_id = t.span_id
-        WHERE t.kind = 'inference' AND NOT EXISTS (SELECT FROM parents p WHERE p.trace_id = t.trace_id AND p.span_id = t.span_id)
+        SELECT n.*, a.agent AS its_agent, w.workflow AS its_workflow, c.conversation AS its_conversation, p.person AS its_person, v.version AS its_version
+        FROM numbered n
+        JOIN links l ON l.number = n.number AND l.is_turn
+        LEFT JOIN numbered a ON a.number = l.agent_by
+        LEFT JOIN numbered w ON w.number = l.workflow_by
+        LEFT JOIN numbered c ON c.number = l.conversation_by
+        LEFT JOIN numbered p ON p.number = l.person_by
+        LEFT JOIN numbered v ON v.number = l.version_by
     ), asked AS MATERIALIZED (
         -- a tool belongs to the turn above it, else to the last turn beside it that began before it, else to any of its trace
-        SELECT DISTINCT ON (t.trace_id, t.span_id)
-               t.trace_id, t.span_id, md5(t.trace_id || '/' || t.span_id)::uuid AS span_key, n.span_id AS turn_id, t.began, t.span, t.resource,
+        SELECT t.trace_id, t.span_id, md5(t.trace_id || '/' || t.span_id)::uuid AS span_key, nullif(l.turn, 0) AS turn, t.began, t.span, t.resource,
                jsonb_build_object('name', coalesce(t.a ->> 'gen_ai.tool.name', t.a ->> 'tool.name', t.a ->> 'traceloop.entity.name',
                                                    regexp_replace(t.span ->> 'name', '^execute_tool ', '')),
                                   'ok', NOT (coalesce(t.is_failed, false) OR t.a ? 'error.type')) AS tool
-        FROM told t
-        JOIN above b ON b.trace_id = t.trace_id AND b.below_id = t.span_id
-        LEFT JOIN turn n ON n.trace_id = t.trace_id
+        FROM numbered t JOIN links l ON l.number = t.number
         WHERE t.kind = 'tool'
-        ORDER BY t.trace_id, t.span_id, coalesce(n.span_id = ANY (b.inference_above), false) DESC,
-                 (n.parent_id IS NOT DISTINCT FROM t.parent_id) DESC, (n.began <= t.began) DESC,
-                 CASE WHEN n.began <= t.began THEN -n.began ELSE n.began END, n.span_id
     ), tools AS MATERIALIZED (
-        SELECT k.trace_id, k.turn_id, jsonb_agg(k.tool ORDER BY k.began, k.span_id) AS tools, jsonb_agg(k.span_key ORDER BY k.began, k.span_id) AS tool_spans
-        FROM asked k WHERE k.turn_id IS NOT NULL GROUP BY k.trace_id, k.turn_id
+        SELECT k.turn, jsonb_agg(k.tool ORDER BY k.began, k.span_id) AS tools, jsonb_agg(k.span_key ORDER BY k.began, k.span_id) AS tool_spans
+        FROM asked k WHERE k.turn IS NOT NULL GROUP BY k.turn
     ), counted AS MATERIALIZED (
         SELECT n.*, k.tools, k.tool_spans, l.usage, l.cost,
                coalesce(n.a ->> 'gen_ai.usage.input_tokens', n.a ->> 'gen_ai.usage.prompt_tokens', n.a ->> 'llm.usage.prompt_tokens',
@@ -131,7 +161,7 @@ BEGIN
                         (SELECT sum(v.value::numeric)::text FROM jsonb_each_text(l.usage) AS v (key, value)
                          WHERE v.key IN ('input_cache_creation_5m', 'input_cache_creation_1h') AND v.value ~ '^\d{1,12}$')) AS cache_write
         FROM turn n
-        LEFT JOIN tools k ON k.trace_id = n.trace_id AND k.turn_id = n.span_id
+        LEFT JOIN tools k ON k.turn = n.number
         CROSS JOIN LATERAL (
             SELECT agent_metrics.object_in(n.a ->> 'langfuse.observation.usage_details') AS usage,
                    agent_metrics.object_in(n.a ->> 'langfuse.observation.cost_details') AS cost OFFSET 0) l
@@ -164,11 +194,15 @@ BEGIN
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('resource', k.resource, 'scopeSpans',
                jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(k.span)))))), NULL, 'a tool call whose turn did not come with it'
-    FROM asked k WHERE k.turn_id IS NULL
+    FROM asked k WHERE k.turn IS NULL
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans',
                jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(d.span)))))), NULL, 'a span without traceId or spanId'
-    FROM delivered d WHERE coalesce(d.span ->> 'traceId', '') = '' OR coalesce(d.span ->> 'spanId', '') = ''
+    FROM delivered d WHERE d.levels <= most AND (coalesce(d.span ->> 'traceId', '') = '' OR coalesce(d.span ->> 'spanId', '') = '')
+    UNION ALL
+    SELECT agent_metrics.shallow(CASE WHEN agent_metrics.json_depth(d.span) > most THEN d.span ELSE d.resource END, most), NULL,
+           format('%s levels of JSON in a span or its resource', d.levels)
+    FROM delivered d WHERE d.levels > most
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans',
                jsonb_build_array(jsonb_build_object('traceId', t.trace_id, 'spanId', t.span_id, 'events', jsonb_build_array(v.happened)))))))),
@@ -186,21 +220,39 @@ BEGIN
                                         t.span ->> 'endTimeUnixNano'), NULL
     FROM told t WHERE t.a ?| ARRAY['gen_ai.evaluation.name', 'evaluation.name']
     UNION ALL
-    SELECT jsonb_build_object('resourceLogs', jsonb_build_array(jsonb_build_object('scopeLogs',
-               jsonb_build_array(jsonb_build_object('logRecords', jsonb_build_array(l.record)))))),
+    SELECT CASE WHEN n.is_deep THEN agent_metrics.shallow(l.record, most)
+                ELSE jsonb_build_object('resourceLogs', jsonb_build_array(jsonb_build_object('scopeLogs',
+                         jsonb_build_array(jsonb_build_object('logRecords', jsonb_build_array(l.record)))))) END,
            CASE WHEN n.is_evaluation THEN agent_metrics.map_evaluation(n.a, l.record ->> 'traceId', l.record ->> 'spanId',
                                                 coalesce(nullif(l.record ->> 'timeUnixNano', '0'), l.record ->> 'observedTimeUnixNano')) END,
-           CASE WHEN NOT n.is_evaluation THEN 'a log record is no turn' END
-    FROM jsonb_path_query(pieces, 'lax $[*].resourceLogs[*].scopeLogs[*].logRecords[*]') AS l (record)
-    CROSS JOIN LATERAL (SELECT x.a, coalesce('gen_ai.evaluation.result' IN (l.record ->> 'eventName', x.a ->> 'event.name'), false) AS is_evaluation
-                        FROM (SELECT agent_metrics.attributes(l.record -> 'attributes') AS a) x) n
+           CASE WHEN n.is_deep THEN format('%s levels of JSON in a log record', agent_metrics.json_depth(l.record))
+                WHEN NOT n.is_evaluation THEN 'a log record is no turn' END
+    -- not jsonb_path_query(), whose time grows with the square of what it finds
+    FROM agent_metrics.pieces_of(pieces) AS p (piece)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceLogs') WHEN 'array' THEN p.piece -> 'resourceLogs' ELSE '[]' END) AS e (element)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeLogs') WHEN 'array' THEN e.element -> 'scopeLogs' ELSE '[]' END) AS c (scope)
+    CROSS JOIN LATERAL agent_metrics.pieces_of(c.scope -> 'logRecords') AS l (record)
+    CROSS JOIN LATERAL (SELECT x.a, x.is_deep,
+                               NOT x.is_deep AND coalesce('gen_ai.evaluation.result' IN (l.record ->> 'eventName', x.a ->> 'event.name'), false) AS is_evaluation
+                        FROM (SELECT CASE WHEN NOT d.is_deep THEN agent_metrics.attributes(l.record -> 'attributes') END AS a, d.is_deep
+                              FROM (SELECT agent_metrics.json_depth(l.record) > most AS is_deep OFFSET 0) d) x) n
+    WHERE l.record IS NOT NULL
     UNION ALL
     -- what is not of OTLP's shape holds nothing that the steps above would have seen
-    SELECT p.piece, NULL, format('%s is no list', l.name)
-    FROM jsonb_array_elements(pieces) AS p (piece)
-    CROSS JOIN (VALUES ('resourceSpans', 'strict $.resourceSpans'), ('scopeSpans', 'strict $.resourceSpans[*].scopeSpans'), ('spans', 'strict $.resourceSpans[*].scopeSpans[*].spans'),
-                       ('resourceLogs', 'strict $.resourceLogs'), ('scopeLogs', 'strict $.resourceLogs[*].scopeLogs')) AS l (name, path)
-    WHERE EXISTS (SELECT FROM jsonb_path_query(p.piece, l.path::jsonpath, silent => true) AS x (value) WHERE jsonb_typeof(x.value) <> 'array');
+    SELECT agent_metrics.shallow(p.piece, 64), NULL, format('%s is no list', l.name)
+    FROM agent_metrics.pieces_of(pieces) AS p (piece)
+    CROSS JOIN LATERAL (VALUES ('resourceSpans', 'scopeSpans', 'spans'), ('resourceLogs', 'scopeLogs', NULL)) AS k (resources, scopes, records)
+    CROSS JOIN LATERAL (
+        SELECT k.resources WHERE jsonb_typeof(p.piece -> k.resources) <> 'array'
+        UNION
+        SELECT k.scopes
+        FROM jsonb_array_elements(CASE jsonb_typeof(p.piece -> k.resources) WHEN 'array' THEN p.piece -> k.resources ELSE '[]' END) AS e (element)
+        WHERE jsonb_typeof(e.element -> k.scopes) <> 'array'
+        UNION
+        SELECT k.records
+        FROM jsonb_array_elements(CASE jsonb_typeof(p.piece -> k.resources) WHEN 'array' THEN p.piece -> k.resources ELSE '[]' END) AS e (element)
+        CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> k.scopes) WHEN 'array' THEN e.element -> k.scopes ELSE '[]' END) AS c (scope)
+        WHERE jsonb_typeof(c.scope -> k.records) <> 'array') AS l (name);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.map_spans(jsonb) IS

@@ -106,3 +106,23 @@ COMMENT ON COLUMN agent_metrics.attachment_problems.problem IS 'What is wrong, i
 COMMENT ON COLUMN agent_metrics.attachment_problems.row_key IS 'Key of the first row that had it; NULL: it is not about a row.';
 COMMENT ON COLUMN agent_metrics.attachment_problems.detail IS 'What the server said of it; may hold values of the table.';
 COMMENT ON COLUMN agent_metrics.attachment_problems.seen_at IS 'When it was seen.';
+
+-- What stands in an index fits into it, and a document is nested no deeper than each later walk can bear, whichever way it
+-- comes. Most tables that people write have a trigger for that, which goes by the names of columns (check_row); these are
+-- the others.
+ALTER TABLE agent_metrics.quarantined_events
+    ADD CONSTRAINT quarantine_id_is_short CHECK (agent_metrics.check_length(quarantine_id, 'quarantine_id', 256)),
+    ADD CONSTRAINT reason_is_short CHECK (agent_metrics.check_length(reason, 'reason', 4096));
+ALTER TABLE agent_metrics.span_keys
+    ADD CONSTRAINT response_id_is_short CHECK (agent_metrics.check_length(response_id, 'response_id', 1024));
+ALTER TABLE agent_metrics.alerts
+    ADD CONSTRAINT payload_is_shallow CHECK (agent_metrics.check_json(payload, 'payload')),
+    ADD CONSTRAINT agent_id_is_short CHECK (agent_metrics.check_length(agent_id, 'agent_id', 256)),
+    ADD CONSTRAINT alert_id_is_short CHECK (agent_metrics.check_length(alert_id, 'alert_id', 256)),
+    ADD CONSTRAINT dedupe_key_is_short CHECK (agent_metrics.check_length(dedupe_key, 'dedupe_key', 2048));
+ALTER TABLE agent_metrics.decisions
+    ADD CONSTRAINT snapshot_is_shallow CHECK (agent_metrics.check_json(snapshot, 'snapshot')),
+    ADD CONSTRAINT agent_id_is_short CHECK (agent_metrics.check_length(agent_id, 'agent_id', 256)),
+    ADD CONSTRAINT decision_id_is_short CHECK (agent_metrics.check_length(decision_id, 'decision_id', 256));
+ALTER TABLE agent_metrics.eval_plans ADD CONSTRAINT agent_id_is_short CHECK (agent_metrics.check_length(agent_id, 'agent_id', 256));
+ALTER TABLE agent_metrics.attached_tables ADD CONSTRAINT columns_are_shallow CHECK (agent_metrics.check_json(columns, 'columns'));

@@ -1,12 +1,15 @@
 -- What came in from elsewhere and what did not.
 
+-- Of what was refused a reader sees no value: the reason in our own words, and an agent if it is a registered one.
 CREATE OR REPLACE VIEW agent_kpi.quarantine WITH (security_barrier) AS
-SELECT q.reason, coalesce(q.event ->> 'agent_id', '') AS agent_id, count(*) AS events, min(q.quarantined_at) AS first_at, max(q.quarantined_at) AS last_at
-FROM agent_metrics.quarantined_events q
-GROUP BY q.reason, coalesce(q.event ->> 'agent_id', '');
+SELECT q.reason, q.agent_id, count(*) AS events, min(q.quarantined_at) AS first_at, max(q.quarantined_at) AS last_at
+FROM (SELECT agent_metrics.reason_class(x.reason) AS reason, coalesce(a.agent_id, '') AS agent_id, x.quarantined_at
+      FROM agent_metrics.quarantined_events x
+      LEFT JOIN agent_metrics.agents a ON a.agent_id = x.event ->> 'agent_id') q
+GROUP BY q.reason, q.agent_id;
 COMMENT ON VIEW agent_kpi.quarantine IS 'What ingest_events() was given and could not store: in no number. Unique: reason, agent_id.';
-COMMENT ON COLUMN agent_kpi.quarantine.reason IS 'Why it was not stored.';
-COMMENT ON COLUMN agent_kpi.quarantine.agent_id IS 'Agent that it names; empty: none.';
+COMMENT ON COLUMN agent_kpi.quarantine.reason IS 'Why it was not stored, in words that quote nothing of it; agent_metrics.quarantined_events has the whole reason.';
+COMMENT ON COLUMN agent_kpi.quarantine.agent_id IS 'Registered agent that it names; empty: none.';
 COMMENT ON COLUMN agent_kpi.quarantine.events IS 'Pieces of a delivery: events, spans, tool calls, evaluation results.';
 COMMENT ON COLUMN agent_kpi.quarantine.first_at IS 'When the first of them came.';
 COMMENT ON COLUMN agent_kpi.quarantine.last_at IS 'When the last of them came.';

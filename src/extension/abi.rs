@@ -809,6 +809,73 @@ pub fn float8_array(call: &Call, position: usize) -> Result<Vec<Option<f64>>, Fa
     Ok(array.iter().collect())
 }
 
+/// How many elements an array has; 0 for NULL.
+pub fn count_of_array(call: &Call, position: usize) -> usize {
+    if call.is_null(position) {
+        return 0;
+    }
+    // SAFETY: the argument is declared as an array; its dimensions follow its header.
+    let count = unsafe {
+        let array = pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr())
+            .cast::<pg_sys::ArrayType>();
+        let dimensions = array
+            .cast::<u8>()
+            .add(size_of::<pg_sys::ArrayType>())
+            .cast::<i32>();
+        pg_sys::ArrayGetNItems((*array).ndim, dimensions)
+    };
+    usize::try_from(count).unwrap_or(0)
+}
+
+/// The texts of an array, as bytes; an empty list for NULL.
+pub fn texts(call: &Call, position: usize) -> Vec<Option<&[u8]>> {
+    if call.is_null(position) {
+        return Vec::new();
+    }
+    let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    // SAFETY: the argument is declared text[]; the server allocates `count` values and flags in the current context, and
+    // each value that is not NULL is a text, which lives there as long as the call.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr());
+        pg_sys::deconstruct_array(
+            array.cast(),
+            pg_sys::TEXTOID,
+            -1,
+            false,
+            b'i' as std::ffi::c_char,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        (0..usize::try_from(count).unwrap_or(0))
+            .map(|number| {
+                if *nulls.add(number) {
+                    return None;
+                }
+                let text = pg_sys::pg_detoast_datum_packed((*values.add(number)).cast_mut_ptr());
+                Some(std::slice::from_raw_parts(
+                    varlena::vardata_any(text).cast(),
+                    varlena::varsize_any_exhdr(text),
+                ))
+            })
+            .collect()
+    }
+}
+
+/// An array of bigint that may hold NULLs.
+pub fn int8_array(call: &Call, position: usize) -> Vec<Option<i64>> {
+    // SAFETY: the argument is declared bigint[].
+    let array: Option<Vec<Option<i64>>> = unsafe {
+        pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position))
+    };
+    array.unwrap_or_default()
+}
+
+/// An array of integer as a result.
+pub fn new_int4_array(values: Vec<i32>) -> Option<Datum> {
+    pgrx::IntoDatum::into_datum(values)
+}
+
 /// An array of double precision as a result.
 pub fn new_float8_array(values: Vec<Option<f64>>) -> Option<Datum> {
     pgrx::IntoDatum::into_datum(values)

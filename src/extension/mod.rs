@@ -8,11 +8,13 @@
 //! - [`rate_type`]: the type `rate`
 //! - [`foreign`]: tables of other roles, read without running their code as ours
 //! - [`intervals`]: of weighted and paired shares, and of percentiles by rank
+//! - [`json`]: how deep a document is, whom it names, how long a text may be
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold, and the stamps of rows
 //! - [`delta_sums`]: what is added to one bucket
 //! - [`index`]: a hash index over a list
 //! - [`turn_sums`]: what new turns add up to, in one pass
+//! - [`spans`]: which span of a delivery belongs where
 //! - [`statistics`]: the statistics of audits over plain numbers
 //! - [`zones`]: where hours and days of a time zone begin and end
 //! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
@@ -27,10 +29,12 @@ mod foreign;
 mod general;
 mod index;
 mod intervals;
+mod json;
 mod latest;
 mod rate_type;
 mod sketch_aggregates;
 mod sketch_type;
+mod spans;
 mod statistics;
 mod turn_sums;
 mod turns;

@@ -11,62 +11,10 @@ pub const END_OF_MOMENTS: i64 = 252_455_616_000_000_000;
 /// Deepest nesting of a JSON value.
 pub const DEPTH_MAX: usize = 64;
 
-/// How deep a jsonb is nested: 1 for an array or object of plain values. Reads the stored form (jsonb.h): a container is a
-/// word with its count and kind, an entry of four bytes for each element (two for each pair of an object), and then their
-/// values. What does not look like it ends the walk, so that no bytes can lead it astray; it stops as soon as it is too deep.
+/// How deep a jsonb is nested, as far as it matters.
 pub fn json_depth(jsonb: &[u8]) -> usize {
-    const COUNT: u32 = 0x0FFF_FFFF;
-    const OBJECT: u32 = 0x2000_0000;
-    const ARRAY: u32 = 0x4000_0000;
-    const LENGTH: u32 = 0x0FFF_FFFF;
-    const KIND: u32 = 0x7000_0000;
-    const CONTAINER: u32 = 0x5000_0000;
-    const HAS_OFFSET: u32 = 0x8000_0000;
-    let word = |at: usize| {
-        let bytes = jsonb.get(at..at.checked_add(4)?)?;
-        Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    };
-    let mut deepest = 0;
-    let mut waiting = vec![(0_usize, 1_usize)];
-    while let Some((start, level)) = waiting.pop() {
-        let Some(header) = word(start) else { continue };
-        deepest = deepest.max(level);
-        if deepest > DEPTH_MAX || header & (OBJECT | ARRAY) == 0 {
-            continue;
-        }
-        let count = (header & COUNT) as usize;
-        let entries = if header & OBJECT != 0 {
-            count.saturating_mul(2)
-        } else {
-            count
-        };
-        let Some(values) = entries
-            .checked_mul(4)
-            .and_then(|size| start.checked_add(4 + size))
-        else {
-            continue;
-        };
-        let mut offset = 0_usize;
-        for entry in 0..entries {
-            let Some(head) = word(start + 4 + entry * 4) else {
-                break;
-            };
-            let begin = offset;
-            offset = if head & HAS_OFFSET != 0 {
-                (head & LENGTH) as usize
-            } else {
-                offset.saturating_add((head & LENGTH) as usize)
-            };
-            if head & KIND == CONTAINER {
-                // a container begins at the next multiple of four
-                let Some(at) = values.checked_add(begin) else {
-                    break;
-                };
-                waiting.push((at.next_multiple_of(4), level + 1));
-            }
-        }
-    }
-    deepest
+    // what cannot be walked through is too deep
+    super::json::depth(jsonb, DEPTH_MAX, || ()).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

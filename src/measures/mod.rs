@@ -6,12 +6,16 @@
 //! - [`statistics`]: intervals, paired tests, samples, raters
 //! - [`cadence`]: when an agent is due
 //! - [`zone`]: where hours and days of a time zone begin and end
+//! - [`json`]: documents of any depth, walked without recursion
+//! - [`spans`]: which span of a delivery belongs where
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod cadence;
+pub mod json;
 pub mod limits;
 pub mod rate;
 pub mod sketch;
+pub mod spans;
 pub mod statistics;
 pub mod zone;
