@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::archive::{archive, file_of, name_of, no_folder, verified};
 use crate::books::{assert_books, refresh, shop};
-use crate::harness::Db;
+use crate::harness::{Db, db};
 use crate::partitions::two_months;
 use crate::program::works;
 
@@ -259,4 +259,27 @@ fn an_erasure_leaves_the_tables_of_others_alone_and_knows_all_of_ours() {
     ) {
         assert!(said.contains(&table) || refreshed.contains(&table.as_str()), "{table}");
     }
+}
+
+#[test]
+fn a_write_to_an_attached_table_that_waits_to_be_followed_names_an_erased_user_no_longer() {
+    let db = db("erasure_attached");
+    db.exec(
+        "CREATE TABLE tickets (id text PRIMARY KEY, status text, closed_at timestamptz, chat text, customer text);
+         SELECT agent_metrics.attach_business_events('tickets', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status',
+                                                     conversation_id => 'chat', customer_id => 'customer');
+         INSERT INTO tickets VALUES ('t-1', 'solved', now(), 'c-1', 'u-gone'), ('t-2', 'solved', now(), 'c-2', 'u-here')",
+    );
+    db.exec("SELECT * FROM agent_metrics.erase_user('u-gone')");
+    assert_eq!(
+        db.number(
+            "SELECT count(*) FROM agent_metrics.attached_changes WHERE fields::text LIKE '%u-gone%'"
+        ),
+        0.0
+    );
+    db.exec("SELECT * FROM agent_metrics.sync_business_events()");
+    assert_eq!(
+        db.lines("SELECT business_event_id, conversation_id, customer_id FROM agent_metrics.business_events ORDER BY 1"),
+        ["t-1||", "t-2|c-2|u-here"]
+    );
 }

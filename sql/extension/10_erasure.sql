@@ -87,6 +87,12 @@ BEGIN
     END;
     RETURN QUERY SELECT 'business_events', found, 'kept without customer_id, conversation_id and detail';
 
+    -- Writes to attached tables that wait to be followed: as those are followed from now on, without conversation and customer.
+    UPDATE agent_metrics.attached_changes c SET fields = c.fields[1:3] || ARRAY[NULL, NULL, c.fields[6]]
+    WHERE c.operation = 'put' AND c.fields[5] = $1;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'attached_changes', found, 'kept without conversation and customer';
+
     DELETE FROM agent_metrics.agent_events e
     WHERE e.user_id = $1
        OR (e.conversation_id = ANY (conversations)
