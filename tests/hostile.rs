@@ -273,7 +273,7 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
         ),
         (
             "54000",
-            format!("attached_tables (source, columns, mode) VALUES ('x', {deep}, 'trigger')"),
+            format!("attached_tables (source, columns, mode, relation, relation_kind, relation_owner, column_types) VALUES ('x', {deep}, 'trigger', 1, 'r', 'x', '{{}}')"),
         ),
         (
             "22001",

@@ -125,4 +125,6 @@ ALTER TABLE agent_metrics.decisions
     ADD CONSTRAINT agent_id_is_short CHECK (agent_metrics.check_length(agent_id, 'agent_id', 256)),
     ADD CONSTRAINT decision_id_is_short CHECK (agent_metrics.check_length(decision_id, 'decision_id', 256));
 ALTER TABLE agent_metrics.eval_plans ADD CONSTRAINT agent_id_is_short CHECK (agent_metrics.check_length(agent_id, 'agent_id', 256));
-ALTER TABLE agent_metrics.attached_tables ADD CONSTRAINT columns_are_shallow CHECK (agent_metrics.check_json(columns, 'columns'));
+ALTER TABLE agent_metrics.attached_tables
+    ADD CONSTRAINT columns_are_shallow CHECK (agent_metrics.check_json(columns, 'columns')),
+    ADD CONSTRAINT column_types_are_shallow CHECK (agent_metrics.check_json(column_types, 'column_types'));
