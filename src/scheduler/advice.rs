@@ -27,6 +27,22 @@ pub fn words(error: &tokio_postgres::Error) -> String {
     }
 }
 
+/// The words of any error, without a server at hand.
+pub fn of(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<tokio_postgres::Error>() {
+        Some(error) => words(error),
+        None => format!("{error:#}"),
+    }
+}
+
+/// Whether somebody else holds a lock that was not worth waiting for.
+pub fn is_locked(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<tokio_postgres::Error>()
+        .and_then(tokio_postgres::Error::code)
+        == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
 /// Whether the server went away, so that a new session may mend it.
 pub fn is_lost(error: &anyhow::Error) -> bool {
     error
@@ -36,8 +52,23 @@ pub fn is_lost(error: &anyhow::Error) -> bool {
             Some(code) => ["08", "53", "57P"]
                 .iter()
                 .any(|class| code.code().starts_with(class)),
-            None => true,
+            None => !is_of_value(error),
         })
+        || error.chain().any(|cause| cause.is::<io::Error>())
+}
+
+/// Whether the driver could not read or write a value: the session is as good as before.
+fn is_of_value(error: &tokio_postgres::Error) -> bool {
+    let words = error.to_string();
+    [
+        "error serializing",
+        "error deserializing",
+        "invalid column",
+        "query returned",
+        "expected ",
+    ]
+    .iter()
+    .any(|kind| words.starts_with(kind))
 }
 
 fn of_postgres(error: &tokio_postgres::Error, server: &Server) -> String {
