@@ -6,6 +6,7 @@ use std::io;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::config::Server;
+use super::text::shown;
 
 /// One line for the command line: what went wrong, and what to do.
 pub fn one_line(error: &anyhow::Error, server: Option<&Server>) -> String {
@@ -16,7 +17,7 @@ pub fn one_line(error: &anyhow::Error, server: Option<&Server>) -> String {
         (Some(postgres), Some(server)) => of_postgres(postgres, server),
         _ => format!("{error:#}"),
     };
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    shown(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// The words of a driver's error without a server at hand: for log lines.
@@ -118,7 +119,20 @@ fn of_database(db: &DbError) -> String {
     let sentence = |text: &str| format!(". {}", text.trim_end_matches('.'));
     let detail = db.detail().map(sentence).unwrap_or_default();
     let hint = db.hint().map(sentence).unwrap_or_default();
-    format!("{}{detail}{hint}", db.message().trim_end_matches('.'))
+    // The server names neither the setting nor who made it.
+    let setting = match *db.code() {
+        SqlState::QUERY_CANCELED if db.message().contains("statement timeout") => {
+            " (setting statement_timeout; agent-metrics doctor says where it comes from)"
+        }
+        SqlState::READ_ONLY_SQL_TRANSACTION => {
+            " (setting default_transaction_read_only, or a standby; agent-metrics doctor says which)"
+        }
+        _ => "",
+    };
+    format!(
+        "{}{setting}{detail}{hint}",
+        db.message().trim_end_matches('.')
+    )
 }
 
 /// An error and its causes, none of them said twice.

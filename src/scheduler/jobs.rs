@@ -17,7 +17,6 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use super::clock::SystemClock;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use crate::say;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use futures_util::{SinkExt, TryStreamExt};
@@ -23,7 +24,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::connect::Database;
-use super::jobs;
+use super::{jobs, text};
 use file::{Reader, Writer};
 use turns::Tally;
 
@@ -66,7 +67,7 @@ pub async fn archive(database: &mut Database, folder: &Path) -> Result<usize> {
         drop_table(database, id).await?;
     }
     if candidates.is_empty() {
-        println!("nothing to archive: no month with turns is older than the setting hot_days");
+        say!("nothing to archive: no month with turns is older than the setting hot_days");
     }
     Ok(candidates.len())
 }
@@ -158,7 +159,7 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
         .execute("SELECT agent_metrics.erase_again()", &[])
         .await?;
     transaction.commit().await?;
-    println!("restored {inserted} turns from {name}");
+    say!("restored {inserted} turns from {name}");
     Ok(inserted)
 }
 
@@ -189,7 +190,7 @@ async fn write(database: &mut Database, folder: &Path, candidate: &Candidate) ->
             .await?;
         match detach(database, id).await {
             Ok(()) => {
-                println!(
+                say!(
                     "archived {} turns of {} in {name}, {:.1} MB",
                     tally.turns,
                     candidate.partition,
@@ -418,7 +419,7 @@ fn is(error: &anyhow::Error, state: &SqlState) -> bool {
 
 /// A bar on standard error; hidden where that is no terminal.
 fn bar(name: &str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length).with_message(name.to_owned());
+    let bar = ProgressBar::new(length).with_message(text::shown(name));
     if let Ok(style) =
         ProgressStyle::with_template("{msg:>24} {wide_bar} {human_pos}/{human_len} {eta} to go")
     {
