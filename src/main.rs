@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use agent_metrics::say;
 use agent_metrics::scheduler::clock::SystemClock;
 use agent_metrics::scheduler::config::Server;
 use agent_metrics::scheduler::connect::Database;
@@ -10,7 +11,6 @@ use agent_metrics::scheduler::{
     advice, archive, demo, doctor, extension, jobs, page, rebuild, run, standing, status, text,
     verify,
 };
-use agent_metrics::say;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -43,12 +43,12 @@ const EXAMPLES: &str = "\
 Connecting:
   --database-url, else DATABASE_URL, else PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT.
   Keep the password in PGPASSWORD or DATABASE_URL: an argument can be read by everybody on the machine.
-  TLS: sslmode=disable, prefer (the default), require, verify-ca or verify-full, in the URL or in PGSSLMODE;
-  roots are the machine's, or those of sslrootcert.
+  TLS: sslmode=disable, prefer (the default), require, verify-ca or verify-full, in the URL or in PGSSLMODE.
+  Roots are in sslrootcert, else in ~/.postgresql/root.crt; sslrootcert=system, with verify-full, takes the machine's.
 
 Examples:
   First steps with a database that you own:
-    export DATABASE_URL=postgresql://me@db.example/warehouse?sslmode=verify-full
+    export DATABASE_URL='postgresql://me@db.example/warehouse?sslmode=verify-full&sslrootcert=system'
     agent-metrics setup
     psql \"$DATABASE_URL\" -c \"SELECT agent_metrics.register_agent('support-bot', 'support', 'Head of Support')\"
     agent-metrics run --serve 127.0.0.1:8080

@@ -233,7 +233,11 @@ pub async fn refresh_agents(
             }
             Err(error) if advice::is_lost(&error) => return Err(error),
             Err(error) => {
-                locked = if advice::is_locked(&error) { locked + 1 } else { 0 };
+                locked = if advice::is_locked(&error) {
+                    locked + 1
+                } else {
+                    0
+                };
                 round.failed.push((agent.clone(), advice::of(&error)));
             }
         }
@@ -340,7 +344,10 @@ pub async fn once(client: &Client) -> Result<Round> {
     let mut round = refresh_with(client, &due.agents, true, &mut problems).await?;
     if !round.refreshed.is_empty() {
         let changes = evaluate(client).await;
-        for change in problems.take("thresholds", "", changes)?.unwrap_or_default() {
+        for change in problems
+            .take("thresholds", "", changes)?
+            .unwrap_or_default()
+        {
             tracing::info!("breach {change}");
         }
     }

@@ -58,7 +58,11 @@ impl Candidate {
                 ],
             )
             .await?;
-        Ok(rows.first().map(|row| row.try_get(0)).transpose()?.flatten())
+        Ok(rows
+            .first()
+            .map(|row| row.try_get(0))
+            .transpose()?
+            .flatten())
     }
 
     /// Renews the lease until another has taken it. An error is a lost session.

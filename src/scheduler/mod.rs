@@ -17,6 +17,7 @@
 
 pub mod advice;
 pub mod archive;
+mod certificate;
 pub mod clock;
 pub mod config;
 pub mod connect;

@@ -88,10 +88,7 @@ impl Standing {
             "client" | "environment variable" => {
                 format!("take {setting} out of the options of the connection (PGOPTIONS)")
             }
-            _ => format!(
-                "ALTER ROLE {} SET {setting} = {value}",
-                quoted(&self.user)
-            ),
+            _ => format!("ALTER ROLE {} SET {setting} = {value}", quoted(&self.user)),
         }
     }
 }

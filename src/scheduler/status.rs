@@ -51,7 +51,10 @@ pub async fn print(client: &Client) -> Result<()> {
     );
     say!(
         "{:agents$}  {:cadences$}  {:23}  {:23}  state",
-        "agent", "cadence", "refreshed", "due"
+        "agent",
+        "cadence",
+        "refreshed",
+        "due"
     );
     for line in &lines {
         let state = match (line.is_stale, &line.why) {
@@ -61,7 +64,10 @@ pub async fn print(client: &Client) -> Result<()> {
         };
         say!(
             "{:agents$}  {:cadences$}  {:23}  {:23}  {state}",
-            line.agent_id, line.cadence, line.refreshed, line.due
+            line.agent_id,
+            line.cadence,
+            line.refreshed,
+            line.due
         );
     }
     match leader::who_leads(client).await? {

@@ -28,9 +28,7 @@ pub fn bytes(bytes: &[u8]) -> String {
 
 /// Rows of one column of bytes, as text.
 pub fn lines(rows: &[tokio_postgres::Row]) -> anyhow::Result<Vec<String>> {
-    rows.iter()
-        .map(|row| Ok(bytes(row.try_get(0)?)))
-        .collect()
+    rows.iter().map(|row| Ok(bytes(row.try_get(0)?))).collect()
 }
 
 fn is_plain(c: char) -> bool {

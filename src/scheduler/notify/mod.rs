@@ -91,7 +91,10 @@ impl Outbox {
         for message in claim(client, clock.now()).await? {
             for (alert, why) in &message.unreadable {
                 delivered.dead += 1;
-                tracing::error!("channel {}: alert {alert} is given up: {why}", message.channel);
+                tracing::error!(
+                    "channel {}: alert {alert} is given up: {why}",
+                    message.channel
+                );
                 let buried = limited(client, LIMITS, async || {
                     Ok(client
                         .execute(

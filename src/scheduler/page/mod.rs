@@ -153,7 +153,10 @@ impl Shared {
         let _turn = tokio::time::timeout(TURN, self.sessions.acquire())
             .await
             .with_context(|| {
-                format!("too many pages are asked for: none got through in {} s", TURN.as_secs())
+                format!(
+                    "too many pages are asked for: none got through in {} s",
+                    TURN.as_secs()
+                )
             })??;
         let mut database = tokio::time::timeout(TIMEOUT, Database::open(&self.server))
             .await
