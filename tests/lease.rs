@@ -36,7 +36,8 @@ fn nobody_but_an_admin_takes_the_lead() {
             "SELECT agent_metrics.record_jobs('{x}', '{}', '{x}')".to_owned(),
             "UPDATE agent_metrics.scheduler_lease SET holder = NULL".to_owned(),
             "DELETE FROM agent_metrics.scheduler_lease".to_owned(),
-            "LOCK TABLE agent_metrics.scheduler_lease IN ACCESS SHARE MODE".to_owned(),
+            "DO $$ BEGIN LOCK TABLE agent_metrics.scheduler_lease IN ACCESS SHARE MODE; END $$"
+                .to_owned(),
             "SELECT FROM agent_metrics.scheduler_lease FOR UPDATE".to_owned(),
         ] {
             assert_eq!(session.error(&sql).sqlstate, "42501", "{level}: {sql}");

@@ -101,7 +101,7 @@ fn an_agent_whose_name_is_no_utf8_stops_itself_alone() {
     session.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
          SELECT agent_metrics.register_agent('seller', 'sales', 'Head of Sales');
-         SELECT agent_metrics.register_agent(E'caf\\xe9', 'support', 'Head')",
+         DO $$ BEGIN PERFORM agent_metrics.register_agent(E'caf\\xe9', 'support', 'Head'); END $$",
     );
     insert(&session, "first", 3);
     session.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES (E'caf\\xe9', now(), 'c', E'\\xe9')");

@@ -37,6 +37,58 @@ fn signs_itself(folder: &Path, name: &str, more: &[&str]) {
     ran("openssl", &[&arguments[..], more].concat(), folder);
 }
 
+/// One that signs itself and was valid in January 2020.
+fn ran_out(folder: &Path, name: &str) {
+    let (key, request, certificate) = (
+        format!("{name}.key"),
+        format!("{name}.csr"),
+        format!("{name}.crt"),
+    );
+    let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = index\nnew_certs_dir = .\nserial = serial\ndefault_md = sha256\npolicy = p\nx509_extensions = e\n[p]\ncommonName = supplied\n[e]\nbasicConstraints = CA:TRUE\n";
+    for (file, text) in [("ca.cnf", settings), ("index", ""), ("serial", "01\n")] {
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    ran(
+        "openssl",
+        &[
+            "req",
+            "-new",
+            "-nodes",
+            "-newkey",
+            "rsa:2048",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            &key,
+            "-out",
+            &request,
+        ],
+        folder,
+    );
+    ran(
+        "openssl",
+        &[
+            "ca",
+            "-batch",
+            "-selfsign",
+            "-notext",
+            "-config",
+            "ca.cnf",
+            "-keyfile",
+            &key,
+            "-in",
+            &request,
+            "-out",
+            &certificate,
+            "-startdate",
+            "20200101000000Z",
+            "-enddate",
+            "20200201000000Z",
+        ],
+        folder,
+    );
+}
+
 /// A cluster that has TLS, and where certificates are made.
 struct Secure {
     cluster: Cluster,
@@ -119,11 +171,7 @@ fn a_certificate_that_signs_itself_is_taken_when_it_is_the_given_root() {
         "other",
         &["-days", "30", "-subj", "/CN=localhost"],
     );
-    signs_itself(
-        &secure.folder,
-        "old",
-        &["-days", "-1", "-subj", "/CN=localhost"],
-    );
+    ran_out(&secure.folder, "old");
 
     secure.shows("named");
     for host in ["localhost", "127.0.0.1"] {

@@ -338,9 +338,10 @@ pub async fn evaluate(client: &Client) -> Result<Vec<String>> {
 /// `once`: everything that is due, then audits and their alerts, then done. Fails when an agent failed.
 pub async fn once(client: &Client) -> Result<Round> {
     let mut problems = Problems::default();
+    // First, since whoever may not ask this may do nothing.
+    let due = due(client).await?;
     let made = ensure_partitions(client).await;
     problems.take("partitions", "", made)?;
-    let due = due(client).await?;
     let mut round = refresh_with(client, &due.agents, true, &mut problems).await?;
     if !round.refreshed.is_empty() {
         let changes = evaluate(client).await;
