@@ -118,11 +118,7 @@ impl Scheduler {
             () = stop.told() => Ok(None),
         };
         let outcome = match outcome {
-            Ok(Some(term)) => {
-                let end = self.lead(&main, term, server, clock, stop).await;
-                self.candidate.release(&main).await;
-                end
-            }
+            Ok(Some(term)) => self.lead(&main, term, server, clock, stop).await,
             Ok(None) => {
                 info!("told to stop");
                 main.cancel().await;
@@ -178,10 +174,16 @@ impl Scheduler {
     ) -> Result<End> {
         info!("leading: agents are refreshed when their cadence says so");
         let opened = tokio::select! {
-            opened = async { tokio::try_join!(Database::open(server), Database::open(server), Database::open(server)) } => opened?,
-            () = stop.told() => return Ok(End::Told),
+            opened = async { tokio::try_join!(Database::open(server), Database::open(server), Database::open(server)) } => opened.map(Some),
+            () = stop.told() => Ok(None),
         };
-        let (chores, alerts, lease) = opened;
+        let (chores, alerts, lease) = match opened {
+            Ok(Some(sessions)) => sessions,
+            outcome => {
+                self.candidate.release(main).await;
+                return outcome.map(|_| End::Told);
+            }
+        };
         let outcome = {
             let (asks, asked) = mpsc::channel(2);
             let was_refreshed = AtomicBool::new(true);
@@ -204,8 +206,8 @@ impl Scheduler {
             }
         };
         tokio::join!(main.cancel(), chores.cancel(), alerts.cancel());
-        // What was cancelled may have left its transaction open.
-        let _ = main.batch_execute("ROLLBACK").await;
+        // By the session that is in no transaction.
+        self.candidate.release(&lease).await;
         tokio::join!(chores.close(), alerts.close(), lease.close());
         outcome
     }

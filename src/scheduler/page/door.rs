@@ -23,7 +23,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tower_service::Service;
 
 /// How long the head of a request may take.
@@ -79,10 +79,13 @@ impl House {
 
 /// Answers requests for ever.
 pub async fn serve(listener: TcpListener, app: Router) {
+    let most = room(files());
     let house = Arc::new(House {
-        most: room(files()),
+        most,
         guests: Mutex::default(),
     });
+    // Who was told to go has his file until he has gone.
+    let seats = Arc::new(Semaphore::new(most));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -97,7 +100,14 @@ pub async fn serve(listener: TcpListener, app: Router) {
         };
         match house.enter() {
             Some(guest) => {
-                tokio::spawn(attend(stream, app.clone(), house.clone(), guest));
+                let Ok(seat) = seats.clone().acquire_owned().await else {
+                    return;
+                };
+                let (app, house) = (app.clone(), house.clone());
+                tokio::spawn(async move {
+                    attend(stream, app, house, guest).await;
+                    drop(seat);
+                });
             }
             // Not worth waiting for: what does not fit into the system's buffer is lost.
             None => drop(stream.try_write(FULL)),
