@@ -245,7 +245,11 @@ impl Reader {
                 bail!("a piece of it has {} turns", group.num_rows());
             }
             for chunk in group.columns() {
-                let (from, length) = (chunk.data_page_offset(), chunk.compressed_size());
+                // The dictionary, where there is one, lies before the data and counts.
+                let from = chunk
+                    .dictionary_page_offset()
+                    .unwrap_or(chunk.data_page_offset());
+                let length = chunk.compressed_size();
                 if from < 0 || length < 0 || from.checked_add(length).is_none_or(|end| end > size) {
                     bail!("a piece of it lies outside of it");
                 }
