@@ -1,6 +1,6 @@
 -- Who leads.
 
-CREATE OR REPLACE VIEW agent_kpi.scheduler AS
+CREATE OR REPLACE VIEW agent_kpi.scheduler WITH (security_barrier) AS
 SELECT format('%s, user %s, from %s', l.who, l.role_name, coalesce(l.address, 'this machine')) AS who, l.acquired_at AS leads_since, l.renewed_at AS heard_of_at,
        l.expires_at, l.term,
        l.holder IS NOT NULL AND l.expires_at > now() AND l.renewed_at - (l.expires_at - l.renewed_at) <= now() AS is_alive
