@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
+use agent_metrics::say;
 use agent_metrics::scheduler::clock::SystemClock;
 use agent_metrics::scheduler::config::Server;
 use agent_metrics::scheduler::connect::Database;
 use agent_metrics::scheduler::stop::Stop;
 use agent_metrics::scheduler::{
-    advice, archive, demo, doctor, extension, jobs, page, rebuild, run, status, verify,
+    advice, archive, demo, doctor, extension, jobs, page, rebuild, run, standing, status, text,
+    verify,
 };
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -41,12 +43,12 @@ const EXAMPLES: &str = "\
 Connecting:
   --database-url, else DATABASE_URL, else PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT.
   Keep the password in PGPASSWORD or DATABASE_URL: an argument can be read by everybody on the machine.
-  TLS: sslmode=disable, prefer (the default), require, verify-ca or verify-full, in the URL or in PGSSLMODE;
-  roots are the machine's, or those of sslrootcert.
+  TLS: sslmode=disable, prefer (the default), require, verify-ca or verify-full, in the URL or in PGSSLMODE.
+  Roots are in sslrootcert, else in ~/.postgresql/root.crt; sslrootcert=system, with verify-full, takes the machine's.
 
 Examples:
   First steps with a database that you own:
-    export DATABASE_URL=postgresql://me@db.example/warehouse?sslmode=verify-full
+    export DATABASE_URL='postgresql://me@db.example/warehouse?sslmode=verify-full&sslrootcert=system'
     agent-metrics setup
     psql \"$DATABASE_URL\" -c \"SELECT agent_metrics.register_agent('support-bot', 'support', 'Head of Support')\"
     agent-metrics run --serve 127.0.0.1:8080
@@ -163,7 +165,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_writer(text::Log::default)
         .init();
 
     let url = arguments.database_url.filter(|url| !url.is_empty());
@@ -209,7 +212,7 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
         Command::Demo { listen } => demo::run(server, &listen).await.map(|()| ExitCode::SUCCESS),
         Command::Archive { folder } => {
             let mut database = Database::open(server).await?;
-            let outcome = match extension::check(&database, server).await {
+            let outcome = match may_write(&database, server).await {
                 Ok(()) => archive::archive(&mut database, &folder).await,
                 Err(error) => Err(error),
             };
@@ -218,7 +221,7 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
         }
         Command::Restore { file } => {
             let mut database = Database::open(server).await?;
-            let outcome = match extension::check(&database, server).await {
+            let outcome = match may_write(&database, server).await {
                 Ok(()) => archive::restore(&mut database, &file).await,
                 Err(error) => Err(error),
             };
@@ -234,14 +237,23 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
     }
 }
 
+/// Fails with one line where the database does not fit, or nothing can be written.
+async fn may_write(database: &Database, server: &Server) -> Result<()> {
+    extension::check(database, server).await?;
+    standing::check(database, server, false).await
+}
+
 /// The commands that need one session and end by themselves.
 async fn ask(command: Command, database: &Database, server: &Server) -> Result<ExitCode> {
-    if !matches!(command, Command::Setup | Command::Doctor) {
-        extension::check(database, server).await?;
+    match command {
+        Command::Doctor => {}
+        Command::Setup => standing::check(database, server, false).await?,
+        Command::Status | Command::Verify { .. } => extension::check(database, server).await?,
+        _ => may_write(database, server).await?,
     }
     let found_something = match command {
         Command::Setup => {
-            println!("{}", extension::setup(database, server).await?);
+            say!("{}", extension::setup(database, server).await?);
             false
         }
         Command::Status => {
@@ -251,7 +263,7 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
         Command::Once => {
             let round = jobs::once(database).await?;
             if round.refreshed.is_empty() && round.failed.is_empty() {
-                println!("nothing is due");
+                say!("nothing is due");
             }
             said(&round)
         }
@@ -302,10 +314,20 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
 /// Prints what a round did, one line an agent, and returns whether one failed.
 fn said(round: &jobs::Round) -> bool {
     for refreshed in &round.refreshed {
-        println!("refreshed {refreshed}");
+        say!("refreshed {refreshed}");
     }
     for (agent, words) in &round.failed {
-        eprintln!("agent-metrics: could not refresh {agent}: {words}");
+        eprintln!(
+            "agent-metrics: could not refresh {}: {}",
+            text::shown(agent),
+            text::shown(words)
+        );
     }
-    !round.failed.is_empty()
+    for agent in &round.left {
+        eprintln!(
+            "agent-metrics: did not try to refresh {}: one agent after the other waited for a lock",
+            text::shown(agent)
+        );
+    }
+    !round.failed.is_empty() || !round.left.is_empty()
 }

@@ -386,3 +386,71 @@ fn killed_between_sending_and_recording_it_is_sent_again_with_the_same_key() {
     );
     assert_eq!(state(&db), "sent|2|");
 }
+
+#[test]
+fn a_poisonous_alert_is_given_up_alone() {
+    let (db, receiver) = (webhook("alerts_poison"), Receiver::new());
+    let now = moment("2026-03-02T10:00:00Z");
+    // an alert from before depth was bounded
+    db.exec("ALTER TABLE agent_metrics.alerts DROP CONSTRAINT payload_is_shallow");
+    let poisons = [
+        (
+            "nested",
+            "jsonb_build_object('summary', 'x', 'deep', (repeat('[', 3000) || repeat(']', 3000))::jsonb)",
+        ),
+        (
+            "huge",
+            "jsonb_build_object('summary', repeat('x', 3000000))",
+        ),
+        ("scalar", "'5'::jsonb"),
+        ("list", "'[1]'::jsonb"),
+        (
+            "of another type",
+            "'{\"summary\": {\"a\": 1}, \"metric\": [2]}'::jsonb",
+        ),
+        (
+            "no number",
+            "'{\"summary\": \"x\", \"value\": 1e400}'::jsonb",
+        ),
+    ];
+    let plant = |prefix: &str| {
+        for (key, payload) in poisons {
+            db.exec(&format!("SELECT agent_metrics.enqueue_alert('drift', 'bot', '{prefix}{key}', {payload}, NULL)"));
+        }
+        enqueue(&db, &format!("{prefix}good"));
+        // dates that no calendar of the machine has
+        db.exec(&format!(
+            "SELECT agent_metrics.enqueue_alert('drift', 'bot', '{prefix}far', '{{\"summary\": \"far\", \"at\": \"250000-01-01\"}}', NULL);
+             UPDATE agent_metrics.alerts SET created_at = '250000-01-01' WHERE dedupe_key = '{prefix}far'"
+        ));
+    };
+    let states = || {
+        db.lines("SELECT a.dedupe_key, d.state FROM agent_metrics.alert_deliveries d JOIN agent_metrics.alerts a USING (agent_id, alert_id) WHERE d.state <> 'dead' ORDER BY 1")
+    };
+    // each in a message of its own
+    db.exec("UPDATE agent_metrics.alert_channels SET digest_over = 100");
+    plant("one ");
+    receiver.deliver(&db, now);
+    assert_eq!(states(), ["one far|sent", "one good|sent"]);
+    assert_eq!(receiver.take().len(), 2);
+    // and in one message for all
+    db.exec("UPDATE agent_metrics.alert_channels SET digest_over = 1");
+    plant("two ");
+    receiver.deliver(&db, now);
+    assert_eq!(
+        states(),
+        [
+            "one far|sent",
+            "one good|sent",
+            "two far|sent",
+            "two good|sent"
+        ]
+    );
+    let arrived = receiver.take();
+    assert_eq!(arrived.len(), 1);
+    assert!(arrived[0].body.contains("it fell") && arrived[0].body.contains("250000-01-01"));
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics.alert_deliveries WHERE state = 'dead' AND last_error IS NOT NULL"),
+        12.0
+    );
+}

@@ -12,7 +12,7 @@ use crate::partitions::two_months;
 use crate::program::{fails, works};
 
 /// Two months older than the hot days, and an empty folder.
-fn two_old_months(name: &str) -> (Db, [String; 2], PathBuf) {
+pub fn two_old_months(name: &str) -> (Db, [String; 2], PathBuf) {
     let (db, months) = two_months(name);
     db.exec(
         "UPDATE agent_metrics.settings SET value = '7' WHERE name = 'hot_days';

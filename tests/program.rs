@@ -66,7 +66,11 @@ pub struct Running {
 
 impl Running {
     pub fn new(url: &str, arguments: &[&str]) -> Self {
-        let mut child = command(url, arguments)
+        Self::of(command(url, arguments))
+    }
+
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -97,6 +97,15 @@ BEGIN
         AND CASE s.next WHEN 'reminder' THEN c.channel = d.channel ELSE o.deputy IS NOT NULL AND (c.owner IS NULL OR c.owner IN (o.owner, o.deputy)) END
     WHERE d.channel = ANY (open_channels) AND d.state = 'sent' AND d.sent_at <= $1 - sent.remind_after
     ON CONFLICT DO NOTHING;
+    -- What no receiver could be sent is given up by itself, before it spoils the message it would be in.
+    UPDATE agent_metrics.alert_deliveries d SET state = 'dead', last_error = p.problem
+    FROM agent_metrics.alerts a
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN jsonb_typeof(a.payload) <> 'object' THEN 'its payload is no JSON object'
+                    WHEN pg_column_size(a.payload) > 262144 THEN 'its payload is longer than 262144 bytes'
+                    WHEN octet_length(a.payload::text) > 262144 THEN 'its payload is longer than 262144 bytes' END AS problem) p
+    WHERE d.channel = ANY (open_channels) AND d.state = 'waiting' AND d.next_attempt_at <= $1
+      AND a.agent_id = d.agent_id AND a.alert_id = d.alert_id AND p.problem IS NOT NULL;
     -- A storm becomes one message.
     UPDATE agent_metrics.alert_deliveries d SET message_id = m.message_id
     FROM (SELECT w.channel, min(w.message_id) AS message_id
@@ -148,6 +157,21 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.record_delivery(text, text, integer, text, timestamptz, text, timestamptz) IS
     'What became of a message: sent, retry (at retry_at) or dead. Of an attempt that somebody else has taken over it says nothing. The program calls it.';
+
+CREATE FUNCTION agent_metrics.bury_alert(channel text, message_id text, alert_id text, error text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    found bigint;
+BEGIN
+    UPDATE agent_metrics.alert_deliveries d SET state = 'dead', last_error = $4
+    WHERE d.channel = $1 AND d.message_id = $2 AND d.alert_id = $3 AND d.state = 'waiting';
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN found;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.bury_alert(text, text, text, text) IS
+    'Gives up one alert of a message, which goes out without it. The program calls it for an alert that it cannot read.';
 
 CREATE FUNCTION agent_metrics.requeue_alerts(channel text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$

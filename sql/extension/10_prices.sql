@@ -44,6 +44,7 @@ DECLARE
     present pg_snapshot;
     horizon xid8;
     priced  bigint;
+    passed  text[];  -- agents with turns that somebody else holds
 BEGIN
     IF NOT EXISTS (SELECT FROM agent_metrics.token_prices) THEN
         RETURN 0;
@@ -72,19 +73,31 @@ BEGIN
           AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
           AND c.cost IS NOT NULL
         LIMIT most
+        -- A turn that somebody is writing is passed over, so that nobody is waited for.
+        FOR UPDATE OF e SKIP LOCKED
     )
     UPDATE agent_metrics.agent_events e SET cost_usd = f.cost, computed_cost_usd = f.cost
     FROM found f
     WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id AND e.cost_usd IS NULL;
     GET DIAGNOSTICS priced = ROW_COUNT;
     IF priced < most THEN
-        UPDATE agent_metrics.price_watermarks w SET snapshot = present, origin = here WHERE w.agent_id = ANY (locked);
+        -- Whoever still has a turn to be priced keeps the old watermark: it is found again when it is free.
+        SELECT array_agg(w.agent_id) INTO passed
+        FROM agent_metrics.price_watermarks w
+        WHERE w.agent_id = ANY (locked) AND EXISTS (
+            SELECT FROM agent_metrics.agent_events e
+            WHERE e.agent_id = w.agent_id AND e.recorded_in >= horizon AND e.cost_usd IS NULL AND e.model IS NOT NULL
+              AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
+              AND agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
+                                          e.token_usage_cache_read, e.token_usage_cache_write) IS NOT NULL);
+        UPDATE agent_metrics.price_watermarks w SET snapshot = present, origin = here
+        WHERE w.agent_id = ANY (locked) AND NOT w.agent_id = ANY (coalesce(passed, '{}'));
     END IF;
     RETURN priced;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.price_events(text, integer) IS
-    'Prices the turns of one agent, or of all when NULL, that arrived since the last call without a cost; returns how many. most: a call does no more, call it until it returns less. The program calls it before each refresh; until the first price is entered it looks at nothing.';
+    'Prices the turns of one agent, or of all when NULL, that arrived since the last call without a cost; returns how many. most: a call does no more, call it until it returns less. A turn that another transaction holds is left for a later call. The program calls it before each refresh; until the first price is entered it looks at nothing.';
 
 CREATE TYPE agent_metrics.repriced AS (
     agent_id text, provider text, model text, turns bigint, before_usd numeric, after_usd numeric, difference_usd numeric, is_done boolean);

@@ -84,7 +84,7 @@ COMMENT ON COLUMN agent_metrics.archives.state IS 'writing: the turns are in the
 COMMENT ON COLUMN agent_metrics.archives.folder IS 'Folder the file was written to, as the program saw it.';
 COMMENT ON COLUMN agent_metrics.archives.file IS 'Name of the file.';
 COMMENT ON COLUMN agent_metrics.archives.turns IS 'Turns in the file.';
-COMMENT ON COLUMN agent_metrics.archives.checksum IS 'Sum over the turns of a hash of their content; their order does not matter.';
+COMMENT ON COLUMN agent_metrics.archives.checksum IS 'SHA-256 of the file, as sha256: and its digits.';
 COMMENT ON COLUMN agent_metrics.archives.bytes IS 'Size of the file.';
 COMMENT ON COLUMN agent_metrics.archives.began_at IS 'When it was begun.';
 COMMENT ON COLUMN agent_metrics.archives.finished_at IS 'When it reached the state archived or restored.';

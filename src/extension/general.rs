@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../sql/migrations/0010_audits.sql"),
     include_str!("../../sql/migrations/0011_money.sql"),
     include_str!("../../sql/migrations/0012_sources.sql"),
+    include_str!("../../sql/migrations/0013_program.sql"),
 ];
 
 /// Views, replaced at each setup(), in the order in which they refer to each other.
@@ -39,6 +40,7 @@ const VIEWS: &[&str] = &[
     include_str!("../../sql/views/09_money.sql"),
     include_str!("../../sql/views/09_sources.sql"),
     include_str!("../../sql/views/09_close.sql"),
+    include_str!("../../sql/views/10_program.sql"),
 ];
 
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).

@@ -6,6 +6,7 @@ use std::io;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::config::Server;
+use super::text::shown;
 
 /// One line for the command line: what went wrong, and what to do.
 pub fn one_line(error: &anyhow::Error, server: Option<&Server>) -> String {
@@ -16,7 +17,7 @@ pub fn one_line(error: &anyhow::Error, server: Option<&Server>) -> String {
         (Some(postgres), Some(server)) => of_postgres(postgres, server),
         _ => format!("{error:#}"),
     };
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    shown(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// The words of a driver's error without a server at hand: for log lines.
@@ -25,6 +26,22 @@ pub fn words(error: &tokio_postgres::Error) -> String {
         Some(db) => of_database(db),
         None => chain(error),
     }
+}
+
+/// The words of any error, without a server at hand.
+pub fn of(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<tokio_postgres::Error>() {
+        Some(error) => words(error),
+        None => format!("{error:#}"),
+    }
+}
+
+/// Whether somebody else holds a lock that was not worth waiting for.
+pub fn is_locked(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<tokio_postgres::Error>()
+        .and_then(tokio_postgres::Error::code)
+        == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// Whether the server went away, so that a new session may mend it.
@@ -36,8 +53,23 @@ pub fn is_lost(error: &anyhow::Error) -> bool {
             Some(code) => ["08", "53", "57P"]
                 .iter()
                 .any(|class| code.code().starts_with(class)),
-            None => true,
+            None => !is_of_value(error),
         })
+        || error.chain().any(|cause| cause.is::<io::Error>())
+}
+
+/// Whether the driver could not read or write a value: the session is as good as before.
+fn is_of_value(error: &tokio_postgres::Error) -> bool {
+    let words = error.to_string();
+    [
+        "error serializing",
+        "error deserializing",
+        "invalid column",
+        "query returned",
+        "expected ",
+    ]
+    .iter()
+    .any(|kind| words.starts_with(kind))
 }
 
 fn of_postgres(error: &tokio_postgres::Error, server: &Server) -> String {
@@ -87,7 +119,20 @@ fn of_database(db: &DbError) -> String {
     let sentence = |text: &str| format!(". {}", text.trim_end_matches('.'));
     let detail = db.detail().map(sentence).unwrap_or_default();
     let hint = db.hint().map(sentence).unwrap_or_default();
-    format!("{}{detail}{hint}", db.message().trim_end_matches('.'))
+    // The server names neither the setting nor who made it.
+    let setting = match *db.code() {
+        SqlState::QUERY_CANCELED if db.message().contains("statement timeout") => {
+            " (setting statement_timeout; agent-metrics doctor says where it comes from)"
+        }
+        SqlState::READ_ONLY_SQL_TRANSACTION => {
+            " (setting default_transaction_read_only, or a standby; agent-metrics doctor says which)"
+        }
+        _ => "",
+    };
+    format!(
+        "{}{setting}{detail}{hint}",
+        db.message().trim_end_matches('.')
+    )
 }
 
 /// An error and its causes, none of them said twice.

@@ -1,7 +1,9 @@
 //! Which server to talk to: flags first, then `DATABASE_URL`, then the `PG*` variables that libpq knows.
 //!
 //! The driver reads URLs and key=value strings but knows only half of libpq's `sslmode`, so `sslmode` and
-//! `sslrootcert` are taken out of the string here and kept beside the rest. A password is never printed: neither
+//! `sslrootcert` are taken out of the string here and kept beside the rest. They mean what they mean to libpq: where no file
+//! is given it is `~/.postgresql/root.crt`, the machine's roots count only when asked for, and a root certificate that is
+//! there makes `require` check the chain. A password is never printed: neither
 //! [`Server`] nor its errors show it.
 
 use std::fmt;
@@ -39,17 +41,30 @@ pub struct Server {
     pub postgres: tokio_postgres::Config,
     /// What TLS has to prove.
     pub tls: Tls,
-    /// Root certificates to trust; none: the machine's.
-    pub root_certificate: Option<PathBuf>,
+    /// Root certificates to trust.
+    pub roots: Roots,
+    /// Certificates that were revoked.
+    pub revoked: Option<PathBuf>,
+}
+
+/// Where root certificates are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// Nowhere.
+    None,
+    /// In a file.
+    File(PathBuf),
+    /// Those of the machine.
+    System,
 }
 
 impl Server {
     /// Reads a URL or key=value string and fills what it leaves open from variables, by way of `variable`.
     pub fn read(url: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let (rest, mut sslmode, mut root_certificate) = match url {
+        let (rest, given) = match url {
             Some(url) => take_tls(url),
-            None => (String::new(), None, None),
+            None => (String::new(), TlsWords::default()),
         };
         let mut postgres: tokio_postgres::Config = rest.parse().context(
             "the database URL cannot be read; it looks like postgresql://user@host:5432/database",
@@ -110,13 +125,39 @@ impl Server {
                 .filter(|s| *s > 0);
             postgres.connect_timeout(given.map_or(CONNECT_TIMEOUT, Duration::from_secs));
         }
-        sslmode = sslmode.or_else(|| variable("PGSSLMODE"));
-        root_certificate = root_certificate.or_else(|| variable("PGSSLROOTCERT"));
-
+        let in_home = |name: &str| {
+            variable("HOME").map(|home| PathBuf::from(home).join(".postgresql").join(name))
+        };
+        let sslmode = given.mode.or_else(|| variable("PGSSLMODE"));
+        let root = given.root.or_else(|| variable("PGSSLROOTCERT"));
+        let revoked = given
+            .revoked
+            .or_else(|| variable("PGSSLCRL"))
+            .map(PathBuf::from)
+            .or_else(|| in_home("root.crl").filter(|path| path.exists()));
+        let roots = match root.as_deref() {
+            Some("system") => {
+                if let Some(mode) = sslmode.as_deref().filter(|mode| *mode != "verify-full") {
+                    bail!(
+                        "sslmode \"{mode}\" is too weak for sslrootcert=system, since anybody gets a certificate from one of the machine's roots; use verify-full"
+                    );
+                }
+                Roots::System
+            }
+            Some(path) => Roots::File(PathBuf::from(path)),
+            None => in_home("root.crt").map_or(Roots::None, Roots::File),
+        };
+        let has_roots = match &roots {
+            Roots::None => false,
+            // One that is named and not there is an error, rather than no check at all.
+            Roots::File(path) => root.is_some() || path.exists(),
+            Roots::System => true,
+        };
         let tls = match sslmode.as_deref() {
+            None if roots == Roots::System => Tls::VerifyFull,
             None | Some("prefer" | "allow") => Tls::Prefer,
             Some("disable") => Tls::Disable,
-            Some("require") if root_certificate.is_some() => Tls::VerifyCa,
+            Some("require") if has_roots => Tls::VerifyCa,
             Some("require") => Tls::Require,
             Some("verify-ca") => Tls::VerifyCa,
             Some("verify-full") => Tls::VerifyFull,
@@ -131,13 +172,11 @@ impl Server {
             Tls::Prefer => SslMode::Prefer,
             Tls::Require | Tls::VerifyCa | Tls::VerifyFull => SslMode::Require,
         });
-        let root_certificate = root_certificate
-            .filter(|path| path != "system")
-            .map(PathBuf::from);
         Ok(Self {
             postgres,
             tls,
-            root_certificate,
+            roots,
+            revoked,
         })
     }
 
@@ -181,19 +220,30 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Takes `sslmode` and `sslrootcert` out of a URL or a key=value string.
-fn take_tls(url: &str) -> (String, Option<String>, Option<String>) {
+/// What a URL or a key=value string says of TLS.
+#[derive(Debug, Default)]
+struct TlsWords {
+    mode: Option<String>,
+    root: Option<String>,
+    revoked: Option<String>,
+}
+
+/// Takes `sslmode`, `sslrootcert` and `sslcrl` out of a URL or a key=value string. An empty value says nothing.
+fn take_tls(url: &str) -> (String, TlsWords) {
+    let mut words = TlsWords::default();
     let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
     let (head, pairs, separator) = match url.split_once('?') {
         Some((head, pairs)) if is_url => (Some(head), pairs, '&'),
-        _ if is_url => return (url.to_owned(), None, None),
+        _ if is_url => return (url.to_owned(), words),
         _ => (None, url, ' '),
     };
-    let (mut mode, mut root, mut kept) = (None, None, Vec::new());
+    let mut kept = Vec::new();
     for pair in pairs.split(separator) {
+        let value = |value: &str| Some(plain(value, is_url)).filter(|value| !value.is_empty());
         match pair.split_once('=') {
-            Some(("sslmode", value)) => mode = Some(plain(value, is_url)),
-            Some(("sslrootcert", value)) => root = Some(plain(value, is_url)),
+            Some(("sslmode", mode)) => words.mode = value(mode),
+            Some(("sslrootcert", root)) => words.root = value(root),
+            Some(("sslcrl", revoked)) => words.revoked = value(revoked),
             _ => kept.push(pair),
         }
     }
@@ -203,7 +253,7 @@ fn take_tls(url: &str) -> (String, Option<String>, Option<String>) {
         Some(head) => format!("{head}?{kept}"),
         None => kept,
     };
-    (rest, mode, root)
+    (rest, words)
 }
 
 /// A value without its percent signs (in a URL) or its quotes (in a key=value string).
@@ -328,14 +378,45 @@ mod tests {
         )
         .unwrap();
         assert_eq!(server.tls, Tls::VerifyCa);
+        assert_eq!(server.roots, Roots::File(PathBuf::from("/etc/my ca.pem")));
+        let home = std::env::temp_dir().join(format!("agent_metrics_home_{}", std::process::id()));
+        let variables = [("HOME", home.to_str().unwrap())];
+        let url = |mode: &str| format!("host=h sslmode={mode}");
+        let tls = |mode: &str| read(Some(&url(mode)), &variables).unwrap().tls;
+        assert_eq!(tls("require"), Tls::Require);
+        std::fs::create_dir_all(home.join(".postgresql")).unwrap();
+        std::fs::write(home.join(".postgresql/root.crt"), "").unwrap();
+        assert_eq!(tls("require"), Tls::VerifyCa);
+        assert_eq!(tls("prefer"), Tls::Prefer);
+        let server = read(Some(&url("verify-ca")), &variables).unwrap();
+        assert_eq!(server.roots, Roots::File(home.join(".postgresql/root.crt")));
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    #[test]
+    fn the_machines_roots_are_for_verify_full_alone() {
+        for (url, tls) in [
+            (
+                "host=h sslmode=verify-full sslrootcert=system",
+                Some(Tls::VerifyFull),
+            ),
+            ("host=h sslrootcert=system", Some(Tls::VerifyFull)),
+            ("host=h sslmode=verify-ca sslrootcert=system", None),
+            ("host=h sslmode=require sslrootcert=system", None),
+            ("host=h sslmode=prefer sslrootcert=system", None),
+        ] {
+            match (read(Some(url), &[]), tls) {
+                (Ok(server), Some(tls)) => {
+                    assert_eq!((server.tls, server.roots), (tls, Roots::System), "{url}");
+                }
+                (Err(error), None) => assert!(error.to_string().contains("verify-full"), "{error}"),
+                (outcome, _) => panic!("{url}: {outcome:?}"),
+            }
+        }
+        // nothing given and nothing at home: no root at all, rather than the machine's
         assert_eq!(
-            server.root_certificate,
-            Some(PathBuf::from("/etc/my ca.pem"))
-        );
-        let server = read(Some("host=h sslmode=verify-full sslrootcert=system"), &[]).unwrap();
-        assert_eq!(
-            (server.tls, server.root_certificate),
-            (Tls::VerifyFull, None)
+            read(Some("host=h sslmode=verify-ca"), &[]).unwrap().roots,
+            Roots::None
         );
     }
 

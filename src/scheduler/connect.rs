@@ -12,7 +12,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
@@ -20,7 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::{Server, Tls};
+use super::certificate;
+use super::config::{Roots, Server, Tls};
 
 /// How long a server may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -87,75 +88,99 @@ impl DerefMut for Database {
 
 fn tls_config(server: &Server) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    let trust = match server.tls {
+        Tls::Disable | Tls::Prefer | Tls::Require => None,
+        Tls::VerifyCa | Tls::VerifyFull => Some(Trust::read(server, &provider)?),
+    };
+    let verifier = Verifier {
+        provider: provider.clone(),
+        trust,
+        checks_name: server.tls == Tls::VerifyFull,
+    };
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .context("TLS cannot be set up")?;
-    Ok(match server.tls {
-        Tls::Disable | Tls::Prefer | Tls::Require => {
-            let verifier = Lenient {
-                provider,
-                chain: None,
-            };
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth()
-        }
-        Tls::VerifyCa => {
-            let roots = Arc::new(roots(server)?);
-            let chain = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
-                .build()
-                .context("the root certificates cannot be used")?;
-            let verifier = Lenient {
-                provider,
-                chain: Some(chain),
-            };
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth()
-        }
-        Tls::VerifyFull => builder
-            .with_root_certificates(roots(server)?)
-            .with_no_client_auth(),
-    })
+        .context("TLS cannot be set up")?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
 }
 
-fn roots(server: &Server) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    match &server.root_certificate {
-        Some(path) => {
+/// What a server's certificate has to come from.
+#[derive(Debug)]
+struct Trust {
+    chain: Arc<WebPkiServerVerifier>,
+    /// Certificates of the given file that sign themselves. A server may show one of these as its own, as PostgreSQL's
+    /// manual has it made.
+    own: Vec<CertificateDer<'static>>,
+    /// The others of the file, which help to find the way to one of those, and are none themselves.
+    between: Vec<CertificateDer<'static>>,
+}
+
+impl Trust {
+    fn read(server: &Server, provider: &Arc<CryptoProvider>) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let (mut own, mut between) = (Vec::new(), Vec::new());
+        match &server.roots {
+            Roots::File(path) => {
+                let unreadable = || {
+                    format!(
+                        "the root certificate {} (sslrootcert) cannot be read; give the file, say sslrootcert=system (with sslmode=verify-full) for the machine's roots, or change sslmode",
+                        path.display()
+                    )
+                };
+                for certificate in CertificateDer::pem_file_iter(path).with_context(unreadable)? {
+                    let certificate = certificate.with_context(unreadable)?;
+                    if certificate::signs_itself(&certificate) {
+                        roots.add(certificate.clone()).with_context(unreadable)?;
+                        own.push(certificate);
+                    } else {
+                        between.push(certificate);
+                    }
+                }
+            }
+            Roots::System => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+            Roots::None => {}
+        }
+        anyhow::ensure!(
+            !roots.is_empty(),
+            "there is no root certificate to check the server's with; name one with sslrootcert, or say sslrootcert=system (with sslmode=verify-full) for the machine's"
+        );
+        let mut builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        if let Some(path) = &server.revoked {
             let unreadable = || {
                 format!(
-                    "the root certificate {} (sslrootcert) cannot be read",
+                    "the list of revoked certificates {} (sslcrl) cannot be read",
                     path.display()
                 )
             };
-            for certificate in CertificateDer::pem_file_iter(path).with_context(unreadable)? {
-                roots
-                    .add(certificate.with_context(unreadable)?)
-                    .with_context(unreadable)?;
-            }
+            let lists = CertificateRevocationListDer::pem_file_iter(path)
+                .with_context(unreadable)?
+                .collect::<Result<Vec<_>, _>>()
+                .with_context(unreadable)?;
+            builder = builder.with_crls(lists);
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+        Ok(Self {
+            chain: builder
+                .build()
+                .context("the root certificates cannot be used")?,
+            own,
+            between,
+        })
     }
-    anyhow::ensure!(
-        !roots.is_empty(),
-        "there is no root certificate to check the server's with; name one with sslrootcert"
-    );
-    Ok(roots)
 }
 
-/// Checks less than `verify-full`: the chain without the host's name, or nothing at all.
+/// Checks what `sslmode` says: the chain and the host's name, the chain alone, or nothing at all.
 #[derive(Debug)]
-struct Lenient {
+struct Verifier {
     provider: Arc<CryptoProvider>,
-    chain: Option<Arc<WebPkiServerVerifier>>,
+    trust: Option<Trust>,
+    checks_name: bool,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -164,13 +189,33 @@ impl ServerCertVerifier for Lenient {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.chain else {
+        let Some(trust) = &self.trust else {
             return Ok(ServerCertVerified::assertion());
         };
-        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        if trust.own.iter().any(|own| own == end_entity) {
+            // It is the given root: whoever has its key is the server. That it may sign others is nothing against it.
+            certificate::is_in_time(end_entity, now)?;
+            if self.checks_name {
+                certificate::is_of(end_entity, server_name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
+        let between: Vec<CertificateDer<'_>> = intermediates
+            .iter()
+            .chain(&trust.between)
+            .cloned()
+            .collect();
+        let chain = &trust.chain;
+        match chain.verify_server_cert(end_entity, &between, server_name, ocsp_response, now) {
+            // The name comes last: the chain is right.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) => {
+                if self.checks_name {
+                    certificate::is_of(end_entity, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             verdict => verdict,
         }
     }

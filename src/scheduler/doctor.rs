@@ -1,10 +1,18 @@
 //! `doctor`: what is wrong, and how to mend each.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tokio_postgres::Client;
 
 use super::config::Server;
-use super::{extension, leader};
+use super::limits::{Limits, limited};
+use super::standing::Standing;
+use super::{advice, extension, jobs, leader, text};
+use crate::say;
+
+/// What one look may wait for and take: a table that somebody has locked is named, and the rest is looked at.
+const LIMITS: Limits = Limits::new(Duration::from_secs(2), Duration::from_secs(120));
 
 /// Something that is wrong, and its cure.
 struct Finding {
@@ -12,51 +20,98 @@ struct Finding {
     cure: String,
 }
 
+impl Finding {
+    fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            cure: cure.into(),
+        }
+    }
+}
+
 /// Prints the findings, and returns how many there were.
 pub async fn print(client: &Client, server: &Server) -> Result<usize> {
-    let installed = extension::Installed::look(client).await?;
-    if let Some(complaint) = installed.complaint(server.database()) {
-        println!("- {complaint}");
-        return Ok(1);
-    }
-    let mut findings = Vec::new();
-    match extension::library(client).await? {
-        Some(library) if library != extension::VERSION => findings.push(Finding {
-            what: format!(
-                "the server has loaded library {library} and this program is {}",
-                extension::VERSION
-            ),
-            cure: "install one version on both: make install, then agent-metrics setup".to_owned(),
-        }),
-        _ => {}
-    }
-    if leader::who_leads(client).await?.is_none() {
-        findings.push(Finding {
-            what: "no scheduler runs on this database".to_owned(),
-            cure: "start one with: agent-metrics run (or call agent-metrics once from cron)"
-                .to_owned(),
-        });
-    }
-    for (sql, cure) in CHECKS {
-        for row in client.query(*sql, &[]).await? {
-            let (what, subject): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            findings.push(Finding {
-                what,
-                cure: cure.replace("{}", &subject.replace('\'', "''")),
-            });
+    let mut findings: Vec<Finding> = Standing::look(client)
+        .await?
+        .findings(server)
+        .into_iter()
+        .map(|(what, cure)| Finding { what, cure })
+        .collect();
+    match extension::Installed::look(client)
+        .await?
+        .complaint(server.database())
+    {
+        Some(complaint) => say!("- {complaint}"),
+        None => {
+            look(client, &mut findings).await?;
+            if findings.is_empty() {
+                say!(
+                    "all is well: agent_metrics {}, every agent fresh, every label mapped",
+                    extension::VERSION
+                );
+                return Ok(0);
+            }
         }
     }
     for finding in &findings {
-        println!("- {}\n  cure: {}", finding.what, finding.cure);
+        say!("- {}", finding.what);
+        say!("  cure: {}", finding.cure);
     }
-    if findings.is_empty() {
-        println!(
-            "all is well: agent_metrics {}, every agent fresh, every label mapped",
-            extension::VERSION
-        );
-    }
-    Ok(findings.len())
+    Ok(findings.len().max(1))
 }
+
+async fn look(client: &Client, findings: &mut Vec<Finding>) -> Result<()> {
+    match extension::library(client).await? {
+        Some(library) if library != extension::VERSION => findings.push(Finding::new(
+            format!(
+                "the server has loaded library {library} and this program is {}",
+                extension::VERSION
+            ),
+            "install one version on both: make install, then agent-metrics setup",
+        )),
+        _ => {}
+    }
+    if leader::who_leads(client).await?.is_none() {
+        findings.push(Finding::new(
+            "no scheduler runs on this database",
+            "start one with: agent-metrics run (or call agent-metrics once from cron)",
+        ));
+    }
+    for agent in jobs::everybody(client).await?.unreadable {
+        findings.push(Finding::new(
+            format!("agent {agent} cannot be refreshed: {}", jobs::UNREADABLE),
+            "psql: UPDATE agent_metrics.agent_events SET agent_id = a name in UTF-8, then register_agent() with it",
+        ));
+    }
+    for (sql, cure) in CHECKS {
+        // Bytes, since a SQL_ASCII database holds text of any encoding.
+        let sql = format!(
+            "SELECT convert_to(q.what, 'SQL_ASCII'), convert_to(q.subject, 'SQL_ASCII') FROM ({sql}) AS q (what, subject)"
+        );
+        let found = limited(client, LIMITS, async || {
+            let rows = client.query(&sql, &[]).await?;
+            rows.iter()
+                .map(|row| Ok((text::bytes(row.try_get(0)?), text::bytes(row.try_get(1)?))))
+                .collect::<Result<Vec<_>>>()
+        });
+        match found.await {
+            Ok(found) => {
+                findings.extend(found.into_iter().map(|(what, subject)| {
+                    Finding::new(what, cure.replace("{}", &subject.replace('\'', "''")))
+                }));
+            }
+            Err(error) if advice::is_lost(&error) => return Err(error),
+            Err(error) => findings.push(Finding::new(
+                format!("could not look at everything: {}", advice::of(&error)),
+                WHO_HOLDS,
+            )),
+        }
+    }
+    Ok(())
+}
+
+/// How to find who holds a lock.
+const WHO_HOLDS: &str = "it is tried again by itself. Who holds a lock: SELECT pid, usename, state, xact_start, query FROM pg_stat_activity WHERE xact_start < now() - interval '10 seconds'; SELECT pg_terminate_backend(pid) ends him";
 
 /// Queries that give what is wrong and its subject, each with the cure.
 const CHECKS: &[(&str, &str)] = &[
@@ -77,6 +132,12 @@ const CHECKS: &[(&str, &str)] = &[
                 u.agent_id
          FROM agent_metrics.uncounted_turns() u ORDER BY u.agent_id",
         "agent-metrics rebuild {} counts them; a moment that nobody meant is put right by UPDATE agent_metrics.agent_events",
+    ),
+    (
+        "SELECT format('job %s fails since %s, %s times: %s', concat_ws(' of ', p.job, nullif(p.subject, '')),
+                       to_char(p.since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), p.attempts, p.problem), p.subject
+         FROM agent_metrics.job_problems p ORDER BY p.job, p.subject",
+        WHO_HOLDS,
     ),
     (
         "SELECT format('agent %s is stale: %s', f.agent_id, coalesce(f.why, 'last refreshed ' ||

@@ -1,7 +1,5 @@
 //! Numbers and names in the words of a person.
 
-use chrono::{DateTime, Utc};
-
 use super::tiles::SparkDay;
 
 /// A number in its unit: `93.1%`, `$0.27`, `2,340 ms`. None is a dash.
@@ -100,12 +98,17 @@ pub fn threshold(threshold: Option<f64>, direction: &str, unit: &str) -> String 
     }
 }
 
-/// A moment in UTC, to the minute.
-pub fn moment(moment: Option<DateTime<Utc>>) -> String {
-    moment.map_or_else(
-        || "never".to_owned(),
-        |moment| moment.format("%-d %b %Y, %H:%M UTC").to_string(),
+/// The SQL that reads a moment as [`moment`] shows it: in UTC, to the minute. As text, since the server knows moments that
+/// no type here does: those before our era, those after the year 262142, and `infinity`.
+pub fn moment_of(expression: &str) -> String {
+    format!(
+        "CASE WHEN isfinite({expression}) THEN to_char({expression} AT TIME ZONE 'UTC', 'FMDD Mon FMYYYY, HH24:MI \"UTC\"') || CASE WHEN {expression} < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END ELSE ({expression})::text END"
     )
+}
+
+/// A moment that [`moment_of`] read.
+pub fn moment(moment: Option<&str>) -> &str {
+    moment.unwrap_or("never")
 }
 
 /// A duration as a person says it: `4 minutes`.

@@ -5,7 +5,9 @@
 //!
 //! - [`config`], [`connect`], [`advice`]: which server, by what TLS, and what to say when it does not work
 //! - [`extension`]: `setup`, and the check that program and database fit each other
-//! - [`clock`], [`leader`], [`jobs`], [`run`], [`stop`]: the scheduler itself
+//! - [`clock`], [`leader`], [`jobs`], [`limits`], [`problems`], [`run`], [`stop`]: the scheduler itself
+//! - [`standing`]: what keeps it from writing
+//! - [`text`]: what others wrote, shown as text
 //! - [`status`], [`verify`], [`doctor`]: what a person asks
 //! - [`tiles`], [`format`], [`page`]: the CFO's page and its numbers
 //! - [`notify`]: alerts to Slack and to HTTP endpoints
@@ -15,6 +17,7 @@
 
 pub mod advice;
 pub mod archive;
+mod certificate;
 pub mod clock;
 pub mod config;
 pub mod connect;
@@ -24,11 +27,15 @@ pub mod extension;
 pub mod format;
 pub mod jobs;
 pub mod leader;
+pub mod limits;
 pub mod notify;
 pub mod page;
+pub mod problems;
 pub mod rebuild;
 pub mod run;
+pub mod standing;
 pub mod status;
 pub mod stop;
+pub mod text;
 pub mod tiles;
 pub mod verify;

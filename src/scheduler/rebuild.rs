@@ -4,6 +4,7 @@
 //! transaction leaves no trace. An agent that has to be built from nothing (another cluster, other settings) is built
 //! by the first of its days in one transaction, since its rollups cannot be right before all of it is read.
 
+use crate::say;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_postgres::Row;
@@ -11,6 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connect::Database;
 use super::stop::Stop;
+use super::text;
 
 /// One agent's report day.
 struct Day {
@@ -57,7 +59,7 @@ pub async fn rebuild(
     for day in &days {
         bar.set_message(format!(
             "{} {}",
-            day.agent_id,
+            text::shown(&day.agent_id),
             day.begins.get(..10).unwrap_or_default()
         ));
         let parameters: [&(dyn ToSql + Sync); 2] = [&day.agent_id, &day.begins];
@@ -70,7 +72,7 @@ pub async fn rebuild(
             () = stop.told() => {
                 database.cancel().await;
                 bar.finish_and_clear();
-                println!(
+                say!(
                     "stopped after {done} of {} days; the books are right. Go on with: agent-metrics rebuild --agent {} --from '{}'",
                     days.len(), day.agent_id, day.begins
                 );
@@ -83,7 +85,7 @@ pub async fn rebuild(
     }
     bar.finish_and_clear();
     let seconds = begun.elapsed().as_secs_f64();
-    println!(
+    say!(
         "rebuilt {done} days of {} agents, {turns} turns, in {seconds:.1} s{}",
         agents.len(),
         if turns > 0 {

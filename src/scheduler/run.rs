@@ -2,27 +2,36 @@
 //!
 //! Purpose: refresh each agent when its cadence says so, for as long as the process lives.
 //!
-//! State: none but the session, and how often an agent has failed in a row. What is due, and since when, is the
-//! database's to say, so runs missed while nothing ran are caught up once and nothing queues.
+//! State: none but the sessions, the lease, and how often an agent has failed in a row. What is due, and since when, is
+//! the database's to say, so runs missed while nothing ran are caught up once and nothing queues.
+//!
+//! Four sessions: one refreshes and does nothing else, so that nothing holds up a refresh; one brings the facts up before
+//! it, for which the refresh waits [`BRING_UP`] at most, and does thresholds, audits and partitions after it; one sends
+//! alerts; one renews the lease.
 //!
 //! Failure: a lost server is sought again with growing patience. An agent that fails is tried again with growing
-//! patience too, alone, and blocks nobody. A database whose version is another's ends the program: waiting would not
+//! patience too, alone, and blocks nobody. Any other job is tried again in the next round; what fails is a row of
+//! `agent_metrics.job_problems`. A database whose version is another's ends the program: waiting would not
 //! mend it. On SIGTERM or SIGINT the running statement is cancelled (a refresh is one transaction, so nothing is half
-//! done), the session is closed, and the program exits 0.
+//! done), the lease is let go, the sessions are closed, and the program exits 0.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::clock::{Backoff, Clock};
 use super::config::Server;
 use super::connect::Database;
+use super::leader::Candidate;
 use super::notify::Outbox;
+use super::problems::Problems;
 use super::stop::Stop;
-use super::{advice, extension, jobs, leader};
+use super::{advice, extension, jobs, leader, standing};
 
 /// The scheduler looks again after this time at the latest: a newly registered agent waits no longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -30,6 +39,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a follower asks for the lead.
 const FOLLOWER_PAUSE: Duration = Duration::from_secs(2);
+/// How long a refresh waits for the facts to be brought up.
+const BRING_UP: Duration = Duration::from_secs(5);
 /// How often audits are looked after.
 const AUDITS_EVERY: Duration = Duration::from_secs(60);
 /// How often partitions are seen to.
@@ -45,14 +56,18 @@ pub async fn run(server: &Server, clock: &impl Clock, mut stop: Stop) -> Result<
             .session(server, clock, &mut stop, &mut has_begun)
             .await
         {
-            Ok(()) => {
+            Ok(End::Told) => {
                 info!("stopped");
                 return Ok(());
+            }
+            Ok(End::Followed) => {
+                warn!("another has taken the lead");
+                continue;
             }
             Err(error) if has_begun && advice::is_lost(&error) => error,
             Err(error) => return Err(error),
         };
-        if std::mem::take(&mut scheduler.did_work) {
+        if scheduler.rounds.did_work.swap(false, Ordering::Relaxed) {
             backoff.succeeded();
         }
         let wait = backoff.failed();
@@ -68,69 +83,177 @@ pub async fn run(server: &Server, clock: &impl Clock, mut stop: Stop) -> Result<
     }
 }
 
+/// Why a session came to its end.
+enum End {
+    /// The order to stop.
+    Told,
+    /// Another leads.
+    Followed,
+}
+
 /// What outlives a session.
 #[derive(Default)]
 struct Scheduler {
-    /// Agents that failed: how long each is held back, and until when.
-    held_back: HashMap<String, (Backoff, DateTime<Utc>)>,
-    partitions_seen_to: Option<DateTime<Utc>>,
-    audited: Option<DateTime<Utc>>,
-    did_work: bool,
+    candidate: Candidate,
+    rounds: Rounds,
+    chores: Chores,
+    alerts: Alerts,
 }
 
 impl Scheduler {
-    /// One session, from its opening to the order to stop (Ok) or its loss (Err).
+    /// One session, from its opening to its end, or its loss (Err).
     async fn session(
         &mut self,
         server: &Server,
         clock: &impl Clock,
         stop: &mut Stop,
         has_begun: &mut bool,
-    ) -> Result<()> {
-        let database = tokio::select! {
+    ) -> Result<End> {
+        let main = tokio::select! {
             opened = Database::open(server) => opened?,
-            () = stop.told() => return Ok(()),
+            () = stop.told() => return Ok(End::Told),
         };
         let outcome = tokio::select! {
-            outcome = self.work(&database, server, clock, has_begun) => outcome,
-            () = stop.told() => {
-                info!("told to stop");
-                database.cancel().await;
-                Ok(())
-            }
+            followed = self.follow(&main, server, clock, has_begun) => followed.map(Some),
+            () = stop.told() => Ok(None),
         };
-        database.close().await;
+        let outcome = match outcome {
+            Ok(Some(term)) => self.lead(&main, term, server, clock, stop).await,
+            Ok(None) => {
+                info!("told to stop");
+                main.cancel().await;
+                self.candidate.release(&main).await;
+                Ok(End::Told)
+            }
+            Err(error) => Err(error),
+        };
+        main.close().await;
         outcome
     }
 
-    /// Leads when it can, and refreshes what is due. Ends only by an error.
-    async fn work(
-        &mut self,
-        database: &Database,
+    /// Waits for the lead, and returns its term.
+    async fn follow(
+        &self,
+        main: &Database,
         server: &Server,
         clock: &impl Clock,
         has_begun: &mut bool,
-    ) -> Result<()> {
-        extension::check(database, server).await?;
+    ) -> Result<i64> {
+        extension::check(main, server).await?;
+        standing::check(main, server, *has_begun).await?;
         *has_begun = true;
         info!("connected to {server:?}");
         let mut follows = false;
-        while !leader::try_lead(database).await? {
+        loop {
+            match self.candidate.try_lead(main).await {
+                Ok(Some(term)) => return Ok(term),
+                Ok(None) => {}
+                Err(error) if advice::is_locked(&error) => {
+                    warn!("the lease cannot be asked for: {}", advice::of(&error));
+                }
+                Err(error) => return Err(error),
+            }
             if !std::mem::replace(&mut follows, true) {
-                let who = leader::who_leads(database)
+                let who = leader::who_leads(main)
                     .await?
                     .unwrap_or_else(|| "another".to_owned());
                 info!("following: {who} leads; this one takes over when it stops");
             }
             clock.sleep(FOLLOWER_PAUSE).await;
         }
+    }
+
+    /// Leads until told to stop, or until another does.
+    async fn lead(
+        &mut self,
+        main: &Database,
+        term: i64,
+        server: &Server,
+        clock: &impl Clock,
+        stop: &mut Stop,
+    ) -> Result<End> {
         info!("leading: agents are refreshed when their cadence says so");
-        let outbox = Outbox::from_environment()?;
+        let opened = tokio::select! {
+            opened = async { tokio::try_join!(Database::open(server), Database::open(server), Database::open(server)) } => opened.map(Some),
+            () = stop.told() => Ok(None),
+        };
+        let (chores, alerts, lease) = match opened {
+            Ok(Some(sessions)) => sessions,
+            outcome => {
+                self.candidate.release(main).await;
+                return outcome.map(|_| End::Told);
+            }
+        };
+        let outcome = {
+            let (asks, asked) = mpsc::channel(2);
+            let was_refreshed = AtomicBool::new(true);
+            let may_send = Notify::new();
+            let work = async {
+                tokio::try_join!(
+                    self.rounds.run(main, clock, asks, &was_refreshed),
+                    self.chores
+                        .run(&chores, clock, asked, &was_refreshed, &may_send),
+                    self.alerts.run(&alerts, clock, &may_send),
+                )
+            };
+            tokio::select! {
+                ended = work => ended.map(|_| End::Told),
+                kept = self.candidate.keep(&lease, term) => kept.map(|()| End::Followed),
+                () = stop.told() => {
+                    info!("told to stop");
+                    Ok(End::Told)
+                }
+            }
+        };
+        tokio::join!(main.cancel(), chores.cancel(), alerts.cancel());
+        // By the session that is in no transaction.
+        self.candidate.release(&lease).await;
+        tokio::join!(chores.close(), alerts.close(), lease.close());
+        outcome
+    }
+}
+
+/// What is asked of [`Chores`].
+enum Chore {
+    /// The facts, and to be told when they are there.
+    BringUp(oneshot::Sender<()>),
+    /// All the rest.
+    AfterRound,
+}
+
+/// The refreshes.
+#[derive(Default)]
+struct Rounds {
+    /// Agents that failed: how long each is held back, and until when.
+    held_back: HashMap<String, (Backoff, DateTime<Utc>)>,
+    problems: Problems,
+    did_work: AtomicBool,
+}
+
+impl Rounds {
+    /// Refreshes what is due, again and again. Ends only by an error.
+    async fn run(
+        &mut self,
+        database: &Database,
+        clock: &impl Clock,
+        asks: mpsc::Sender<Chore>,
+        was_refreshed: &AtomicBool,
+    ) -> Result<()> {
+        let mut facts: Option<oneshot::Receiver<()>> = None;
         loop {
-            self.see_to_partitions(database, clock).await?;
-            self.round(database, clock).await?;
-            self.audit(database, &outbox, clock).await?;
-            self.did_work = true;
+            let (due, suspects) = self.due(database, clock).await?;
+            if !due.is_empty() || !suspects.is_empty() {
+                bring_up(&asks, &mut facts).await;
+            }
+            let round = jobs::refresh_agents(database, &due, &suspects, false).await?;
+            if !round.refreshed.is_empty() {
+                was_refreshed.store(true, Ordering::Relaxed);
+            }
+            self.say(round, clock.now());
+            self.problems.record(database).await?;
+            // When one is waiting already it does for this round too.
+            let _ = asks.try_send(Chore::AfterRound);
+            self.did_work.store(true, Ordering::Relaxed);
             let held_back: Vec<String> = self.held_back.keys().cloned().collect();
             clock
                 .sleep(pause(jobs::seconds_to_next(database, &held_back).await?))
@@ -138,22 +261,35 @@ impl Scheduler {
         }
     }
 
-    /// Refreshes what is due and not held back, and says what came of it.
-    async fn round(&mut self, database: &Database, clock: &impl Clock) -> Result<()> {
+    /// Agents that are due and not held back, and those of them that failed before.
+    async fn due(
+        &mut self,
+        database: &Database,
+        clock: &impl Clock,
+    ) -> Result<(Vec<String>, Vec<String>)> {
         let now = clock.now();
-        let mut due = jobs::due(database).await?;
+        let jobs::Named {
+            agents: mut due,
+            unreadable,
+        } = jobs::due(database).await?;
+        for agent in unreadable {
+            self.problems
+                .note("refresh", &agent, Some(jobs::UNREADABLE.to_owned()));
+        }
         self.held_back.retain(|agent, _| due.contains(agent));
         due.retain(|agent| {
             self.held_back
                 .get(agent)
                 .is_none_or(|(_, until)| *until <= now)
         });
-        let round = jobs::refresh(database, &due, false).await?;
-        if !round.refreshed.is_empty() {
-            for change in jobs::evaluate(database).await? {
-                info!("breach {change}");
-            }
-        }
+        Ok(due
+            .into_iter()
+            .partition(|agent| !self.held_back.contains_key(agent)))
+    }
+
+    /// Says what came of a round, and holds back who failed.
+    fn say(&mut self, round: jobs::Round, now: DateTime<Utc>) {
+        jobs::note(&round, &mut self.problems);
         for refreshed in round.refreshed {
             info!("refreshed {refreshed}");
             self.held_back.remove(&refreshed.agent_id);
@@ -173,35 +309,103 @@ impl Scheduler {
                 wait.as_secs()
             );
         }
+    }
+}
+
+/// Has the facts brought up, and waits for it a little. While an earlier call is still at it there is nothing to wait for.
+async fn bring_up(asks: &mpsc::Sender<Chore>, facts: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(earlier) = facts
+        && matches!(earlier.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    {
+        return;
+    }
+    let (reply, mut told) = oneshot::channel();
+    // No room: the chores are long over their time.
+    if asks.try_send(Chore::BringUp(reply)).is_err() {
+        return;
+    }
+    // Real time: it bounds what the server may take.
+    *facts = match tokio::time::timeout(BRING_UP, &mut told).await {
+        Ok(_) => None,
+        Err(_) => {
+            warn!(
+                "attached tables and prices take longer than {} s; agents are refreshed without them",
+                BRING_UP.as_secs()
+            );
+            Some(told)
+        }
+    };
+}
+
+/// What goes with the refreshes, in a session of its own.
+#[derive(Default)]
+struct Chores {
+    partitions_seen_to: Option<DateTime<Utc>>,
+    audited: Option<DateTime<Utc>>,
+    problems: Problems,
+}
+
+impl Chores {
+    /// Does what it is asked for. Ends only by an error.
+    async fn run(
+        &mut self,
+        database: &Database,
+        clock: &impl Clock,
+        mut asked: mpsc::Receiver<Chore>,
+        was_refreshed: &AtomicBool,
+        may_send: &Notify,
+    ) -> Result<()> {
+        while let Some(chore) = asked.recv().await {
+            match chore {
+                Chore::BringUp(reply) => {
+                    jobs::bring_up(database, &mut self.problems).await?;
+                    // Who asked may have gone on.
+                    let _ = reply.send(());
+                }
+                Chore::AfterRound => {
+                    if was_refreshed.swap(false, Ordering::Relaxed) {
+                        jobs::adjust(database, &mut self.problems).await?;
+                        if !self.evaluate(database).await? {
+                            was_refreshed.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    self.audit(database, clock).await?;
+                    may_send.notify_one();
+                    self.see_to_partitions(database, clock).await?;
+                }
+            }
+            self.problems.record(database).await?;
+        }
         Ok(())
     }
 
-    /// Audits once a minute, and alerts in each round. What fails is tried again in the next.
-    async fn audit(
-        &mut self,
-        database: &Database,
-        outbox: &Outbox,
-        clock: &impl Clock,
-    ) -> Result<()> {
+    /// Judges the thresholds, and returns whether it could.
+    async fn evaluate(&mut self, database: &Database) -> Result<bool> {
+        let changes = jobs::evaluate(database).await;
+        let changes = self.problems.take("thresholds", "", changes)?;
+        for change in changes.iter().flatten() {
+            info!("breach {change}");
+        }
+        Ok(changes.is_some())
+    }
+
+    /// Audits once a minute. What fails is tried again in the next round.
+    async fn audit(&mut self, database: &Database, clock: &impl Clock) -> Result<()> {
         let now = clock.now();
         let every = chrono::Duration::from_std(AUDITS_EVERY).unwrap_or_default();
-        if self.audited.is_none_or(|then| now - then >= every) {
-            match jobs::audits(database).await {
-                Ok(found) => {
-                    self.audited = Some(now);
-                    for words in found {
-                        warn!("{words}");
-                    }
-                }
-                Err(error) if advice::is_lost(&error) => return Err(error),
-                Err(error) => error!("could not audit: {}", advice::one_line(&error, None)),
-            }
+        // A clock that was put back counts as well.
+        if self
+            .audited
+            .is_some_and(|then| now >= then && now - then < every)
+        {
+            return Ok(());
         }
-        match outbox.deliver(database, clock).await {
-            Ok(delivered) if delivered.sent > 0 => info!("sent {} alerts", delivered.sent),
-            Ok(_) => {}
-            Err(error) if advice::is_lost(&error) => return Err(error),
-            Err(error) => error!("could not deliver: {}", advice::one_line(&error, None)),
+        let found = jobs::audits(database).await;
+        if let Some(found) = self.problems.take("audits", "", found)? {
+            self.audited = Some(now);
+            for words in found {
+                warn!("{words}");
+            }
         }
         Ok(())
     }
@@ -209,25 +413,48 @@ impl Scheduler {
     /// Once a day, and soon again when it failed: somebody may hold a lock.
     async fn see_to_partitions(&mut self, database: &Database, clock: &impl Clock) -> Result<()> {
         let now = clock.now();
-        if self.partitions_seen_to.is_some_and(|then| {
-            now - then < chrono::Duration::from_std(PARTITIONS_EVERY).unwrap_or_default()
-        }) {
+        let every = chrono::Duration::from_std(PARTITIONS_EVERY).unwrap_or_default();
+        if self
+            .partitions_seen_to
+            .is_some_and(|then| now >= then && now - then < every)
+        {
             return Ok(());
         }
-        match jobs::ensure_partitions(database).await {
-            Ok(made) => {
-                self.partitions_seen_to = Some(now);
-                if made > 0 {
-                    info!("made {made} partitions");
-                }
+        let made = jobs::ensure_partitions(database).await;
+        if let Some(made) = self.problems.take("partitions", "", made)? {
+            self.partitions_seen_to = Some(now);
+            if made > 0 {
+                info!("made {made} partitions");
             }
-            Err(error) if advice::is_lost(&error) => return Err(error),
-            Err(error) => warn!(
-                "could not make partitions, trying again soon: {}",
-                advice::one_line(&error, None)
-            ),
         }
         Ok(())
+    }
+}
+
+/// The alerts, in a session of their own: a receiver that does not answer holds up nothing else.
+#[derive(Default)]
+struct Alerts {
+    problems: Problems,
+}
+
+impl Alerts {
+    async fn run(
+        &mut self,
+        database: &Database,
+        clock: &impl Clock,
+        may_send: &Notify,
+    ) -> Result<()> {
+        let outbox = Outbox::from_environment()?;
+        loop {
+            may_send.notified().await;
+            let delivered = outbox.deliver(database, clock).await;
+            if let Some(delivered) = self.problems.take("alerts", "", delivered)?
+                && delivered.sent > 0
+            {
+                info!("sent {} alerts", delivered.sent);
+            }
+            self.problems.record(database).await?;
+        }
     }
 }
 

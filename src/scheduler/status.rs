@@ -1,9 +1,11 @@
 //! `status`: when each agent was last refreshed, when it is due, and who leads.
 
+use crate::say;
 use anyhow::Result;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
-use super::leader;
+use super::{leader, text};
 
 /// Freshness of one agent, as `agent_kpi.freshness` has it, in words.
 struct Line {
@@ -19,7 +21,7 @@ struct Line {
 pub async fn print(client: &Client) -> Result<()> {
     let rows = client
         .query(
-            "SELECT f.agent_id, f.cadence || ' ' || f.time_zone,
+            "SELECT convert_to(f.agent_id, 'SQL_ASCII'), f.cadence || ' ' || f.time_zone,
                     coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'never'),
                     coalesce(to_char(f.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'now'), f.is_stale, f.why
              FROM agent_kpi.freshness f ORDER BY f.agent_id",
@@ -29,7 +31,7 @@ pub async fn print(client: &Client) -> Result<()> {
     let mut lines = Vec::with_capacity(rows.len());
     for row in &rows {
         lines.push(Line {
-            agent_id: row.try_get(0)?,
+            agent_id: text::shown(&text::bytes(row.try_get(0)?)),
             cadence: row.try_get(1)?,
             refreshed: row.try_get(2)?,
             due: row.try_get(3)?,
@@ -47,9 +49,12 @@ pub async fn print(client: &Client) -> Result<()> {
         width(|line| &line.agent_id, 5),
         width(|line| &line.cadence, 7),
     );
-    println!(
+    say!(
         "{:agents$}  {:cadences$}  {:23}  {:23}  state",
-        "agent", "cadence", "refreshed", "due"
+        "agent",
+        "cadence",
+        "refreshed",
+        "due"
     );
     for line in &lines {
         let state = match (line.is_stale, &line.why) {
@@ -57,14 +62,34 @@ pub async fn print(client: &Client) -> Result<()> {
             (true, None) => "STALE".to_owned(),
             (false, _) => "fresh".to_owned(),
         };
-        println!(
+        say!(
             "{:agents$}  {:cadences$}  {:23}  {:23}  {state}",
-            line.agent_id, line.cadence, line.refreshed, line.due
+            line.agent_id,
+            line.cadence,
+            line.refreshed,
+            line.due
         );
     }
     match leader::who_leads(client).await? {
-        Some(who) => println!("scheduler: {who}"),
-        None => println!("scheduler: none runs; start one with: agent-metrics run"),
+        Some(who) => say!("scheduler: {who}"),
+        None => say!("scheduler: none runs; start one with: agent-metrics run"),
+    }
+    // Whoever reads the views alone does not see them.
+    let problems = client
+        .query(
+            "SELECT convert_to(concat_ws(' of ', p.job, nullif(p.subject, '')), 'SQL_ASCII'), convert_to(p.problem, 'SQL_ASCII'), p.attempts
+             FROM agent_metrics.job_problems p ORDER BY p.job, p.subject",
+            &[],
+        )
+        .await;
+    let problems = match problems {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Vec::new(),
+        problems => problems?,
+    };
+    for row in &problems {
+        let (job, problem) = (text::bytes(row.try_get(0)?), text::bytes(row.try_get(1)?));
+        let attempts: i64 = row.try_get(2)?;
+        say!("problem: {job} ({attempts} times): {problem}");
     }
     Ok(())
 }

@@ -4,8 +4,10 @@
 //! be compared with the view to the last digit.
 
 use anyhow::Result;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use tokio_postgres::{Row, Transaction};
+
+use super::format::moment_of;
 
 /// One core metric of one AI agent over the last thirty report days.
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ pub struct Tile {
     /// A figure from outside.
     pub benchmark: Option<f64>,
     /// When the agent was last refreshed.
-    pub refreshed_at: Option<DateTime<Utc>>,
+    pub refreshed_at: Option<String>,
     /// What is counted.
     pub numerator: Option<String>,
     /// What it is counted against.
@@ -77,7 +79,7 @@ pub struct Freshness {
     /// Cadence, with its time zone.
     pub cadence: String,
     /// When it was last refreshed.
-    pub refreshed_at: Option<DateTime<Utc>>,
+    pub refreshed_at: Option<String>,
     /// Seconds since.
     pub lag_seconds: Option<f64>,
     /// Whether it should have been refreshed again by now.
@@ -105,7 +107,7 @@ pub struct Failing {
     /// Conversation.
     pub conversation_id: String,
     /// Its first turn.
-    pub started_at: DateTime<Utc>,
+    pub started_at: Option<String>,
     /// Its outcome.
     pub outcome_label: Option<String>,
     /// Why it counts against the metric.
@@ -121,10 +123,10 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
     let mut agents: Vec<Agent> = Vec::new();
     let tiles = transaction
         .query(
-            "SELECT t.agent_id, t.display_name, t.agent_kind, t.metric, t.metric_class, t.unit, t.value_30d, t.value_30d::text,
+            &format!("SELECT t.agent_id, t.display_name, t.agent_kind, t.metric, t.metric_class, t.unit, t.value_30d, t.value_30d::text,
                     t.ci_low, t.ci_high, t.threshold, t.direction, t.verdict, t.owner, t.previous_30d, t.benchmark,
-                    t.refreshed_at, t.numerator::text, t.denominator::text, t.pending, t.definition, t.needed
-             FROM agent_kpi.cfo_tiles t ORDER BY t.agent_id, t.position, t.metric",
+                    {}, t.numerator::text, t.denominator::text, t.pending, t.definition, t.needed
+             FROM agent_kpi.cfo_tiles t ORDER BY t.agent_id, t.position, t.metric", moment_of("t.refreshed_at")),
             &[],
         )
         .await?;
@@ -163,7 +165,13 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
         }
     }
     let freshness = transaction
-        .query("SELECT f.agent_id, f.cadence, f.time_zone, f.refreshed_at, f.lag_seconds, f.is_stale FROM agent_kpi.freshness f", &[])
+        .query(
+            &format!(
+                "SELECT f.agent_id, f.cadence, f.time_zone, {}, f.lag_seconds, f.is_stale FROM agent_kpi.freshness f",
+                moment_of("f.refreshed_at")
+            ),
+            &[],
+        )
         .await?;
     for row in &freshness {
         let (agent_id, cadence, zone): (String, String, String) =
@@ -190,9 +198,12 @@ pub async fn failing(
 ) -> Result<Vec<Failing>> {
     let rows = transaction
         .query(
-            "SELECT f.conversation_id, f.started_at, f.outcome_label, f.reason, f.cost_usd::double precision, f.turns
-             FROM agent_kpi.failing_conversations f WHERE f.agent_id = $1 AND f.metric = $2
-             ORDER BY f.started_at DESC, f.conversation_id LIMIT $3",
+            &format!(
+                "SELECT f.conversation_id, {}, f.outcome_label, f.reason, f.cost_usd::double precision, f.turns
+                 FROM agent_kpi.failing_conversations f WHERE f.agent_id = $1 AND f.metric = $2
+                 ORDER BY f.started_at DESC, f.conversation_id LIMIT $3",
+                moment_of("f.started_at")
+            ),
             &[&agent_id, &metric, &limit],
         )
         .await?;

@@ -1,5 +1,6 @@
 //! `verify`: recomputes from raw events, and prints what differs.
 
+use crate::say;
 use anyhow::Result;
 use tokio_postgres::Client;
 
@@ -17,7 +18,7 @@ pub async fn print(client: &Client, agent_id: Option<&str>) -> Result<usize> {
             row.try_get::<_, Option<String>>(i)
                 .map(|text| text.unwrap_or_else(|| "NULL".to_owned()))
         };
-        println!(
+        say!(
             "{} {} {} {}: stored {}, recomputed {}",
             text(0)?,
             text(1)?,

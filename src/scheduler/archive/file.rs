@@ -3,11 +3,16 @@
 //! One row group for each [`GROUP`] turns, in the order of the primary key; Zstandard; every column optional. What
 //! Parquet's own types do not say of a column is in the key `agent_metrics.columns` of the file's metadata, as JSON.
 //! The file is written as `NAME.part`, synced, read back, and only then gets its name: a file with its name is whole.
+//!
+//! A file is read only after its SHA-256 is the one that the database has, and even then the Parquet crate is not trusted
+//! with it: what the file says of itself is held against bounds, and a panic is an error.
 
-use std::fs::{self, File};
-use std::io;
+use std::cell::Cell as Flag;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use anyhow::{Context, Result, bail};
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
@@ -19,7 +24,9 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
+use sha2::{Digest, Sha256};
 
+use super::folder::{Folder, open_file};
 use super::turns::{Cell, Column, Kind, Tally};
 
 /// Turns in a row group.
@@ -28,20 +35,25 @@ const GROUP: usize = 50_000;
 /// Key of the file's metadata that holds the columns.
 const COLUMNS: &str = "agent_metrics.columns";
 
+/// What a file's metadata may take at most.
+const FOOTER: u64 = 64 * 1024 * 1024;
+
 /// A file being written.
 pub struct Writer {
     columns: Vec<Column>,
     writer: SerializedFileWriter<File>,
-    part: PathBuf,
+    /// Name of the file while it is written.
+    part: String,
+    path: PathBuf,
     waiting: Vec<Vec<Cell>>,
 }
 
 impl Writer {
-    /// Begins `path` as `path.part`, in place of one that an earlier run left.
-    pub fn create(path: &Path, columns: &[Column]) -> Result<Self> {
-        let part = part_of(path);
-        let file =
-            File::create(&part).with_context(|| format!("{} cannot be written", part.display()))?;
+    /// Begins `NAME` as `NAME.part`, in place of one that an earlier run left.
+    pub fn create(folder: &Folder, name: &str, columns: &[Column]) -> Result<Self> {
+        let part = part_of(name);
+        let path = folder.path().join(&part);
+        let file = folder.create(&part)?;
         let fields = columns
             .iter()
             .map(|column| {
@@ -79,6 +91,7 @@ impl Writer {
             columns: columns.to_vec(),
             writer: SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))?,
             part,
+            path,
             waiting: Vec::with_capacity(GROUP),
         })
     }
@@ -93,10 +106,10 @@ impl Writer {
         }
     }
 
-    /// Ends the file and has the disk keep it. It still is `path.part`.
-    pub fn finish(mut self) -> Result<PathBuf> {
-        let part = self.part.clone();
-        let words = || format!("{} cannot be written", part.display());
+    /// Ends the file and has the disk keep it. It still is `NAME.part`, which is returned.
+    pub fn finish(mut self) -> Result<String> {
+        let path = self.path.clone();
+        let words = || format!("{} cannot be written", path.display());
         self.flush()?;
         let file = self.writer.into_inner().with_context(words)?;
         file.sync_all().with_context(words)?;
@@ -108,7 +121,7 @@ impl Writer {
             return Ok(());
         }
         write_group(&mut self.writer, &self.columns, &self.waiting)
-            .with_context(|| format!("{} cannot be written", self.part.display()))?;
+            .with_context(|| format!("{} cannot be written", self.path.display()))?;
         self.waiting.clear();
         Ok(())
     }
@@ -180,25 +193,68 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a file. Fails with its name when it is not there, is damaged, or is none of ours.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Opens the file at a path whose SHA-256 has to be the given one.
+    pub fn open(path: &Path, checksum: &str) -> Result<Self> {
+        Self::checked(open_file(path)?, path, checksum)
+    }
+
+    /// The same of a file of the folder.
+    pub fn open_in(folder: &Folder, name: &str, checksum: &str) -> Result<Self> {
+        Self::checked(folder.file(name)?, &folder.path().join(name), checksum)
+    }
+
+    fn checked(mut file: File, path: &Path, checksum: &str) -> Result<Self> {
+        let found =
+            checksum_of(&mut file).with_context(|| format!("{} cannot be read", path.display()))?;
+        if found != checksum {
+            bail!(
+                "{} is damaged, or is another file: its checksum is {found}, and {checksum} was archived",
+                path.display()
+            );
+        }
+        Self::new(file, path)
+    }
+
+    /// Reads a file's metadata. Fails with its name when it is damaged, or is none of ours.
+    pub fn new(file: File, path: &Path) -> Result<Self> {
         let damaged = || {
             format!(
                 "{} is no archive of agent-metrics, or is damaged",
                 path.display()
             )
         };
-        let file =
-            File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let reader = SerializedFileReader::new(file).with_context(damaged)?;
-        let columns = reader
-            .metadata()
+        guarded(|| Self::read(file, path)).with_context(damaged)
+    }
+
+    fn read(file: File, path: &Path) -> Result<Self> {
+        check_footer(&file)?;
+        let size = i64::try_from(file.metadata()?.len())?;
+        let reader = SerializedFileReader::new(file)?;
+        let metadata = reader.metadata();
+        let columns = metadata
             .file_metadata()
             .key_value_metadata()
             .and_then(|pairs| pairs.iter().find(|pair| pair.key == COLUMNS))
             .and_then(|pair| pair.value.as_deref())
-            .with_context(damaged)?;
-        let columns = serde_json::from_str(columns).with_context(damaged)?;
+            .context("it does not name its columns")?;
+        let columns: Vec<Column> = serde_json::from_str(columns)?;
+        for group in metadata.row_groups() {
+            if !(0..=GROUP as i64).contains(&group.num_rows())
+                || group.num_columns() != columns.len()
+            {
+                bail!("a piece of it has {} turns", group.num_rows());
+            }
+            for chunk in group.columns() {
+                // The dictionary, where there is one, lies before the data and counts.
+                let from = chunk
+                    .dictionary_page_offset()
+                    .unwrap_or(chunk.data_page_offset());
+                let length = chunk.compressed_size();
+                if from < 0 || length < 0 || from.checked_add(length).is_none_or(|end| end > size) {
+                    bail!("a piece of it lies outside of it");
+                }
+            }
+        }
         Ok(Self {
             reader,
             path: path.to_owned(),
@@ -213,13 +269,13 @@ impl Reader {
 
     /// The turns of one piece.
     pub fn group(&self, number: usize) -> Result<Vec<Vec<Cell>>> {
-        self.read_group(number)
+        guarded(|| self.read_group(number))
             .with_context(|| format!("{} is damaged", self.path.display()))
     }
 
     fn read_group(&self, number: usize) -> Result<Vec<Vec<Cell>>> {
         let group = self.reader.get_row_group(number)?;
-        let rows = usize::try_from(group.metadata().num_rows())?;
+        let rows = usize::try_from(group.metadata().num_rows())?.min(GROUP);
         let mut turns = vec![Vec::with_capacity(self.columns.len()); rows];
         for (i, column) in self.columns.iter().enumerate() {
             let mut levels = Vec::with_capacity(rows);
@@ -284,36 +340,68 @@ impl Reader {
     }
 }
 
-/// What the file `path` is called while it is written.
-pub fn part_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
+/// What the file `name` is called while it is written.
+pub fn part_of(name: &str) -> String {
+    format!("{name}.part")
 }
 
-/// Gives a file that was read back its name, and has the disk keep that too.
-pub fn publish(part: &Path, path: &Path) -> Result<u64> {
-    let words = || format!("{} cannot be written", path.display());
-    fs::rename(part, path).with_context(words)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .with_context(words)?;
-    }
-    Ok(fs::metadata(path).with_context(words)?.len())
-}
-
-/// Makes the folder if need be, and tries whether it can be written.
-pub fn check_folder(folder: &Path) -> Result<PathBuf> {
-    let words = || format!("folder {} cannot be written", folder.display());
-    fs::create_dir_all(folder).with_context(words)?;
-    let probe = folder.join(".agent-metrics");
-    File::create(&probe).with_context(words)?;
-    match fs::remove_file(&probe) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(words);
+/// The SHA-256 of a file's bytes, as `archives.checksum` has it. The file is read from its beginning, and left there.
+pub fn checksum_of(file: &mut File) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    file.rewind()?;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
         }
-        _ => {}
+        hash.update(&buffer[..count]);
     }
-    folder.canonicalize().with_context(words)
+    file.rewind()?;
+    let digits: String = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(format!("sha256:{digits}"))
+}
+
+/// Whether the end of the file says of the metadata what can be: their length, then `PAR1`.
+fn check_footer(mut file: &File) -> Result<()> {
+    let size = file.metadata()?.len();
+    if size < 12 {
+        bail!("it has {size} bytes");
+    }
+    let mut end = [0; 8];
+    file.seek(SeekFrom::Start(size - 8))?;
+    file.read_exact(&mut end)?;
+    file.rewind()?;
+    let (length, magic) = end.split_at(4);
+    let length = u64::from(u32::from_le_bytes(length.try_into()?));
+    if magic != b"PAR1" || length > size - 12 || length > FOOTER {
+        bail!("its end is not that of a Parquet file");
+    }
+    Ok(())
+}
+
+thread_local! {
+    /// Whether a panic of this thread is an error that is told elsewhere.
+    static GUARDED: Flag<bool> = const { Flag::new(false) };
+}
+
+/// Turns a panic of the Parquet crate, which damaged bytes can cause, into an error, and keeps its words off the terminal.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                before(info);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(false);
+    outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("its content contradicts itself")))
 }

@@ -8,12 +8,14 @@
 //! that no insert waits longer.
 
 pub mod file;
+pub mod folder;
 pub mod turns;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use crate::say;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use futures_util::{SinkExt, TryStreamExt};
@@ -23,8 +25,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::connect::Database;
-use super::jobs;
+use super::{jobs, text};
 use file::{Reader, Writer};
+use folder::Folder;
 use turns::Tally;
 
 /// Key of the advisory lock of archive and restore: "agentarc" in ASCII.
@@ -54,7 +57,7 @@ struct Candidate {
 
 /// Archives every partition that is older than the hot days, and returns how many there were.
 pub async fn archive(database: &mut Database, folder: &Path) -> Result<usize> {
-    let folder = file::check_folder(folder)?;
+    let folder = Folder::open(folder)?;
     alone(database).await?;
     let candidates = candidates(database).await?;
     for candidate in &candidates {
@@ -63,10 +66,10 @@ pub async fn archive(database: &mut Database, folder: &Path) -> Result<usize> {
         } else {
             write(database, &folder, candidate).await?
         };
-        drop_table(database, id).await?;
+        drop_table(database, &folder, id).await?;
     }
     if candidates.is_empty() {
-        println!("nothing to archive: no month with turns is older than the setting hot_days");
+        say!("nothing to archive: no month with turns is older than the setting hot_days");
     }
     Ok(candidates.len())
 }
@@ -93,8 +96,9 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
     if state != "archived" {
         bail!("the turns of {name} are in the database already: its state is {state}");
     }
-    let expected = recorded_tally(&row, 2)?;
-    let reader = Reader::open(path)?;
+    let (turns, checksum): (i64, String) = (row.try_get(2)?, row.try_get(3)?);
+    let turns = u64::try_from(turns)?;
+    let reader = Reader::open(path, &checksum)?;
     let present = turns::columns(database).await?;
     if let Some(column) = reader.columns.iter().find(|c| !present.contains(c)) {
         bail!(
@@ -114,7 +118,8 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
     transaction
         .batch_execute("CREATE TEMP TABLE restoring (LIKE agent_metrics.agent_events INCLUDING DEFAULTS) ON COMMIT DROP")
         .await?;
-    let bar = bar("restoring", expected.turns);
+    let bar = bar("restoring", turns);
+    let mut expected = Tally::default();
     {
         let sql = format!("COPY pg_temp.restoring ({names}) FROM STDIN");
         let mut sink = pin!(transaction.copy_in::<_, Bytes>(&sql).await?);
@@ -122,6 +127,7 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
             for turns in reader.group(number)?.chunks(2_000) {
                 let mut text = String::with_capacity(turns.len() * 200);
                 for turn in turns {
+                    expected.add(turn);
                     turns::copy_line(&reader.columns, turn, &mut text)?;
                 }
                 sink.send(Bytes::from(text)).await?;
@@ -132,13 +138,12 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
     }
     bar.finish_and_clear();
     let found = turns::tally(&transaction, &reader.columns, "pg_temp.restoring").await?;
-    if found != expected {
+    if found != expected || found.turns != turns {
         bail!(
-            "{} does not hold what was archived: {} turns with checksum {}, where there were {} with {}; nothing was restored",
+            "{} does not come back as it was archived: {} turns of {turns}, with the sum {} for {}; nothing was restored",
             path.display(),
             found.turns,
             found.sum,
-            expected.turns,
             expected.sum
         );
     }
@@ -158,16 +163,16 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
         .execute("SELECT agent_metrics.erase_again()", &[])
         .await?;
     transaction.commit().await?;
-    println!("restored {inserted} turns from {name}");
+    say!("restored {inserted} turns from {name}");
     Ok(inserted)
 }
 
 /// Writes a partition to its file until the file is checked and nothing was written to the partition meanwhile; then
 /// an empty partition is in its place.
-async fn write(database: &mut Database, folder: &Path, candidate: &Candidate) -> Result<i64> {
-    let (name, path) = file_of(database, folder, candidate).await?;
+async fn write(database: &mut Database, folder: &Folder, candidate: &Candidate) -> Result<i64> {
+    let name = file_of(database, folder, candidate).await?;
     for _ in 0..ATTEMPTS {
-        let folder_text = folder.display().to_string();
+        let folder_text = folder.path().display().to_string();
         let row = patiently(
             database,
             "SELECT agent_metrics.begin_archive($1, $2, $3)",
@@ -175,25 +180,25 @@ async fn write(database: &mut Database, folder: &Path, candidate: &Candidate) ->
         )
         .await?;
         let id: i64 = row.try_get(0)?;
-        let (tally, bytes) = write_file(database, &path, candidate).await?;
+        let written = write_file(database, folder, &name, candidate).await?;
         database
             .execute(
                 "SELECT agent_metrics.condense_archive($1, $2, $3, $4)",
                 &[
                     &id,
-                    &i64::try_from(tally.turns)?,
-                    &tally.sum.to_string(),
-                    &i64::try_from(bytes)?,
+                    &i64::try_from(written.turns)?,
+                    &written.checksum,
+                    &i64::try_from(written.bytes)?,
                 ],
             )
             .await?;
         match detach(database, id).await {
             Ok(()) => {
-                println!(
+                say!(
                     "archived {} turns of {} in {name}, {:.1} MB",
-                    tally.turns,
+                    written.turns,
                     candidate.partition,
-                    bytes as f64 / 1e6
+                    written.bytes as f64 / 1e6
                 );
                 return Ok(id);
             }
@@ -228,42 +233,44 @@ async fn detach(database: &Database, id: i64) -> Result<()> {
     }
 }
 
-async fn drop_table(database: &Database, id: i64) -> Result<()> {
+async fn drop_table(database: &Database, folder: &Folder, id: i64) -> Result<()> {
     let row = database
         .query_one(
-            "SELECT a.file, a.folder, a.partition, a.turns, a.checksum FROM agent_metrics.archives a WHERE a.archive_id = $1",
+            "SELECT a.file, a.folder, a.partition, a.checksum FROM agent_metrics.archives a WHERE a.archive_id = $1",
             &[&id],
         )
         .await?;
-    let (name, folder, partition): (String, String, String) =
+    let (name, written_to, partition): (String, String, String) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    let path = Path::new(&folder).join(&name);
+    let checksum: String = row.try_get(3)?;
+    folder::check_name(&name)?;
     // The last look before the table goes: the file may have gone since.
     let kept = || {
         format!(
-            "the turns are still in table agent_metrics.{partition}_archived; put the file back and run this again"
+            "the turns are still in table agent_metrics.{partition}_archived; put the file back, or name the folder that it was written to ({written_to}) with --folder, and run this again"
         )
     };
-    let found = Reader::open(&path)
+    Reader::open_in(folder, &name, &checksum)
         .and_then(|reader| reader.tally(|_| ()))
         .with_context(kept)?;
-    if found != recorded_tally(&row, 3)? {
-        return Err(anyhow::anyhow!(
-            "{} does not hold what was archived",
-            path.display()
-        ))
-        .with_context(kept);
-    }
     patiently(database, "SELECT agent_metrics.drop_archive($1)", &[&id]).await?;
     Ok(())
+}
+
+/// What was written.
+struct Written {
+    turns: u64,
+    checksum: String,
+    bytes: u64,
 }
 
 /// Writes the file, reads it back, compares it with the server's tally and gives it its name.
 async fn write_file(
     database: &mut Database,
-    path: &Path,
+    folder: &Folder,
+    name: &str,
     candidate: &Candidate,
-) -> Result<(Tally, u64)> {
+) -> Result<Written> {
     let columns = turns::columns(database).await?;
     let from = format!(
         "agent_metrics.agent_events WHERE occurred_at >= '{}' AND occurred_at < '{}'",
@@ -277,7 +284,7 @@ async fn write_file(
         .await?;
     let expected = turns::tally(&transaction, &columns, &from).await?;
     let bar = bar(&candidate.partition, expected.turns * 2);
-    let mut writer = Writer::create(path, &columns)?;
+    let mut writer = Writer::create(folder, name, &columns)?;
     let sql = format!(
         "SELECT {} FROM {from} ORDER BY agent_id, occurred_at, event_id",
         turns::expressions(&columns)
@@ -292,30 +299,34 @@ async fn write_file(
     }
     transaction.commit().await?;
     let part = writer.finish()?;
-    let found = Reader::open(&part)?.tally(|read| bar.set_position(expected.turns + read))?;
+    let mut file = folder.file(&part)?;
+    let path = folder.path().join(&part);
+    let (checksum, bytes) = (file::checksum_of(&mut file)?, file.metadata()?.len());
+    let found = Reader::new(file, &path)?.tally(|read| bar.set_position(expected.turns + read))?;
     bar.finish_and_clear();
     if found != expected {
         bail!(
-            "{} reads back {} turns with checksum {}, and the partition has {} with {}; nothing was dropped",
-            part.display(),
+            "{} reads back {} turns with the sum {}, and the partition has {} with {}; nothing was dropped",
+            path.display(),
             found.turns,
             found.sum,
             expected.turns,
             expected.sum
         );
     }
-    let bytes = file::publish(&part, path)?;
-    Ok((found, bytes))
+    folder.rename(&part, name)?;
+    Ok(Written {
+        turns: found.turns,
+        checksum,
+        bytes,
+    })
 }
 
-/// Name and path of a partition's file. One that no archive claims is somebody else's and left alone.
-async fn file_of(
-    database: &Database,
-    folder: &Path,
-    candidate: &Candidate,
-) -> Result<(String, PathBuf)> {
+/// Name of a partition's file. One that no archive claims is somebody else's and left alone.
+async fn file_of(database: &Database, folder: &Folder, candidate: &Candidate) -> Result<String> {
     if let Some(name) = &candidate.file {
-        return Ok((name.clone(), folder.join(name)));
+        folder::check_name(name)?;
+        return Ok(name.clone());
     }
     let earlier: i64 = database
         .query_one(
@@ -329,14 +340,14 @@ async fn file_of(
     } else {
         format!("{}.{}.parquet", candidate.partition, earlier + 1)
     };
-    let path = folder.join(&name);
-    if path.exists() {
+    folder::check_name(&name)?;
+    if folder.has(&name)? {
         bail!(
             "{} is there already and no archive of this database claims it; move it away, or name another --folder",
-            path.display()
+            folder.path().join(&name).display()
         );
     }
-    Ok((name, path))
+    Ok(name)
 }
 
 async fn candidates(database: &Database) -> Result<Vec<Candidate>> {
@@ -381,14 +392,6 @@ async fn alone(database: &Database) -> Result<()> {
     }
 }
 
-fn recorded_tally(row: &Row, first: usize) -> Result<Tally> {
-    let (turns, sum): (i64, String) = (row.try_get(first)?, row.try_get(first + 1)?);
-    Ok(Tally {
-        turns: u64::try_from(turns)?,
-        sum: sum.parse()?,
-    })
-}
-
 /// Runs a statement whose lock is waited for a tenth of a second, again and again with pauses.
 async fn patiently(
     database: &Database,
@@ -418,7 +421,7 @@ fn is(error: &anyhow::Error, state: &SqlState) -> bool {
 
 /// A bar on standard error; hidden where that is no terminal.
 fn bar(name: &str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length).with_message(name.to_owned());
+    let bar = ProgressBar::new(length).with_message(text::shown(name));
     if let Ok(style) =
         ProgressStyle::with_template("{msg:>24} {wide_bar} {human_pos}/{human_len} {eta} to go")
     {

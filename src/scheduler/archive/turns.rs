@@ -10,8 +10,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result, bail};
-use chrono::{DateTime, SecondsFormat};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, Row};
@@ -138,7 +137,10 @@ fn expression(column: &Column) -> String {
     let name = quoted(&column.name);
     match column.kind {
         Kind::Integer => format!("{name}::bigint"),
-        Kind::Moment => format!("(extract(epoch FROM {name}) * 1000000)::bigint"),
+        // The ends of bigint stand for those of time.
+        Kind::Moment => format!(
+            "CASE WHEN isfinite({name}) THEN (extract(epoch FROM {name}) * 1000000)::bigint WHEN {name} > '2000-01-01' THEN 9223372036854775807 WHEN {name} < '2000-01-01' THEN -9223372036854775807 - 1 END"
+        ),
         Kind::Float | Kind::Boolean => name,
         Kind::Json | Kind::Text => format!("{name}::text"),
     }
@@ -207,9 +209,7 @@ pub fn copy_line(columns: &[Column], turn: &[Cell], line: &mut String) -> Result
         match (cell, column.kind) {
             (Cell::Null, _) => line.push_str("\\N"),
             (Cell::Integer(value), Kind::Moment) => {
-                let moment = DateTime::from_timestamp_micros(*value)
-                    .with_context(|| format!("{value} is no moment"))?;
-                line.push_str(&moment.to_rfc3339_opts(SecondsFormat::Micros, true));
+                line.push_str(&moment(*value));
             }
             (Cell::Integer(value), Kind::Integer) => line.push_str(&value.to_string()),
             (Cell::Float(value), Kind::Float) => line.push_str(&value.to_string()),
@@ -232,9 +232,74 @@ pub fn copy_line(columns: &[Column], turn: &[Cell], line: &mut String) -> Result
     Ok(())
 }
 
+/// A moment as the server reads it, from microseconds since 1970: every one that it knows, also those that no calendar of
+/// the machine does.
+fn moment(micros: i64) -> String {
+    match micros {
+        i64::MAX => return "infinity".to_owned(),
+        i64::MIN => return "-infinity".to_owned(),
+        _ => {}
+    }
+    const DAY: i64 = 86_400_000_000;
+    let (days, rest) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
+    // Years of March to February in cycles of 400 (Hinnant, chrono-compatible low-level date algorithms).
+    let shifted = days + 719_468;
+    let (cycle, day_of_cycle) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
+        - day_of_cycle / 146_096)
+        / 365;
+    let day_of_year =
+        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let march = (5 * day_of_year + 2) / 153;
+    let (day, month) = (
+        day_of_year - (153 * march + 2) / 5 + 1,
+        if march < 10 { march + 3 } else { march - 9 },
+    );
+    let year = year_of_cycle + cycle * 400 + i64::from(month <= 2);
+    // The year before 1 is 1 BC.
+    let (year, era) = if year > 0 {
+        (year, "")
+    } else {
+        (1 - year, " BC")
+    };
+    let seconds = rest / 1_000_000;
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{:06}+00{era}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        rest % 1_000_000
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_moment_of_the_server_can_be_written() {
+        use chrono::{DateTime, Utc};
+        for (micros, text) in [
+            (0, "1970-01-01 00:00:00.000000+00"),
+            (-1, "1969-12-31 23:59:59.999999+00"),
+            (951_782_400_000_000, "2000-02-29 00:00:00.000000+00"),
+            (-62_135_596_800_000_001, "0001-12-31 23:59:59.999999+00 BC"),
+            (8_458_041_600_000_000_000, "269994-09-02 00:00:00.000000+00"),
+            (i64::MAX, "infinity"),
+            (i64::MIN, "-infinity"),
+        ] {
+            assert_eq!(moment(micros), text, "{micros}");
+        }
+        let mut micros = -62_000_000_000_000_000;
+        while micros < 250_000_000_000_000_000 {
+            let same: DateTime<Utc> = DateTime::from_timestamp_micros(micros).unwrap();
+            assert_eq!(
+                moment(micros),
+                same.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()
+            );
+            micros += 86_399_000_017 * 37;
+        }
+    }
 
     #[test]
     fn a_tally_tells_content_and_not_order() {

@@ -1,6 +1,7 @@
 //! Twelve weeks of eval runs with a regression in the twelfth: found, alerted to an endpoint of the demo's own,
 //! acknowledged; and the quarter's question, answered.
 
+use crate::say;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::routing::post;
@@ -62,13 +63,13 @@ pub async fn find(database: &Database, now: DateTime<Utc>) -> Result<()> {
     while let Ok(body) = arrived.try_recv() {
         let message: Value = serde_json::from_str(&body)?;
         for alert in message["alerts"].as_array().into_iter().flatten() {
-            println!(
+            say!(
                 "alerted at {url}: {}",
                 alert["summary"].as_str().unwrap_or_default()
             );
             if let Some(broken) = alert["broken_cases"].as_array() {
                 let cases: Vec<&str> = broken.iter().filter_map(Value::as_str).collect();
-                println!("  broken: {}", cases.join(", "));
+                say!("  broken: {}", cases.join(", "));
             }
         }
     }
@@ -90,7 +91,7 @@ pub async fn answer(database: &Database) -> Result<()> {
             &[],
         )
         .await?;
-    println!(
+    say!(
         "{} drift alerts acknowledged by Head of Support",
         acknowledged.len()
     );
@@ -105,7 +106,7 @@ pub async fn answer(database: &Database) -> Result<()> {
         )
         .await?
     {
-        println!("{}", row.try_get::<_, String>(0)?);
+        say!("{}", row.try_get::<_, String>(0)?);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The demo's books: last month is closed, then a refund and a bill come late, and one query shows what was reported,
 //! what is known now and why they differ.
 
+use crate::say;
 use anyhow::Result;
 use chrono::NaiveDate;
 use tokio_postgres::Client;
@@ -42,9 +43,9 @@ pub async fn close_last_month(client: &Client) -> Result<()> {
         )
         .await?
         .try_get(0)?;
-    println!("last month is closed: {numbers} numbers are reported");
+    say!("last month is closed: {numbers} numbers are reported");
     client.batch_execute(LATE).await?;
-    println!("a refund and a bill came late");
+    say!("a refund and a bill came late");
     Ok(())
 }
 
@@ -58,13 +59,14 @@ pub async fn print(client: &Client) -> Result<()> {
         )
         .await?;
     if !rows.is_empty() {
-        println!("\nClosed books: what was reported, what is known now, and why");
+        say!("");
+        say!("Closed books: what was reported, what is known now, and why");
     }
     for row in &rows {
         let (month, agent, metric): (NaiveDate, String, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let unit: String = row.try_get(3)?;
-        println!(
+        say!(
             "{}  {:<13} {:<20} {:>11} {:>11}  {}",
             month.format("%Y-%m"),
             if agent.is_empty() { "company" } else { &agent },

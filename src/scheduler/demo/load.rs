@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::pin::pin;
 
+use crate::say;
 use anyhow::Result;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -60,7 +61,7 @@ pub async fn load(database: &mut Database, company: &Company) -> Result<()> {
     database
         .batch_execute("ANALYZE agent_metrics.agent_events, agent_metrics.business_events")
         .await?;
-    println!(
+    say!(
         "loaded {} turns and {} business events",
         company.turns.len(),
         company.business_events.len()

@@ -17,6 +17,7 @@ pub mod reviews;
 
 use std::io::IsTerminal;
 
+use crate::say;
 use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
 use tokio_postgres::IsolationLevel;
@@ -42,8 +43,9 @@ pub async fn run(server: &Server, address: &str) -> Result<()> {
         Ok(listener) => listener,
         Err(_) => page::listen(server, "127.0.0.1:0").await?,
     };
-    println!(
-        "\nThe page: http://{}/ (Ctrl-C ends it; agents are refreshed meanwhile)",
+    say!("");
+    say!(
+        "The page: http://{}/ (Ctrl-C ends it; agents are refreshed meanwhile)",
         listener.local_addr()?
     );
     let stop = Stop::on_signals()?;
@@ -57,7 +59,7 @@ pub async fn run(server: &Server, address: &str) -> Result<()> {
 async fn show(database: &mut Database, server: &Server) -> Result<()> {
     extension::check(database, server).await?;
     if has_data(database, server).await? {
-        println!("The demo's events are here already.");
+        say!("The demo's events are here already.");
         report(&jobs::once(database).await?)?;
     } else {
         let now: DateTime<Utc> = database.query_one("SELECT now()", &[]).await?.try_get(0)?;
@@ -67,7 +69,7 @@ async fn show(database: &mut Database, server: &Server) -> Result<()> {
         audit::find(database, now).await?;
         report(&jobs::once(database).await?)?;
         let late = load::apply_late_labels(database, &company.late_labels).await?;
-        println!("{late} labels came late");
+        say!("{late} labels came late");
         let agents: Vec<String> = cast::AGENTS
             .iter()
             .map(|agent| agent.agent_id.to_owned())
@@ -79,7 +81,7 @@ async fn show(database: &mut Database, server: &Server) -> Result<()> {
         report(&jobs::refresh(database, &agents, true).await?)?;
         audit::answer(database).await?;
     }
-    println!();
+    say!("");
     print_tiles(database).await?;
     books::print(database).await
 }
@@ -107,7 +109,7 @@ async fn has_data(database: &Database, server: &Server) -> Result<bool> {
 
 fn report(round: &jobs::Round) -> Result<()> {
     for refreshed in &round.refreshed {
-        println!("refreshed {refreshed}");
+        say!("refreshed {refreshed}");
     }
     if let Some((agent, words)) = round.failed.first() {
         bail!("{agent} could not be refreshed: {words}");
@@ -126,7 +128,7 @@ async fn print_tiles(database: &mut Database) -> Result<()> {
     let agents = tiles::agents(&transaction).await?;
     transaction.commit().await?;
     for tile in agents.iter().flat_map(|agent| &agent.tiles) {
-        println!(
+        say!(
             "{:<13} {:<20} {:>9}  {:<16} {:<13} {:<19} {}",
             tile.agent_id,
             tile.metric,

@@ -1,6 +1,7 @@
 //! The demo's reviews: of the last four weeks a sample is drawn for each agent, and a quality team says of each
 //! conversation what it found. What it finds is decided by a hash of the conversation, so it is the same in every run.
 
+use crate::say;
 use anyhow::Result;
 use tokio_postgres::Client;
 
@@ -25,6 +26,6 @@ pub async fn review(client: &Client) -> Result<()> {
         )
         .await?;
     let found = client.execute(REVIEWS, &[]).await?;
-    println!("{found} conversations of the last four weeks are reviewed");
+    say!("{found} conversations of the last four weeks are reviewed");
     Ok(())
 }

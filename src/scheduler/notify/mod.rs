@@ -6,6 +6,7 @@
 //!
 //! Failure: what may pass (no connection, a timeout, 429, 5xx) is tried again, later each time, with jitter, and not before
 //! Retry-After; what will not pass (any other answer) and what failed twelve times is dead, which `doctor` shows.
+//! An alert that cannot be read (nested too deep, a number that is none) is given up alone; its message goes without it.
 //! Addresses and keys come from the environment and are in no message of ours.
 
 pub mod http;
@@ -19,7 +20,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 
+use super::advice;
 use super::clock::{Backoff, Clock};
+use super::limits::{Limits, limited};
 use http::{Answer, Post};
 use message::{Alert, Message};
 
@@ -27,6 +30,9 @@ use message::{Alert, Message};
 const ATTEMPTS: i32 = 12;
 /// How long a claimed message is the claimer's; longer than any attempt takes.
 const LEASE_SECONDS: i32 = 120;
+
+/// What claiming and recording may wait for.
+const LIMITS: Limits = Limits::new(Duration::from_secs(2), Duration::from_secs(60));
 
 /// Finds a secret by the name of its environment variable.
 type Secret = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -56,7 +62,9 @@ struct Claimed {
     secret_env: Option<String>,
     message_id: String,
     attempt: i32,
-    alerts: serde_json::Value,
+    alerts: Vec<Alert>,
+    /// Alerts that cannot be read: their ids, and why.
+    unreadable: Vec<(String, String)>,
 }
 
 impl Outbox {
@@ -79,7 +87,27 @@ impl Outbox {
     /// Sends what is to be sent now.
     pub async fn deliver(&self, client: &Client, clock: &impl Clock) -> Result<Delivered> {
         let mut delivered = Delivered::default();
+        let mut failed = None;
         for message in claim(client, clock.now()).await? {
+            for (alert, why) in &message.unreadable {
+                delivered.dead += 1;
+                tracing::error!(
+                    "channel {}: alert {alert} is given up: {why}",
+                    message.channel
+                );
+                let buried = limited(client, LIMITS, async || {
+                    Ok(client
+                        .execute(
+                            "SELECT agent_metrics.bury_alert($1, $2, $3, $4)",
+                            &[&message.channel, &message.message_id, alert, why],
+                        )
+                        .await?)
+                });
+                keep_on(buried.await, &mut failed)?;
+            }
+            if message.alerts.is_empty() {
+                continue;
+            }
             let answer = self.send(&message, clock.now()).await;
             let now = clock.now();
             let (outcome, error, retry_at) = match answer {
@@ -111,22 +139,25 @@ impl Outbox {
                     );
                 }
             }
-            client
-                .execute(
-                    "SELECT agent_metrics.record_delivery($1, $2, $3, $4, $5, $6, $7)",
-                    &[
-                        &message.channel,
-                        &message.message_id,
-                        &message.attempt,
-                        &outcome,
-                        &now,
-                        &error,
-                        &retry_at,
-                    ],
-                )
-                .await?;
+            let recorded = limited(client, LIMITS, async || {
+                Ok(client
+                    .execute(
+                        "SELECT agent_metrics.record_delivery($1, $2, $3, $4, $5, $6, $7)",
+                        &[
+                            &message.channel,
+                            &message.message_id,
+                            &message.attempt,
+                            &outcome,
+                            &now,
+                            &error,
+                            &retry_at,
+                        ],
+                    )
+                    .await?)
+            });
+            keep_on(recorded.await, &mut failed)?;
         }
-        Ok(delivered)
+        failed.map_or(Ok(delivered), Err)
     }
 
     async fn send(&self, claimed: &Claimed, now: DateTime<Utc>) -> Answer {
@@ -138,14 +169,6 @@ impl Outbox {
                     after: None,
                 })
         };
-        let alerts: Vec<Alert> = match serde_json::from_value(claimed.alerts.clone()) {
-            Ok(alerts) => alerts,
-            Err(error) => {
-                return Answer::Refused {
-                    why: format!("the alert cannot be read: {error}"),
-                };
-            }
-        };
         let url = match secret(&claimed.url_env) {
             Ok(url) => url,
             Err(answer) => return answer,
@@ -153,7 +176,7 @@ impl Outbox {
         let message = Message {
             message_id: &claimed.message_id,
             channel: &claimed.channel,
-            alerts: &alerts,
+            alerts: &claimed.alerts,
         };
         let mut headers = vec![("idempotency-key", claimed.message_id.clone())];
         let body = if claimed.kind == "slack" {
@@ -181,24 +204,54 @@ impl Outbox {
     }
 }
 
+/// Goes on with the other messages after a failure, which is told in the end; only a lost session ends it at once.
+fn keep_on<T>(outcome: Result<T>, failed: &mut Option<anyhow::Error>) -> Result<()> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(error) if advice::is_lost(&error) => Err(error),
+        Err(error) => {
+            failed.get_or_insert(error);
+            Ok(())
+        }
+    }
+}
+
 async fn claim(client: &Client, now: DateTime<Utc>) -> Result<Vec<Claimed>> {
-    let rows = client
-        .query(
-            "SELECT c.channel, c.kind, c.url_env, c.secret_env, c.message_id, c.attempts, c.alerts FROM agent_metrics.claim_alerts($1, $2) c",
-            &[&now, &LEASE_SECONDS],
-        )
-        .await?;
+    let rows = limited(client, LIMITS, async || {
+        // Each alert as bytes of its own, so that one that cannot be read spoils no other.
+        Ok(client
+            .query(
+                "SELECT c.channel, c.kind, c.url_env, c.secret_env, c.message_id, c.attempts,
+                        ARRAY(SELECT x.alert ->> 'alert_id' FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n) ORDER BY x.n),
+                        ARRAY(SELECT convert_to(x.alert::text, 'SQL_ASCII') FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n) ORDER BY x.n)
+                 FROM agent_metrics.claim_alerts($1, $2) c",
+                &[&now, &LEASE_SECONDS],
+            )
+            .await?)
+    })
+    .await?;
     rows.iter()
         .map(|row| {
-            Ok(Claimed {
+            let (ids, alerts): (Vec<String>, Vec<Vec<u8>>) = (row.try_get(6)?, row.try_get(7)?);
+            let mut claimed = Claimed {
                 channel: row.try_get(0)?,
                 kind: row.try_get(1)?,
                 url_env: row.try_get(2)?,
                 secret_env: row.try_get(3)?,
                 message_id: row.try_get(4)?,
                 attempt: row.try_get(5)?,
-                alerts: row.try_get(6)?,
-            })
+                alerts: Vec::with_capacity(alerts.len()),
+                unreadable: Vec::new(),
+            };
+            for (id, alert) in ids.into_iter().zip(alerts) {
+                match serde_json::from_str(&String::from_utf8_lossy(&alert)) {
+                    Ok(alert) => claimed.alerts.push(alert),
+                    Err(error) => claimed
+                        .unreadable
+                        .push((id, format!("it cannot be read: {error}"))),
+                }
+            }
+            Ok(claimed)
         })
         .collect()
 }

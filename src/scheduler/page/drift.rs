@@ -2,7 +2,6 @@
 //! with the cases that broke.
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use tokio_postgres::Transaction;
 
@@ -19,7 +18,7 @@ pub struct Alert {
     summary: String,
     owner: Option<String>,
     acknowledged_by: Option<String>,
-    created_at: DateTime<Utc>,
+    created_at: Option<String>,
 }
 
 /// Runs of one metric of one agent, newest first, and the cases that changed in the newest with a finding.
@@ -34,7 +33,7 @@ pub struct Runs {
 
 struct Run {
     run_id: String,
-    run_at: Option<DateTime<Utc>>,
+    run_at: Option<String>,
     value: Option<f64>,
     change: Option<f64>,
     p_value: Option<f64>,
@@ -46,9 +45,12 @@ struct Run {
 pub async fn recent(transaction: &Transaction<'_>) -> Result<Vec<Alert>> {
     let rows = transaction
         .query(
-            "SELECT a.agent_id, a.metric, coalesce(a.summary, a.kind), a.owner, a.acknowledged_by, a.created_at FROM agent_kpi.alerts a
-             WHERE a.acknowledged_at IS NULL OR a.acknowledged_at > now() - interval '14 days'
-             ORDER BY a.acknowledged_at IS NOT NULL, a.created_at DESC, a.agent_id, a.alert_id LIMIT $1",
+            &format!(
+                "SELECT a.agent_id, a.metric, left(coalesce(a.summary, a.kind), 2000), a.owner, a.acknowledged_by, {} FROM agent_kpi.alerts a
+                 WHERE a.acknowledged_at IS NULL OR a.acknowledged_at > now() - interval '14 days'
+                 ORDER BY a.acknowledged_at IS NOT NULL, a.created_at DESC, a.agent_id, a.alert_id LIMIT $1",
+                format::moment_of("a.created_at")
+            ),
             &[&LIMIT],
         )
         .await?;
@@ -74,9 +76,12 @@ pub async fn runs(
 ) -> Result<Option<Runs>> {
     let rows = transaction
         .query(
-            "SELECT f.run_id, f.run_at, f.new_value, f.change, f.p_value, f.state, f.reason, m.unit
-             FROM agent_kpi.drift_findings f JOIN agent_kpi.metric_catalogue m ON m.metric = f.metric
-             WHERE f.agent_id = $1 AND f.metric = $2 ORDER BY f.run_at DESC NULLS LAST, f.run_id DESC LIMIT $3",
+            &format!(
+                "SELECT f.run_id, {}, f.new_value, f.change, f.p_value, f.state, f.reason, m.unit
+                 FROM agent_kpi.drift_findings f JOIN agent_kpi.metric_catalogue m ON m.metric = f.metric
+                 WHERE f.agent_id = $1 AND f.metric = $2 ORDER BY f.run_at DESC NULLS LAST, f.run_id DESC LIMIT $3",
+                format::moment_of("f.run_at")
+            ),
             &[&agent_id, &metric, &LIMIT],
         )
         .await?;
@@ -132,7 +137,7 @@ pub fn alerts(recent: &[Alert]) -> Markup {
                         tbody {
                             @for one in recent {
                                 tr data-alert=(one.agent_id) {
-                                    td { (format::moment(Some(one.created_at))) }
+                                    td { (format::moment(one.created_at.as_deref())) }
                                     td.wrap {
                                         @match &one.metric {
                                             Some(metric) => a href=(format!("/agents/{}/{}", format::encoded(&one.agent_id), format::encoded(metric))) { (one.summary) },
@@ -178,7 +183,7 @@ pub fn page(drift: &Runs) -> Markup {
                         @for run in &drift.runs {
                             tr data-run=(run.run_id) {
                                 td { (run.run_id) }
-                                td { (format::moment(run.run_at)) }
+                                td { (format::moment(run.run_at.as_deref())) }
                                 td.number { (format::value(run.value, &drift.unit)) }
                                 td.number { (run.change.map_or("\u{2013}".to_owned(), sign)) }
                                 td.number { (run.p_value.map_or("\u{2013}".to_owned(), |p| format!("{p:.4}"))) }

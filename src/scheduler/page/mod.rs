@@ -2,8 +2,9 @@
 //!
 //! It reads schema `agent_kpi` and nothing else, so a role with level `reader` suffices. Each request has a session
 //! and a REPEATABLE READ transaction of its own: all numbers of a page are of one moment, and a server that comes
-//! back is found by the next request. No script, no outside asset: the Content-Security-Policy forbids both.
+//! back is found by the next request. What strangers may take of connections and time is bounded in [`door`]. No script, no outside asset: the Content-Security-Policy forbids both.
 
+mod door;
 mod drift;
 mod frame;
 mod spark;
@@ -26,12 +27,14 @@ use tokio_postgres::{IsolationLevel, Transaction};
 use super::config::Server;
 use super::connect::Database;
 use super::stop::Stop;
-use super::{advice, extension, tiles};
+use super::{advice, extension, format, tiles};
 
 /// Requests that read the database at once; the others wait their turn.
 const SESSIONS: usize = 4;
 /// How many failing conversations a page lists.
 const FAILING_LIMIT: i64 = 200;
+/// How long a request waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
 /// How long the page may take to read its numbers.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -71,22 +74,23 @@ pub async fn serve(server: Server, listener: TcpListener, mut stop: Stop) -> Res
         }));
     tokio::select! {
         // Open connections of a browser would hold up a graceful end; a page is not worth waiting for.
-        served = async { axum::serve(listener, app).await } => served.context("the page cannot be served any longer"),
-        () = stop.told() => Ok(()),
+        () = door::serve(listener, app) => {}
+        () = stop.told() => {}
     }
+    Ok(())
 }
 
 async fn overview(State(shared): State<Arc<Shared>>) -> Response {
     let read = shared.read(async |transaction| {
         let now = transaction
-            .query_one("SELECT now()", &[])
+            .query_one(&format!("SELECT {}", format::moment_of("now()")), &[])
             .await?
-            .try_get(0)?;
+            .try_get::<_, String>(0)?;
         let recent = drift::recent(transaction).await?;
         Ok((tiles::agents(transaction).await?, recent, now))
     });
     match read.await {
-        Ok((agents, recent, now)) => reply(StatusCode::OK, view::overview(&agents, &recent, now)),
+        Ok((agents, recent, now)) => reply(StatusCode::OK, view::overview(&agents, &recent, &now)),
         Err(error) => shared.failure(&error),
     }
 }
@@ -146,8 +150,17 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
 impl Shared {
     /// Reads in a session and transaction of its own.
     async fn read<T>(&self, reader: impl AsyncFnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        let _turn = self.sessions.acquire().await?;
-        let mut database = Database::open(&self.server).await?;
+        let _turn = tokio::time::timeout(TURN, self.sessions.acquire())
+            .await
+            .with_context(|| {
+                format!(
+                    "too many pages are asked for: none got through in {} s",
+                    TURN.as_secs()
+                )
+            })??;
+        let mut database = tokio::time::timeout(TIMEOUT, Database::open(&self.server))
+            .await
+            .context("the server does not answer")??;
         let read = async {
             let transaction = database
                 .build_transaction()

@@ -1,6 +1,5 @@
 //! The pages as HTML. Maud escapes every value that it is given.
 
-use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::frame::frame;
@@ -9,14 +8,14 @@ use crate::scheduler::format;
 use crate::scheduler::tiles::{Agent, Failing, Tile};
 
 /// The one page: alerts, a line an agent, then its tiles.
-pub fn overview(agents: &[Agent], recent: &[drift::Alert], now: DateTime<Utc>) -> Markup {
+pub fn overview(agents: &[Agent], recent: &[drift::Alert], now: &str) -> Markup {
     let title = "Agent performance";
     frame(
         title,
         html! {
             header {
                 h1 { (title) }
-                p.soft { "The last 30 full days of every AI agent, as of " (format::moment(Some(now))) "." }
+                p.soft { "The last 30 full days of every AI agent, as of " (now) "." }
             }
             (drift::alerts(recent))
             @if agents.is_empty() {
@@ -74,7 +73,7 @@ pub fn failing(tile: &Tile, conversations: &[Failing], limit: i64) -> Markup {
                             @for one in conversations {
                                 tr data-conversation=(one.conversation_id) {
                                     td { (one.conversation_id) }
-                                    td { (format::moment(Some(one.started_at))) }
+                                    td { (format::moment(one.started_at.as_deref())) }
                                     td { (one.outcome_label.as_deref().unwrap_or("\u{2013}")) }
                                     td.wrap { (one.reason.as_deref().unwrap_or("\u{2013}")) }
                                     td.number { (one.turns) }
@@ -231,8 +230,8 @@ fn freshness(agent: &Agent) -> Markup {
         return html! { "\u{2013}" };
     };
     html! {
-        span title=(format!("{}; cadence {}", format::moment(fresh.refreshed_at), fresh.cadence)) {
-            @match (fresh.refreshed_at, fresh.lag_seconds) {
+        span title=(format!("{}; cadence {}", format::moment(fresh.refreshed_at.as_deref()), fresh.cadence)) {
+            @match (&fresh.refreshed_at, fresh.lag_seconds) {
                 (Some(_), Some(lag)) => { (format::lag(lag)) " ago" }
                 _ => "never",
             }
