@@ -307,6 +307,30 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.follow_source_table(text, boolean) IS
     'Does what is due for one attached table, waiting 100 ms for a lock at most; NULL: nothing was due. Internal: sync_business_events() uses it.';
 
+-- What following leaves to be done: triggers that may be made again, and what triggers noted of a table that was detached.
+CREATE FUNCTION agent_metrics.tidy_sources() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+DECLARE
+    attached text;
+BEGIN
+    FOR attached IN SELECT a.source FROM agent_metrics.attached_tables a WHERE a.wants_triggers ORDER BY a.source LOOP
+        BEGIN
+            PERFORM agent_metrics.make_source_triggers(attached);
+        EXCEPTION WHEN OTHERS THEN
+            NULL;  -- compared until they can be made
+        END;
+    END LOOP;
+    BEGIN
+        DELETE FROM agent_metrics.attached_changes c WHERE NOT EXISTS (SELECT FROM agent_metrics.attached_tables a WHERE a.source = c.source);
+        DELETE FROM agent_metrics.attachment_problems p WHERE NOT EXISTS (SELECT FROM agent_metrics.attached_tables a WHERE a.source = p.source);
+    EXCEPTION WHEN lock_not_available THEN
+        NULL;  -- the next call does it
+    END;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.tidy_sources() IS
+    'Makes triggers of attached tables that are wanted and may be made, and forgets what is left of detached ones. Internal: sync_business_events() and the program use it.';
+
 -- A table with triggers is compared only when something could not be followed, when another table or other partitions are
 -- in its place, when it is named, and once a day.
 CREATE FUNCTION agent_metrics.sync_business_events(source text DEFAULT NULL) RETURNS SETOF agent_metrics.source_sync
@@ -328,22 +352,7 @@ BEGIN
             RETURN NEXT result;
         END IF;
     END LOOP;
-    FOR attached IN SELECT a.source FROM agent_metrics.attached_tables a WHERE a.wants_triggers AND ($1 IS NULL OR a.source = $1) ORDER BY a.source LOOP
-        BEGIN
-            PERFORM agent_metrics.make_source_triggers(attached);
-        EXCEPTION WHEN OTHERS THEN
-            NULL;  -- compared until they can be made
-        END;
-    END LOOP;
-    -- what triggers noted that a detach left behind
-    IF $1 IS NULL THEN
-        BEGIN
-            DELETE FROM agent_metrics.attached_changes c WHERE NOT EXISTS (SELECT FROM agent_metrics.attached_tables a WHERE a.source = c.source);
-            DELETE FROM agent_metrics.attachment_problems p WHERE NOT EXISTS (SELECT FROM agent_metrics.attached_tables a WHERE a.source = p.source);
-        EXCEPTION WHEN lock_not_available THEN
-            NULL;  -- the next call does it
-        END;
-    END IF;
+    PERFORM agent_metrics.tidy_sources();
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.sync_business_events(text) IS

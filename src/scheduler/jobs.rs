@@ -370,23 +370,48 @@ pub async fn once(client: &Client) -> Result<Round> {
 
 /// Follows the tables that are attached, and prices turns that came without a cost, batch by batch.
 pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
-    let followed = limited(client, CHORE, async || {
+    let names = limited(client, CHORE, async || {
         let rows = client
             .query(
-                "SELECT convert_to(format('%s cannot be followed: %s', s.source, s.problem), 'SQL_ASCII')
-                 FROM agent_metrics.sync_business_events() s WHERE s.problem IS NOT NULL",
+                "SELECT convert_to(a.source, 'SQL_ASCII') FROM agent_metrics.attached_tables a ORDER BY a.source",
                 &[],
             )
             .await?;
         text::lines(&rows)
     });
-    let followed = followed.await;
-    for words in problems
-        .take("attached tables", "", followed)?
-        .unwrap_or_default()
-    {
-        tracing::warn!("attached table {words}");
+    let names = names.await;
+    let names = problems
+        .take("attached tables", "", names)?
+        .unwrap_or_default();
+    // Each in a statement of its own, so that one that takes too long keeps no other from being followed.
+    for (place, name) in names.iter().enumerate() {
+        let followed = limited(client, CHORE, async || {
+            let rows = client
+                .query(
+                    "SELECT convert_to(format('%s cannot be followed: %s', s.source, s.problem), 'SQL_ASCII')
+                     FROM (SELECT a.source FROM agent_metrics.attached_tables a ORDER BY a.source OFFSET $1 LIMIT 1) a
+                     CROSS JOIN LATERAL agent_metrics.follow_source_table(a.source, false) s WHERE s.problem IS NOT NULL",
+                    &[&i64::try_from(place).unwrap_or(i64::MAX)],
+                )
+                .await?;
+            text::lines(&rows)
+        });
+        let followed = followed.await;
+        for words in problems
+            .take("attached tables", name, followed)?
+            .unwrap_or_default()
+        {
+            tracing::warn!("attached table {words}");
+        }
     }
+    let tidied = limited(client, CHORE, async || {
+        client
+            .execute("SELECT agent_metrics.tidy_sources()", &[])
+            .await?;
+        Ok(())
+    });
+    let tidied = tidied.await;
+    problems.take("attached tables", "", tidied)?;
     let priced = price(client).await;
     problems.take("prices", "", priced)?;
     Ok(())
