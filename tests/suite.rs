@@ -33,6 +33,7 @@ mod fixtures_sketches;
 mod harness;
 mod held_up;
 mod hostile;
+mod hostile_hour;
 mod hostile_install;
 mod ingest;
 mod isolation;
