@@ -161,3 +161,29 @@ fn a_dropped_schema_of_views_is_made_again() {
     assert_books(&db);
     assert!(db.number("SELECT count(*) FROM agent_kpi.cfo_tiles") > 0.0);
 }
+
+#[test]
+fn new_partitions_go_where_the_table_says_and_not_hundreds_at_once() {
+    let db = shop("user_tablespace");
+    let name = format!("place_{}", std::process::id());
+    db.exec("SET allow_in_place_tablespaces = on");
+    db.exec(&format!("CREATE TABLESPACE {name} LOCATION ''"));
+    db.exec(&format!(
+        "ALTER TABLE agent_metrics.agent_events SET TABLESPACE {name}"
+    ));
+    assert_eq!(
+        db.number("SELECT agent_metrics.ensure_partitions(1200)"),
+        24.0
+    );
+    assert_eq!(
+        db.number(&format!(
+            "SELECT count(*) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace
+             WHERE s.spcname = '{name}' AND c.relispartition AND c.relkind = 'r'"
+        )),
+        24.0
+    );
+    refresh(&db);
+    assert_books(&db);
+    db.exec("DROP TABLE agent_metrics.agent_events CASCADE");
+    db.exec(&format!("DROP TABLESPACE {name}"));
+}

@@ -62,6 +62,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_
 SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
 DECLARE
     few        constant integer := 1000;  -- turns that may be moved while inserts wait
+    most       constant interval := '24 months';  -- made in one call: a clock that is decades ahead shall not make hundreds
     this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
     first      timestamp;
     month      timestamp;
@@ -99,7 +100,7 @@ BEGIN
                   HINT = 'agent-metrics run and agent-metrics once move them in steps; or call SELECT agent_metrics.partition_step() until it returns NULL.';
         RETURN made;
     END IF;
-    ended := (this_month + make_interval(months => months_ahead + 1)) AT TIME ZONE 'UTC';
+    ended := least(this_month + make_interval(months => months_ahead + 1), first + most) AT TIME ZONE 'UTC';
     month := first;
     WHILE month < ended AT TIME ZONE 'UTC' LOOP
         IF to_regclass(to_char(month, '"agent_metrics.agent_events_y"YYYY"m"MM')) IS NULL THEN
@@ -129,7 +130,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.ensure_partitions(integer) IS
-    'Makes the monthly partitions of agent_events up to some months ahead, and moves the few rows that came before their partition. Waits 100 ms for its lock at most.';
+    'Makes the monthly partitions of agent_events up to some months ahead, and moves the few rows that came before their partition; 24 months a call at most. Waits 100 ms for its lock at most.';
 REVOKE ALL ON FUNCTION agent_metrics.ensure_partitions(integer) FROM PUBLIC;
 
 -- Autovacuum analyses partitions, never the table above them, whose statistics are what a question over agent_events is
