@@ -72,9 +72,10 @@ BEGIN
     GROUP BY t.job, t.subject
     ORDER BY t.job, t.subject
     ON CONFLICT (job, subject) DO UPDATE SET problem = excluded.problem, last_seen = excluded.last_seen, attempts = p.attempts + 1;
-    -- of an agent that is gone nothing is tried any more
+    -- of an agent or an attached table that is gone nothing is tried any more
     DELETE FROM agent_metrics.job_problems p
-    WHERE p.job = 'refresh' AND p.subject <> '' AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = p.subject);
+    WHERE p.job = 'refresh' AND p.subject <> '' AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = p.subject)
+       OR p.job = 'attached tables' AND p.subject <> '' AND NOT EXISTS (SELECT FROM agent_metrics.attached_tables a WHERE a.source = p.subject);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.record_jobs(text[], text[], text[]) IS

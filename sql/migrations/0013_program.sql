@@ -35,7 +35,7 @@ CREATE TABLE agent_metrics.job_problems (
 );
 COMMENT ON TABLE agent_metrics.job_problems IS 'Jobs of the program that failed when they were last tried; written by record_jobs(), and gone as soon as the job works.';
 COMMENT ON COLUMN agent_metrics.job_problems.job IS 'refresh, attached tables, prices, adjustments, thresholds, audits, partitions or alerts.';
-COMMENT ON COLUMN agent_metrics.job_problems.subject IS 'Agent it is about; empty: it is about none.';
+COMMENT ON COLUMN agent_metrics.job_problems.subject IS 'Agent or attached table it is about; empty: none.';
 COMMENT ON COLUMN agent_metrics.job_problems.problem IS 'The server''s words.';
 COMMENT ON COLUMN agent_metrics.job_problems.since IS 'When it began to fail.';
 COMMENT ON COLUMN agent_metrics.job_problems.last_seen IS 'When it was last tried.';
