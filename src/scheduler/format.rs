@@ -98,15 +98,7 @@ pub fn threshold(threshold: Option<f64>, direction: &str, unit: &str) -> String 
     }
 }
 
-/// The SQL that reads a moment as [`moment`] shows it: in UTC, to the minute. As text, since the server knows moments that
-/// no type here does: those before our era, those after the year 262142, and `infinity`.
-pub fn moment_of(expression: &str) -> String {
-    format!(
-        "CASE WHEN isfinite({expression}) THEN to_char({expression} AT TIME ZONE 'UTC', 'FMDD Mon FMYYYY, HH24:MI \"UTC\"') || CASE WHEN {expression} < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END ELSE ({expression})::text END"
-    )
-}
-
-/// A moment that [`moment_of`] read.
+/// A moment that [`super::text::moment_of`] read.
 pub fn moment(moment: Option<&str>) -> &str {
     moment.unwrap_or("never")
 }

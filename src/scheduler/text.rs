@@ -26,6 +26,14 @@ pub fn bytes(bytes: &[u8]) -> String {
     plain
 }
 
+/// The SQL that reads a moment for a person: in UTC, to the minute. As text, since the server knows moments that
+/// no type here does: those before our era, those after the year 262142, and `infinity`.
+pub fn moment_of(expression: &str) -> String {
+    format!(
+        "CASE WHEN isfinite({expression}) THEN to_char({expression} AT TIME ZONE 'UTC', 'FMDD Mon FMYYYY, HH24:MI \"UTC\"') || CASE WHEN {expression} < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END ELSE ({expression})::text END"
+    )
+}
+
 /// Rows of one column of bytes, as text.
 pub fn lines(rows: &[tokio_postgres::Row]) -> anyhow::Result<Vec<String>> {
     rows.iter().map(|row| Ok(bytes(row.try_get(0)?))).collect()

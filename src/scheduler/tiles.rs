@@ -7,7 +7,7 @@ use anyhow::Result;
 use chrono::NaiveDate;
 use tokio_postgres::{Row, Transaction};
 
-use super::format::moment_of;
+use super::text::moment_of;
 
 /// One core metric of one AI agent over the last thirty report days.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use tokio_postgres::Transaction;
 
 use super::frame::frame;
-use crate::scheduler::format;
+use crate::scheduler::{format, text};
 
 /// How many alerts the page shows, and how many runs and cases a metric's page.
 const LIMIT: i64 = 50;
@@ -49,7 +49,7 @@ pub async fn recent(transaction: &Transaction<'_>) -> Result<Vec<Alert>> {
                 "SELECT a.agent_id, a.metric, left(coalesce(a.summary, a.kind), 2000), a.owner, a.acknowledged_by, {} FROM agent_kpi.alerts a
                  WHERE a.acknowledged_at IS NULL OR a.acknowledged_at > now() - interval '14 days'
                  ORDER BY a.acknowledged_at IS NOT NULL, a.created_at DESC, a.agent_id, a.alert_id LIMIT $1",
-                format::moment_of("a.created_at")
+                text::moment_of("a.created_at")
             ),
             &[&LIMIT],
         )
@@ -80,7 +80,7 @@ pub async fn runs(
                 "SELECT f.run_id, {}, f.new_value, f.change, f.p_value, f.state, f.reason, m.unit
                  FROM agent_kpi.drift_findings f JOIN agent_kpi.metric_catalogue m ON m.metric = f.metric
                  WHERE f.agent_id = $1 AND f.metric = $2 ORDER BY f.run_at DESC NULLS LAST, f.run_id DESC LIMIT $3",
-                format::moment_of("f.run_at")
+                text::moment_of("f.run_at")
             ),
             &[&agent_id, &metric, &LIMIT],
         )

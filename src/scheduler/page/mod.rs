@@ -27,7 +27,7 @@ use tokio_postgres::{IsolationLevel, Transaction};
 use super::config::Server;
 use super::connect::Database;
 use super::stop::Stop;
-use super::{advice, extension, format, tiles};
+use super::{advice, extension, text, tiles};
 
 /// Requests that read the database at once; the others wait their turn.
 const SESSIONS: usize = 4;
@@ -83,7 +83,7 @@ pub async fn serve(server: Server, listener: TcpListener, mut stop: Stop) -> Res
 async fn overview(State(shared): State<Arc<Shared>>) -> Response {
     let read = shared.read(async |transaction| {
         let now = transaction
-            .query_one(&format!("SELECT {}", format::moment_of("now()")), &[])
+            .query_one(&format!("SELECT {}", text::moment_of("now()")), &[])
             .await?
             .try_get::<_, String>(0)?;
         let recent = drift::recent(transaction).await?;
