@@ -69,7 +69,7 @@ fn ai_and_people_stand_side_by_side_and_nothing_mixes_them() {
                 seen.extend(db.lines(&format!("SELECT agent_kind, metric, month, {actor}_value, {actor}_n FROM agent_kpi.ai_vs_human WHERE {actor}_value IS NOT NULL ORDER BY 1, 2, 3")));
             } else {
                 // what is of no agent: words, the CRM, bills, months
-                let of_no_agent = ["metric_catalogue", "attached_tables", "closed_periods", "cost_reconciliation"];
+                let of_no_agent = ["metric_catalogue", "attached_tables", "closed_periods", "cost_reconciliation", "scheduler"];
                 assert!(of_no_agent.contains(&view.as_str()), "{view} has no agent_id: does it mix?");
             }
         }

@@ -81,8 +81,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM agent_metrics.changed_ranges()) THEN
         RETURN;
     END IF;
-    -- One at a time: whoever waits here finds in the next statement that it was done.
-    LOCK TABLE agent_metrics.known_partitions IN SHARE ROW EXCLUSIVE MODE;
+    -- One at a time: whoever waits here finds in the next statement that it was done. Rows and not the table, which whoever
+    -- may use the schema can hold a lock on by preparing a statement.
+    PERFORM FROM agent_metrics.known_partitions k ORDER BY k.mark FOR UPDATE;
     INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
     SELECT a.agent_id, r.from_time, r.to_time FROM agent_metrics.agents a CROSS JOIN agent_metrics.changed_ranges() r
     ON CONFLICT DO NOTHING;

@@ -9,7 +9,8 @@ DECLARE
                               'agent_metrics.outcomes', 'agent_metrics.event_kinds', 'agent_metrics.reviews', 'agent_metrics.tool_call_verdicts',
                               'agent_metrics.turn_scores', 'agent_metrics.survey_answers', 'agent_metrics.conversations', 'agent_metrics.leads',
                               'agent_metrics.rollups', 'agent_metrics.agent_watermarks', 'agent_metrics.archived_conversations',
-                              'agent_metrics.archived_buckets', 'agent_metrics.conversation_facts', 'agent_metrics.fact_days',
+                              'agent_metrics.archived_buckets', 'agent_metrics.archives', 'agent_metrics.archived_activity',
+                              'agent_metrics.archived_eval_turns', 'agent_metrics.conversation_facts', 'agent_metrics.fact_days',
                               'agent_metrics.active_days', 'agent_metrics.settings', 'agent_metrics.agent_kinds',
                               'agent_metrics.stale_ranges', 'agent_metrics.known_partitions']::regclass[])
                       AND c.relrowsecurity AND row_security_active(c.oid) LIMIT 1);

@@ -6,7 +6,11 @@
 CREATE FUNCTION agent_metrics.open_source(relation oid, columns text[]) RETURNS text
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'open_source';
 COMMENT ON FUNCTION agent_metrics.open_source(oid, text[]) IS
-    'Locks a relation as a reader and opens a cursor over its rows, each an array of the named columns as text. A table is planned with its owner''s rights. Internal: source_rows() uses it.';
+    'Locks a relation as a reader and opens a cursor over the rows of a view or foreign table, each an array of the named columns as text; NULL for a table. Internal: source_rows() uses it.';
+CREATE FUNCTION agent_metrics.scan_source(relation oid, columns text[]) RETURNS SETOF text[]
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'scan_source';
+COMMENT ON FUNCTION agent_metrics.scan_source(oid, text[]) IS
+    'Rows of a table, each an array of the named columns as text, read without a plan: none of its owner''s code is called. Internal: source_rows() uses it.';
 CREATE FUNCTION agent_metrics.hold_still(relation oid, against_indexes boolean) RETURNS boolean
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'hold_still';
 COMMENT ON FUNCTION agent_metrics.hold_still(oid, boolean) IS
@@ -22,6 +26,10 @@ DECLARE
     opened refcursor := agent_metrics.open_source($1, $2);
     fields text[];
 BEGIN
+    IF opened IS NULL THEN
+        RETURN QUERY SELECT r.fields FROM agent_metrics.scan_source($1, $2) AS r (fields);
+        RETURN;
+    END IF;
     LOOP
         FETCH opened INTO fields;
         EXIT WHEN NOT FOUND;

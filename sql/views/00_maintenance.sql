@@ -30,7 +30,7 @@ REVOKE ALL ON FUNCTION agent_metrics.make_partition(text, timestamptz, timestamp
 -- Copies turns from one table to another that is, or was, a partition beside it: with their stamps, so that to every
 -- refresh they are the turns they were. A column that is generated is not copied but generated.
 CREATE OR REPLACE FUNCTION agent_metrics.copy_turns(from_name text, to_name text, from_time timestamptz, to_time timestamptz) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $function$
 DECLARE
     columns text := (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
                      WHERE a.attrelid = format('agent_metrics.%I', from_name)::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '');

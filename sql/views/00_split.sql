@@ -116,7 +116,7 @@ COMMENT ON FUNCTION agent_metrics.partition_step(integer) IS
 REVOKE ALL ON FUNCTION agent_metrics.partition_step(integer) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics.copy_noted_turns(name text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET datestyle = 'ISO' SET timezone = 'UTC' AS $function$
 #variable_conflict use_column
 DECLARE
     last  bigint := (SELECT max(g.change_id) FROM agent_metrics.guarded_turns g WHERE g.partition = name);

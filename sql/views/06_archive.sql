@@ -101,7 +101,7 @@ COMMENT ON FUNCTION agent_metrics.begin_archive(text, text, text) IS 'Begins to 
 REVOKE ALL ON FUNCTION agent_metrics.begin_archive(text, text, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics.condense_archive(id bigint, turns bigint, checksum text, bytes bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     one agent_metrics.archives;

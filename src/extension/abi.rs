@@ -1160,7 +1160,7 @@ pub fn row_texts(call: &Call, position: usize, names: &[Option<String>]) -> Opti
     // SAFETY: the argument is declared record: a composite value whose header names its type. SPI_fnumber and SPI_getvalue
     // read a tuple of that type and need no connection; what they return ends with a zero byte. The type's description is
     // given back when `kind` goes.
-    let mut texts: Vec<Option<Datum>> = unsafe {
+    let texts: Vec<Option<Datum>> = unsafe {
         let row: pg_sys::HeapTupleHeader =
             pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr()).cast();
         let kind = pgrx::PgTupleDesc::from_pg(pg_sys::lookup_rowtype_tupdesc(
@@ -1183,6 +1183,11 @@ pub fn row_texts(call: &Call, position: usize, names: &[Option<String>]) -> Opti
         };
         names.iter().map(field).collect()
     };
+    new_texts(texts)
+}
+
+/// An array of texts that may be NULL.
+fn new_texts(mut texts: Vec<Option<Datum>>) -> Option<Datum> {
     let mut nulls: Vec<bool> = texts.iter().map(Option::is_none).collect();
     let mut values: Vec<Datum> = texts
         .drain(..)
@@ -1209,7 +1214,6 @@ pub fn row_texts(call: &Call, position: usize, names: &[Option<String>]) -> Opti
 /// A relation that is locked against everything that changes what reading it does, but for new indexes and statistics.
 pub struct Relation {
     oid: pg_sys::Oid,
-    owner: pg_sys::Oid,
     kind: u8,
     /// Schema and name, quoted.
     pub name: String,
@@ -1238,19 +1242,14 @@ impl Relation {
             let form = header
                 .byte_add((*header).t_hoff as usize)
                 .cast::<pg_sys::FormData_pg_class>();
-            let (owner, kind) = ((*form).relowner, (*form).relkind as u8);
+            let kind = (*form).relkind as u8;
             let schema = pg_sys::get_namespace_name((*form).relnamespace);
             let name = quoted(pg_sys::quote_qualified_identifier(
                 schema,
                 (*form).relname.data.as_ptr(),
             ));
             pg_sys::ReleaseSysCache(tuple);
-            Some(Self {
-                oid,
-                owner,
-                kind,
-                name,
-            })
+            Some(Self { oid, kind, name })
         }
     }
 
@@ -1259,35 +1258,56 @@ impl Relation {
         matches!(self.kind, b'r' | b'p')
     }
 
-    /// The role that planning and opening a query over it run as: a table's owner, unless that were a superuser.
-    pub fn reader(&self) -> Option<pg_sys::Oid> {
-        // SAFETY: asks the catalogue about a role.
-        (self.is_table() && !unsafe { pg_sys::superuser_arg(self.owner) }).then_some(self.owner)
-    }
-
-    /// A column by its name, quoted: `None` when there is none. Raises the server's error when the caller may not read it.
-    pub fn column(&self, name: &str) -> Option<String> {
-        let name = std::ffi::CString::new(name).ok()?;
+    /// A column by its name, quoted: `None` when there is none. An error when the caller may not read it.
+    pub fn column(&self, name: &str) -> Result<Option<String>, Fault> {
+        let Ok(name) = std::ffi::CString::new(name) else {
+            return Ok(None);
+        };
         // SAFETY: both look into the catalogue; the name ends with a zero byte. An error that is reported does not return.
         unsafe {
             let number = pg_sys::get_attnum(self.oid, name.as_ptr());
             if number <= 0 {
-                return None;
+                return Ok(None);
             }
             let role = pg_sys::GetUserId();
             let mode = pg_sys::ACL_SELECT as pg_sys::AclMode;
-            if pg_sys::pg_class_aclcheck(self.oid, role, mode) != pg_sys::AclResult::ACLCHECK_OK {
-                let may = pg_sys::pg_attribute_aclcheck(self.oid, number, role, mode);
-                if may != pg_sys::AclResult::ACLCHECK_OK {
-                    pg_sys::aclcheck_error(
-                        may,
-                        pg_sys::ObjectType::OBJECT_TABLE,
-                        pg_sys::get_rel_name(self.oid),
-                    );
-                }
+            let ok = pg_sys::AclResult::ACLCHECK_OK;
+            if pg_sys::pg_class_aclcheck(self.oid, role, mode) != ok
+                && pg_sys::pg_attribute_aclcheck(self.oid, number, role, mode) != ok
+            {
+                return Err(self.denied());
             }
-            Some(quoted(pg_sys::quote_identifier(name.as_ptr())))
+            Ok(Some(quoted(pg_sys::quote_identifier(name.as_ptr()))))
         }
+    }
+
+    fn denied(&self) -> Fault {
+        Fault::new(
+            pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied for table {}", self.name),
+            "Whoever follows a table reads it with his own rights.",
+            "Let its owner grant SELECT on it, or on the columns that are followed, and USAGE on its schema.",
+        )
+    }
+
+    /// Whether the caller may read anything of a relation, in a schema that he may use: asked before it is locked.
+    pub fn may_be_read(oid: u32) -> bool {
+        let asked = |function, oid: pg_sys::Oid, right: &[u8]| {
+            // SAFETY: both take an oid and a text and return a boolean, or NULL for what is not there.
+            unsafe {
+                pgrx::direct_function_call_as_datum(
+                    function,
+                    &[Some(Datum::from(oid)), Some(bytes(right))],
+                )
+            }
+            .is_some_and(|answer| answer.value() & 1 == 1)
+        };
+        let oid = pg_sys::Oid::from(oid);
+        // SAFETY: looks into the catalogue; of what is not there it is InvalidOid.
+        let schema = unsafe { pg_sys::get_rel_namespace(oid) };
+        schema != pg_sys::InvalidOid
+            && asked(pg_sys::has_schema_privilege_id, schema, b"USAGE")
+            && asked(pg_sys::has_any_column_privilege_id, oid, b"SELECT")
     }
 
     /// Whether a policy hides rows from the caller.
@@ -1321,28 +1341,146 @@ fn quoted(text: *const std::ffi::c_char) -> String {
         .into_owned()
 }
 
-/// Plans and opens a query with the rights of `role` (`None`: of the caller), and returns the cursor's name. As in
-/// ANALYZE or REFRESH of another role's table, what runs meanwhile can neither take the caller's rights nor leave settings.
-pub fn open_cursor_as(role: Option<pg_sys::Oid>, query: &str) -> String {
-    let open =
-        || pgrx::Spi::connect_mut(|client| client.open_cursor_mut(query, &[]).detach_into_name());
-    let Some(role) = role else {
-        return open();
+/// Plans and opens a query with the caller's rights, and returns the cursor's name.
+pub fn open_cursor(query: &str) -> String {
+    pgrx::Spi::connect_mut(|client| client.open_cursor_mut(query, &[]).detach_into_name())
+}
+
+/// Puts the rows of tables into the result of a function that returns a set of arrays, each the columns of these names as
+/// their types' output functions show them. Nothing is planned, so nothing of the tables is called: no expression of an
+/// index or of statistics, no policy, no rule.
+pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result<(), Fault> {
+    const HEAP: u32 = 2; // HEAP_TABLE_AM_OID
+    let odd = |what: &str, hint: &str| {
+        Fault::new(
+            pgrx::PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            what,
+            "It is read row by row, so that none of its owner's code is called.",
+            hint,
+        )
     };
-    let mut caller = pg_sys::InvalidOid;
-    let mut context = 0;
-    // SAFETY: the server's own way (commands/analyze.c): what is changed is put back here, and by the end of the
-    // (sub)transaction when an error passes by.
+    // SAFETY: a function that is called for a set has a ReturnSetInfo, which InitMaterializedSRF asks for and completes. The
+    // tables are locked by table_open and closed here, or by the end of the transaction when an error passes by; a tuple
+    // of a scan is valid until the next; SPI_getvalue needs no connection and returns text that ends with a zero byte.
+    // What is made of a row lives in a context that is emptied after each.
     unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut caller, &mut context);
-        pg_sys::SetUserIdAndSecContext(
-            role,
-            context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
+        pg_sys::InitMaterializedSRF(call.info, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
+        let result = (*call.info).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        let context = pg_sys::AllocSetContextCreateInternal(
+            pg_sys::CurrentMemoryContext,
+            c"a row of an attached table".as_ptr(),
+            0,
+            8 * 1024,
+            8 * 1024 * 1024,
         );
-        let level = pg_sys::NewGUCNestLevel();
-        let cursor = open();
-        pg_sys::AtEOXact_GUC(false, level);
-        pg_sys::SetUserIdAndSecContext(caller, context);
-        cursor
+        for oid in tables {
+            let table = pg_sys::table_open(
+                pg_sys::Oid::from(*oid),
+                pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+            );
+            if (*(*table).rd_rel).relam != pg_sys::Oid::from(HEAP) {
+                return Err(odd(
+                    "a table that is not stored as PostgreSQL stores tables",
+                    "Attach a view over it that belongs to the owner of our tables.",
+                ));
+            }
+            let columns = (*table).rd_att;
+            let mut numbers = Vec::with_capacity(names.len());
+            for name in names {
+                let Some(name) = name
+                    .as_deref()
+                    .and_then(|name| std::ffi::CString::new(name).ok())
+                else {
+                    numbers.push(None);
+                    continue;
+                };
+                let number = pg_sys::SPI_fnumber(columns, name.as_ptr());
+                let kind = if number > 0 {
+                    pg_sys::get_typtype(pg_sys::SPI_gettypeid(columns, number)) as u8
+                } else {
+                    0
+                };
+                if !matches!(kind, b'b' | b'e') {
+                    return Err(odd(
+                        "a column that is gone, or is of a type that is not read",
+                        "Detach the table and attach it as it is now.",
+                    ));
+                }
+                numbers.push(Some(number));
+            }
+            let scan = pg_sys::systable_beginscan(
+                table,
+                pg_sys::InvalidOid,
+                false,
+                pg_sys::GetActiveSnapshot(),
+                0,
+                std::ptr::null_mut(),
+            );
+            loop {
+                pgrx::check_for_interrupts!();
+                let tuple = pg_sys::systable_getnext(scan);
+                if tuple.is_null() {
+                    break;
+                }
+                let before = pg_sys::MemoryContextSwitchTo(context);
+                let texts = numbers
+                    .iter()
+                    .map(|number| {
+                        let text = pg_sys::SPI_getvalue(tuple, columns, (*number)?);
+                        (!text.is_null()).then(|| bytes(std::ffi::CStr::from_ptr(text).to_bytes()))
+                    })
+                    .collect();
+                let row = new_texts(texts);
+                pg_sys::MemoryContextSwitchTo(before);
+                let mut is_null = row.is_none();
+                let mut row = row.unwrap_or_else(Datum::null);
+                pg_sys::tuplestore_putvalues(
+                    (*result).setResult,
+                    (*result).setDesc,
+                    &mut row,
+                    &mut is_null,
+                );
+                pg_sys::MemoryContextReset(context);
+            }
+            pg_sys::systable_endscan(scan);
+            pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
+        }
+        pg_sys::MemoryContextDelete(context);
     }
+    Ok(())
+}
+
+/// A table and all that inherit from it, those that hold rows; `Err` names one that is no table of this database.
+pub fn leaves(oid: u32) -> Result<Vec<u32>, Fault> {
+    let found = pgrx::Spi::connect(|client| {
+        client
+            .select(
+                "WITH RECURSIVE tree AS (
+                     SELECT $1::pg_catalog.oid AS oid
+                     UNION ALL
+                     SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+                 )
+                 SELECT c.oid, c.relkind::pg_catalog.text FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
+                 WHERE c.relkind OPERATOR(pg_catalog.<>) 'p'",
+                None,
+                &[pgrx::datum::DatumWithOid::from(pg_sys::Oid::from(oid))],
+            )?
+            .map(|row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<String>(2)?)))
+            .collect::<Result<Vec<_>, pgrx::spi::SpiError>>()
+    });
+    let mut leaves = Vec::new();
+    for (leaf, kind) in found.unwrap_or_default() {
+        match (leaf, kind.as_deref()) {
+            (Some(leaf), Some("r")) => leaves.push(leaf.to_u32()),
+            _ => {
+                return Err(Fault::new(
+                    pgrx::PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+                    "a partition that is no table of this database",
+                    "It is read row by row, so that none of its owner's code is called.",
+                    "Attach a view over the table that belongs to the owner of our tables.",
+                ));
+            }
+        }
+    }
+    Ok(leaves)
 }

@@ -1,17 +1,16 @@
 //! Reading tables of other roles: nothing that their owner put there runs with the reader's rights.
 //!
 //! Planning a query runs functions of the table's owner: the constant parts of an index's or a statistic's expressions
-//! are folded, whatever columns are read. So a table is planned as its owner, under a lock that keeps it as it is; the
-//! columns are read through their types' output functions, which only a superuser can make. The rows are fetched by the
-//! caller, whose right to read each column is asked first. (A view's functions run as its reader, so SQL asks before whose
-//! they are.)
+//! are folded, whatever columns are read. With whose rights ever that happens, it happens in the caller's session, whose
+//! cursors and settings it can reach. So a table is not planned: its rows are read one by one, and the columns shown by their
+//! types' output functions, which only a superuser can make. The caller's right to each column is asked first. (A view is
+//! planned, and its functions run as its reader, so SQL asks before whose they all are.)
 
 use super::abi::{self, Relation, sql_functions};
 use super::fault::Fault;
 use pgrx::PgSqlErrorCode;
 
-/// The relation, locked, or the error that it is gone. Not for everybody: a lock holds others up, and what a table's owner
-/// wrote runs as its owner in the caller's session.
+/// The relation, locked, or the error that it is gone. Not for everybody: a lock holds others up.
 fn locked(oid: u32, is_still: bool) -> Result<Relation, Fault> {
     if !abi::is_follower() {
         return Err(Fault::new(
@@ -19,6 +18,14 @@ fn locked(oid: u32, is_still: bool) -> Result<Relation, Fault> {
             "permission denied to follow attached tables",
             "It takes the right to change agent_metrics.attached_tables.",
             "SELECT agent_metrics.grant_access(role, 'admin') gives it.",
+        ));
+    }
+    if !Relation::may_be_read(oid) {
+        return Err(Fault::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to read the relation of oid {oid}"),
+            "It is gone, or the caller has no right on it or on its schema.",
+            "Let its owner grant SELECT on it, or on the columns that are followed, and USAGE on its schema.",
         ));
     }
     Relation::lock(oid, is_still).ok_or_else(|| {
@@ -31,27 +38,62 @@ fn locked(oid: u32, is_still: bool) -> Result<Relation, Fault> {
     })
 }
 
-/// The query that gives each row as one array of texts, NULL where no column is named.
-fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, Fault> {
-    let mut fields = Vec::with_capacity(columns.len());
+/// The columns in SQL, where one is named; an error for one that is not there or that the caller may not read, and where none
+/// is named: then nothing would have been asked for.
+fn quoted_names(
+    relation: &Relation,
+    columns: &[Option<String>],
+) -> Result<Vec<Option<String>>, Fault> {
+    let mut quoted = Vec::with_capacity(columns.len());
     for column in columns {
         let Some(name) = column else {
-            fields.push("NULL".to_owned());
+            quoted.push(None);
             continue;
         };
-        let name_in_sql = relation.column(name).ok_or_else(|| {
+        quoted.push(Some(relation.column(name)?.ok_or_else(|| {
             Fault::new(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
                 format!("table {} has no column \"{name}\"", relation.name),
                 "It is part of how the table was attached.",
                 "Bring it back, or detach the table and attach it as it is now.",
             )
-        })?;
-        // A name alone is a column, or an error: after a dot it might be a function.
-        fields.push(format!(
-            "CASE WHEN {name_in_sql} IS NOT NULL THEN pg_catalog.format('%s', {name_in_sql}) END"
+        })?));
+    }
+    if quoted.iter().all(Option::is_none) {
+        return Err(Fault::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("no column of {} is named", relation.name),
+            "Each column that is read is one that the caller may read.",
+            "Name the columns.",
         ));
     }
+    Ok(quoted)
+}
+
+fn refuse_hidden(relation: &Relation) -> Result<(), Fault> {
+    if !relation.hides_rows() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("row-level security hides rows of {}", relation.name),
+        "Rows that the caller cannot see would be taken for deleted, and a policy is its owner's code.",
+        "Let a role read it that no policy applies to.",
+    ))
+}
+
+/// The query that gives each row as one array of texts, NULL where no column is named.
+fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, Fault> {
+    // A name alone is a column, or an error: after a dot it might be a function.
+    let fields: Vec<String> = quoted_names(relation, columns)?
+        .into_iter()
+        .map(|name| match name {
+            Some(name) => {
+                format!("CASE WHEN {name} IS NOT NULL THEN pg_catalog.format('%s', {name}) END")
+            }
+            None => "NULL".to_owned(),
+        })
+        .collect();
     Ok(format!(
         "SELECT ARRAY[{}]::pg_catalog.text[] FROM {} AS \"a row\"",
         fields.join(", "),
@@ -60,19 +102,27 @@ fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, Faul
 }
 
 sql_functions! {
-    /// `open_source(relation, columns)`: a cursor over the rows, each an array of texts.
+    /// `open_source(relation, columns)`: a cursor over the rows of a view or foreign table, each an array of texts; NULL for a
+    /// table, which is not planned.
     fn open_source(call) {
         let relation = locked(call.int4(0).cast_unsigned(), false)?;
-        let query = query(&relation, &abi::names(call, 1))?;
-        if relation.hides_rows() {
-            return Err(Fault::new(
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                format!("row-level security hides rows of {}", relation.name),
-                "Rows that the caller cannot see would be taken for deleted, and a policy is its owner's code.",
-                "Let a role read it that no policy applies to.",
-            ));
+        if relation.is_table() {
+            return Ok(None);
         }
-        Ok(Some(abi::bytes(abi::open_cursor_as(relation.reader(), &query).as_bytes())))
+        let query = query(&relation, &abi::names(call, 1))?;
+        refuse_hidden(&relation)?;
+        Ok(Some(abi::bytes(abi::open_cursor(&query).as_bytes())))
+    }
+
+    /// `scan_source(relation, columns)`: the rows of a table and of what inherits from it, each an array of texts.
+    fn scan_source(call) {
+        let oid = call.int4(0).cast_unsigned();
+        let relation = locked(oid, false)?;
+        let names = abi::names(call, 1);
+        quoted_names(&relation, &names)?;
+        refuse_hidden(&relation)?;
+        abi::put_rows(call, &abi::leaves(oid)?, &names)?;
+        Ok(None)
     }
 
     /// `row_fields(source_row, columns)`: columns of a row as text.
