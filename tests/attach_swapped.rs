@@ -106,7 +106,6 @@ fn what_is_another_thing_now_stops_with_a_named_problem_and_nothing_is_lost() {
         ("ALTER TABLE crm.tickets RENAME TO t; CREATE VIEW crm.tickets AS SELECT * FROM crm.t WHERE false".into(), "DROP VIEW crm.tickets; ALTER TABLE crm.t RENAME TO tickets".into(), "was attached as a table and is a view now".into()),
         ("ALTER TABLE crm.tickets RENAME chat TO talk".into(), "ALTER TABLE crm.tickets RENAME talk TO chat".into(), "column \"chat\" is gone".into()),
         (format!("CREATE TABLE crm.child () INHERITS (crm.tickets); ALTER TABLE crm.child OWNER TO {other}"), "DROP TABLE crm.child".into(), format!("its rows are also those of crm.child, which belongs to role {other}")),
-        ("ALTER TABLE crm.tickets ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY".into(), "ALTER TABLE crm.tickets DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY".into(), "row-level security".into()),
     ] {
         crm.exec(&change);
         let _ = crm.attempt("INSERT INTO crm.tickets VALUES ('new', 'ticket_resolved', now())");

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use agent_metrics::scheduler::format;
+use agent_metrics::scheduler::text;
 
 use crate::harness::db;
 use crate::program::{PATIENCE, Running, backdate, command, insert, two_agents};
@@ -133,7 +133,7 @@ fn every_moment_of_the_server_can_be_shown() {
     let shown = |moment: &str| {
         db.value(&format!(
             "SELECT {} FROM (SELECT '{moment}'::timestamptz AS at) m",
-            format::moment_of("m.at")
+            text::moment_of("m.at")
         ))
         .unwrap()
     };

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use pgrx::PgSqlErrorCode;
 
 /// The relation, locked, or the error that it is gone. Not for everybody: a lock holds others up.
-fn locked(oid: u32, is_still: bool) -> Result<Relation, Fault> {
+fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, Fault> {
     if !abi::is_follower() {
         return Err(Fault::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -20,7 +20,13 @@ fn locked(oid: u32, is_still: bool) -> Result<Relation, Fault> {
             "SELECT agent_metrics.grant_access(role, 'admin') gives it.",
         ));
     }
-    if !Relation::may_be_read(oid) {
+    // What a view reads is locked too, which its reader need not have a right on; the server's own tables are nobody's.
+    let is_refused = if is_still.is_some() {
+        oid < 16384
+    } else {
+        !Relation::may_be_read(oid)
+    };
+    if is_refused {
         return Err(Fault::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied to read the relation of oid {oid}"),
@@ -28,7 +34,7 @@ fn locked(oid: u32, is_still: bool) -> Result<Relation, Fault> {
             "Let its owner grant SELECT on it, or on the columns that are followed, and USAGE on its schema.",
         ));
     }
-    Relation::lock(oid, is_still).ok_or_else(|| {
+    Relation::lock(oid, is_still.unwrap_or(false)).ok_or_else(|| {
         Fault::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             format!("there is no table of oid {oid}"),
@@ -105,7 +111,7 @@ sql_functions! {
     /// `open_source(relation, columns)`: a cursor over the rows of a view or foreign table, each an array of texts; NULL for a
     /// table, which is not planned.
     fn open_source(call) {
-        let relation = locked(call.int4(0).cast_unsigned(), false)?;
+        let relation = locked(call.int4(0).cast_unsigned(), None)?;
         if relation.is_table() {
             return Ok(None);
         }
@@ -117,7 +123,7 @@ sql_functions! {
     /// `scan_source(relation, columns)`: the rows of a table and of what inherits from it, each an array of texts.
     fn scan_source(call) {
         let oid = call.int4(0).cast_unsigned();
-        let relation = locked(oid, false)?;
+        let relation = locked(oid, None)?;
         let names = abi::names(call, 1);
         quoted_names(&relation, &names)?;
         refuse_hidden(&relation)?;
@@ -130,6 +136,6 @@ sql_functions! {
 
     /// `hold_still(relation, against_indexes)`: until the transaction ends nobody changes what it is; its rows may be written.
     fn hold_still(call) {
-        Ok(Some(abi::boolean(locked(call.int4(0).cast_unsigned(), call.boolean(1))?.is_table())))
+        Ok(Some(abi::boolean(locked(call.int4(0).cast_unsigned(), Some(call.boolean(1)))?.is_table())))
     }
 }
