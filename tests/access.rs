@@ -267,7 +267,7 @@ fn revoke_access_says_what_others_gave_and_the_role_can_be_dropped() {
     db.exec(&format!(
         "SELECT agent_metrics.grant_access('{name}', 'reader'), agent_metrics.grant_access('{name}', 'writer'), agent_metrics.grant_access('{name}', 'admin');
          GRANT USAGE ON SCHEMA agent_kpi TO {other} WITH GRANT OPTION; GRANT SELECT ON agent_kpi.kpi_daily TO {other} WITH GRANT OPTION;
-         GRANT INSERT (label) ON agent_metrics.outcomes TO {other} WITH GRANT OPTION; GRANT CREATE ON SCHEMA agent_kpi TO {other};
+         GRANT USAGE ON SCHEMA agent_metrics TO {other}; GRANT INSERT (label) ON agent_metrics.outcomes TO {other} WITH GRANT OPTION; GRANT CREATE ON SCHEMA agent_kpi TO {other};
          ALTER DEFAULT PRIVILEGES IN SCHEMA agent_metrics GRANT SELECT ON TABLES TO {name}"
     ));
     others.exec(&format!(
@@ -359,4 +359,36 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
     bare.exec("CREATE EXTENSION agent_metrics");
     let error = bare.error("SELECT agent_metrics.grant_access('pg_monitor', 'reader')");
     assert_eq!(error.sqlstate, "55000", "{error}");
+}
+
+#[test]
+fn nobodys_prepared_statement_keeps_access_from_being_given_or_taken() {
+    let db = shop("access_locks");
+    let (name, reader) = login(&db, "reader");
+    let (other, _) = login(&db, "other");
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{name}', 'reader')"
+    ));
+    // it locks the tables before any right on them is asked for
+    reader.exec(
+        "BEGIN; PREPARE a AS INSERT INTO agent_metrics.access_levels DEFAULT VALUES; PREPARE m AS INSERT INTO agent_metrics.migrations DEFAULT VALUES",
+    );
+    db.exec(&format!(
+        "SET lock_timeout = '2s'; SELECT agent_metrics.grant_access('{other}', 'writer'); SELECT agent_metrics.setup()"
+    ));
+    // and one waits for another
+    let second = db.session();
+    db.exec(&format!(
+        "BEGIN; SELECT agent_metrics.revoke_access('{other}')"
+    ));
+    let error = second.error(&format!(
+        "SET lock_timeout = '100ms'; SELECT agent_metrics.grant_access('{other}', 'reader')"
+    ));
+    assert_eq!(error.sqlstate, "55P03", "{error}");
+    db.exec("COMMIT");
+    reader.exec("ROLLBACK");
+    drop((reader, second));
+    db.exec(&format!(
+        "DROP OWNED BY {name}, {other}; DROP ROLE {name}, {other}"
+    ));
 }

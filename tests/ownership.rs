@@ -66,7 +66,7 @@ fn setup_is_refused_while_there_is_an_object_of_somebody_else() {
     let db = shop("owner_objects");
     let (name, stranger) = login(&db, "stranger");
     db.exec(&format!(
-        "GRANT CREATE ON SCHEMA agent_metrics, agent_kpi, public TO {name}; GRANT USAGE ON SCHEMA agent_kpi TO {name}"
+        "GRANT CREATE ON SCHEMA agent_metrics, agent_kpi, public TO {name}; GRANT USAGE ON SCHEMA agent_metrics, agent_kpi TO {name}"
     ));
     for schema in ["agent_metrics", "agent_kpi"] {
         for (number, (what, sql)) in THINGS.iter().enumerate() {
@@ -116,6 +116,45 @@ fn setup_is_refused_while_there_is_an_object_of_somebody_else() {
             .starts_with("trigger boo on agent_metrics.outcomes"),
         "{error}"
     );
+    db.exec("DROP TRIGGER boo ON agent_metrics.outcomes");
+    // And so does what a table calls: as it comes from a former owner of the tables, who could make it.
+    stranger.exec("CREATE FUNCTION public.code(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN $1; END $$; CREATE FUNCTION public.same(text, text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$; CREATE OPERATOR public.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = public.same)");
+    for (made, gone) in [
+        (
+            "ALTER TABLE agent_metrics.outcomes ALTER is_success SET DEFAULT public.code('') = ''",
+            "ALTER TABLE agent_metrics.outcomes ALTER is_success SET DEFAULT false",
+        ),
+        (
+            "ALTER TABLE agent_metrics.owners ADD CONSTRAINT theirs CHECK (public.code(owner) <> '')",
+            "ALTER TABLE agent_metrics.owners DROP CONSTRAINT theirs",
+        ),
+        (
+            "ALTER TABLE agent_metrics.owners ADD CONSTRAINT theirs CHECK (owner OPERATOR(public.===) owner)",
+            "ALTER TABLE agent_metrics.owners DROP CONSTRAINT theirs",
+        ),
+        (
+            "CREATE INDEX theirs ON agent_metrics.owners (public.code(owner))",
+            "DROP INDEX agent_metrics.theirs",
+        ),
+        (
+            "CREATE RULE theirs AS ON INSERT TO agent_metrics.owners WHERE public.code(NEW.owner) = 'x' DO INSTEAD NOTHING",
+            "DROP RULE theirs ON agent_metrics.owners",
+        ),
+        (
+            "CREATE POLICY theirs ON agent_metrics.owners USING (public.code(owner) <> '')",
+            "DROP POLICY theirs ON agent_metrics.owners",
+        ),
+    ] {
+        db.exec(made);
+        let error = db.error("SELECT agent_metrics.setup()");
+        assert_eq!(error.sqlstate, "55000", "{made}: {error}");
+        assert!(
+            error.message.contains("function public."),
+            "{made}: {error}"
+        );
+        assert!(error.detail.contains(&format!(" of {name}")), "{error}");
+        db.exec(gone);
+    }
     db.exec(&format!(
         "DROP OWNED BY {name} CASCADE; SELECT agent_metrics.setup()"
     ));

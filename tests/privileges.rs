@@ -448,6 +448,41 @@ fn a_readers_function_in_a_condition_sees_what_the_views_show_and_no_more() {
     db.exec(&format!("DROP OWNED BY {name}; DROP ROLE {name}"));
 }
 
+/// A verdict on single latencies answers what the views ask, not what a reader asks: with lines of his own he would have
+/// each value by halving.
+#[test]
+fn a_reader_cannot_ask_for_single_values() {
+    let db = db("privileges_oracle");
+    fill_shop(&db);
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-05-02 10:30+00', 'one', 777);
+         DELETE FROM agent_metrics.thresholds WHERE agent_id = 'sup' AND metric = 'latency_p95_ms';
+         INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner) SELECT 'sup', 'latency_p95_ms', 700, owner FROM agent_metrics.owners LIMIT 1",
+    );
+    refresh(&db);
+    let (name, reader) = login(&db, "reader");
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{name}', 'reader')"
+    ));
+    let ask = |bucket: &str, days: i32, fraction: &str, line: i32| {
+        reader.value(&format!(
+            "SELECT agent_metrics.kpi_exact_verdict('sup', 'latency_p95_ms', '2026-05-02', {bucket}, {days}, {fraction}, '-', {line})"
+        ))
+    };
+    let hour = "'2026-05-02 10:00+00'";
+    assert_eq!(ask("NULL", 1, "0.95", 700).as_deref(), Some("breach"));
+    assert_eq!(ask(hour, 0, "0.95", 700).as_deref(), Some("breach"));
+    assert_eq!(ask("NULL", 1, "0.95", 776), None, "a line of his own");
+    assert_eq!(ask("NULL", 1, "0.5", 700), None, "a rank of his own");
+    assert_eq!(
+        ask("'2026-05-02 10:20+00'", 0, "0.95", 700),
+        None,
+        "an hour of his own"
+    );
+    drop(reader);
+    db.exec(&format!("DROP OWNED BY {name}; DROP ROLE {name}"));
+}
+
 #[test]
 fn a_stranger_gains_nothing_with_what_he_may_create_elsewhere() {
     let db = db("privileges_stranger");

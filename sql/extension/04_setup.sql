@@ -79,6 +79,24 @@ BEGIN
         CROSS JOIN LATERAL pg_identify_object('pg_trigger'::regclass, t.oid, 0) i
         WHERE n.nspname IN ('agent_metrics', 'agent_kpi') AND p.proowner <> n.nspowner AND NOT r.rolsuper
           AND p.pronamespace <> n.oid
+        UNION ALL
+        -- and so do the functions that defaults, checks, indexes, rules, policies and types call, there or under an operator
+        SELECT i.type, i.identity, p.proowner
+        FROM pg_namespace n
+        CROSS JOIN LATERAL (
+            SELECT c.oid, 'pg_class'::regclass::oid FROM pg_class c WHERE c.relnamespace = n.oid
+            UNION ALL SELECT d.oid, 'pg_attrdef'::regclass FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid AND c.relnamespace = n.oid
+            UNION ALL SELECT k.oid, 'pg_constraint'::regclass FROM pg_constraint k WHERE k.connamespace = n.oid
+            UNION ALL SELECT r.oid, 'pg_rewrite'::regclass FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class AND c.relnamespace = n.oid
+            UNION ALL SELECT y.oid, 'pg_policy'::regclass FROM pg_policy y JOIN pg_class c ON c.oid = y.polrelid AND c.relnamespace = n.oid
+            UNION ALL SELECT t.oid, 'pg_trigger'::regclass FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid AND c.relnamespace = n.oid WHERE t.tgqual IS NOT NULL
+        ) AS part (oid, classid)
+        JOIN pg_depend d ON d.classid = part.classid AND d.objid = part.oid AND d.refobjid >= 16384
+         AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+        JOIN pg_proc p ON p.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE (SELECT o.oprcode FROM pg_operator o WHERE o.oid = d.refobjid) END
+        JOIN pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
+        CROSS JOIN LATERAL pg_identify_object('pg_proc'::regclass, p.oid, 0) i
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi') AND p.proowner <> n.nspowner AND p.pronamespace <> n.oid
     )
     SELECT count(*) AS number, min(format('%s %s', w.type, w.identity)) AS first,
            left(string_agg(format('%s %s of %s', w.type, w.identity, pg_get_userbyid(w.owner)), ', ' ORDER BY w.type, w.identity), 2000) AS listed,
@@ -162,6 +180,20 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.missing_rows() IS
     'Tables without which nothing works and that have no row, as after a dump without rows was restored; setup() puts them back.';
 
+-- Rows of the owner's, which nobody else can lock. A lock on the table or an advisory one anybody could hold for as long as he
+-- likes: preparing a statement locks its tables before any right is asked for.
+CREATE FUNCTION agent_metrics.take_turns() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    PERFORM FROM agent_metrics.migrations m ORDER BY m.number FOR UPDATE;
+    IF NOT FOUND THEN  -- the first call, before anybody was given a right
+        LOCK TABLE agent_metrics.migrations IN EXCLUSIVE MODE;
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.take_turns() IS
+    'Waits until no other transaction sets up or gives access, and keeps others waiting to the end of this one. Internal: setup(), grant_access() and revoke_access() use it.';
+
 -- Tables belong to whoever calls setup(), not to the extension: a dump is plain, DROP EXTENSION without CASCADE
 -- refuses instead of dropping the data, and a user who is not superuser owns his rows.
 CREATE FUNCTION agent_metrics.setup() RETURNS text
@@ -186,7 +218,7 @@ BEGIN
     IF to_regclass('agent_metrics.migrations') IS NULL THEN
         PERFORM agent_metrics.check_empty('agent_kpi');
     END IF;
-    -- Two calls at once: the second waits here and then finds nothing left to do. No advisory lock, which anybody could hold.
+    -- Two calls at once: the second waits here and then finds nothing left to do.
     IF to_regclass('agent_metrics.migrations') IS NULL THEN
         BEGIN
             CREATE TABLE agent_metrics.migrations (
@@ -199,7 +231,7 @@ BEGIN
             NULL;  -- the other call has made it
         END;
     END IF;
-    LOCK TABLE agent_metrics.migrations IN EXCLUSIVE MODE;
+    PERFORM agent_metrics.take_turns();
     IF to_regnamespace('agent_kpi') IS NULL THEN
         CREATE SCHEMA agent_kpi;
     END IF;

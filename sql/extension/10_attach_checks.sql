@@ -120,3 +120,47 @@ CREATE FUNCTION agent_metrics.source_words(sqlstate text) RETURNS text
                 WHEN sqlstate ~ '^2[23]' THEN format('its rows cannot be stored as business events (SQLSTATE %s)', sqlstate)
                 ELSE format('it could not be followed (SQLSTATE %s)', sqlstate) END;
 COMMENT ON FUNCTION agent_metrics.source_words(text) IS 'What an error while following an attached table means, without any value. Internal: sync_business_events() uses it.';
+
+-- Whoever follows attached tables reads them with his own rights, and the owner of our tables may read more than an admin.
+-- So a row names what its writer may read himself, and never names anything else later. The owner's own rows are his affair,
+-- also those that a restore brings before the tables are there.
+CREATE FUNCTION agent_metrics.guard_attachment() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    relid  oid := agent_metrics.kpi_relation(NEW.source);
+    closed text;
+BEGIN
+    IF pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF (OLD.source, OLD.columns, OLD.fixed_kind, OLD.id_prefix, OLD.relation_kind, OLD.relation_owner, OLD.column_types, OLD.attached_by)
+           IS DISTINCT FROM (NEW.source, NEW.columns, NEW.fixed_kind, NEW.id_prefix, NEW.relation_kind, NEW.relation_owner, NEW.column_types, NEW.attached_by)
+           OR NEW.relation NOT IN (OLD.relation, coalesce(relid, OLD.relation)) THEN
+            RAISE EXCEPTION 'what is read of table % is not changed', OLD.source
+                USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Who follows the table reads it with his own rights, which may be more than yours.',
+                      HINT = format('SELECT agent_metrics.detach_business_events(%L); then attach it as it should be read.', OLD.source);
+        END IF;
+        RETURN NULL;
+    END IF;
+    IF relid IS NULL OR NEW.relation <> relid OR NEW.attached_by <> current_user THEN
+        RAISE EXCEPTION 'attached_tables is written by attach_business_events()'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = format('Table %s has oid %s and is attached by %s; the row says %s and %s.', NEW.source, coalesce(relid::text, 'none'), current_user, NEW.relation, NEW.attached_by),
+                  HINT = 'SELECT * FROM agent_metrics.attach_business_events(...);';
+    END IF;
+    SELECT CASE WHEN NOT has_schema_privilege(c.relnamespace, 'USAGE') THEN format('schema %s', c.relnamespace::regnamespace)
+                ELSE (SELECT min(format('column "%s"', k.value)) FROM jsonb_each_text(NEW.columns) AS k (key, value)
+                      LEFT JOIN pg_attribute t ON t.attrelid = relid AND t.attname = k.value AND t.attnum > 0 AND NOT t.attisdropped
+                      WHERE t.attnum IS NULL OR NOT has_column_privilege(relid, t.attnum, 'SELECT')) END
+    INTO closed FROM pg_class c WHERE c.oid = relid;
+    IF closed IS NOT NULL THEN
+        RAISE EXCEPTION 'permission denied for % of table %', closed, NEW.source
+            USING ERRCODE = 'insufficient_privilege', DETAIL = format('Role %s may not read it, so nobody reads it on its behalf.', current_user),
+                  HINT = 'GRANT USAGE on its schema and SELECT on what is to be read.';
+    END IF;
+    RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.guard_attachment() IS
+    'Trigger of attached_tables: a row names a table and columns that its writer may read, and keeps to them. Internal.';

@@ -237,8 +237,11 @@ DECLARE
     may      boolean;
 BEGIN
     SELECT a.* INTO attached FROM agent_metrics.attached_tables a WHERE a.source = $1;
-    -- Rows of tables that inherit from it are its rows too, and fire no trigger of it.
+    -- Whoever attached it had to be allowed to: the caller may be allowed more. Rows of tables that inherit from it are its
+    -- rows too, and fire no trigger of it.
     may := has_table_privilege(relid, 'TRIGGER')
+       AND has_table_privilege(coalesce((SELECT r.oid FROM pg_roles r WHERE r.rolname = attached.attached_by),
+                                        (SELECT c.relowner FROM pg_class c WHERE c.oid = 'agent_metrics.attached_tables'::regclass)), relid, 'TRIGGER')
        AND (SELECT c.relkind = 'p' OR c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = relid) FROM pg_class c WHERE c.oid = relid)
        AND EXISTS (SELECT FROM pg_index i JOIN pg_attribute t ON t.attrelid = relid AND t.attname = attached.columns ->> 'business_event_id'
                    WHERE i.indrelid = relid AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indkey[0] = t.attnum AND i.indpred IS NULL)

@@ -128,3 +128,7 @@ ALTER TABLE agent_metrics.eval_plans ADD CONSTRAINT agent_id_is_short CHECK (age
 ALTER TABLE agent_metrics.attached_tables
     ADD CONSTRAINT columns_are_shallow CHECK (agent_metrics.check_json(columns, 'columns')),
     ADD CONSTRAINT column_types_are_shallow CHECK (agent_metrics.check_json(column_types, 'column_types'));
+
+-- After the checks above, and for whoever writes.
+CREATE TRIGGER guard_attachment AFTER INSERT OR UPDATE ON agent_metrics.attached_tables FOR EACH ROW EXECUTE FUNCTION agent_metrics.guard_attachment();
+ALTER TABLE agent_metrics.attached_tables ENABLE ALWAYS TRIGGER guard_attachment;

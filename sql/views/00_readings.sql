@@ -151,6 +151,14 @@ DECLARE
     n     bigint;
     below bigint;  -- values that the line is not below of ('-'), or that lie below the line ('+')
 BEGIN
+    -- Readers call this through the views, and could call it themselves: a line or an hour of their choice would tell them
+    -- the single values.
+    IF $6 IS DISTINCT FROM (CASE WHEN $2 LIKE '%\_p50\_%' THEN 0.50 WHEN $2 LIKE '%\_p95\_%' THEN 0.95 END)
+       OR NOT EXISTS (SELECT FROM agent_metrics.thresholds t JOIN agent_metrics.metrics m ON m.metric = t.metric
+                      WHERE t.agent_id = $1 AND t.metric = $2 AND t.value = $8 AND m.direction = $7)
+       OR $5 = 0 AND NOT EXISTS (SELECT FROM agent_metrics.rollups r WHERE r.agent_id = $1 AND r.level = 'hour' AND r.bucket = $4) THEN
+        RETURN NULL;
+    END IF;
     IF $2 LIKE 'latency%' THEN
         IF EXISTS (SELECT FROM agent_metrics.archives a WHERE a.state IN ('detached', 'archived') AND tstzrange(a.from_time, a.to_time) && span) THEN
             RETURN NULL;
