@@ -1,16 +1,12 @@
-//! The `agent-metrics` command: reads the command line, calls the scheduler's rooms, says in one line what failed.
+//! The `agent-metrics` command: reads the command line, calls the program's rooms, says in one line what failed.
 
 use std::process::ExitCode;
 
+use agent_metrics::program::commands::{doctor, rebuild, status, verify};
+use agent_metrics::program::connect::{Database, config::Server, extension, writable};
+use agent_metrics::program::scheduler::{clock::SystemClock, jobs, run};
+use agent_metrics::program::{archive, demo, error, page, shutdown::Stop, text};
 use agent_metrics::say;
-use agent_metrics::scheduler::clock::SystemClock;
-use agent_metrics::scheduler::config::Server;
-use agent_metrics::scheduler::connect::Database;
-use agent_metrics::scheduler::stop::Stop;
-use agent_metrics::scheduler::{
-    advice, archive, demo, doctor, extension, jobs, page, rebuild, run, standing, status, text,
-    verify,
-};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -181,7 +177,7 @@ async fn main() -> ExitCode {
 }
 
 fn failure(error: &anyhow::Error, server: Option<&Server>) -> ExitCode {
-    eprintln!("agent-metrics: {}", advice::one_line(error, server));
+    eprintln!("agent-metrics: {}", error::one_line(error, server));
     ExitCode::FAILURE
 }
 
@@ -240,14 +236,14 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
 /// Fails with one line where the database does not fit, or nothing can be written.
 async fn may_write(database: &Database, server: &Server) -> Result<()> {
     extension::check(database, server).await?;
-    standing::check(database, server, false).await
+    writable::check(database, server, false).await
 }
 
 /// The commands that need one session and end by themselves.
 async fn ask(command: Command, database: &Database, server: &Server) -> Result<ExitCode> {
     match command {
         Command::Doctor => {}
-        Command::Setup => standing::check(database, server, false).await?,
+        Command::Setup => writable::check(database, server, false).await?,
         Command::Status | Command::Verify { .. } => extension::check(database, server).await?,
         _ => may_write(database, server).await?,
     }

@@ -1,7 +1,7 @@
 //! What is an alert, and whom it reaches when: breaches, regressions, missing Mondays, quiet hours, digests, deputies;
 //! keep or replace.
 
-use agent_metrics::scheduler::notify::Delivered;
+use agent_metrics::program::alerts::Delivered;
 use chrono::{TimeDelta, Utc};
 
 use crate::alerts::{NOTHING, Receiver, SENT, enqueue, moment, webhook};

@@ -4,9 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent_metrics::scheduler::clock::Clock;
-use agent_metrics::scheduler::notify::http::Post;
-use agent_metrics::scheduler::notify::{Delivered, Outbox, signature};
+use agent_metrics::program::alerts::{Delivered, Outbox, http::Post, signature};
+use agent_metrics::program::scheduler::clock::Clock;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use agent_metrics::scheduler::archive::file::Reader;
+use agent_metrics::program::archive::file::Reader;
 
 use crate::archive::{archive, file_of, name_of, two_old_months, verified};
 use crate::program::{fails, works};

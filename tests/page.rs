@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use agent_metrics::scheduler::config::Server;
-use agent_metrics::scheduler::stop::Stop;
-use agent_metrics::scheduler::{format, page};
+use agent_metrics::program::connect::config::Server;
+use agent_metrics::program::{format, page, shutdown::Stop};
 
 use crate::audits::{frozen, run};
 use crate::harness::{Db, db, server};

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use agent_metrics::scheduler::text;
+use agent_metrics::program::text;
 
 use crate::harness::db;
 use crate::program::{PATIENCE, Running, backdate, command, insert, two_agents};

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use agent_metrics::scheduler::clock::Clock;
-use agent_metrics::scheduler::config::Server;
-use agent_metrics::scheduler::run;
-use agent_metrics::scheduler::stop::Stop;
+use agent_metrics::program::connect::config::Server;
+use agent_metrics::program::scheduler::{clock::Clock, run};
+use agent_metrics::program::shutdown::Stop;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 

@@ -14,7 +14,7 @@
 //! - *roles*: [`open_cursor_as`] alone changes the role that runs, for one call and in the server's own way; an error in
 //!   it ends the (sub)transaction, whose end gives the role back.
 
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::rate::Rate;
 use crate::measures::sketch::Buffer;
 use crate::measures::zone::{Stretch, Zone};
@@ -28,7 +28,7 @@ use std::ptr::NonNull;
 const EPOCH_SECONDS: i64 = 946_684_800;
 
 /// What a function returns: a Datum, NULL, or an error.
-pub type Answer = Result<Option<Datum>, Fault>;
+pub type Answer = Result<Option<Datum>, SqlError>;
 
 /// Export `fn name(call) -> Answer` under the SQL function's C name.
 macro_rules! sql_functions {
@@ -76,7 +76,7 @@ impl Call {
                 unsafe { (*self.info).isnull = true };
                 Datum::null()
             }
-            Err(fault) => fault.raise(),
+            Err(error) => error.raise(),
         }
     }
 
@@ -206,7 +206,7 @@ impl Call {
 
     /// A rate argument: sixteen bytes by reference.
     #[inline]
-    pub fn rate(&self, position: usize) -> Result<Rate, Fault> {
+    pub fn rate(&self, position: usize) -> Result<Rate, SqlError> {
         let pointer = self.argument(position).value.cast_mut_ptr::<[i64; 2]>();
         // SAFETY: the argument is declared rate: 16 bytes, aligned as a double.
         let [hits, total] = unsafe { *pointer };
@@ -244,12 +244,12 @@ impl Call {
     }
 
     /// The memory context that an aggregate's state lives in; an error outside an aggregate.
-    fn aggregate_context(&self) -> Result<pg_sys::MemoryContext, Fault> {
+    fn aggregate_context(&self) -> Result<pg_sys::MemoryContext, SqlError> {
         let mut context: pg_sys::MemoryContext = std::ptr::null_mut();
         // SAFETY: the server fills in the context when the call comes from an aggregate.
         let kind = unsafe { pg_sys::AggCheckCallContext(self.info, &mut context) };
         if kind == 0 || context.is_null() {
-            return Err(Fault::new(
+            return Err(SqlError::new(
                 pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "this function works only inside an aggregate",
                 "It is a step of an aggregate of agent_metrics.",
@@ -279,7 +279,7 @@ impl Call {
     pub fn new_state<T>(
         &self,
         make: impl FnOnce(pg_sys::MemoryContext) -> T,
-    ) -> Result<(Datum, &mut T), Fault> {
+    ) -> Result<(Datum, &mut T), SqlError> {
         let context = self.aggregate_context()?;
         Ok(place(context, make(context)))
     }
@@ -623,8 +623,8 @@ impl RowType {
         Self { oid, columns }
     }
 
-    fn other() -> Fault {
-        Fault::new(
+    fn other() -> SqlError {
+        SqlError::new(
             pgrx::PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
             "a composite type of agent_metrics is not the one that the library knows",
             "Library and SQL objects are of different versions.",
@@ -633,7 +633,7 @@ impl RowType {
     }
 
     /// A row of this type: a value for each column.
-    pub fn row<const N: usize>(&self, values: [Option<Datum>; N]) -> Result<Datum, Fault> {
+    pub fn row<const N: usize>(&self, values: [Option<Datum>; N]) -> Result<Datum, SqlError> {
         let mut nulls = values.map(|value| value.is_none());
         let mut values = values.map(|value| value.unwrap_or(Datum::null()));
         // SAFETY: as many values as columns, of the types that the SQL declares in this order.
@@ -790,7 +790,7 @@ fn fixed<T: Copy>(value: T) -> Datum {
 pub const MOST_NUMBERS: usize = 1_000_000;
 
 /// An array of double precision that may hold NULLs, as a Rust vector; an error where it is too long.
-pub fn float8_array(call: &Call, position: usize) -> Result<Vec<Option<f64>>, Fault> {
+pub fn float8_array(call: &Call, position: usize) -> Result<Vec<Option<f64>>, SqlError> {
     // SAFETY: the argument is declared float8[].
     let array: Option<pgrx::Array<'_, f64>> = unsafe {
         pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position))
@@ -799,7 +799,7 @@ pub fn float8_array(call: &Call, position: usize) -> Result<Vec<Option<f64>>, Fa
         return Ok(Vec::new());
     };
     if array.len() > MOST_NUMBERS {
-        return Err(Fault::new(
+        return Err(SqlError::new(
             pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("an array of {} numbers is too long", array.len()),
             format!("At most {MOST_NUMBERS} numbers are taken at once."),
@@ -931,9 +931,9 @@ pub struct Column {
 
 impl Call {
     /// The row of the trigger that calls; an error where nothing or another trigger calls.
-    pub fn row(&self) -> Result<Row, Fault> {
+    pub fn row(&self) -> Result<Row, SqlError> {
         let wrong = || {
-            Fault::new(
+            SqlError::new(
                 pgrx::PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
                 "this function works only as a BEFORE trigger for each row that is inserted or updated",
                 "It checks and stamps rows of the tables of agent_metrics.",
@@ -1025,7 +1025,7 @@ impl Row {
 
     /// Where a column is: `near` where it is expected, else searched for; None: the table has no such column. A partition
     /// may have its columns in another order than the table above it. A column of another type is an error: it cannot be read.
-    pub fn find(&self, column: &Column, near: usize) -> Result<Option<usize>, Fault> {
+    pub fn find(&self, column: &Column, near: usize) -> Result<Option<usize>, SqlError> {
         let is_it = |position: &usize| self.name_at(*position) == Some(column.name.as_bytes());
         let count = self.values.len();
         let Some(position) = Some(near)
@@ -1037,7 +1037,7 @@ impl Row {
         if column.kind.is_of(self.attribute(position).atttypid) {
             return Ok(Some(position));
         }
-        Err(Fault::new(
+        Err(SqlError::new(
             pgrx::PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
             format!(
                 "column {} is not of the type that agent_metrics made it with",
@@ -1134,7 +1134,10 @@ impl Row {
 }
 
 /// A place for what a function finds once a statement.
-pub fn once<T: Copy>(call: &Call, find: impl FnOnce() -> Result<T, Fault>) -> Result<&T, Fault> {
+pub fn once<T: Copy>(
+    call: &Call,
+    find: impl FnOnce() -> Result<T, SqlError>,
+) -> Result<&T, SqlError> {
     // SAFETY: as in `RowType::cached`: `fn_extra` is ours and lives as long as `fn_mcxt`; a function keeps one type in it.
     unsafe {
         let function = &mut *(*call.info).flinfo;
@@ -1259,7 +1262,7 @@ impl Relation {
     }
 
     /// A column by its name, quoted: `None` when there is none. An error when the caller may not read it.
-    pub fn column(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub fn column(&self, name: &str) -> Result<Option<String>, SqlError> {
         let Ok(name) = std::ffi::CString::new(name) else {
             return Ok(None);
         };
@@ -1281,8 +1284,8 @@ impl Relation {
         }
     }
 
-    fn denied(&self) -> Fault {
-        Fault::new(
+    fn denied(&self) -> SqlError {
+        SqlError::new(
             pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied for table {}", self.name),
             "Whoever follows a table reads it with his own rights.",
@@ -1349,10 +1352,10 @@ pub fn open_cursor(query: &str) -> String {
 /// Puts the rows of tables into the result of a function that returns a set of arrays, each the columns of these names as
 /// their types' output functions show them. Nothing is planned, so nothing of the tables is called: no expression of an
 /// index or of statistics, no policy, no rule.
-pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result<(), Fault> {
+pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result<(), SqlError> {
     const HEAP: u32 = 2; // HEAP_TABLE_AM_OID
     let odd = |what: &str, hint: &str| {
-        Fault::new(
+        SqlError::new(
             pgrx::PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             what,
             "It is read row by row, so that none of its owner's code is called.",
@@ -1451,7 +1454,7 @@ pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result
 }
 
 /// A table and all that inherit from it, those that hold rows; `Err` names one that is no table of this database.
-pub fn leaves(oid: u32) -> Result<Vec<u32>, Fault> {
+pub fn leaves(oid: u32) -> Result<Vec<u32>, SqlError> {
     let found = pgrx::Spi::connect(|client| {
         client
             .select(
@@ -1473,7 +1476,7 @@ pub fn leaves(oid: u32) -> Result<Vec<u32>, Fault> {
         match (leaf, kind.as_deref()) {
             (Some(leaf), Some("r")) => leaves.push(leaf.to_u32()),
             _ => {
-                return Err(Fault::new(
+                return Err(SqlError::new(
                     pgrx::PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
                     "a partition that is no table of this database",
                     "It is read row by row, so that none of its owner's code is called.",

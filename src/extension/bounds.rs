@@ -4,7 +4,7 @@
 //! and a name; and moments are calculated with, so that none may lie at the ends of time.
 
 use super::abi::{Kind, Row};
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::limits::{
     DEPTH_MAX, END_OF_MOMENTS, FIRST_MOMENT, ID_MAX, NAME_MAX, json_depth,
 };
@@ -12,7 +12,7 @@ use pgrx::PgSqlErrorCode;
 
 /// Refuses a text of more than `most` bytes.
 #[inline]
-pub fn check_length(row: &Row, position: usize, column: &str, most: usize) -> Result<(), Fault> {
+pub fn check_length(row: &Row, position: usize, column: &str, most: usize) -> Result<(), SqlError> {
     let length = row.length(position);
     if length <= most {
         return Ok(());
@@ -22,8 +22,8 @@ pub fn check_length(row: &Row, position: usize, column: &str, most: usize) -> Re
 
 #[cold]
 #[inline(never)]
-fn too_long(column: &str, length: usize, most: usize) -> Fault {
-    Fault::new(
+fn too_long(column: &str, length: usize, most: usize) -> SqlError {
+    SqlError::new(
         PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
         format!("{column} cannot be {length} bytes long"),
         format!("{column} has at most {most} bytes, so that it can be grouped and indexed by."),
@@ -33,7 +33,7 @@ fn too_long(column: &str, length: usize, most: usize) -> Fault {
 
 /// Refuses a moment that is infinite or not of the years 1 to 9999.
 #[inline]
-pub fn check_moment(row: &Row, position: usize, column: &str) -> Result<(), Fault> {
+pub fn check_moment(row: &Row, position: usize, column: &str) -> Result<(), SqlError> {
     let moment = row.int8(position);
     if (FIRST_MOMENT..END_OF_MOMENTS).contains(&moment) {
         return Ok(());
@@ -43,7 +43,7 @@ pub fn check_moment(row: &Row, position: usize, column: &str) -> Result<(), Faul
 
 #[cold]
 #[inline(never)]
-fn too_far(column: &str, moment: i64) -> Fault {
+fn too_far(column: &str, moment: i64) -> SqlError {
     // the server's infinities are the ends of the range
     let what = match moment {
         i64::MIN => "-infinity",
@@ -51,7 +51,7 @@ fn too_far(column: &str, moment: i64) -> Fault {
         _ if moment < FIRST_MOMENT => "a moment before the year 1",
         _ => "a moment after the year 9999",
     };
-    Fault::new(
+    SqlError::new(
         PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,
         format!("{column} cannot be {what}"),
         format!("{column} is a moment of the years 1 to 9999."),
@@ -60,12 +60,12 @@ fn too_far(column: &str, moment: i64) -> Fault {
 }
 
 /// Refuses a JSON value that is nested deeper than [`DEPTH_MAX`].
-pub fn check_depth(row: &Row, position: usize, column: &str) -> Result<(), Fault> {
+pub fn check_depth(row: &Row, position: usize, column: &str) -> Result<(), SqlError> {
     // Each level takes eight bytes at least: its header, and the entry of what it holds.
     if row.length(position) <= DEPTH_MAX * 8 || json_depth(row.bytes(position)) <= DEPTH_MAX {
         return Ok(());
     }
-    Err(Fault::new(
+    Err(SqlError::new(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         format!("{column} is nested deeper than {DEPTH_MAX} levels"),
         "A value that deep says nothing that anybody reads, and could not be walked through later.",
@@ -74,7 +74,7 @@ pub fn check_depth(row: &Row, position: usize, column: &str) -> Result<(), Fault
 }
 
 /// What is bounded in a table, by the name of the column. The columns of one table are few, and so are its rows.
-pub fn check_by_name(row: &Row) -> Result<(), Fault> {
+pub fn check_by_name(row: &Row) -> Result<(), SqlError> {
     for (position, name) in row.column_names() {
         if row.is_null(position) {
             continue;

@@ -4,7 +4,7 @@
 //! than writing the bucket. One state does.
 
 use super::abi::{self, Amount, Call, PgVec, RowType, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use super::sketch_aggregates::{self, SketchState};
 use crate::measures::sketch::Stored;
 use pgrx::PgSqlErrorCode;
@@ -47,7 +47,7 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, call: &Call) -> Result<(), Fault> {
+    fn add(&mut self, call: &Call) -> Result<(), SqlError> {
         for position in COUNTS.into_iter().flatten() {
             if call.is_null(position) {
                 continue;
@@ -78,7 +78,7 @@ impl Sums {
         Ok(())
     }
 
-    fn row(&mut self, kind: &RowType) -> Result<Datum, Fault> {
+    fn row(&mut self, kind: &RowType) -> Result<Datum, SqlError> {
         let mut values = [None; COLUMNS];
         let mut set = |position: usize, value| {
             if let Some(place) = values.get_mut(position - 1) {
@@ -107,8 +107,8 @@ impl Sums {
 }
 
 #[cold]
-fn too_many() -> Fault {
-    Fault::new(
+fn too_many() -> SqlError {
+    SqlError::new(
         PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         "a measure of a bucket is out of range",
         "A count of a rollup is a bigint.",

@@ -7,13 +7,13 @@
 //! planned, and its functions run as its reader, so SQL asks before whose they all are.)
 
 use super::abi::{self, Relation, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use pgrx::PgSqlErrorCode;
 
 /// The relation, locked, or the error that it is gone. Not for everybody: a lock holds others up.
-fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, Fault> {
+fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, SqlError> {
     if !abi::is_follower() {
-        return Err(Fault::new(
+        return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             "permission denied to follow attached tables",
             "It takes the right to change agent_metrics.attached_tables.",
@@ -27,7 +27,7 @@ fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, Fault> {
         !Relation::may_be_read(oid)
     };
     if is_refused {
-        return Err(Fault::new(
+        return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied to read the relation of oid {oid}"),
             "It is gone, or the caller has no right on it or on its schema.",
@@ -35,7 +35,7 @@ fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, Fault> {
         ));
     }
     Relation::lock(oid, is_still.unwrap_or(false)).ok_or_else(|| {
-        Fault::new(
+        SqlError::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             format!("there is no table of oid {oid}"),
             "It was dropped meanwhile.",
@@ -49,7 +49,7 @@ fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, Fault> {
 fn quoted_names(
     relation: &Relation,
     columns: &[Option<String>],
-) -> Result<Vec<Option<String>>, Fault> {
+) -> Result<Vec<Option<String>>, SqlError> {
     let mut quoted = Vec::with_capacity(columns.len());
     for column in columns {
         let Some(name) = column else {
@@ -57,7 +57,7 @@ fn quoted_names(
             continue;
         };
         quoted.push(Some(relation.column(name)?.ok_or_else(|| {
-            Fault::new(
+            SqlError::new(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
                 format!("table {} has no column \"{name}\"", relation.name),
                 "It is part of how the table was attached.",
@@ -66,7 +66,7 @@ fn quoted_names(
         })?));
     }
     if quoted.iter().all(Option::is_none) {
-        return Err(Fault::new(
+        return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             format!("no column of {} is named", relation.name),
             "Each column that is read is one that the caller may read.",
@@ -76,11 +76,11 @@ fn quoted_names(
     Ok(quoted)
 }
 
-fn refuse_hidden(relation: &Relation) -> Result<(), Fault> {
+fn refuse_hidden(relation: &Relation) -> Result<(), SqlError> {
     if !relation.hides_rows() {
         return Ok(());
     }
-    Err(Fault::new(
+    Err(SqlError::new(
         PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
         format!("row-level security hides rows of {}", relation.name),
         "Rows that the caller cannot see would be taken for deleted, and a policy is its owner's code.",
@@ -89,7 +89,7 @@ fn refuse_hidden(relation: &Relation) -> Result<(), Fault> {
 }
 
 /// The query that gives each row as one array of texts, NULL where no column is named.
-fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, Fault> {
+fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, SqlError> {
     // A name alone is a column, or an error: after a dot it might be a function.
     let fields: Vec<String> = quoted_names(relation, columns)?
         .into_iter()

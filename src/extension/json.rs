@@ -5,18 +5,18 @@
 //! and what to do, for a constraint alone could say its own name and no more.
 
 use super::abi::{self, Call, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::json;
 use crate::measures::limits::DEPTH_MAX;
 use pgrx::PgSqlErrorCode;
 
 /// How deep a jsonb argument is nested.
-fn depth(call: &Call) -> Result<usize, Fault> {
+fn depth(call: &Call) -> Result<usize, SqlError> {
     json::depth(call.bytes(0), usize::MAX, abi::check_for_interrupts).ok_or_else(too_large)
 }
 
-fn too_large() -> Fault {
-    Fault::new(
+fn too_large() -> SqlError {
+    SqlError::new(
         PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
         "out of memory over a JSON document",
         "To walk through it takes about its size.",
@@ -24,12 +24,12 @@ fn too_large() -> Fault {
     )
 }
 
-fn check_depth(call: &Call) -> Result<(), Fault> {
+fn check_depth(call: &Call) -> Result<(), SqlError> {
     let levels = depth(call)?;
     if levels <= DEPTH_MAX {
         return Ok(());
     }
-    Err(Fault::new(
+    Err(SqlError::new(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         format!(
             "{} has {levels} levels of JSON",
@@ -43,12 +43,12 @@ fn check_depth(call: &Call) -> Result<(), Fault> {
     ))
 }
 
-fn check_length(call: &Call) -> Result<(), Fault> {
+fn check_length(call: &Call) -> Result<(), SqlError> {
     let (bytes, most) = (call.bytes(0).len(), call.int4(2));
     if usize::try_from(most).is_ok_and(|most| bytes <= most) {
         return Ok(());
     }
-    Err(Fault::new(
+    Err(SqlError::new(
         PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
         format!(
             "{} has {bytes} bytes",

@@ -3,7 +3,7 @@
 //!
 //! - [`abi`]: the one file with unsafe code, and the macro that exports a function
 //! - [`bounds`]: how long a text and how far a moment may be
-//! - [`fault`]: errors with SQLSTATE, detail and hint
+//! - [`error`]: errors with SQLSTATE, detail and hint
 //! - [`sketch_type`], [`sketch_aggregates`]: the type `quantile_sketch`
 //! - [`rate_type`]: the type `rate`
 //! - [`foreign`]: tables of other roles, read without running their code as ours
@@ -17,21 +17,21 @@
 //! - [`spans`]: which span of a delivery belongs where
 //! - [`statistics`]: the statistics of audits over plain numbers
 //! - [`zones`]: where hours and days of a time zone begin and end
-//! - [`general`]: versions, event ids, cadence, the scripts that setup() runs
+//! - [`setup`]: versions, event ids, cadence, the scripts that setup() runs
 //!
 //! The SQL side of each function is written by hand in `sql/extension/`.
 
 mod abi;
 mod bounds;
 mod delta_sums;
-mod fault;
+mod error;
 mod foreign;
-mod general;
 mod index;
 mod intervals;
 mod json;
 mod latest;
 mod rate_type;
+mod setup;
 mod sketch_aggregates;
 mod sketch_type;
 mod spans;

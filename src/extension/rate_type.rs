@@ -1,7 +1,7 @@
 //! The type `rate`: sixteen bytes, hits and total.
 
 use super::abi::{self, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use super::sketch_type::{excerpt, fraction};
 use crate::measures::rate::{Rate, RateError};
 use crate::measures::statistics::Interval;
@@ -11,11 +11,11 @@ use std::cmp::Ordering;
 /// A rate is two numbers of at most 19 digits; a text of more bytes than this is none.
 const LONGEST: usize = 1_000;
 
-fn wilson(call: &abi::Call) -> Result<Option<Interval>, Fault> {
+fn wilson(call: &abi::Call) -> Result<Option<Interval>, SqlError> {
     Ok(call.rate(0)?.wilson(fraction(call.float8(1))?))
 }
 
-fn order(call: &abi::Call) -> Result<Ordering, Fault> {
+fn order(call: &abi::Call) -> Result<Ordering, SqlError> {
     Ok(call.rate(0)?.cmp(&call.rate(1)?))
 }
 
@@ -55,7 +55,7 @@ sql_functions! {
     fn rate_recv(call) {
         let bytes = call.message();
         let Ok(halves) = <[u8; 16]>::try_from(bytes) else {
-            return Err(Fault::new(
+            return Err(SqlError::new(
                 PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
                 format!("invalid rate: a message of {} bytes", bytes.len()),
                 "The binary form of a rate is two 64-bit integers: hits and total.",

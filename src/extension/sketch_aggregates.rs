@@ -4,7 +4,7 @@
 //! transition function over the same argument.
 
 use super::abi::{self, Answer, Call, PgBuffer, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::sketch::{Sketch, Stored};
 use pgrx::pg_sys::{Datum, MemoryContext};
 
@@ -69,7 +69,7 @@ fn percentile(call: &Call, fraction: f64) -> Answer {
     Ok(value.map(abi::float8))
 }
 
-fn encoded(call: &Call) -> Result<Option<Vec<u8>>, Fault> {
+fn encoded(call: &Call) -> Result<Option<Vec<u8>>, SqlError> {
     match call.state::<SketchState>(0) {
         Some(state) => Ok(state.encode()?),
         None => Ok(None),

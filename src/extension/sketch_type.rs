@@ -1,17 +1,17 @@
 //! The type `quantile_sketch`: input, output, comparison, reading.
 
 use super::abi::{self, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::sketch::{SketchError, Stored, text};
 use crate::measures::statistics::{Interval, percentile_ranks};
 use pgrx::PgSqlErrorCode;
 
 /// A fraction argument between 0 and 1.
-pub fn fraction(value: f64) -> Result<f64, Fault> {
+pub fn fraction(value: f64) -> Result<f64, SqlError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(value);
     }
-    Err(Fault::new(
+    Err(SqlError::new(
         PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         format!("fraction out of range: {value}"),
         "A fraction lies between 0 and 1.",
@@ -30,7 +30,7 @@ pub fn excerpt(text: &[u8]) -> String {
 }
 
 /// The interval of a percentile: order statistics read off the sketch.
-fn bounds(call: &abi::Call) -> Result<Option<Interval>, Fault> {
+fn bounds(call: &abi::Call) -> Result<Option<Interval>, SqlError> {
     let bytes = call.varlena(0);
     let stored = Stored::read(&bytes)?;
     let Some((low, high)) = percentile_ranks(
@@ -55,7 +55,7 @@ sql_functions! {
             None => text::from_text(&String::from_utf8_lossy(given)),
         };
         let bytes = parsed.map_err(|error| {
-            Fault::new(
+            SqlError::new(
                 PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
                 format!("invalid input for quantile_sketch: \"{}\"", excerpt(given)),
                 error.to_string(),

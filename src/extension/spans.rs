@@ -1,19 +1,19 @@
 //! Which span of a delivery belongs where, for `map_spans()`: see [`crate::measures::spans`].
 
 use super::abi::{self, Call, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::spans::{Kind, Span, link};
 use pgrx::PgSqlErrorCode;
 
 /// Most spans of one call: several times what fits into a delivery.
 const SPANS_MAX: usize = 1_000_000;
 
-fn links(call: &Call) -> Result<Vec<i32>, Fault> {
+fn links(call: &Call) -> Result<Vec<i32>, SqlError> {
     // before anything is copied
     let counts = [0, 1, 2, 3, 4, 5].map(|position| abi::count_of_array(call, position));
     let count = counts[0];
     if count > SPANS_MAX {
-        return Err(Fault::new(
+        return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("{count} spans in one call"),
             format!("One call takes {SPANS_MAX} at most."),
@@ -21,7 +21,7 @@ fn links(call: &Call) -> Result<Vec<i32>, Fault> {
         ));
     }
     if counts != [count; 6] {
-        return Err(Fault::new(
+        return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_ARRAY_ELEMENT_ERROR,
             "the lists of link_spans() differ in length",
             "Each has one element for each span, in the same order.",

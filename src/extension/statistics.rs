@@ -1,15 +1,15 @@
 //! The statistics of audits over plain numbers.
 
 use super::abi::{self, Answer, Call, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use super::sketch_type::fraction;
 use crate::measures::statistics::agreement::Raters;
 use crate::measures::statistics::sample::{Estimate, Stratum, corrected, stratified};
 use crate::measures::statistics::{Interval, multiple, paired, ranks, rate};
 use pgrx::PgSqlErrorCode;
 
-fn impossible(value: impl std::fmt::Display, detail: &str) -> Fault {
-    Fault::new(
+fn impossible(value: impl std::fmt::Display, detail: &str) -> SqlError {
+    SqlError::new(
         PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         format!("impossible count {value}"),
         detail,
@@ -18,14 +18,14 @@ fn impossible(value: impl std::fmt::Display, detail: &str) -> Fault {
 }
 
 /// A count: no negative number.
-fn count(call: &Call, position: usize) -> Result<u64, Fault> {
+fn count(call: &Call, position: usize) -> Result<u64, SqlError> {
     let value = call.int8(position);
     u64::try_from(value)
         .map_err(|_| impossible(value, "Something cannot have happened fewer than 0 times."))
 }
 
 /// Three counts of pairs.
-fn pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), Fault> {
+fn pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), SqlError> {
     Ok((
         count(call, position)?,
         count(call, position + 1)?,
@@ -34,7 +34,7 @@ fn pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), Fault> {
 }
 
 /// Three counts of pairs: changed one way, changed the other way, all.
-fn changed_pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), Fault> {
+fn changed_pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), SqlError> {
     let (lost, gained, total) = pairs(call, position)?;
     if lost.saturating_add(gained) > total {
         return Err(impossible(
@@ -45,7 +45,7 @@ fn changed_pairs(call: &Call, position: usize) -> Result<(u64, u64, u64), Fault>
     Ok((lost, gained, total))
 }
 
-fn bonett_price(call: &Call) -> Result<Option<Interval>, Fault> {
+fn bonett_price(call: &Call) -> Result<Option<Interval>, SqlError> {
     let (lost, gained, total) = changed_pairs(call, 0)?;
     Ok(paired::bonett_price(
         lost,
@@ -55,7 +55,7 @@ fn bonett_price(call: &Call) -> Result<Option<Interval>, Fault> {
     ))
 }
 
-fn raters(call: &Call) -> Result<Raters, Fault> {
+fn raters(call: &Call) -> Result<Raters, SqlError> {
     Ok(Raters {
         both: count(call, 0)?,
         first: count(call, 1)?,
@@ -65,7 +65,7 @@ fn raters(call: &Call) -> Result<Raters, Fault> {
 }
 
 /// An array of p values.
-fn probabilities(call: &Call) -> Result<Vec<Option<f64>>, Fault> {
+fn probabilities(call: &Call) -> Result<Vec<Option<f64>>, SqlError> {
     let given = abi::float8_array(call, 0)?;
     for p in given.iter().flatten() {
         fraction(*p)?;
@@ -75,14 +75,14 @@ fn probabilities(call: &Call) -> Result<Vec<Option<f64>>, Fault> {
 }
 
 /// Three arrays of the same length: sizes, sampled, hits.
-fn strata(call: &Call) -> Result<Option<Estimate>, Fault> {
+fn strata(call: &Call) -> Result<Option<Estimate>, SqlError> {
     let (sizes, sampled, hits) = (
         abi::float8_array(call, 0)?,
         abi::float8_array(call, 1)?,
         abi::float8_array(call, 2)?,
     );
     if sizes.len() != sampled.len() || sizes.len() != hits.len() {
-        return Err(Fault::new(
+        return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             format!(
                 "strata of {}, {} and {} numbers",
@@ -121,7 +121,7 @@ fn strata(call: &Call) -> Result<Option<Estimate>, Fault> {
     Ok(stratified(&rows))
 }
 
-fn judged(call: &Call) -> Result<Option<Estimate>, Fault> {
+fn judged(call: &Call) -> Result<Option<Estimate>, SqlError> {
     let share = |position| {
         call.rate(position)
             .map(|rate| (rate.hits() as u64, rate.total() as u64))
@@ -129,7 +129,7 @@ fn judged(call: &Call) -> Result<Option<Estimate>, Fault> {
     Ok(corrected(share(0)?, share(1)?, share(2)?))
 }
 
-fn judged_interval(call: &Call) -> Result<Option<Interval>, Fault> {
+fn judged_interval(call: &Call) -> Result<Option<Interval>, SqlError> {
     let confidence = fraction(call.float8(3))?;
     Ok(judged(call)?.and_then(|estimate| estimate.interval(confidence)))
 }
@@ -211,7 +211,7 @@ sql_functions! {
         match rate::zero_failures_needed(fraction(rate)?, fraction(confidence)?) {
             // 2^63 is the first that a bigint cannot hold.
             Some(needed) if needed < 9_223_372_036_854_775_808.0 => Ok(Some(abi::int8(needed as i64))),
-            Some(needed) => Err(Fault::new(
+            Some(needed) => Err(SqlError::new(
                 PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
                 format!("{needed:e} observations are more than a bigint counts"),
                 format!("So many show at confidence {confidence} that a rate is below {rate:e}."),

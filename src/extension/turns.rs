@@ -5,7 +5,7 @@
 
 use super::abi::{Column, Kind, Row, once, sql_functions};
 use super::bounds::{check_by_name, check_depth, check_length, check_moment};
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::limits::{ID_MAX, NAME_MAX};
 use pgrx::PgSqlErrorCode;
 
@@ -16,8 +16,8 @@ pub const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
 
 #[cold]
 #[inline(never)]
-fn fault(column: &str, value: impl std::fmt::Display, may_be: &str, hint: &str) -> Fault {
-    Fault::new(
+fn out_of_range(column: &str, value: impl std::fmt::Display, may_be: &str, hint: &str) -> SqlError {
+    SqlError::new(
         PgSqlErrorCode::ERRCODE_CHECK_VIOLATION,
         format!("{column} of a turn cannot be {value}"),
         format!("{column} is {may_be}."),
@@ -133,7 +133,7 @@ struct Places {
     stamp: Option<usize>,
 }
 
-fn places(row: &Row) -> Result<Places, Fault> {
+fn places(row: &Row) -> Result<Places, SqlError> {
     let mut columns = [None; COLUMNS.len()];
     let mut near = 0;
     for (place, (name, check)) in columns.iter_mut().zip(COLUMNS) {
@@ -153,7 +153,7 @@ fn places(row: &Row) -> Result<Places, Fault> {
     })
 }
 
-fn find_stamp(row: &Row, name: &'static str) -> Result<Option<usize>, Fault> {
+fn find_stamp(row: &Row, name: &'static str) -> Result<Option<usize>, SqlError> {
     row.find(
         &Column {
             name,
@@ -163,7 +163,7 @@ fn find_stamp(row: &Row, name: &'static str) -> Result<Option<usize>, Fault> {
     )
 }
 
-fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), Fault> {
+fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), SqlError> {
     const NOT_KNOWN: &str =
         "Leave it NULL when it is not known: NULL is in no sum and no percentile.";
     match check {
@@ -171,7 +171,7 @@ fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), F
         Check::Moment => return check_moment(row, position, column),
         Check::Tools => {
             if !is_array(row.bytes(position)) {
-                return Err(fault(
+                return Err(out_of_range(
                     column,
                     "a value that is no list",
                     "a JSON array of tool names, or of objects with name and ok",
@@ -184,13 +184,13 @@ fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), F
             let latency = row.float8(position);
             if !(latency.is_finite() && latency >= 0.0) {
                 let may_be = "a finite number of milliseconds, 0 or more";
-                return Err(fault(column, latency, may_be, NOT_KNOWN));
+                return Err(out_of_range(column, latency, may_be, NOT_KNOWN));
             }
         }
         Check::Tokens => {
             let tokens = row.int8(position);
             if !(0..=TOKENS_MAX).contains(&tokens) {
-                return Err(fault(
+                return Err(out_of_range(
                     column,
                     tokens,
                     "a count from 0 to 1000000000000",
@@ -201,14 +201,19 @@ fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), F
         Check::Amount => {
             if !is_amount(row.bytes(position)) {
                 let may_be = "an amount of US dollars from 0 to below 1000000000000";
-                return Err(fault(column, row.numeric(position), may_be, NOT_KNOWN));
+                return Err(out_of_range(
+                    column,
+                    row.numeric(position),
+                    may_be,
+                    NOT_KNOWN,
+                ));
             }
         }
         Check::Source => {
             let source = row.bytes(position);
             if !SOURCES.contains(&source) {
                 let start = String::from_utf8_lossy(&source[..source.len().min(NAME_MAX)]);
-                return Err(fault(
+                return Err(out_of_range(
                     column,
                     format!("\"{start}\""),
                     "agent, judge, crm or human: who says outcome_label",

@@ -2,7 +2,7 @@
 //! begin, for the refresh, `verify()` and every view.
 
 use super::abi::{self, ServerZone, sql_functions};
-use super::fault::Fault;
+use super::error::SqlError;
 use crate::measures::zone::{Level, Windows};
 use pgrx::PgSqlErrorCode;
 use std::cell::RefCell;
@@ -21,13 +21,13 @@ thread_local! {
 pub fn in_zone<T>(
     name: &[u8],
     ask: impl FnOnce(&mut Windows<ServerZone>) -> T,
-) -> Result<T, Fault> {
+) -> Result<T, SqlError> {
     LAST.with_borrow_mut(|last| {
         let windows = match last {
             Some((known, windows)) if known == name => windows,
             _ => {
                 let Some(zone) = ServerZone::named(name) else {
-                    return Err(Fault::new(
+                    return Err(SqlError::new(
                         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
                         format!(
                             "time zone \"{}\" not recognized",
@@ -44,12 +44,12 @@ pub fn in_zone<T>(
     })
 }
 
-fn level(name: &[u8]) -> Result<Level, Fault> {
+fn level(name: &[u8]) -> Result<Level, SqlError> {
     match name {
         b"fine" => Ok(Level::Fine),
         b"hour" => Ok(Level::Hour),
         b"day" => Ok(Level::Day),
-        _ => Err(Fault::new(
+        _ => Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             format!("no level \"{}\"", String::from_utf8_lossy(name)),
             "Buckets are five minutes, an hour or a day long.",
@@ -62,7 +62,7 @@ fn moment(at: i64) -> abi::Answer {
     if MOMENTS.contains(&at) {
         return Ok(Some(abi::int8(at)));
     }
-    Err(Fault::new(
+    Err(SqlError::new(
         PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,
         "timestamp out of range",
         "The bucket begins or ends where the server has no moments.",

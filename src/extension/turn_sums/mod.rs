@@ -8,7 +8,7 @@
 mod rows;
 
 use crate::extension::abi::{Amount, Call, PgVec, sql_functions};
-use crate::extension::fault::Fault;
+use crate::extension::error::SqlError;
 use crate::extension::index::Index;
 use crate::extension::sketch_aggregates::{self, SketchState};
 use crate::extension::turns::{SOURCES, TOKENS_MAX, array_length, is_amount};
@@ -151,7 +151,7 @@ impl TurnSums {
         }
     }
 
-    fn add(&mut self, call: &Call) -> Result<(), Fault> {
+    fn add(&mut self, call: &Call) -> Result<(), SqlError> {
         let agent = self.agent(call.bytes(argument::AGENT));
         self.add_to_conversation(call, agent);
         if !call.boolean(argument::IS_FOREIGN) {
@@ -269,7 +269,7 @@ impl TurnSums {
         }
     }
 
-    fn add_to_bucket(&mut self, call: &Call, agent: usize) -> Result<(), Fault> {
+    fn add_to_bucket(&mut self, call: &Call, agent: usize) -> Result<(), SqlError> {
         let start = Self::bucket_start(call)?;
         let buckets = &self.buckets;
         let (position, is_known) = self.buckets_index.position((agent, start), |position| {
@@ -315,7 +315,7 @@ impl TurnSums {
     }
 
     /// The finest bucket that the turn lies in, as `finest_bucket()` has it.
-    fn bucket_start(call: &Call) -> Result<i64, Fault> {
+    fn bucket_start(call: &Call) -> Result<i64, SqlError> {
         let at = call.int8(argument::OCCURRED_AT);
         let level = if call.int4(argument::BUCKET_SECONDS) == 300 {
             Level::Fine

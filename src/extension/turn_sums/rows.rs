@@ -2,12 +2,12 @@
 
 use super::{Label, Span, Text, TurnSums, text};
 use crate::extension::abi::{self, RowType};
-use crate::extension::fault::Fault;
+use crate::extension::error::SqlError;
 use pgrx::pg_sys::Datum;
 
 impl TurnSums {
     /// Everything, as one row of type `turn_sums`.
-    pub(super) fn finish(&mut self) -> Result<Datum, Fault> {
+    pub(super) fn finish(&mut self) -> Result<Datum, SqlError> {
         let agents: Vec<Datum> = self.agents.iter().map(|id| self.text(*id)).collect();
         RowType::named("agent_metrics.turn_sums").row([
             self.conversation_rows(&agents)?,
@@ -20,7 +20,7 @@ impl TurnSums {
         abi::bytes(text(&self.texts, place))
     }
 
-    fn conversation_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
+    fn conversation_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, SqlError> {
         let kind = RowType::named("agent_metrics.conversation_sums");
         let rows = self.conversations.iter().map(|one| {
             abi::check_for_interrupts();
@@ -55,7 +55,7 @@ impl TurnSums {
         Ok(kind.array(rows.collect::<Result<_, _>>()?))
     }
 
-    fn bucket_rows(&mut self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
+    fn bucket_rows(&mut self, agents: &[Datum]) -> Result<Option<Datum>, SqlError> {
         let kind = RowType::named("agent_metrics.rollup_delta");
         let (none, zero) = (Some(abi::int8(0)), Some(abi::zero()));
         let rows = self.buckets.iter_mut().map(|one| {
@@ -96,7 +96,7 @@ impl TurnSums {
     }
 
     /// Spans that touch are one.
-    fn span_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, Fault> {
+    fn span_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, SqlError> {
         let kind = RowType::named("agent_metrics.active_span");
         let mut spans = self.spans.to_vec();
         spans.sort_unstable_by_key(|span| (span.agent, span.from));

@@ -1,0 +1,468 @@
+//! The work itself: which agents are due, refreshing them, and what goes with it.
+//!
+//! Agents that are due go in one call, which reads the facts once. One that has to be built from nothing, or that failed
+//! before, goes alone; when the call fails, all do, so that one bad agent blocks nobody. Runs that were missed while
+//! nothing ran are caught up once: an agent is due or it is not; nothing queues. Every refresh is one transaction: what
+//! fails leaves no trace.
+//!
+//! Before a refresh the facts themselves are brought up: attached tables are followed, turns that came without a cost
+//! are priced; after it, what late facts changed in closed months is written down. When one of these fails the numbers
+//! are refreshed all the same, and it is tried again the next time.
+//!
+//! Nothing waits for long for a lock that somebody holds: each call has its [`Limits`], and what failed is a row of
+//! `agent_metrics.job_problems`.
+
+use std::fmt;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio_postgres::{Client, Row};
+
+use crate::program::connect::timeouts::{Limits, limited};
+use crate::program::scheduler::{clock::SystemClock, problems::Problems};
+use crate::program::{alerts, error, text};
+
+/// What goes with a refresh: no lock is worth waiting for, and no table takes this long.
+const CHORE: Limits = Limits::new(Duration::from_secs(2), Duration::from_secs(10 * 60));
+/// Agents together.
+const TOGETHER: Limits = Limits::new(Duration::from_secs(5), Duration::from_secs(5 * 60));
+/// The same where a person or cron asked for it, and another refresh is worth waiting for.
+const TOGETHER_PATIENT: Limits = Limits::new(Duration::from_secs(15), Duration::from_secs(60 * 60));
+/// An agent that goes alone: it may have to be built from years of turns.
+const ALONE: Limits = Limits::new(Duration::from_secs(1), Duration::from_secs(60 * 60));
+/// After so many agents in a row that waited for a lock, the rest is left for the next time.
+const LOCKED: usize = 8;
+
+/// What a refresh did for one agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refreshed {
+    /// Agent.
+    pub agent_id: String,
+    /// Turns and business events that changed since the last refresh.
+    pub events_changed: i64,
+    /// Conversations that were computed anew.
+    pub conversations_changed: i64,
+    /// Rollup rows that were written.
+    pub buckets_written: i64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: f64,
+}
+
+impl Refreshed {
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            agent_id: row.try_get(0)?,
+            events_changed: row.try_get(1)?,
+            conversations_changed: row.try_get(2)?,
+            buckets_written: row.try_get(3)?,
+            elapsed_ms: row.try_get(4)?,
+        })
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} events, {} conversations, {} buckets in {:.0} ms",
+            self.agent_id,
+            self.events_changed,
+            self.conversations_changed,
+            self.buckets_written,
+            self.elapsed_ms
+        )
+    }
+}
+
+/// What came of a round: who was refreshed, and who failed and why.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Agents that are up to date.
+    pub refreshed: Vec<Refreshed>,
+    /// Agents whose refresh failed, with the server's words.
+    pub failed: Vec<(String, String)>,
+    /// Agents that were not tried, since one after the other waited for a lock.
+    pub left: Vec<String>,
+}
+
+/// Agents by name, and those that cannot be named to this program: bytes that are no UTF-8, which a SQL_ASCII database
+/// takes.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// Their names.
+    pub agents: Vec<String>,
+    /// The others, as they can be shown.
+    pub unreadable: Vec<String>,
+}
+
+impl Named {
+    /// Reads rows of one column, the name as bytes.
+    fn read(rows: &[Row]) -> Result<Self> {
+        let mut named = Self::default();
+        for row in rows {
+            match String::from_utf8(row.try_get(0)?) {
+                Ok(agent) => named.agents.push(agent),
+                Err(error) => named.unreadable.push(text::bytes(error.as_bytes())),
+            }
+        }
+        Ok(named)
+    }
+}
+
+/// What is said of an agent whose name is no UTF-8.
+pub const UNREADABLE: &str = "its name is no UTF-8, so this program cannot name it; SELECT agent_metrics.refresh() in psql does, and turns under another agent_id mend it";
+
+/// Agents that are due now, by the server's clock.
+pub async fn due(client: &Client) -> Result<Named> {
+    let rows = client
+        .query(
+            "SELECT convert_to(d.agent_id, 'SQL_ASCII') FROM agent_metrics.due_agents() d ORDER BY d.due_at, d.agent_id",
+            &[],
+        )
+        .await?;
+    Named::read(&rows)
+}
+
+/// Every registered agent that can be named.
+pub async fn all(client: &Client) -> Result<Vec<String>> {
+    Ok(everybody(client).await?.agents)
+}
+
+/// Every registered agent.
+pub async fn everybody(client: &Client) -> Result<Named> {
+    let rows = client
+        .query(
+            "SELECT convert_to(f.agent_id, 'SQL_ASCII') FROM agent_kpi.freshness f ORDER BY f.agent_id",
+            &[],
+        )
+        .await?;
+    Named::read(&rows)
+}
+
+/// Seconds until the next agent is due, `held_back` ones left out; None when there is none.
+pub async fn seconds_to_next(client: &Client, held_back: &[String]) -> Result<Option<f64>> {
+    let row = client
+        .query_one(
+            "SELECT extract(epoch FROM min(d.due_at) - clock_timestamp())::double precision
+             FROM agent_metrics.due_agents('infinity') d WHERE isfinite(d.due_at) AND d.agent_id <> ALL ($1)",
+            &[&held_back],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Refreshes agents, with all that goes with it. `wait`: wait for an agent that another session is refreshing, rather
+/// than leave it to that session. An error is a lost session; anything else is in the round and in `problems`.
+pub async fn refresh_with(
+    client: &Client,
+    agents: &[String],
+    wait: bool,
+    problems: &mut Problems,
+) -> Result<Round> {
+    if agents.is_empty() {
+        return Ok(Round::default());
+    }
+    bring_up(client, problems).await?;
+    let round = refresh_agents(client, agents, &[], wait).await?;
+    adjust(client, problems).await?;
+    note(&round, problems);
+    Ok(round)
+}
+
+/// The same, by itself.
+pub async fn refresh(client: &Client, agents: &[String], wait: bool) -> Result<Round> {
+    let mut problems = Problems::default();
+    let round = refresh_with(client, agents, wait, &mut problems).await?;
+    problems.record(client).await?;
+    Ok(round)
+}
+
+/// Notes of each agent of a round whether it works.
+pub fn note(round: &Round, problems: &mut Problems) {
+    for refreshed in &round.refreshed {
+        problems.note("refresh", &refreshed.agent_id, None);
+    }
+    for (agent, words) in &round.failed {
+        problems.note("refresh", agent, Some(words.clone()));
+    }
+}
+
+/// Refreshes agents: together, and each alone when that fails; `suspects`, which failed before, alone from the start.
+pub async fn refresh_agents(
+    client: &Client,
+    agents: &[String],
+    suspects: &[String],
+    wait: bool,
+) -> Result<Round> {
+    let mut round = Round::default();
+    let new = to_build(client, agents).await?;
+    let (mut alone, together): (Vec<&String>, Vec<&String>) =
+        agents.iter().partition(|agent| new.contains(agent));
+    if !together.is_empty() {
+        let limits = if wait { TOGETHER_PATIENT } else { TOGETHER };
+        match call(client, &together, wait, limits).await {
+            Ok(refreshed) => round.refreshed = refreshed,
+            Err(error) if error::is_lost(&error) => return Err(error),
+            Err(error) if together.len() == 1 && !error::is_locked(&error) => {
+                round.failed.push((together[0].clone(), error::of(&error)));
+            }
+            Err(error) => {
+                if together.len() > 1 {
+                    tracing::warn!(
+                        "refreshing {} agents together failed, so each goes alone: {}",
+                        together.len(),
+                        error::of(&error)
+                    );
+                }
+                alone = together.into_iter().chain(alone).collect();
+            }
+        }
+    }
+    let mut locked = 0;
+    for agent in alone.into_iter().chain(suspects) {
+        if locked >= LOCKED {
+            round.left.push(agent.clone());
+            continue;
+        }
+        match call(client, &[agent], wait, ALONE).await {
+            Ok(refreshed) => {
+                locked = 0;
+                round.refreshed.extend(refreshed);
+            }
+            Err(error) if error::is_lost(&error) => return Err(error),
+            Err(error) => {
+                locked = if error::is_locked(&error) {
+                    locked + 1
+                } else {
+                    0
+                };
+                round.failed.push((agent.clone(), error::of(&error)));
+            }
+        }
+    }
+    Ok(round)
+}
+
+/// Which of the agents are built from nothing, which takes as long as their history is.
+async fn to_build(client: &Client, agents: &[String]) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "SELECT u.agent_id FROM unnest($1::text[]) AS u (agent_id)
+             WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w
+                               WHERE w.agent_id = u.agent_id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin())",
+            &[&agents],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Makes the partitions of the months to come, and splits outer ones that hold many turns, step by step; sees once a
+/// day to the planner's statistics of them all. Returns how many months were made.
+pub async fn ensure_partitions(client: &Client) -> Result<i32> {
+    loop {
+        let step = limited(client, CHORE, async || {
+            let row = client
+                .query_one("SELECT agent_metrics.partition_step()", &[])
+                .await?;
+            Ok(row.try_get::<_, Option<String>>(0)?)
+        });
+        match step.await? {
+            Some(step) => tracing::info!("partitions: {step}"),
+            None => break,
+        }
+    }
+    let made = limited(client, CHORE, async || {
+        let row = client
+            .query_one("SELECT agent_metrics.ensure_partitions()", &[])
+            .await?;
+        Ok(row.try_get(0)?)
+    })
+    .await?;
+    limited(client, CHORE, async || {
+        Ok(client
+            .query_one("SELECT agent_metrics.analyze_turns()", &[])
+            .await?)
+    })
+    .await?;
+    Ok(made)
+}
+
+/// Drift of new eval runs, Mondays without one, quarters without a decision: returns what somebody has to be told.
+pub async fn audits(client: &Client) -> Result<Vec<String>> {
+    limited(client, CHORE, async || {
+        let rows = client
+            .query(
+                "SELECT convert_to(a.summary, 'SQL_ASCII') FROM agent_metrics.run_audits() a",
+                &[],
+            )
+            .await?;
+        text::lines(&rows)
+    })
+    .await
+}
+
+/// Fails with one line when an agent is not registered.
+pub async fn check_agent(client: &Client, agent_id: &str) -> Result<()> {
+    let agents = all(client).await?;
+    if agents.iter().any(|known| known == agent_id) {
+        return Ok(());
+    }
+    if agents.is_empty() {
+        bail!(
+            "no agent \"{agent_id}\" is registered, nor any other; SELECT agent_metrics.register_agent('{agent_id}', kind, owner)"
+        );
+    }
+    bail!(
+        "no agent \"{agent_id}\" is registered; there are: {}",
+        agents.join(", ")
+    );
+}
+
+/// Judges the metrics by their thresholds, and returns what changed, a line each.
+pub async fn evaluate(client: &Client) -> Result<Vec<String>> {
+    limited(client, CHORE, async || {
+        let rows = client
+            .query(
+                "SELECT convert_to(format('%s %s of %s: %s, threshold %s, owner %s', c.change, c.metric, c.agent_id, coalesce(c.value::text, 'no value'), c.threshold, c.owner), 'SQL_ASCII')
+                 FROM agent_metrics.evaluate_thresholds() c",
+                &[],
+            )
+            .await?;
+        text::lines(&rows)
+    })
+    .await
+}
+
+/// `once`: everything that is due, then audits and their alerts, then done. Fails when an agent failed.
+pub async fn once(client: &Client) -> Result<Round> {
+    let mut problems = Problems::default();
+    // First, since whoever may not ask this may do nothing.
+    let due = due(client).await?;
+    let made = ensure_partitions(client).await;
+    problems.take("partitions", "", made)?;
+    let mut round = refresh_with(client, &due.agents, true, &mut problems).await?;
+    if !round.refreshed.is_empty() {
+        let changes = evaluate(client).await;
+        for change in problems
+            .take("thresholds", "", changes)?
+            .unwrap_or_default()
+        {
+            tracing::info!("breach {change}");
+        }
+    }
+    let found = audits(client).await;
+    for found in problems.take("audits", "", found)?.unwrap_or_default() {
+        tracing::warn!("{found}");
+    }
+    let delivered = alerts::Outbox::from_environment()?
+        .deliver(client, &SystemClock)
+        .await;
+    problems.take("alerts", "", delivered)?;
+    problems.record(client).await?;
+    let unreadable = due.unreadable.into_iter();
+    round
+        .failed
+        .extend(unreadable.map(|agent| (agent, UNREADABLE.to_owned())));
+    Ok(round)
+}
+
+/// Follows the tables that are attached, and prices turns that came without a cost, batch by batch.
+pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
+    let names = limited(client, CHORE, async || {
+        let rows = client
+            .query(
+                "SELECT convert_to(a.source, 'SQL_ASCII') FROM agent_metrics.attached_tables a ORDER BY a.source",
+                &[],
+            )
+            .await?;
+        text::lines(&rows)
+    });
+    let names = names.await;
+    let names = problems
+        .take("attached tables", "", names)?
+        .unwrap_or_default();
+    // Each in a statement of its own, so that one that takes too long keeps no other from being followed.
+    for (place, name) in names.iter().enumerate() {
+        let followed = limited(client, CHORE, async || {
+            let rows = client
+                .query(
+                    "SELECT convert_to(format('%s cannot be followed: %s', s.source, s.problem), 'SQL_ASCII')
+                     FROM (SELECT a.source FROM agent_metrics.attached_tables a ORDER BY a.source OFFSET $1 LIMIT 1) a
+                     CROSS JOIN LATERAL agent_metrics.follow_source_table(a.source, false) s WHERE s.problem IS NOT NULL",
+                    &[&i64::try_from(place).unwrap_or(i64::MAX)],
+                )
+                .await?;
+            text::lines(&rows)
+        });
+        let followed = followed.await;
+        for words in problems
+            .take("attached tables", name, followed)?
+            .unwrap_or_default()
+        {
+            tracing::warn!("attached table {words}");
+        }
+    }
+    let tidied = limited(client, CHORE, async || {
+        client
+            .execute("SELECT agent_metrics.tidy_sources()", &[])
+            .await?;
+        Ok(())
+    });
+    let tidied = tidied.await;
+    problems.take("attached tables", "", tidied)?;
+    let priced = price(client).await;
+    problems.take("prices", "", priced)?;
+    Ok(())
+}
+
+async fn price(client: &Client) -> Result<()> {
+    loop {
+        let priced = limited(client, CHORE, async || {
+            let row = client
+                .query_one("SELECT agent_metrics.price_events()", &[])
+                .await?;
+            Ok(row.try_get::<_, i64>(0)?)
+        });
+        if priced.await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes down what late facts changed in closed months, once a day: labels that trickle in are one adjustment.
+pub async fn adjust(client: &Client, problems: &mut Problems) -> Result<()> {
+    let recorded = limited(client, CHORE, async || {
+        let row = client
+            .query_one("SELECT agent_metrics.record_adjustments('1 day')", &[])
+            .await?;
+        Ok(row.try_get::<_, i64>(0)?)
+    });
+    let recorded = recorded.await;
+    match problems.take("adjustments", "", recorded)? {
+        Some(recorded) if recorded > 0 => {
+            tracing::info!("{recorded} numbers of closed months were adjusted");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn call(
+    client: &Client,
+    agents: &[&String],
+    wait: bool,
+    limits: Limits,
+) -> Result<Vec<Refreshed>> {
+    limited(client, limits, async || {
+        let rows = client
+            .query(
+                "SELECT r.agent_id, r.events_changed, r.conversations_changed, r.buckets_written, r.elapsed_ms
+                 FROM agent_metrics.refresh_agents($1, $2) r ORDER BY r.agent_id",
+                &[&agents, &wait],
+            )
+            .await?;
+        rows.iter().map(Refreshed::read).collect()
+    })
+    .await
+}
