@@ -47,6 +47,8 @@ mod ownership;
 mod page;
 mod page_limits;
 mod partitions;
+mod partitions_blocked;
+mod partitions_changed;
 mod plans;
 mod prices;
 mod privileges;

@@ -24,7 +24,7 @@ BEGIN
         UNION ALL
         SELECT i.inhrelid, t.top, i.xmin FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending
     )
-    SELECT c.relname::text, agent_metrics.partition_mark(t.oid, t.entry),
+    SELECT CASE WHEN c.relnamespace = 'agent_metrics'::regnamespace THEN c.relname ELSE t.oid::regclass::text END::text, agent_metrics.partition_mark(t.oid, t.entry),
            coalesce(substring(b.bound FROM $$FROM \('([^']+)'\)$$)::timestamptz, '-infinity'),
            coalesce(substring(b.bound FROM $$TO \('([^']+)'\)$$)::timestamptz, 'infinity')
     FROM tree t
@@ -33,7 +33,8 @@ BEGIN
     CROSS JOIN LATERAL pg_get_expr(p.relpartbound, p.oid) AS b (bound);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.present_partitions() IS 'Partitions of agent_events, with the span of time each takes. Internal: refresh() uses it.';
+COMMENT ON FUNCTION agent_metrics.present_partitions() IS
+    'Partitions of agent_events, with the span of time each takes; one that lies elsewhere than in agent_metrics with its schema. Internal: refresh() uses it.';
 
 -- Spans whose partitions are not those that the last refresh found.
 CREATE FUNCTION agent_metrics.changed_ranges() RETURNS TABLE (from_time timestamptz, to_time timestamptz)

@@ -29,29 +29,28 @@ COMMENT ON COLUMN agent_metrics.stale_ranges.to_time IS 'First moment after it.'
 CREATE TABLE agent_metrics.guarded_turns (
     change_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     partition   text NOT NULL,
-    agent_id    text,
-    occurred_at timestamptz,
-    event_id    uuid
+    agent_id    text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    event_id    uuid NOT NULL
 );
 COMMENT ON TABLE agent_metrics.guarded_turns IS 'Turns that were written to a partition while it was being copied. Written by a trigger that only such a partition has.';
 COMMENT ON COLUMN agent_metrics.guarded_turns.change_id IS 'Identity.';
 COMMENT ON COLUMN agent_metrics.guarded_turns.partition IS 'Name of the partition.';
-COMMENT ON COLUMN agent_metrics.guarded_turns.agent_id IS 'Agent of the turn; NULL: the partition was truncated.';
+COMMENT ON COLUMN agent_metrics.guarded_turns.agent_id IS 'Agent of the turn.';
 COMMENT ON COLUMN agent_metrics.guarded_turns.occurred_at IS 'Moment of the turn.';
 COMMENT ON COLUMN agent_metrics.guarded_turns.event_id IS 'Id of the turn.';
 
+-- The name comes with the trigger: a partition may itself be partitioned, and then the table that fires is one below it.
 CREATE FUNCTION agent_metrics.guard_turn() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP IN ('UPDATE', 'DELETE') THEN
         INSERT INTO agent_metrics.guarded_turns (partition, agent_id, occurred_at, event_id)
-        VALUES (TG_TABLE_NAME, OLD.agent_id, OLD.occurred_at, OLD.event_id);
+        VALUES (TG_ARGV[0], OLD.agent_id, OLD.occurred_at, OLD.event_id);
     END IF;
     IF TG_OP IN ('UPDATE', 'INSERT') THEN
         INSERT INTO agent_metrics.guarded_turns (partition, agent_id, occurred_at, event_id)
-        VALUES (TG_TABLE_NAME, NEW.agent_id, NEW.occurred_at, NEW.event_id);
-    ELSIF TG_OP = 'TRUNCATE' THEN
-        INSERT INTO agent_metrics.guarded_turns (partition) VALUES (TG_TABLE_NAME);
+        VALUES (TG_ARGV[0], NEW.agent_id, NEW.occurred_at, NEW.event_id);
     END IF;
     RETURN NULL;
 END
@@ -73,7 +72,8 @@ CREATE TABLE agent_metrics.archives (
     checksum    text,
     bytes       bigint,
     began_at    timestamptz NOT NULL DEFAULT now(),
-    finished_at timestamptz
+    finished_at timestamptz,
+    mark        text
 );
 COMMENT ON TABLE agent_metrics.archives IS 'Monthly partitions that agent-metrics archive wrote to Parquet files, or is writing.';
 COMMENT ON COLUMN agent_metrics.archives.archive_id IS 'Identity.';
@@ -88,6 +88,7 @@ COMMENT ON COLUMN agent_metrics.archives.checksum IS 'SHA-256 of the file, as sh
 COMMENT ON COLUMN agent_metrics.archives.bytes IS 'Size of the file.';
 COMMENT ON COLUMN agent_metrics.archives.began_at IS 'When it was begun.';
 COMMENT ON COLUMN agent_metrics.archives.finished_at IS 'When it reached the state archived or restored.';
+COMMENT ON COLUMN agent_metrics.archives.mark IS 'What partition_state() said when the turns began to be copied; when it says something else, they are copied again.';
 CREATE UNIQUE INDEX archives_unfinished ON agent_metrics.archives (partition) WHERE state IN ('writing', 'detached');
 
 -- What sum_conversations() reads of turns. Part '' holds the sums; the parts of a source, its last label; the
@@ -176,7 +177,8 @@ CREATE TABLE agent_metrics.partition_splits (
     piece     text PRIMARY KEY CHECK (piece ~ '^agent_events_(y[0-9]{4,6}m[0-9]{2}|before_next|after_next)$'),
     from_time timestamptz NOT NULL,
     to_time   timestamptz NOT NULL,
-    state     text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copied', 'swapped'))
+    state     text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copied', 'swapped')),
+    mark      text
 );
 COMMENT ON TABLE agent_metrics.partition_splits IS 'Tables that an outer partition of agent_events is being split into.';
 COMMENT ON COLUMN agent_metrics.partition_splits.partition IS 'The outer partition.';
@@ -184,3 +186,4 @@ COMMENT ON COLUMN agent_metrics.partition_splits.piece IS 'A table it is split i
 COMMENT ON COLUMN agent_metrics.partition_splits.from_time IS 'First moment of its turns.';
 COMMENT ON COLUMN agent_metrics.partition_splits.to_time IS 'First moment after them.';
 COMMENT ON COLUMN agent_metrics.partition_splits.state IS 'waiting: to be copied; copied; swapped: in its place, and the old partition is yet to be dropped.';
+COMMENT ON COLUMN agent_metrics.partition_splits.mark IS 'What partition_state() said when the outer partition began to be split; when it says something else, that begins again.';

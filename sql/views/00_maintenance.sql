@@ -9,6 +9,7 @@ DECLARE
     place text := (SELECT format('TABLESPACE %I', s.spcname) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace
                    WHERE c.oid = 'agent_metrics.agent_events'::regclass);
 BEGIN
+    PERFORM agent_metrics.check_free(name);
     EXECUTE format('CREATE TABLE agent_metrics.%I (LIKE agent_metrics.agent_events INCLUDING ALL) %s', name, place);
     -- Proves to ATTACH that every row belongs, so that it need not look; gone once it is attached.
     EXECUTE format('ALTER TABLE agent_metrics.%I ADD CONSTRAINT is_in_its_span CHECK (occurred_at >= %L AND occurred_at < %L)',
@@ -57,6 +58,64 @@ COMMENT ON FUNCTION agent_metrics.attach_partition(text, timestamptz, timestampt
     'Attaches a table that make_partition() made. Internal: ensure_partitions() and the archive use it.';
 REVOKE ALL ON FUNCTION agent_metrics.attach_partition(text, timestamptz, timestamptz) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION agent_metrics.detach_partition(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    place text;
+    key   record;
+BEGIN
+    EXECUTE format('ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.%I', name);
+EXCEPTION WHEN foreign_key_violation THEN
+    GET STACKED DIAGNOSTICS place = SCHEMA_NAME;
+    SELECT k.conname, c.oid::regclass AS relation, pg_get_userbyid(c.relowner) AS owner INTO key
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+    WHERE k.contype = 'f' AND k.confrelid = 'agent_metrics.agent_events'::regclass AND k.conparentid = 0
+    ORDER BY c.relnamespace <> to_regnamespace(quote_ident(place)), k.conname LIMIT 1;
+    RAISE EXCEPTION 'table % refers by a foreign key to turns in partition %, which therefore stays where it is', key.relation, name
+        USING ERRCODE = 'foreign_key_violation',
+              DETAIL = format('The key %s belongs to %s. Turns are moved between partitions, and archived, with none that refers to them. Nothing was changed.', key.conname, key.owner),
+              HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; an index on the same columns serves joins as well.', key.relation, key.conname);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.detach_partition(text) IS
+    'Detaches a partition, unless a foreign key of somebody''s refers to its turns. Internal: ensure_partitions(), partition_step() and the archive use it.';
+REVOKE ALL ON FUNCTION agent_metrics.detach_partition(text) FROM PUBLIC;
+
+-- The outer partitions take whatever lies outside the months, so that no event is ever refused: one that was dropped comes
+-- back, empty.
+CREATE OR REPLACE FUNCTION agent_metrics.ensure_outer_partitions() RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
+SET lock_timeout = '100ms' AS $function$
+DECLARE
+    lowest  timestamptz := (SELECT min(p.from_time) FROM agent_metrics.present_partitions() p);
+    highest timestamptz := (SELECT max(p.to_time) FROM agent_metrics.present_partitions() p);
+    made    integer := 0;
+BEGIN
+    IF lowest = '-infinity' AND highest = 'infinity' THEN
+        RETURN 0;
+    END IF;
+    lowest := coalesce(lowest, date_trunc('month', now()) - interval '4 months');
+    highest := coalesce(highest, lowest);
+    LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
+    PERFORM agent_metrics.notice_partitions();
+    IF lowest > '-infinity' THEN
+        PERFORM agent_metrics.make_partition('agent_events_before', '-infinity', lowest),
+                agent_metrics.attach_partition('agent_events_before', '-infinity', lowest);
+        made := made + 1;
+    END IF;
+    IF highest < 'infinity' THEN
+        PERFORM agent_metrics.make_partition('agent_events_after', highest, 'infinity'),
+                agent_metrics.attach_partition('agent_events_after', highest, 'infinity');
+        made := made + 1;
+    END IF;
+    PERFORM agent_metrics.adopt_partitions();
+    RETURN made;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.ensure_outer_partitions() IS
+    'Makes the partitions before the first and after the last month where they are missing. Internal: ensure_partitions() uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.ensure_outer_partitions() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION agent_metrics.ensure_partitions(months_ahead integer DEFAULT 3) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
 SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
@@ -71,24 +130,13 @@ DECLARE
 BEGIN
     -- What was made since gets the rights that the roles have by their level.
     PERFORM agent_metrics.grant_levels();
-    IF to_regclass('agent_metrics.agent_events_after') IS NULL THEN
-        -- The outer partitions take whatever lies outside the months, so that no event is ever refused.
-        first := this_month - interval '4 months';
-        PERFORM agent_metrics.make_partition('agent_events_before', '-infinity', first AT TIME ZONE 'UTC'),
-                agent_metrics.attach_partition('agent_events_before', '-infinity', first AT TIME ZONE 'UTC');
-        PERFORM agent_metrics.make_partition('agent_events_after', first AT TIME ZONE 'UTC', 'infinity'),
-                agent_metrics.attach_partition('agent_events_after', first AT TIME ZONE 'UTC', 'infinity');
-        made := 2;
-    ELSE
-        -- The first month not made yet is where the last outer partition begins.
-        SELECT (substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \('([^']+)'\)$$)::timestamptz) AT TIME ZONE 'UTC'
-        INTO first FROM pg_class c WHERE c.oid = 'agent_metrics.agent_events_after'::regclass AND c.relispartition;
-        IF first IS NULL THEN
-            RAISE EXCEPTION 'table agent_metrics.agent_events_after is no partition of agent_events'
-                USING ERRCODE = 'object_not_in_prerequisite_state',
-                      DETAIL = 'The partition that takes turns after the last month was detached by hand, so such turns are refused.',
-                      HINT = 'Attach it again: ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.agent_events_after FOR VALUES FROM (...) TO (MAXVALUE).';
-        END IF;
+    made := agent_metrics.ensure_outer_partitions();
+    -- The first month not made yet is where the last outer partition begins.
+    SELECT p.from_time AT TIME ZONE 'UTC' INTO first FROM agent_metrics.present_partitions() p
+    WHERE p.partition = 'agent_events_after' AND p.to_time = 'infinity' AND isfinite(p.from_time);
+    IF first IS NULL THEN
+        -- somebody's own partition takes what comes after the last month
+        RETURN made;
     END IF;
     IF first > this_month + make_interval(months => months_ahead) THEN
         RETURN made;
@@ -103,16 +151,14 @@ BEGIN
     ended := least(this_month + make_interval(months => months_ahead + 1), first + most) AT TIME ZONE 'UTC';
     month := first;
     WHILE month < ended AT TIME ZONE 'UTC' LOOP
-        IF to_regclass(to_char(month, '"agent_metrics.agent_events_y"YYYY"m"MM')) IS NULL THEN
-            PERFORM agent_metrics.make_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
-                                                 (month + interval '1 month') AT TIME ZONE 'UTC');
-        END IF;
+        PERFORM agent_metrics.make_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+                                             (month + interval '1 month') AT TIME ZONE 'UTC');
         month := month + interval '1 month';
     END LOOP;
     -- From here on inserts wait.
     LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
     PERFORM agent_metrics.notice_partitions();
-    ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_after;
+    PERFORM agent_metrics.detach_partition('agent_events_after');
     month := first;
     WHILE month < ended AT TIME ZONE 'UTC' LOOP
         -- Before it is attached, and from a table that is detached: moving turns fires no trigger, for it changes no fact.

@@ -15,8 +15,8 @@ DECLARE
     job    agent_metrics.partition_splits;
     piece  agent_metrics.partition_splits;
     noted  bigint;
-    first  timestamptz;  -- of the months made so far
-    last   timestamptz;
+    outer_one record;  -- an outer partition and its span
+    has_many  boolean;
 BEGIN
     -- One at a time; a second caller has nothing to do. A lock on a table, since anybody may hold one on a number.
     BEGIN
@@ -27,46 +27,71 @@ BEGIN
     SELECT s.* INTO job FROM agent_metrics.partition_splits s ORDER BY s.from_time LIMIT 1;
 
     IF job.partition IS NULL THEN
-        SELECT max(p.to_time) FILTER (WHERE p.from_time = '-infinity'), max(p.from_time) FILTER (WHERE p.to_time = 'infinity')
-        INTO first, last FROM agent_metrics.present_partitions() p;
-        IF (SELECT count(*) > few FROM (SELECT FROM agent_metrics.agent_events_before LIMIT few + 1) x) THEN
-            -- Twenty years back at most: what is older stays in the outer partition.
-            INSERT INTO agent_metrics.partition_splits (partition, piece, from_time, to_time)
-            WITH edge AS (
-                SELECT date_trunc('month', min(e.occurred_at)) AS month FROM agent_metrics.agent_events_before e
-                WHERE e.occurred_at >= first - interval '20 years'
-            )
-            SELECT 'agent_events_before', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
-            FROM edge CROSS JOIN LATERAL generate_series(edge.month, first - interval '1 month', interval '1 month') AS m
-            UNION ALL
-            SELECT 'agent_events_before', 'agent_events_before_next', '-infinity', edge.month FROM edge WHERE edge.month IS NOT NULL;
-        ELSIF (SELECT count(*) > few FROM (SELECT FROM agent_metrics.agent_events_after LIMIT few + 1) x) THEN
-            INSERT INTO agent_metrics.partition_splits (partition, piece, from_time, to_time)
-            WITH edge AS (
-                SELECT greatest(date_trunc('month', max(e.occurred_at)),
-                                date_trunc('month', now()) + make_interval(months => months_ahead)) + interval '1 month' AS month
-                FROM agent_metrics.agent_events_after e WHERE e.occurred_at < last + interval '20 years'
-            )
-            SELECT 'agent_events_after', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
-            FROM edge CROSS JOIN LATERAL generate_series(last, edge.month - interval '1 month', interval '1 month') AS m
-            UNION ALL
-            SELECT 'agent_events_after', 'agent_events_after_next', edge.month, 'infinity' FROM edge WHERE edge.month IS NOT NULL;
-        END IF;
-        SELECT s.* INTO job FROM agent_metrics.partition_splits s ORDER BY s.from_time LIMIT 1;
-        -- Nothing to split, or no month that it would be split into.
-        IF job.partition IS NULL OR (SELECT count(*) FROM agent_metrics.partition_splits) < 2 THEN
+        -- One that somebody dropped or detached is not there; ensure_partitions() sees to that.
+        FOR outer_one IN
+            SELECT p.partition, p.from_time, p.to_time FROM agent_metrics.present_partitions() p
+            WHERE p.partition = 'agent_events_before' AND p.from_time = '-infinity' AND isfinite(p.to_time)
+               OR p.partition = 'agent_events_after' AND p.to_time = 'infinity' AND isfinite(p.from_time)
+            ORDER BY p.from_time
+        LOOP
+            EXECUTE format('SELECT count(*) > $1 FROM (SELECT FROM agent_metrics.%I LIMIT $1 + 1) x', outer_one.partition) INTO has_many USING few;
+            CONTINUE WHEN NOT has_many;
+            IF outer_one.partition = 'agent_events_before' THEN
+                -- Twenty years back at most: what is older stays in the outer partition.
+                INSERT INTO agent_metrics.partition_splits (partition, piece, from_time, to_time)
+                WITH edge AS (
+                    SELECT date_trunc('month', min(e.occurred_at)) AS month FROM agent_metrics.agent_events_before e
+                    WHERE e.occurred_at >= outer_one.to_time - interval '20 years'
+                )
+                SELECT 'agent_events_before', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
+                FROM edge CROSS JOIN LATERAL generate_series(edge.month, outer_one.to_time - interval '1 month', interval '1 month') AS m
+                UNION ALL
+                SELECT 'agent_events_before', 'agent_events_before_next', '-infinity', edge.month FROM edge WHERE edge.month IS NOT NULL;
+            ELSE
+                INSERT INTO agent_metrics.partition_splits (partition, piece, from_time, to_time)
+                WITH edge AS (
+                    SELECT greatest(date_trunc('month', max(e.occurred_at)),
+                                    date_trunc('month', now()) + make_interval(months => months_ahead)) + interval '1 month' AS month
+                    FROM agent_metrics.agent_events_after e WHERE e.occurred_at < outer_one.from_time + interval '20 years'
+                )
+                SELECT 'agent_events_after', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
+                FROM edge CROSS JOIN LATERAL generate_series(outer_one.from_time, edge.month - interval '1 month', interval '1 month') AS m
+                UNION ALL
+                SELECT 'agent_events_after', 'agent_events_after_next', edge.month, 'infinity' FROM edge WHERE edge.month IS NOT NULL;
+            END IF;
+            EXIT WHEN (SELECT count(*) FROM agent_metrics.partition_splits) > 1;
+            -- no month that it would be split into
             DELETE FROM agent_metrics.partition_splits;
+        END LOOP;
+        SELECT s.* INTO job FROM agent_metrics.partition_splits s ORDER BY s.from_time LIMIT 1;
+        IF job.partition IS NULL THEN
             RETURN NULL;
         END IF;
-        PERFORM agent_metrics.guard_partition(job.partition);
+        PERFORM agent_metrics.check_free(s.piece) FROM agent_metrics.partition_splits s;
+        PERFORM agent_metrics.check_free(job.partition || '_old'), agent_metrics.guard_partition(job.partition);
+        UPDATE agent_metrics.partition_splits SET mark = agent_metrics.partition_state(job.partition);
         RETURN format('guarding %s', job.partition);
     END IF;
 
     IF job.state = 'swapped' THEN
+        PERFORM agent_metrics.check_unused(job.partition || '_old');
         EXECUTE format('DROP TABLE IF EXISTS agent_metrics.%I', job.partition || '_old');
         DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition;
         DELETE FROM agent_metrics.partition_splits;
         RETURN format('split %s', job.partition);
+    END IF;
+
+    IF agent_metrics.partition_state(job.partition) IS DISTINCT FROM job.mark THEN
+        -- It is another than it was, or was truncated, or has other columns: begin again with what is there now.
+        FOR piece IN SELECT s.* FROM agent_metrics.partition_splits s WHERE s.state = 'copied' LOOP
+            EXECUTE format('DROP TABLE IF EXISTS agent_metrics.%I', piece.piece);
+        END LOOP;
+        DELETE FROM agent_metrics.partition_splits;
+        DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition;
+        IF to_regclass(format('agent_metrics.%I', job.partition)) IS NOT NULL THEN
+            EXECUTE format('DROP TRIGGER IF EXISTS guard_turn ON agent_metrics.%I', job.partition);
+        END IF;
+        RETURN format('beginning again with %s', job.partition);
     END IF;
 
     SELECT s.* INTO piece FROM agent_metrics.partition_splits s WHERE s.state = 'waiting' ORDER BY s.from_time DESC LIMIT 1;
@@ -86,18 +111,13 @@ BEGIN
     -- From here on inserts wait.
     LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('LOCK TABLE agent_metrics.%I IN ACCESS EXCLUSIVE MODE', job.partition);
-    IF EXISTS (SELECT FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition AND g.agent_id IS NULL) THEN
-        -- It was truncated: begin again with what is there now.
-        FOR piece IN SELECT s.* FROM agent_metrics.partition_splits s LOOP
-            EXECUTE format('DROP TABLE agent_metrics.%I', piece.piece);
-        END LOOP;
-        UPDATE agent_metrics.partition_splits SET state = 'waiting';
-        DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = job.partition;
-        RETURN format('beginning again with %s', job.partition);
+    IF agent_metrics.partition_state(job.partition) IS DISTINCT FROM job.mark THEN
+        RETURN format('partition %s was changed', job.partition);  -- and the next step begins again
     END IF;
+    PERFORM agent_metrics.check_unused(job.partition), agent_metrics.check_free(job.partition || '_old');
     PERFORM agent_metrics.copy_noted_turns(job.partition);
     PERFORM agent_metrics.notice_partitions();
-    EXECUTE format('ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.%I', job.partition);
+    PERFORM agent_metrics.detach_partition(job.partition);
     EXECUTE format('ALTER TABLE agent_metrics.%I RENAME TO %I', job.partition, job.partition || '_old');
     FOR piece IN SELECT s.* FROM agent_metrics.partition_splits s LOOP
         IF piece.piece = job.partition || '_next' THEN
@@ -137,7 +157,7 @@ BEGIN
                        piece.piece, columns, columns, name, piece.from_time, piece.to_time)
         USING name, last;
     END LOOP;
-    DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = name AND g.change_id <= last AND g.agent_id IS NOT NULL;
+    DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = name AND g.change_id <= last;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.copy_noted_turns(text) IS 'Brings the tables that a partition is split into up to what was written to it meanwhile. Internal: partition_step() uses it.';

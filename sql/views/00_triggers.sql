@@ -12,15 +12,18 @@ BEGIN
                        one.table_name, one.level, one.function_name);
     END LOOP;
     FOR one IN
-        SELECT c.relname, t.tgname FROM pg_trigger t
-        JOIN pg_class c ON c.oid = t.tgrelid AND c.relnamespace = 'agent_metrics'::regnamespace
+        SELECT c.oid::regclass AS relation, t.tgname FROM pg_trigger t
+        JOIN pg_class c ON c.oid = t.tgrelid
+         -- a partition may lie elsewhere
+         AND (c.relnamespace = 'agent_metrics'::regnamespace
+              OR c.oid IN (SELECT p.relid FROM pg_partition_tree('agent_metrics.agent_events') p) AND pg_has_role(c.relowner, 'USAGE'))
         JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = 'agent_metrics'::regnamespace
         WHERE t.tgenabled <> 'A'
           -- these make rows that a replication brings by itself
           AND p.proname NOT IN ('follow_kind_threshold', 'own_threshold', 'version_definition')
         ORDER BY c.relkind DESC, c.relname, t.tgname
     LOOP
-        EXECUTE format('ALTER TABLE agent_metrics.%I ENABLE ALWAYS TRIGGER %I', one.relname, one.tgname);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', one.relation, one.tgname);
     END LOOP;
 END
 $do$;

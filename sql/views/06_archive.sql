@@ -22,10 +22,15 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT a.partition, a.from_time, a.to_time, a.archive_id, a.state, a.file
-    FROM agent_metrics.archives a WHERE a.state IN ('writing', 'detached') ORDER BY a.from_time;
+    FROM agent_metrics.archives a
+    -- of one that somebody dropped or detached meanwhile nothing is left to do; the next begin_archive() forgets it
+    WHERE a.state = 'detached' OR a.state = 'writing' AND agent_metrics.partition_state(a.partition) IS NOT NULL
+    ORDER BY a.from_time;
     FOR one IN
         SELECT p.partition, p.from_time, p.to_time FROM agent_metrics.present_partitions() p
-        JOIN pg_inherits i ON i.inhrelid = format('agent_metrics.%I', p.partition)::regclass AND i.inhparent = 'agent_metrics.agent_events'::regclass
+        -- one in another schema is not ours to rename and drop
+        JOIN pg_class c ON c.relname = p.partition AND c.relnamespace = 'agent_metrics'::regnamespace
+        JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = 'agent_metrics.agent_events'::regclass
         WHERE isfinite(p.from_time) AND p.to_time <= cutoff
           AND NOT EXISTS (SELECT FROM agent_metrics.archives a WHERE a.partition = p.partition AND a.state IN ('writing', 'detached'))
         ORDER BY p.from_time
@@ -41,18 +46,28 @@ COMMENT ON FUNCTION agent_metrics.archivable_partitions() IS 'Partitions that ag
 REVOKE ALL ON FUNCTION agent_metrics.archivable_partitions() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics.guard_partition(name text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
+DECLARE
+    one regclass;
 BEGIN
+    PERFORM agent_metrics.check_unused(name);
     -- The lock waits for whoever is writing to this partition, so whatever is written later is noted.
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = format('agent_metrics.%I', name)::regclass AND t.tgname = 'guard_turn') THEN
+    EXECUTE format('LOCK TABLE agent_metrics.%I IN SHARE ROW EXCLUSIVE MODE', name);
+    IF NOT EXISTS (SELECT FROM pg_trigger t
+                   WHERE t.tgrelid = format('agent_metrics.%I', name)::regclass AND t.tgname = 'guard_turn'
+                     -- another name: it was renamed since
+                     AND t.tgargs = convert_to(name, getdatabaseencoding()) || '\x00'::bytea) THEN
+        FOR one IN SELECT p.relid FROM pg_partition_tree(format('agent_metrics.%I', name)::regclass) p
+                   JOIN pg_trigger t ON t.tgrelid = p.relid AND t.tgname = 'guard_turn' AND t.tgparentid = 0 LOOP
+            EXECUTE format('DROP TRIGGER guard_turn ON %s', one);
+        END LOOP;
         EXECUTE format('CREATE TRIGGER guard_turn AFTER INSERT OR UPDATE OR DELETE ON agent_metrics.%I
-                        FOR EACH ROW EXECUTE FUNCTION agent_metrics.guard_turn()', name);
-        EXECUTE format('CREATE TRIGGER guard_truncate AFTER TRUNCATE ON agent_metrics.%I
-                        FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.guard_turn()', name);
-        EXECUTE format('ALTER TABLE agent_metrics.%I ENABLE ALWAYS TRIGGER guard_turn, ENABLE ALWAYS TRIGGER guard_truncate', name);
-    ELSE
-        EXECUTE format('LOCK TABLE agent_metrics.%I IN SHARE ROW EXCLUSIVE MODE', name);
+                        FOR EACH ROW EXECUTE FUNCTION agent_metrics.guard_turn(%L)', name, name);
     END IF;
+    FOR one IN SELECT p.relid FROM pg_partition_tree(format('agent_metrics.%I', name)::regclass) p
+               JOIN pg_trigger t ON t.tgrelid = p.relid AND t.tgname = 'guard_turn' AND t.tgenabled <> 'A' LOOP
+        EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER guard_turn', one);
+    END LOOP;
     DELETE FROM agent_metrics.guarded_turns g WHERE g.partition = name;
 END
 $function$;
@@ -85,12 +100,21 @@ BEGIN
                   DETAIL = 'It is no monthly partition of agent_events, is younger than the setting hot_days, or holds no turn.',
                   HINT = 'SELECT * FROM agent_metrics.archivable_partitions() lists what is.';
     END IF;
+    -- Those whose partition somebody dropped or detached before it was archived.
+    FOR id IN DELETE FROM agent_metrics.archives a WHERE a.state = 'writing' AND agent_metrics.partition_state(a.partition) IS NULL RETURNING a.archive_id LOOP
+        PERFORM agent_metrics.forget_archive(id);
+    END LOOP;
+    id := NULL;
+    PERFORM agent_metrics.check_free(name || '_archived');
     PERFORM agent_metrics.guard_partition(name);
-    UPDATE agent_metrics.archives a SET folder = begin_archive.folder, file = begin_archive.file, began_at = now()
-    WHERE a.partition = name AND a.state = 'writing' RETURNING a.archive_id INTO id;
+    UPDATE agent_metrics.archives a
+    SET folder = begin_archive.folder, file = begin_archive.file, began_at = now(), checksum = NULL, from_time = p.from_time, to_time = p.to_time,
+        mark = agent_metrics.partition_state(name)
+    FROM agent_metrics.present_partitions() p
+    WHERE a.partition = name AND a.state = 'writing' AND p.partition = name RETURNING a.archive_id INTO id;
     IF id IS NULL THEN
-        INSERT INTO agent_metrics.archives (partition, from_time, to_time, state, folder, file)
-        SELECT p.partition, p.from_time, p.to_time, 'writing', folder, file
+        INSERT INTO agent_metrics.archives (partition, from_time, to_time, state, folder, file, mark)
+        SELECT p.partition, p.from_time, p.to_time, 'writing', folder, file, agent_metrics.partition_state(name)
         FROM agent_metrics.present_partitions() p WHERE p.partition = name RETURNING archive_id INTO id;
     END IF;
     PERFORM agent_metrics.forget_archive(id);
@@ -118,7 +142,8 @@ BEGIN
     -- every turn that is here counts, whatever cluster its id is of
     CROSS JOIN LATERAL agent_metrics.compute_live_turns(a.agents, array_fill(one.from_time, ARRAY[c.n]), array_fill(one.to_time, ARRAY[c.n]),
         array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
-        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), agent_metrics.report_time_zone(), '0') t;
+        array_fill('18446744073709551615'::xid8, ARRAY[c.n]), array_fill(300, ARRAY[c.n]), agent_metrics.report_time_zone(), '0') t
+    WHERE a.agents IS NOT NULL;
 
     INSERT INTO agent_metrics.archived_activity (agent_id, archive_id, spans)
     SELECT s.agent_id, id, range_agg(s.span)
@@ -127,6 +152,8 @@ BEGIN
     CROSS JOIN LATERAL agent_metrics.compute_spans(a.agents, array_fill(one.from_time, ARRAY[c.n]), array_fill(one.to_time, ARRAY[c.n]),
         array_fill(NULL::pg_snapshot, ARRAY[c.n]), array_fill(pg_current_snapshot(), ARRAY[c.n]),
         array_fill('18446744073709551615'::xid8, ARRAY[c.n]), '0') s
+    -- there may be none but turns of evaluations
+    WHERE a.agents IS NOT NULL
     GROUP BY s.agent_id;
 
     -- for bills, which are by day in UTC and by model
@@ -159,6 +186,8 @@ BEGIN
            e.conversation_id, e.agent_id, id, e.outcome_source, e.occurred_at, e.occurred_at, e.outcome_label, e.outcome_source, e.turn_index, e.event_id
     FROM agent_metrics.agent_events e
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval AND e.outcome_label IS NOT NULL
+      -- what else a table that was filled by itself may bear counts nowhere
+      AND e.outcome_source IN ('agent', 'judge', 'crm', 'human')
     ORDER BY e.conversation_id, e.agent_id, e.outcome_source, e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC;
     INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, business_event_id)
     SELECT e.conversation_id, e.agent_id, id, 'event ' || agent_metrics.fitting(e.business_event_id, 1024), min(e.occurred_at), max(e.occurred_at),
@@ -166,10 +195,6 @@ BEGIN
     FROM agent_metrics.agent_events e
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval AND e.business_event_id IS NOT NULL
     GROUP BY e.conversation_id, e.agent_id, e.business_event_id;
-
-    IF to_regclass(format('agent_metrics.%I', one.partition || '_next')) IS NULL THEN
-        PERFORM agent_metrics.make_partition(one.partition || '_next', one.from_time, one.to_time);
-    END IF;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.condense_archive(bigint, bigint, text, bigint) IS
@@ -191,26 +216,32 @@ BEGIN
     END IF;
     -- From here on inserts wait.
     LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
-    EXECUTE format('LOCK TABLE agent_metrics.%I IN ACCESS EXCLUSIVE MODE', one.partition);
-    IF EXISTS (SELECT FROM agent_metrics.guarded_turns g WHERE g.partition = one.partition) THEN
-        RAISE EXCEPTION 'turns were written to partition % while it was archived', one.partition
+    IF agent_metrics.partition_state(one.partition) IS NOT NULL THEN
+        EXECUTE format('LOCK TABLE agent_metrics.%I IN ACCESS EXCLUSIVE MODE', one.partition);
+    END IF;
+    IF EXISTS (SELECT FROM agent_metrics.guarded_turns g WHERE g.partition = one.partition)
+       OR agent_metrics.partition_state(one.partition) IS DISTINCT FROM one.mark THEN
+        RAISE EXCEPTION 'partition % was changed while it was archived', one.partition
             USING ERRCODE = 'serialization_failure',
                   DETAIL = 'The file does not hold what the partition holds.',
                   HINT = 'Archive it again.';
     END IF;
-    -- Turns that an agent's rollups do not count yet would be counted by nobody: these agents are refreshed first.
+    -- Turns that an agent's rollups do not count yet would be counted by nobody: these agents are refreshed first. An id of
+    -- another cluster is told from one of ours by that its row is here and the id is not visible.
     EXECUTE format('SELECT array_agg(DISTINCT e.agent_id) FROM agent_metrics.%I e JOIN agent_metrics.agent_watermarks w ON w.agent_id = e.agent_id
                     WHERE e.recorded_in >= (SELECT min(pg_snapshot_xmin(x.snapshot)) FROM agent_metrics.agent_watermarks x)
                       AND w.snapshot IS NOT NULL AND w.origin = $1 AND NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot)
-                      AND (w.foreign_to IS NULL OR e.recorded_in > w.foreign_to)', one.partition)
+                      AND (w.foreign_to IS NULL OR e.recorded_in > w.foreign_to OR pg_visible_in_snapshot(e.recorded_in, pg_current_snapshot()))',
+                   one.partition)
     INTO behind USING agent_metrics.origin();
     IF behind IS NOT NULL THEN
         RETURN behind;
     END IF;
+    PERFORM agent_metrics.check_unused(one.partition), agent_metrics.check_free(one.partition || '_archived');
     PERFORM agent_metrics.notice_partitions();
-    EXECUTE format('ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.%I', one.partition);
+    PERFORM agent_metrics.detach_partition(one.partition);
     EXECUTE format('ALTER TABLE agent_metrics.%I RENAME TO %I', one.partition, one.partition || '_archived');
-    EXECUTE format('ALTER TABLE agent_metrics.%I RENAME TO %I', one.partition || '_next', one.partition);
+    PERFORM agent_metrics.make_partition(one.partition, one.from_time, one.to_time);
     PERFORM agent_metrics.attach_partition(one.partition, one.from_time, one.to_time);
     PERFORM agent_metrics.adopt_partitions();
     UPDATE agent_metrics.archives a SET state = 'detached' WHERE a.archive_id = id;
@@ -227,6 +258,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_
 DECLARE
     name text := (SELECT a.partition FROM agent_metrics.archives a WHERE a.archive_id = id AND a.state = 'detached');
 BEGIN
+    PERFORM agent_metrics.check_unused(name || '_archived');
     EXECUTE format('DROP TABLE IF EXISTS agent_metrics.%I', name || '_archived');
     UPDATE agent_metrics.archives a SET state = 'archived', finished_at = clock_timestamp() WHERE a.archive_id = id AND a.state = 'detached';
 END

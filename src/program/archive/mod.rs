@@ -26,7 +26,7 @@ use tokio_postgres::{IsolationLevel, Row};
 
 use crate::program::connect::Database;
 use crate::program::scheduler::jobs;
-use crate::program::text;
+use crate::program::{error, text};
 use file::{Reader, Writer};
 use folder::Folder;
 use turns::Tally;
@@ -56,23 +56,44 @@ struct Candidate {
     file: Option<String>,
 }
 
-/// Archives every partition that is older than the hot days, and returns how many there were.
+/// Archives every partition that is older than the hot days, and returns how many there were. One that cannot be archived
+/// keeps no other from it.
 pub async fn archive(database: &mut Database, folder: &Path) -> Result<usize> {
     let folder = Folder::open(folder)?;
     alone(database).await?;
     let candidates = candidates(database).await?;
+    let mut failed: Option<anyhow::Error> = None;
     for candidate in &candidates {
-        let id = if candidate.state.as_deref() == Some("detached") {
-            candidate.archive_id.context("an archive has no id")?
-        } else {
-            write(database, &folder, candidate).await?
-        };
-        drop_table(database, &folder, id).await?;
+        match archive_one(database, &folder, candidate).await {
+            Ok(()) => {}
+            Err(error) if error::is_lost(&error) => return Err(error),
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    tracing::warn!("{}", error::of(&earlier));
+                }
+            }
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     if candidates.is_empty() {
         say!("nothing to archive: no month with turns is older than the setting hot_days");
     }
     Ok(candidates.len())
+}
+
+async fn archive_one(
+    database: &mut Database,
+    folder: &Folder,
+    candidate: &Candidate,
+) -> Result<()> {
+    let id = if candidate.state.as_deref() == Some("detached") {
+        candidate.archive_id.context("an archive has no id")?
+    } else {
+        write(database, folder, candidate).await?
+    };
+    drop_table(database, folder, id).await
 }
 
 /// Brings the turns of an archive back, and returns how many there were.

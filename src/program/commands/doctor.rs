@@ -138,6 +138,18 @@ const CHECKS: &[(&str, &str)] = &[
         "agent-metrics rebuild {} counts them; a moment that nobody meant is put right by UPDATE agent_metrics.agent_events",
     ),
     (
+        "SELECT format('%s of %s stands on table %s, which can neither be archived, split nor dropped while it does', b.object, b.owner, b.partition), b.cure
+         FROM agent_metrics.partition_blockers() b ORDER BY b.partition, b.object LIMIT 20",
+        "have it read agent_metrics.agent_events, which holds the same turns, or {}",
+    ),
+    (
+        "SELECT format('partition %s of agent_events is not in schema agent_metrics, so it counts and is not archived', i.inhrelid::regclass), i.inhrelid::regclass::text
+         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'agent_metrics.agent_events'::regclass AND c.relnamespace <> 'agent_metrics'::regnamespace
+         ORDER BY 1 LIMIT 20",
+        "ALTER TABLE {} SET SCHEMA agent_metrics, or leave it if it shall stay",
+    ),
+    (
         "SELECT format('job %s fails since %s, %s times: %s', concat_ws(' of ', p.job, nullif(p.subject, '')),
                        to_char(p.since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), p.attempts, p.problem), p.subject
          FROM agent_metrics.job_problems p ORDER BY p.job, p.subject",

@@ -258,20 +258,13 @@ async fn to_build(client: &Client, agents: &[String]) -> Result<Vec<String>> {
 }
 
 /// Makes the partitions of the months to come, and splits outer ones that hold many turns, step by step; sees once a
-/// day to the planner's statistics of them all. Returns how many months were made.
+/// day to the planner's statistics of them all. Returns how many months were made. What keeps an outer partition from
+/// being split keeps no month from being made.
 pub async fn ensure_partitions(client: &Client) -> Result<i32> {
-    loop {
-        let step = limited(client, CHORE, async || {
-            let row = client
-                .query_one("SELECT agent_metrics.partition_step()", &[])
-                .await?;
-            Ok(row.try_get::<_, Option<String>>(0)?)
-        });
-        match step.await? {
-            Some(step) => tracing::info!("partitions: {step}"),
-            None => break,
-        }
-    }
+    let split = match split_partitions(client).await {
+        Err(error) if error::is_lost(&error) => return Err(error),
+        split => split,
+    };
     let made = limited(client, CHORE, async || {
         let row = client
             .query_one("SELECT agent_metrics.ensure_partitions()", &[])
@@ -285,7 +278,23 @@ pub async fn ensure_partitions(client: &Client) -> Result<i32> {
             .await?)
     })
     .await?;
-    Ok(made)
+    split.map(|()| made)
+}
+
+/// Splits outer partitions, until nothing is left to split.
+async fn split_partitions(client: &Client) -> Result<()> {
+    loop {
+        let step = limited(client, CHORE, async || {
+            let row = client
+                .query_one("SELECT agent_metrics.partition_step()", &[])
+                .await?;
+            Ok(row.try_get::<_, Option<String>>(0)?)
+        });
+        match step.await? {
+            Some(step) => tracing::info!("partitions: {step}"),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Drift of new eval runs, Mondays without one, quarters without a decision: returns what somebody has to be told.
