@@ -72,6 +72,7 @@ mod tls;
 mod trace;
 mod user_objects;
 mod verify;
+mod verify_waits;
 mod views;
 mod workload;
 mod writers;
