@@ -206,9 +206,9 @@ fn a_month_that_is_dropped_or_replaced_half_archived_holds_no_other_up() {
         "DETACH PARTITION agent_metrics.agent_events_before".to_owned(),
     ] {
         db.exec(&format!("ALTER TABLE agent_metrics.agent_events {gone}"));
-        let error = db.error(&format!(
-            "SELECT agent_metrics.detach_archive(max(archive_id)) FROM agent_metrics.archives"
-        ));
+        let error = db.error(
+            "SELECT agent_metrics.detach_archive(max(archive_id)) FROM agent_metrics.archives",
+        );
         assert_eq!(error.sqlstate, "40001", "{error}");
     }
     refresh(&db);

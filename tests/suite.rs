@@ -8,6 +8,7 @@ mod alert_rules;
 mod alerts;
 mod archive;
 mod archive_files;
+mod archive_odd;
 mod attach;
 mod attach_hostile;
 mod attach_refused;
