@@ -147,6 +147,10 @@ BEGIN
               FROM range r JOIN agent_metrics.conversation_facts f
                 ON f.agent_id = r.agent_id AND f.bucket > r.from_time - interval '3 days' AND f.bucket < r.to_time
               UNION ALL
+              -- and what was said of turns there, which may have been of evaluations
+              SELECT f.agent_id, f.conversation_id, 'infinity', '-infinity'
+              FROM range r CROSS JOIN LATERAL agent_metrics.said_of_turns(r.agent_id, r.from_time, r.to_time) f
+              UNION ALL
               SELECT x.agent_id, x.conversation_id, x.from_time, x.to_time
               FROM unnest(add_stale_ranges.conversation_agents, add_stale_ranges.conversation_ids, add_stale_ranges.from_times,
                           add_stale_ranges.to_times) AS x (agent_id, conversation_id, from_time, to_time)) u

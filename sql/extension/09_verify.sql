@@ -32,7 +32,7 @@ LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SE
 #variable_conflict use_column
 DECLARE
     zone  text := agent_metrics.report_time_zone();
-    begun timestamptz := greatest(agent_metrics.bucket_start($2, 'day', zone), agent_metrics.first_moment());
+    begun timestamptz := greatest(agent_metrics.bucket_start($2, 'day', zone), agent_metrics.bucket_start(agent_metrics.first_moment(), 'day', zone));
     ended timestamptz := least(agent_metrics.bucket_start($3, 'day', zone), agent_metrics.end_of_moments());
     unbuilt text[];  -- agents whose next refresh computes everything again
 BEGIN
@@ -60,6 +60,14 @@ BEGIN
         UNION SELECT a.agent_id, r.from_time, r.to_time FROM agent a CROSS JOIN agent_metrics.changed_ranges() r
     ), waiting AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.measures_changed, c.changed_in FROM agent_metrics.changes c
+    ), unseen AS MATERIALIZED (
+        -- Turns that no refresh has seen. An id of another cluster is in no snapshot either, until this one has reached it; from
+        -- then on it cannot be told from one of ours, and the next refresh looks at its bucket again.
+        SELECT e.agent_id, e.conversation_id, e.occurred_at, e.is_eval, coalesce(e.recorded_in <= a.foreign_to, false) AS is_below
+        FROM agent a JOIN agent_metrics.agent_events e ON e.agent_id = a.agent_id
+        WHERE e.recorded_in >= pg_snapshot_xmin(a.snapshot) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)
+          AND (a.foreign_to IS NULL OR e.recorded_in > a.foreign_to OR e.recorded_in = pg_current_xact_id_if_assigned()
+               OR pg_visible_in_snapshot(e.recorded_in, pg_current_snapshot()))
     ), fine AS MATERIALIZED (
         SELECT f.*
         FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(begun) AS from_times, array_agg(ended) AS to_times,
@@ -76,10 +84,7 @@ BEGIN
         WHERE c.started_at >= begun AND c.started_at < ended
     ), dirty AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id FROM waiting c WHERE c.agent_id IS NOT NULL
-        UNION SELECT e.agent_id, e.conversation_id
-        FROM agent a JOIN agent_metrics.agent_events e ON e.agent_id = a.agent_id
-        WHERE e.recorded_in >= pg_snapshot_xmin(a.snapshot) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)
-          AND (a.foreign_to IS NULL OR e.recorded_in > a.foreign_to)
+        UNION SELECT u.agent_id, u.conversation_id FROM unseen u
         UNION SELECT a.agent_id, b.conversation_id
         FROM agent a JOIN agent_metrics.business_events b ON NOT pg_visible_in_snapshot(b.changed_in, a.snapshot)
         UNION SELECT k.agent_id, k.conversation_id
@@ -184,8 +189,10 @@ BEGIN
     ), waiting_buckets AS MATERIALIZED (
         SELECT DISTINCT c.agent_id, l.level,
                agent_metrics.bucket_start(c.occurred_at, l.level, zone) AS bucket
-        FROM waiting c JOIN level_of l ON l.agent_id = c.agent_id
-        WHERE c.measures_changed AND c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments()
+        FROM (SELECT w.agent_id, w.occurred_at FROM waiting w WHERE w.measures_changed
+              UNION SELECT u.agent_id, u.occurred_at FROM unseen u WHERE u.is_below) c
+        JOIN level_of l ON l.agent_id = c.agent_id
+        WHERE c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments()
     )
     SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_conversations w
     UNION ALL
@@ -201,7 +208,8 @@ BEGIN
     SELECT v.agent_id, v.level, v.bucket, v.measure, v.stored, v.recomputed
     FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(a.snapshot) AS snapshots, array_agg(a.foreign_to) AS foreign_to FROM agent a) a
     CROSS JOIN (SELECT array_agg(d.agent_id) AS agents, array_agg(d.conversation_id) AS ids FROM dirty d) d
-    CROSS JOIN LATERAL agent_metrics.verify_facts(a.agents, a.snapshots, a.foreign_to, begun, ended, zone, d.agents, d.ids) v;
+    CROSS JOIN (SELECT array_agg(u.agent_id) AS agents, array_agg(u.occurred_at) AS moments FROM unseen u WHERE u.is_below OR u.is_eval) u
+    CROSS JOIN LATERAL agent_metrics.verify_facts(a.agents, a.snapshots, a.foreign_to, begun, ended, zone, d.agents, d.ids, u.agents, u.moments) v;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.verify(text, timestamptz, timestamptz) IS

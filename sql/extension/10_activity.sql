@@ -135,11 +135,20 @@ BEGIN
     IF agent_metrics.has_facts() THEN
         SELECT refresh_facts.conversation_agents || array_agg(n.agent_id), refresh_facts.conversation_ids || array_agg(n.conversation_id)
         INTO conversation_agents, conversation_ids FROM unnest(refresh_facts.arrived) n;
-        -- A new turn of an evaluation run, in a conversation that is none, takes its facts out. A build has put none in.
-        SELECT conversation_agents || array_agg(e.agent_id), conversation_ids || array_agg(e.conversation_id)
+        -- A new turn of an evaluation run takes what was said of it out, in whichever conversation that counts. A build has put
+        -- none in.
+        SELECT conversation_agents || array_agg(f.agent_id), conversation_ids || array_agg(f.conversation_id)
         INTO conversation_agents, conversation_ids
         FROM agent_metrics.agent_events e
+        CROSS JOIN LATERAL agent_metrics.said_of_turns(e.agent_id, e.occurred_at, e.occurred_at) f
         WHERE refresh_facts.horizon > '0'::xid8 AND e.recorded_in >= refresh_facts.horizon AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
+        -- A turn that was updated or deleted may have been one of an evaluation run, or have become one.
+        SELECT conversation_agents || array_agg(f.agent_id), conversation_ids || array_agg(f.conversation_id)
+        INTO conversation_agents, conversation_ids
+        FROM unnest(refresh_facts.dirty_agents, refresh_facts.dirty_buckets) AS d (agent_id, bucket)
+        JOIN unnest(refresh_facts.agent_ids, refresh_facts.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
+        CROSS JOIN LATERAL agent_metrics.said_of_turns(d.agent_id, d.bucket, agent_metrics.bucket_end(
+            d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, refresh_facts.time_zone)) f;
         IF conversation_agents IS NOT NULL THEN
             SELECT f.changed_agents, f.changed_measures, f.changed_buckets INTO fact_agents, fact_measures, fact_days
             FROM agent_metrics.refresh_conversation_facts(conversation_agents, conversation_ids, refresh_facts.time_zone) f;

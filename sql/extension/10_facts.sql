@@ -11,6 +11,21 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics.has_facts() IS 'Whether anything is known of conversations beside their turns, or was. Internal: refresh() uses it.';
 
+-- A fact of a turn names its conversation itself, which need not be the one that the turn names.
+CREATE FUNCTION agent_metrics.said_of_turns(agent text, from_time timestamptz, to_time timestamptz)
+RETURNS TABLE (agent_id text, conversation_id text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT s.agent_id, s.conversation_id FROM agent_metrics.tool_call_verdicts s WHERE s.agent_id = $1 AND s.occurred_at >= $2 AND s.occurred_at <= $3
+    UNION SELECT s.agent_id, s.conversation_id FROM agent_metrics.turn_scores s WHERE s.agent_id = $1 AND s.occurred_at >= $2 AND s.occurred_at <= $3
+    UNION SELECT s.agent_id, s.conversation_id FROM agent_metrics.reviews s WHERE s.agent_id = $1 AND s.occurred_at >= $2 AND s.occurred_at <= $3;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.said_of_turns(text, timestamptz, timestamptz) IS
+    'Conversations that count what was said of an agent''s turns of a span of time, both ends included. Internal: refresh() uses it.';
+
 -- One row per fact of these conversations. occurred_at is the moment that decides the day: the turn's, or that of the
 -- conversation's first turn. A conversation that is not in the books (evaluation, an unregistered agent) has none.
 CREATE FUNCTION agent_metrics.fact_rows(agent_ids text[], conversation_ids text[])

@@ -9,7 +9,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     zone   text := agent_metrics.report_time_zone();
-    begun  timestamptz := greatest(agent_metrics.bucket_start($2, 'day', zone), agent_metrics.first_moment());
+    begun  timestamptz := greatest(agent_metrics.bucket_start($2, 'day', zone), agent_metrics.bucket_start(agent_metrics.first_moment(), 'day', zone));
     ended  timestamptz := least(agent_metrics.bucket_start($3, 'day', zone), agent_metrics.end_of_moments());
     agents text[] := ARRAY(SELECT a.agent_id FROM agent_metrics.agents a WHERE $1 IS NULL OR a.agent_id = $1 ORDER BY a.agent_id);
 BEGIN

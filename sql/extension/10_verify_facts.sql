@@ -1,9 +1,9 @@
--- The part of verify() that is about facts and agent hours. unsettled_*: conversations, days and spans with changes that no
--- refresh has seen.
+-- The part of verify() that is about facts and agent hours. unsettled_*: conversations with changes that no refresh has seen;
+-- unseen_*: turns.
 
 CREATE FUNCTION agent_metrics.verify_facts(
     agent_ids text[], snapshots pg_snapshot[], foreign_to xid8[], begun timestamptz, ended timestamptz, time_zone text,
-    unsettled_agents text[], unsettled_conversations text[])
+    unsettled_agents text[], unsettled_conversations text[], unseen_agents text[], unseen_moments timestamptz[])
 RETURNS SETOF agent_metrics.difference
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
@@ -12,9 +12,13 @@ BEGIN
     WITH unsettled AS MATERIALIZED (
         SELECT u.agent_id, u.conversation_id FROM unnest(verify_facts.unsettled_agents, verify_facts.unsettled_conversations) AS u (agent_id, conversation_id)
     ), waiting_range AS MATERIALIZED (
-        SELECT s.agent_id, s.from_time, s.to_time FROM agent_metrics.stale_ranges s
-        UNION SELECT a.agent_id, r.from_time, r.to_time FROM unnest(verify_facts.agent_ids) AS a (agent_id) CROSS JOIN agent_metrics.changed_ranges() r
         -- a turn of a day before may last into the day
+        SELECT s.agent_id, s.from_time - interval '1 hour' AS from_time, s.to_time + interval '26 hours' AS to_time FROM agent_metrics.stale_ranges s
+        UNION SELECT a.agent_id, r.from_time - interval '1 hour', r.to_time + interval '26 hours'
+        FROM unnest(verify_facts.agent_ids) AS a (agent_id) CROSS JOIN agent_metrics.changed_ranges() r
+        UNION SELECT u.agent_id, u.occurred_at - interval '1 hour', u.occurred_at + interval '26 hours'
+        FROM unnest(verify_facts.unseen_agents, verify_facts.unseen_moments) AS u (agent_id, occurred_at)
+        WHERE u.occurred_at >= agent_metrics.first_moment() AND u.occurred_at < agent_metrics.end_of_moments()
         UNION SELECT c.agent_id, c.occurred_at - interval '1 hour', c.occurred_at + interval '26 hours'
         FROM agent_metrics.changes c
         WHERE c.agent_id = ANY (verify_facts.agent_ids) AND c.measures_changed
@@ -42,6 +46,9 @@ BEGIN
               UNION ALL
               SELECT false, f.agent_id, f.conversation_id, f.measure, f.bucket, f::text FROM (SELECT * FROM facts EXCEPT SELECT * FROM stored_facts) f) d
         WHERE NOT EXISTS (SELECT FROM unsettled u WHERE u.agent_id = d.agent_id AND u.conversation_id = d.conversation_id)
+          -- what was said of a turn counts or not by what the turn is
+          AND NOT EXISTS (SELECT FROM waiting_range r
+                          WHERE r.agent_id = d.agent_id AND r.from_time < d.bucket + interval '26 hours' AND r.to_time > d.bucket)
         GROUP BY d.agent_id, d.bucket, d.measure, d.conversation_id
     ), stored_days AS MATERIALIZED (
         SELECT f.agent_id, f.measure, f.bucket, f.facts, f.numerator, f.denominator,
@@ -98,5 +105,5 @@ BEGIN
                         AND r.to_time > coalesce(s.bucket, n.bucket));
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.verify_facts(text[], pg_snapshot[], xid8[], timestamptz, timestamptz, text, text[], text[]) IS
+COMMENT ON FUNCTION agent_metrics.verify_facts(text[], pg_snapshot[], xid8[], timestamptz, timestamptz, text, text[], text[], text[], timestamptz[]) IS
     'Facts of conversations, their days and agent hours that are not what the facts give. Internal: verify() uses it.';

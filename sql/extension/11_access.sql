@@ -14,7 +14,7 @@ DECLARE
     -- functions with the owner's rights make, rename and drop
     owners constant name[] := ARRAY['access_levels', 'migrations', 'partition_splits', 'guarded_turns', 'archives'];
     -- parts of functions with the owner's rights, which take the name of a table
-    inner_functions constant name[] := ARRAY['make_partition', 'attach_partition', 'copy_turns', 'guard_partition', 'copy_noted_turns', 'detach_partition', 'ensure_outer_partitions', 'forget_archive'];
+    inner_functions constant name[] := ARRAY['make_partition', 'attach_partition', 'copy_turns', 'guard_partition', 'check_restorable', 'copy_noted_turns', 'detach_partition', 'ensure_outer_partitions', 'forget_archive'];
 BEGIN
     RETURN QUERY
     WITH relation AS (

@@ -131,6 +131,7 @@ COMMENT ON COLUMN agent_metrics.reviews.should_escalate IS 'Whether it should ha
 COMMENT ON COLUMN agent_metrics.reviews.note IS 'Why.';
 COMMENT ON COLUMN agent_metrics.reviews.changed_in IS 'Transaction that last wrote the row; kept by a trigger.';
 CREATE INDEX reviews_conversation ON agent_metrics.reviews (conversation_id);
+CREATE INDEX reviews_turn ON agent_metrics.reviews (agent_id, occurred_at) WHERE occurred_at IS NOT NULL;
 
 CREATE FUNCTION agent_metrics.check_fact() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$

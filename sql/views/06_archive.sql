@@ -88,6 +88,38 @@ COMMENT ON FUNCTION agent_metrics.forget_archive(bigint) IS
     'Removes what is kept of the turns of an archive: they are in the database. Internal: begin_archive() and finish_restore() use it.';
 REVOKE ALL ON FUNCTION agent_metrics.forget_archive(bigint) FROM PUBLIC;
 
+-- A month that was filled by itself, or while triggers were off, may hold turns that no insert would take, and a restore
+-- inserts: they are tried on a table that is never committed.
+CREATE OR REPLACE FUNCTION agent_metrics.check_restorable(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $function$
+DECLARE
+    words text;
+    cure  text;
+BEGIN
+    PERFORM agent_metrics.check_free(name || '_checked');
+    EXECUTE format('CREATE UNLOGGED TABLE agent_metrics.%I (LIKE agent_metrics.agent_events)', name || '_checked');
+    EXECUTE format('CREATE TRIGGER zz_check_turn BEFORE INSERT ON agent_metrics.%I FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_turn()', name || '_checked');
+    EXECUTE format('INSERT INTO agent_metrics.%I SELECT e.* FROM agent_metrics.agent_events e
+                    JOIN agent_metrics.present_partitions() p ON p.partition = %L AND e.occurred_at >= p.from_time AND e.occurred_at < p.to_time', name || '_checked', name);
+    RAISE EXCEPTION USING ERRCODE = 'AM000', MESSAGE = 'each of them is fit';
+EXCEPTION
+    WHEN SQLSTATE 'AM000' THEN
+        NULL;
+    WHEN OTHERS THEN
+        IF SQLSTATE NOT LIKE '22%' AND SQLSTATE NOT LIKE '23%' THEN
+            RAISE;
+        END IF;
+        GET STACKED DIAGNOSTICS words = MESSAGE_TEXT, cure = PG_EXCEPTION_HINT;
+        RAISE EXCEPTION 'partition % holds a turn that no restore could bring back: %', name, words
+            USING ERRCODE = 'check_violation',
+                  DETAIL = 'It came while the triggers of agent_events did not check it. Nothing was archived.',
+                  HINT = format('Mend it by UPDATE agent_metrics.%I, or delete it; then archive again. %s', name, cure);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.check_restorable(text) IS
+    'Refuses a partition with turns that agent_events would not take back. Internal: begin_archive() uses it.';
+REVOKE ALL ON FUNCTION agent_metrics.check_restorable(text) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION agent_metrics.begin_archive(name text, folder text, file text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_variable
@@ -105,7 +137,8 @@ BEGIN
         PERFORM agent_metrics.forget_archive(id);
     END LOOP;
     id := NULL;
-    PERFORM agent_metrics.check_free(name || '_archived');
+    -- Before the lock that the guard takes: it reads the whole month, and what is written since was checked.
+    PERFORM agent_metrics.check_free(name || '_archived'), agent_metrics.check_restorable(name);
     PERFORM agent_metrics.guard_partition(name);
     UPDATE agent_metrics.archives a
     SET folder = begin_archive.folder, file = begin_archive.file, began_at = now(), checksum = NULL, from_time = p.from_time, to_time = p.to_time,
@@ -186,8 +219,6 @@ BEGIN
            e.conversation_id, e.agent_id, id, e.outcome_source, e.occurred_at, e.occurred_at, e.outcome_label, e.outcome_source, e.turn_index, e.event_id
     FROM agent_metrics.agent_events e
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval AND e.outcome_label IS NOT NULL
-      -- what else a table that was filled by itself may bear counts nowhere
-      AND e.outcome_source IN ('agent', 'judge', 'crm', 'human')
     ORDER BY e.conversation_id, e.agent_id, e.outcome_source, e.occurred_at DESC, e.turn_index DESC NULLS LAST, e.event_id DESC;
     INSERT INTO agent_metrics.archived_conversations (conversation_id, agent_id, archive_id, part, occurred_at, ended_at, business_event_id)
     SELECT e.conversation_id, e.agent_id, id, 'event ' || agent_metrics.fitting(e.business_event_id, 1024), min(e.occurred_at), max(e.occurred_at),
