@@ -8,6 +8,7 @@
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make package   the three files, with the notices of what they contain, in a tar archive
 #   make advisories  known faults of the dependencies, from the network: before each release
+#   make docs      writes docs/reference anew, from the comments in the database
 #   make privileges  writes anew who may do what: tests/golden/privileges.txt and the table in SECURITY.md
 
 PG_CONFIG ?= pg_config
@@ -26,7 +27,7 @@ BUILD := $(EXTENSION_TARGET)/extension
 FEATURES := --no-default-features --features pg$(MAJOR)
 PROGRAM := target/release/agent-metrics
 
-.PHONY: demo test privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
+.PHONY: demo test docs privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
 demo: tools
@@ -37,6 +38,10 @@ test: tools
 	@$(MAKE) --no-print-directory install lint
 	scripts/with-cluster $(CARGO) test
 	scripts/fuzz 5
+
+# After a change of a comment, a column or an argument.
+docs: install
+	AGENT_METRICS_WRITE=1 scripts/with-cluster $(CARGO) test --test suite reference::
 
 # After a change of who may do what: the table that the tests hold it against, and the one in SECURITY.md.
 privileges: install
@@ -81,17 +86,17 @@ extension:
 	@mkdir -p $(BUILD)
 	@cmp -s $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so || \
 		cp $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so
-	@cat sql/extension/*.sql >$(BUILD)/new.sql
+	@awk '$$1 == "member" { print "sql/" $$2 }' sql/manifest | xargs cat >$(BUILD)/new.sql
 	@cmp -s $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql || cp $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql
 	@rm $(BUILD)/new.sql
-	@for script in $(wildcard sql/agent_metrics--*.sql); do \
-		cat sql/extension/00_guard.sql "$$script" >"$(BUILD)/$${script##*/}"; \
+	@for script in $(wildcard sql/upgrades/agent_metrics--*.sql); do \
+		cat sql/setup/guard_begin.sql "$$script" >"$(BUILD)/$${script##*/}"; \
 	done
 
 install: extension
 	@scripts/install-files $(BUILD)/agent_metrics.so "$(DESTDIR)$$($(PG_CONFIG) --pkglibdir)"
 	@scripts/install-files agent_metrics.control $(BUILD)/agent_metrics--$(VERSION).sql \
-		$(patsubst sql/%,$(BUILD)/%,$(wildcard sql/agent_metrics--*.sql)) \
+		$(patsubst sql/upgrades/%,$(BUILD)/%,$(wildcard sql/upgrades/agent_metrics--*.sql)) \
 		"$(DESTDIR)$$($(PG_CONFIG) --sharedir)/extension"
 
 package: extension

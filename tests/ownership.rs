@@ -384,7 +384,7 @@ fn nobody_who_may_only_connect_holds_up_setup() {
 }
 
 /// The head of every update script, as a session runs it: is_update, since the extension has members.
-const GUARD: &str = include_str!("../sql/extension/00_guard.sql");
+const GUARD: &str = include_str!("../sql/setup/guard_begin.sql");
 
 #[test]
 fn an_update_is_refused_to_whoever_does_not_own_the_schemas() {
@@ -438,5 +438,5 @@ fn an_update_is_refused_to_whoever_does_not_own_the_schemas() {
     // every update script begins with it: the Makefile puts it there
     let makefile =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).unwrap();
-    assert!(makefile.contains("cat sql/extension/00_guard.sql \"$$script\""));
+    assert!(makefile.contains("cat sql/setup/guard_begin.sql \"$$script\""));
 }

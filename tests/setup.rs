@@ -222,8 +222,11 @@ fn every_function_is_marked_and_pins_its_search_path() {
     // volatility and parallel safety are written out, not left to their defaults
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
     let mut looked_at = 0;
-    for folder in ["extension", "migrations", "views"] {
-        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+    let folders = std::fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for folder in folders.filter(|path| path.is_dir()) {
+        for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
             let heads = text

@@ -1,7 +1,7 @@
 //! The server's binary interface: the only file of this crate with unsafe code, which is why it is a long one.
 //!
 //! Why each kind of it is sound:
-//! - *arguments*: the SQL declarations in `sql/extension/` fix number and types; a function that is not STRICT
+//! - *arguments*: the SQL declarations in `sql/`, by subject fix number and types; a function that is not STRICT
 //!   asks [`Call::is_null`] before it reads. The declared types are what the readers below assume.
 //! - *varlena*: read through the server's own size macros; what may be compressed or external is detoasted first.
 //!   Slices live until the call returns, as do the bytes they point to.

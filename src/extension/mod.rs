@@ -19,7 +19,7 @@
 //! - [`zones`]: where hours and days of a time zone begin and end
 //! - [`setup`]: versions, event ids, cadence, the scripts that setup() runs
 //!
-//! The SQL side of each function is written by hand in `sql/extension/`.
+//! The SQL side of each function is written by hand in `sql/`, by subject.
 
 mod abi;
 mod bounds;

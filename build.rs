@@ -1,0 +1,28 @@
+//! Reads `sql/manifest` into a list of scripts, which the library bears and `setup()` runs.
+
+use std::fmt::Write;
+use std::path::Path;
+
+fn main() -> std::io::Result<()> {
+    println!("cargo:rerun-if-changed=sql");
+    let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let manifest = std::fs::read_to_string(sql.join("manifest"))?;
+    let mut scripts = String::from(
+        "/// Kind, path and text of each.\npub const SCRIPTS: &[(&str, &str, &str)] = &[\n",
+    );
+    for line in manifest.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split_whitespace();
+        if let (Some(kind), Some(path)) = (words.next(), words.next())
+            && kind != "member"
+        {
+            let _ = writeln!(
+                scripts,
+                "    ({kind:?}, {path:?}, include_str!({:?})),",
+                sql.join(path)
+            );
+        }
+    }
+    scripts.push_str("];\n");
+    let out = std::env::var_os("OUT_DIR").unwrap_or_default();
+    std::fs::write(Path::new(&out).join("scripts.rs"), scripts)
+}

@@ -1,0 +1,62 @@
+-- What came in and is in no number, and why: refused, unmapped, of no registered agent, of no possible time.
+
+CREATE OR REPLACE VIEW agent_kpi.unmapped_labels WITH (security_barrier) AS
+SELECT c.agent_id, c.unmapped_label AS outcome_label, count(*) AS conversations, max(c.ended_at) AS last_seen
+FROM agent_metrics.conversations c
+WHERE c.unmapped_label IS NOT NULL
+GROUP BY c.agent_id, c.unmapped_label;
+COMMENT ON VIEW agent_kpi.unmapped_labels IS 'One row per agent and label that no row of outcomes maps; it counts as no label. Unique: agent_id, outcome_label.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.outcome_label IS 'The label as the producer wrote it.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.conversations IS 'Conversations with it.';
+COMMENT ON COLUMN agent_kpi.unmapped_labels.last_seen IS 'Last turn of such a conversation.';
+
+-- Agents are found by stepping from one to the next through the key, so that the history is not read.
+CREATE OR REPLACE VIEW agent_kpi.unregistered_agents WITH (security_barrier) AS
+WITH RECURSIVE step AS (
+    (SELECT min(e.agent_id) AS agent_id FROM agent_metrics.agent_events e)
+    UNION ALL
+    SELECT (SELECT min(e.agent_id) FROM agent_metrics.agent_events e WHERE e.agent_id > s.agent_id) FROM step s WHERE s.agent_id IS NOT NULL
+)
+SELECT s.agent_id, n.first_seen, n.last_seen, n.events
+FROM step s
+CROSS JOIN LATERAL (SELECT min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen, count(*) AS events
+                    FROM agent_metrics.agent_events e WHERE e.agent_id = s.agent_id) n
+WHERE s.agent_id IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = s.agent_id);
+COMMENT ON VIEW agent_kpi.unregistered_agents IS 'One row per agent whose events are kept but that nobody registered. Unique: agent_id.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.agent_id IS 'Agent as the producer wrote it.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.first_seen IS 'First turn.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.last_seen IS 'Last turn.';
+COMMENT ON COLUMN agent_kpi.unregistered_agents.events IS 'Turns.';
+
+CREATE OR REPLACE VIEW agent_kpi.implausible_times WITH (security_barrier) AS
+SELECT r.agent_id, agent_metrics.day_of(r.bucket, p.time_zone) AS day, r.turns, r.conversations,
+       CASE WHEN r.bucket > now() THEN 'in the future' ELSE 'before 2015' END AS reason
+FROM agent_metrics.rollups r
+CROSS JOIN agent_metrics.report p
+WHERE r.level = 'day' AND (r.turns > 0 OR r.conversations > 0)
+  AND (r.bucket > now()
+       OR r.bucket < '2015-01-02 00:00:00+00'
+          AND agent_metrics.day_of(r.bucket, p.time_zone) < coalesce(agent_metrics.kpi_first_day(r.agent_id), '2015-01-01'));
+COMMENT ON VIEW agent_kpi.implausible_times IS 'One row per agent and day that has turns dated in the future, or before 2015 and before the agent''s calendar begins: kept, counted on that day, and flagged here. Unique: agent_id, day.';
+COMMENT ON COLUMN agent_kpi.implausible_times.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.implausible_times.day IS 'Report day the turns are dated on.';
+COMMENT ON COLUMN agent_kpi.implausible_times.turns IS 'Turns.';
+COMMENT ON COLUMN agent_kpi.implausible_times.conversations IS 'Conversations.';
+COMMENT ON COLUMN agent_kpi.implausible_times.reason IS 'in the future, or before 2015.';
+
+-- What came in from elsewhere and what did not.
+
+-- Of what was refused a reader sees no value: the reason in our own words, and an agent if it is a registered one.
+CREATE OR REPLACE VIEW agent_kpi.quarantine WITH (security_barrier) AS
+SELECT q.reason, q.agent_id, count(*) AS events, min(q.quarantined_at) AS first_at, max(q.quarantined_at) AS last_at
+FROM (SELECT agent_metrics.reason_class(x.reason) AS reason, coalesce(a.agent_id, '') AS agent_id, x.quarantined_at
+      FROM agent_metrics.quarantined_events x
+      LEFT JOIN agent_metrics.agents a ON a.agent_id = x.event ->> 'agent_id') q
+GROUP BY q.reason, q.agent_id;
+COMMENT ON VIEW agent_kpi.quarantine IS 'What ingest_events() was given and could not store: in no number. Unique: reason, agent_id.';
+COMMENT ON COLUMN agent_kpi.quarantine.reason IS 'Why it was not stored, in words that quote nothing of it; agent_metrics.quarantined_events has the whole reason.';
+COMMENT ON COLUMN agent_kpi.quarantine.agent_id IS 'Registered agent that it names; empty: none.';
+COMMENT ON COLUMN agent_kpi.quarantine.events IS 'Pieces of a delivery: events, spans, tool calls, evaluation results.';
+COMMENT ON COLUMN agent_kpi.quarantine.first_at IS 'When the first of them came.';
+COMMENT ON COLUMN agent_kpi.quarantine.last_at IS 'When the last of them came.';

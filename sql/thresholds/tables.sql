@@ -1,0 +1,123 @@
+-- The line each metric of each agent is held to, and breaches of it.
+
+CREATE TABLE agent_metrics.agent_kind_thresholds (
+    kind   text NOT NULL REFERENCES agent_metrics.agent_kinds (kind),
+    metric text NOT NULL REFERENCES agent_metrics.metrics (metric),
+    value  double precision NOT NULL,
+    PRIMARY KEY (kind, metric)
+);
+COMMENT ON TABLE agent_metrics.agent_kind_thresholds IS 'Default thresholds that register_agent gives to an agent of a kind, with a named owner.';
+COMMENT ON COLUMN agent_metrics.agent_kind_thresholds.kind IS 'Kind of agent.';
+COMMENT ON COLUMN agent_metrics.agent_kind_thresholds.metric IS 'Metric the default is for.';
+COMMENT ON COLUMN agent_metrics.agent_kind_thresholds.value IS 'The line, in the unit of the metric; the direction is the metric''s.';
+
+CREATE TABLE agent_metrics.thresholds (
+    agent_id       text NOT NULL,
+    metric         text NOT NULL,
+    effective_from date NOT NULL DEFAULT '-infinity',
+    value          double precision NOT NULL,
+    owner          text NOT NULL REFERENCES agent_metrics.owners (owner),
+    review_on      date,
+    note           text,
+    effective_to date,
+    deputy text,
+    is_from_kind boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (agent_id, metric, effective_from)
+);
+COMMENT ON TABLE agent_metrics.thresholds IS 'The line each metric of each agent is held to, from a day on, and who owns it.';
+COMMENT ON COLUMN agent_metrics.thresholds.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.thresholds.metric IS 'Metric.';
+COMMENT ON COLUMN agent_metrics.thresholds.effective_from IS 'First report day the line holds; it holds until the next row of the agent and metric.';
+COMMENT ON COLUMN agent_metrics.thresholds.value IS 'The line, in the unit of the metric; the direction is the metric''s.';
+COMMENT ON COLUMN agent_metrics.thresholds.owner IS 'Who answers for it. There is no threshold without an owner.';
+COMMENT ON COLUMN agent_metrics.thresholds.review_on IS 'When the line is to be looked at again.';
+COMMENT ON COLUMN agent_metrics.thresholds.note IS 'Why the line is where it is.';
+CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.thresholds
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_threshold();
+COMMENT ON COLUMN agent_metrics.thresholds.effective_to IS 'Last report day the line holds; NULL: until the next row of the agent and metric.';
+COMMENT ON COLUMN agent_metrics.thresholds.deputy IS 'Who answers when the owner does not; NULL: the owner''s own deputy.';
+COMMENT ON COLUMN agent_metrics.thresholds.is_from_kind IS 'Comes from the agent''s kind and follows it; an edit makes it the agent''s own.';
+
+CREATE TABLE agent_metrics.kind_thresholds (
+    kind           text NOT NULL REFERENCES agent_metrics.agent_kinds (kind),
+    metric         text NOT NULL,
+    effective_from date NOT NULL DEFAULT '-infinity',
+    value          double precision NOT NULL,
+    owner          text NOT NULL REFERENCES agent_metrics.owners (owner),
+    effective_to   date,
+    deputy         text,
+    review_on      date,
+    note           text,
+    PRIMARY KEY (kind, metric, effective_from)
+);
+COMMENT ON TABLE agent_metrics.kind_thresholds IS 'The line a metric of every agent of a kind is held to, from a day on, with its owner. An agent that has a line of its own for the metric keeps it.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.kind IS 'Kind of agent.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.metric IS 'Metric.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_from IS 'First report day the line holds; it holds until the next row of the kind and metric.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.value IS 'The line, in the unit of the metric; the direction is the metric''s.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.owner IS 'Who answers for it. There is no threshold without an owner.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_to IS 'Last report day the line holds; NULL: until the next row.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.deputy IS 'Who answers when the owner does not; NULL: the owner''s own deputy.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.review_on IS 'When the line is to be looked at again.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.note IS 'Why the line is where it is.';
+CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.kind_thresholds
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_threshold();
+CREATE TRIGGER follow_kind_threshold AFTER INSERT OR UPDATE OR DELETE ON agent_metrics.kind_thresholds
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_kind_threshold();
+CREATE TRIGGER own_threshold BEFORE UPDATE ON agent_metrics.thresholds
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics.own_threshold();
+
+CREATE TABLE agent_metrics.breaches (
+    breach_id       text NOT NULL DEFAULT agent_metrics.new_event_id()::text,
+    agent_id        text NOT NULL,
+    metric          text NOT NULL,
+    opened_at       timestamptz NOT NULL DEFAULT now(),
+    closed_at       timestamptz,
+    reopened_at     timestamptz,
+    reopenings      integer NOT NULL DEFAULT 0,
+    window_from     date NOT NULL,
+    window_to       date NOT NULL,
+    value           double precision,
+    ci_low          double precision,
+    ci_high         double precision,
+    numerator       numeric,
+    denominator     numeric,
+    threshold       double precision NOT NULL,
+    direction       text NOT NULL,
+    owner           text NOT NULL,
+    deputy          text,
+    definition_version integer NOT NULL,
+    evaluated_at    timestamptz NOT NULL DEFAULT now(),
+    acknowledged_at timestamptz,
+    acknowledged_by text,
+    cause           text,
+    action          text,
+    PRIMARY KEY (agent_id, breach_id)
+);
+COMMENT ON TABLE agent_metrics.breaches IS 'Times in which a metric was on the wrong side of its threshold. Written by evaluate_thresholds() and acknowledge().';
+COMMENT ON COLUMN agent_metrics.breaches.breach_id IS 'Id of the breach.';
+COMMENT ON COLUMN agent_metrics.breaches.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics.breaches.metric IS 'Metric.';
+COMMENT ON COLUMN agent_metrics.breaches.opened_at IS 'When the verdict was first breach.';
+COMMENT ON COLUMN agent_metrics.breaches.closed_at IS 'When the verdict was pass again, or there was no threshold any more; NULL: open.';
+COMMENT ON COLUMN agent_metrics.breaches.reopened_at IS 'When it was last opened again, within a day of its closing.';
+COMMENT ON COLUMN agent_metrics.breaches.reopenings IS 'How often it was opened again.';
+COMMENT ON COLUMN agent_metrics.breaches.window_from IS 'First report day of the window last judged while open.';
+COMMENT ON COLUMN agent_metrics.breaches.window_to IS 'Last report day of it: the day of the judgement.';
+COMMENT ON COLUMN agent_metrics.breaches.value IS 'Value over that window.';
+COMMENT ON COLUMN agent_metrics.breaches.ci_low IS 'Lower end of the 95% interval.';
+COMMENT ON COLUMN agent_metrics.breaches.ci_high IS 'Upper end of the 95% interval.';
+COMMENT ON COLUMN agent_metrics.breaches.numerator IS 'Numerator.';
+COMMENT ON COLUMN agent_metrics.breaches.denominator IS 'Denominator.';
+COMMENT ON COLUMN agent_metrics.breaches.threshold IS 'The line at that time.';
+COMMENT ON COLUMN agent_metrics.breaches.direction IS '+ when higher is better, - when lower is better.';
+COMMENT ON COLUMN agent_metrics.breaches.owner IS 'Who answers for the line.';
+COMMENT ON COLUMN agent_metrics.breaches.deputy IS 'Who answers when the owner does not.';
+COMMENT ON COLUMN agent_metrics.breaches.definition_version IS 'Version of the metric''s definition.';
+COMMENT ON COLUMN agent_metrics.breaches.evaluated_at IS 'When it was last judged.';
+COMMENT ON COLUMN agent_metrics.breaches.acknowledged_at IS 'When somebody took it up; NULL: nobody yet.';
+COMMENT ON COLUMN agent_metrics.breaches.acknowledged_by IS 'Who took it up.';
+COMMENT ON COLUMN agent_metrics.breaches.cause IS 'What he found.';
+COMMENT ON COLUMN agent_metrics.breaches.action IS 'What he does about it.';
+CREATE UNIQUE INDEX breaches_open ON agent_metrics.breaches (agent_id, metric) WHERE closed_at IS NULL;
+CREATE INDEX breaches_metric ON agent_metrics.breaches (agent_id, metric, closed_at);
