@@ -1,12 +1,25 @@
-//! The README's SQL is executed, in the order in which a reader comes to it.
+//! The SQL of the README and of docs/ is executed, in the order in which a reader comes to it.
 
 use crate::books::assert_books;
 use crate::harness::empty_db;
 
-/// The SQL blocks of the README.
+/// One story, page by page.
+const PAGES: [&str; 10] = [
+    include_str!("../README.md"),
+    include_str!("../docs/bi.md"),
+    include_str!("../docs/ingest.md"),
+    include_str!("../docs/money.md"),
+    include_str!("../docs/audits.md"),
+    include_str!("../docs/thresholds-and-alerts.md"),
+    include_str!("../docs/recipes/add-a-column.md"),
+    include_str!("../docs/recipes/add-an-event-kind.md"),
+    include_str!("../docs/recipes/add-a-channel.md"),
+    include_str!("../docs/operations.md"),
+];
+
+/// The SQL blocks of all pages.
 fn blocks() -> Vec<String> {
-    let readme = include_str!("../README.md");
-    let blocks = readme.split("```sql\n").skip(1);
+    let blocks = PAGES.iter().flat_map(|page| page.split("```sql\n").skip(1));
     blocks
         .map(|rest| rest.split("```").next().unwrap().to_owned())
         .collect()

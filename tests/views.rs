@@ -111,7 +111,7 @@ fn money_of_a_month_adds_up() {
 #[test]
 fn the_analysts_question_of_the_readme_is_answered_and_agrees_with_its_rows() {
     let db = company("views_analyst");
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../docs/bi.md");
     let block = readme
         .split("```sql\n")
         .find(|block| block.starts_with("WITH last_month"))
