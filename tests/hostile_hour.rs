@@ -211,7 +211,7 @@ fn everybody_does_his_worst_at_once() {
 
     // the scheduler still works, and catches up by itself
     db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = now() - interval '1 day'");
-    db.until("SELECT bool_and(w.refreshed_at > now() - interval '1 minute') FROM agent_metrics.agent_watermarks w");
+    db.until("SELECT bool_and(w.refreshed_at > now() - interval '1 hour') FROM agent_metrics.agent_watermarks w");
     db.until("SELECT NOT bool_or(f.is_stale) FROM agent_kpi.freshness f");
     drop(idle);
     let page = get(port).unwrap_or_default();

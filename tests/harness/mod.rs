@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// How long a condition may take to come true before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// An error of the server, as a person sees it. A field the server left out is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
