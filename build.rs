@@ -8,7 +8,7 @@ fn main() -> std::io::Result<()> {
     let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
     let manifest = std::fs::read_to_string(sql.join("manifest"))?;
     let mut scripts = String::from(
-        "/// Kind, path and text of each.\npub const SCRIPTS: &[(&str, &str, &str)] = &[\n",
+        "/// Of each its kind and path, as the manifest has them, and its text.\npub const SCRIPTS: &[(&str, &str)] = &[\n",
     );
     for line in manifest.lines().filter(|line| !line.starts_with('#')) {
         let mut words = line.split_whitespace();
@@ -17,7 +17,7 @@ fn main() -> std::io::Result<()> {
         {
             let _ = writeln!(
                 scripts,
-                "    ({kind:?}, {path:?}, include_str!({:?})),",
+                "    (\"{kind} {path}\", include_str!({:?})),",
                 sql.join(path)
             );
         }

@@ -70,6 +70,7 @@ mod scheduler;
 mod setup;
 mod sketches;
 mod stamps;
+mod strangers;
 mod terminal;
 mod tls;
 mod trace;

@@ -191,7 +191,7 @@ BEGIN
                   HINT = 'CREATE ROLE ... LOGIN; then call it again.';
     END IF;
     PERFORM agent_metrics.check_granter();
-    PERFORM agent_metrics.take_turns();  -- two sessions that grant on one object disturb each other
+    PERFORM agent_metrics.serialize_setup();  -- two sessions that grant on one object disturb each other
     INSERT INTO agent_metrics.access_levels (role_oid, role_name, level, cluster)
     VALUES (role::oid, role_name, level, (SELECT c.system_identifier FROM pg_control_system() c))
     ON CONFLICT DO NOTHING;
@@ -209,7 +209,7 @@ DECLARE
     statement text;
 BEGIN
     PERFORM agent_metrics.check_granter();
-    PERFORM agent_metrics.take_turns();
+    PERFORM agent_metrics.serialize_setup();
     DELETE FROM agent_metrics.access_levels a WHERE a.role_oid = role::oid;
     FOR statement IN
         SELECT DISTINCT format('REVOKE ALL ON %s FROM %I', g.target, role_name)

@@ -1,4 +1,4 @@
--- Versions, cadence and setup().
+-- setup(): the scripts that it runs, in the order of sql/manifest, and what it puts back after a dump without rows.
 
 CREATE FUNCTION agent_metrics.version() RETURNS text
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'library_version';
@@ -15,12 +15,15 @@ COMMENT ON FUNCTION agent_metrics.setup_script_name(integer) IS
 
 CREATE FUNCTION agent_metrics.setup_scripts() RETURNS TABLE (number integer, kind text, path text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    name text;
 BEGIN
     number := 1;
     LOOP
-        EXIT WHEN agent_metrics.setup_script_name(number) IS NULL;
-        kind := split_part(agent_metrics.setup_script_name(number), ' ', 1);
-        path := split_part(agent_metrics.setup_script_name(number), ' ', 2);
+        name := agent_metrics.setup_script_name(number);
+        EXIT WHEN name IS NULL;
+        kind := split_part(name, ' ', 1);
+        path := split_part(name, ' ', 2);
         RETURN NEXT;
         number := number + 1;
     END LOOP;
@@ -62,7 +65,7 @@ COMMENT ON FUNCTION agent_metrics.missing_rows() IS
 
 -- Rows of the owner's, which nobody else can lock. A lock on the table or an advisory one anybody could hold for as long as he
 -- likes: preparing a statement locks its tables before any right is asked for.
-CREATE FUNCTION agent_metrics.take_turns() RETURNS void
+CREATE FUNCTION agent_metrics.serialize_setup() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     PERFORM FROM agent_metrics.migrations m ORDER BY m.number FOR UPDATE;
@@ -71,7 +74,7 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_turns() IS
+COMMENT ON FUNCTION agent_metrics.serialize_setup() IS
     'Waits until no other transaction sets up or gives access, and keeps others waiting to the end of this one. Internal: setup(), grant_access() and revoke_access() use it.';
 
 -- Tables belong to whoever calls setup(), not to the extension: a dump is plain, DROP EXTENSION without CASCADE
@@ -110,7 +113,7 @@ BEGIN
             NULL;  -- the other call has made it
         END;
     END IF;
-    PERFORM agent_metrics.take_turns();
+    PERFORM agent_metrics.serialize_setup();
     IF to_regnamespace('agent_kpi') IS NULL THEN
         CREATE SCHEMA agent_kpi;
     END IF;

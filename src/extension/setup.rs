@@ -13,14 +13,10 @@ mod scripts {
 /// Microseconds from 1970 (Unix) to 2000 (PostgreSQL).
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
-/// Something of a script, by its number from 1; NULL: there is none.
-fn of_script(number: i32, something: fn(&(&str, &str, &str)) -> String) -> abi::Answer {
-    let position = usize::try_from(number)
-        .ok()
-        .and_then(|number| number.checked_sub(1));
-    Ok(position
-        .and_then(|position| scripts::SCRIPTS.get(position))
-        .map(|script| abi::bytes(something(script).as_bytes())))
+/// Name and text of a script by its number, from 1.
+fn script(number: i32) -> Option<&'static (&'static str, &'static str)> {
+    let position = usize::try_from(number).ok()?.checked_sub(1)?;
+    scripts::SCRIPTS.get(position)
 }
 
 /// A cadence and its time zone. What is too long to be one is refused by its beginning, before it is copied or read.
@@ -37,10 +33,10 @@ sql_functions! {
     fn library_version(_call) { Ok(Some(abi::bytes(env!("CARGO_PKG_VERSION").as_bytes()))) }
 
     /// `setup_script(number)`: NULL after the last.
-    fn setup_script(call) { of_script(call.int4(0), |(_, _, text)| (*text).to_owned()) }
+    fn setup_script(call) { Ok(script(call.int4(0)).map(|(_, text)| abi::bytes(text.as_bytes()))) }
 
     /// `setup_script_name(number)`: NULL after the last.
-    fn setup_script_name(call) { of_script(call.int4(0), |(kind, path, _)| format!("{kind} {path}")) }
+    fn setup_script_name(call) { Ok(script(call.int4(0)).map(|(name, _)| abi::bytes(name.as_bytes()))) }
 
     /// `new_event_id()`: a uuid of version 7, whose order is that of its making.
     fn new_event_id(_call) { Ok(Some(abi::uuid(uuid::Uuid::now_v7().into_bytes()))) }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::program::{format, format::encoded};
+use crate::program::format::{self, encoded};
 
 /// Alerts that one Slack message shows one by one; Slack takes fifty blocks.
 const SHOWN: usize = 20;

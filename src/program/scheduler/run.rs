@@ -26,12 +26,9 @@ use tracing::{error, info, warn};
 
 use crate::program::alerts::Outbox;
 use crate::program::connect::{Database, config::Server, extension, writable};
-use crate::program::scheduler::{
-    clock::{Backoff, Clock},
-    jobs, lease,
-    lease::Candidate,
-    problems::Problems,
-};
+use crate::program::scheduler::clock::{Backoff, Clock};
+use crate::program::scheduler::lease::{self, Candidate};
+use crate::program::scheduler::{jobs, problems::Problems};
 use crate::program::{error, shutdown::Stop};
 
 /// The scheduler looks again after this time at the latest: a newly registered agent waits no longer.
