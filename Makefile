@@ -9,7 +9,7 @@
 #   make package   the three files, with the notices of what they contain, in a tar archive
 #   make advisories  known faults of the dependencies, from the network: before each release
 #   make docs      writes docs/reference anew, from the comments in the database
-#   make privileges  writes anew who may do what: tests/golden/privileges.txt and the table in SECURITY.md
+#   make privileges  writes anew who may do what, and what is public: tests/golden/{privileges,public}.txt and SECURITY.md
 
 PG_CONFIG ?= pg_config
 CARGO ?= cargo
@@ -45,7 +45,7 @@ docs: install
 
 # After a change of who may do what: the table that the tests hold it against, and the one in SECURITY.md.
 privileges: install
-	AGENT_METRICS_WRITE=1 scripts/with-cluster $(CARGO) test --test suite privileges::
+	AGENT_METRICS_WRITE=1 scripts/with-cluster $(CARGO) test --test suite -- privileges:: public_names::
 
 soak: tools
 	@$(MAKE) --no-print-directory install

@@ -33,7 +33,7 @@ SELECT 'R5' AS bar, t.bar || ' on all rows / on a tenth of them' AS what,
        CASE WHEN percentile_cont(0.5) WITHIN GROUP (ORDER BY r.cpu_ms) / t.ms <= 1.2 THEN 'held' ELSE 'missed' END AS verdict
 FROM (VALUES ('R1', :tenth_r1::double precision), ('R2', :tenth_r2), ('R3', :tenth_r3)) AS t (bar, ms) JOIN bench.results r ON r.bar = t.bar
 GROUP BY t.bar, t.ms ORDER BY 2;
-SELECT 'S1' AS bar, 'hour level, table and indexes' AS what, pg_size_pretty(pg_total_relation_size('agent_metrics.rollups_hour')) AS size,
+SELECT 'S1' AS bar, 'hour level, table and indexes' AS what, pg_size_pretty(pg_total_relation_size('agent_metrics_internal.rollups_hour')) AS size,
        count(*) AS groups, pg_size_pretty(pg_total_relation_size('bench.hourly')) AS matview, '<= 60 MB at 118,353 groups of 84 rows' AS bar
-FROM agent_metrics.rollups_hour;
+FROM agent_metrics_internal.rollups_hour;
 SELECT count(*) AS differences_that_verify_finds FROM agent_metrics.verify();

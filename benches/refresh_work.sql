@@ -18,7 +18,7 @@ VACUUM ANALYZE;
 -- A warm cache, of which this session has seen every page, as the scheduler's has that runs all day: the first touch of
 -- 4 kB of shared memory costs a process microseconds.
 SELECT count(get_raw_page(c.oid::regclass::text, n)) FROM pg_class c CROSS JOIN LATERAL generate_series(0, pg_relation_size(c.oid) / 8192 - 1) AS n
-WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'i') \g /dev/null
+WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'i') \g /dev/null
 
 \set round 1
 \ir refresh_round.sql

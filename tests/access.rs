@@ -21,7 +21,7 @@ fn a_reader_sees_every_view_and_no_raw_table() {
     assert!(
         reader.number("SELECT count(*) FROM agent_kpi.kpi_daily WHERE value IS NOT NULL") > 10.0
     );
-    for table in db.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_metrics'::regnamespace AND relkind IN ('r', 'p', 'v')") {
+    for table in db.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p', 'v')") {
         for sql in [format!("SELECT * FROM {table}"), format!("SELECT count(*) FROM {table}"), format!("SELECT FROM {table} LIMIT 0")] {
             assert_eq!(reader.error(&sql).sqlstate, "42501", "{sql}");
         }
@@ -100,14 +100,14 @@ fn a_writer_brings_facts_in_and_cannot_choose_their_stamps() {
         "SELECT agent_metrics.evaluate_thresholds()",
         "DELETE FROM agent_metrics.agent_events",
         "TRUNCATE agent_metrics.agent_events",
-        "INSERT INTO agent_metrics.changes DEFAULT VALUES",
-        "SELECT * FROM agent_metrics.rollups",
-        "UPDATE agent_metrics.rollups SET turns = 0",
+        "INSERT INTO agent_metrics_internal.changes DEFAULT VALUES",
+        "SELECT * FROM agent_metrics_internal.rollups",
+        "UPDATE agent_metrics_internal.rollups SET turns = 0",
         "SELECT * FROM agent_metrics.outcomes",
         "SELECT * FROM agent_kpi.kpi_daily",
         "SELECT agent_metrics.refresh()",
         // nor may he put a trigger of ours, which has the owner's rights, on a table of his own
-        "CREATE TEMP TABLE mine (n int); CREATE TRIGGER t AFTER TRUNCATE ON mine EXECUTE FUNCTION agent_metrics.log_truncate()",
+        "CREATE TEMP TABLE mine (n int); CREATE TRIGGER t AFTER TRUNCATE ON mine EXECUTE FUNCTION agent_metrics_internal.log_truncate()",
     ] {
         assert_eq!(writer.error(sql).sqlstate, "42501", "{sql}");
     }
@@ -137,7 +137,7 @@ fn an_admin_can_do_what_the_program_needs() {
     );
     assert_eq!(
         admin.number(
-            "SELECT count(*) FROM agent_metrics.refresh_agents(ARRAY['mine', 'sup'], wait => false)"
+            "SELECT count(*) FROM agent_metrics_internal.refresh_agents(ARRAY['mine', 'sup'], wait => false)"
         ),
         2.0
     );
@@ -175,7 +175,7 @@ fn public_may_call_the_members_and_has_no_right_on_anything_that_is_kept() {
     assert_eq!(
         db.lines(
             "SELECT p.oid::regprocedure FROM pg_proc p
-             WHERE p.pronamespace = 'agent_metrics'::regnamespace
+             WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
                AND (has_function_privilege('public', p.oid, 'EXECUTE') AND p.prosecdef
                     OR has_function_privilege('public', p.oid, 'EXECUTE') IS DISTINCT FROM
                        EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))"
@@ -184,7 +184,7 @@ fn public_may_call_the_members_and_has_no_right_on_anything_that_is_kept() {
     );
     assert_eq!(
         db.lines(
-            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace)
+            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
                AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)"
         ),
         [""; 0]
@@ -217,7 +217,7 @@ fn all_grants_are_the_owners_and_only_he_gives_them() {
         "SELECT agent_metrics.grant_access('{reader}', 'reader'), agent_metrics.grant_access('{admin}', 'admin')"
     ));
     assert_eq!(
-        db.lines("SELECT DISTINCT g.grantor::regrole FROM agent_metrics.rights_given() g"),
+        db.lines("SELECT DISTINCT g.grantor::regrole FROM agent_metrics_internal.rights_given() g"),
         [owner.as_str()]
     );
     assert_eq!(
@@ -226,24 +226,27 @@ fn all_grants_are_the_owners_and_only_he_gives_them() {
         "no default privileges"
     );
     // nothing is written when nothing is missing
-    assert_eq!(db.number("SELECT agent_metrics.grant_levels()"), 0.0);
+    assert_eq!(
+        db.number("SELECT agent_metrics_internal.grant_levels()"),
+        0.0
+    );
     // an admin has none of what leads to ownership, and does not give access on
     assert_eq!(
         db.lines(&format!(
-            "SELECT DISTINCT g.privilege FROM agent_metrics.rights_given() g WHERE g.grantee = '{admin}'::regrole ORDER BY 1"
+            "SELECT DISTINCT g.privilege FROM agent_metrics_internal.rights_given() g WHERE g.grantee = '{admin}'::regrole ORDER BY 1"
         )),
         ["DELETE", "EXECUTE", "INSERT", "SELECT", "UPDATE", "USAGE"]
     );
     for sql in [
         format!("SELECT agent_metrics.grant_access('{reader}', 'admin')"),
         format!("SELECT agent_metrics.revoke_access('{reader}')"),
-        format!("INSERT INTO agent_metrics.access_levels (role_oid, role_name, level, cluster) VALUES ('{reader}'::regrole, '{reader}', 'admin', 1)"),
-        "DELETE FROM agent_metrics.migrations".to_owned(),
+        format!("INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster) VALUES ('{reader}'::regrole, '{reader}', 'admin', 1)"),
+        "DELETE FROM agent_metrics_internal.migrations".to_owned(),
         "TRUNCATE agent_metrics.agent_events".to_owned(),
-        "CREATE TRIGGER x BEFORE INSERT ON agent_metrics.changes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()".to_owned(),
+        "CREATE TRIGGER x BEFORE INSERT ON agent_metrics_internal.changes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()".to_owned(),
         "CREATE TEMP TABLE x (c text REFERENCES agent_metrics.outcomes (label))".to_owned(),
         "CREATE TABLE agent_metrics.x ()".to_owned(),
-        "SELECT agent_metrics.make_partition('outcomes2', '-infinity', 'infinity')".to_owned(),
+        "SELECT agent_metrics_internal.make_partition('outcomes2', '-infinity', 'infinity')".to_owned(),
     ] {
         let error = admins.error(&sql);
         assert_eq!(error.sqlstate, if sql.contains("TEMP") { "42P16" } else { "42501" }, "{sql}: {error}");
@@ -304,7 +307,7 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
             "REVOKE ALL ON ALL TABLES IN SCHEMA agent_kpi FROM {name}"
         ));
         assert_eq!(may(&name).as_deref(), Some("f"));
-        db.exec(&format!("SELECT agent_metrics.{again}()"));
+        db.exec(&format!("SELECT {}()", crate::harness::full(again)));
         assert_eq!(may(&name).as_deref(), Some("t"), "{again}");
     }
     // renamed, it is the same role
@@ -312,7 +315,7 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
         "ALTER ROLE {name} RENAME TO {name}2; SELECT agent_metrics.setup()"
     ));
     assert_eq!(
-        db.lines("SELECT role_name, level FROM agent_metrics.access_levels"),
+        db.lines("SELECT role_name, level FROM agent_metrics_internal.access_levels"),
         [format!("{name}2|reader")]
     );
     // dropped and made again, it is another
@@ -321,17 +324,17 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
     ));
     assert_eq!(may(&format!("{name}2")).as_deref(), Some("f"));
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.access_levels"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.access_levels"),
         0.0
     );
     // in another cluster it is who has the name
     db.exec(&format!(
-        "INSERT INTO agent_metrics.access_levels (role_oid, role_name, level, cluster) VALUES (1, '{name}2', 'reader', 1), (2, 'nobody_there', 'admin', 1);
+        "INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster) VALUES (1, '{name}2', 'reader', 1), (2, 'nobody_there', 'admin', 1);
          SELECT agent_metrics.setup()"
     ));
     assert_eq!(may(&format!("{name}2")).as_deref(), Some("t"));
     assert_eq!(
-        db.lines("SELECT role_name, level FROM agent_metrics.access_levels"),
+        db.lines("SELECT role_name, level FROM agent_metrics_internal.access_levels"),
         [format!("{name}2|reader")]
     );
     assert_eq!(revoke(&db, &format!("{name}2")), [""; 0]);
@@ -371,7 +374,7 @@ fn nobodys_prepared_statement_keeps_access_from_being_given_or_taken() {
     ));
     // it locks the tables before any right on them is asked for
     reader.exec(
-        "BEGIN; PREPARE a AS INSERT INTO agent_metrics.access_levels DEFAULT VALUES; PREPARE m AS INSERT INTO agent_metrics.migrations DEFAULT VALUES",
+        "BEGIN; PREPARE a AS INSERT INTO agent_metrics_internal.access_levels DEFAULT VALUES; PREPARE m AS INSERT INTO agent_metrics_internal.migrations DEFAULT VALUES",
     );
     db.exec(&format!(
         "SET lock_timeout = '2s'; SELECT agent_metrics.grant_access('{other}', 'writer'); SELECT agent_metrics.setup()"

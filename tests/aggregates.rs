@@ -7,7 +7,7 @@ use crate::harness::{Session, SqlError, db, empty_db};
 /// A database with the extension and no tables: the types need no more. Names resolve without the schema.
 pub fn types(name: &str) -> crate::harness::Db {
     let db = empty_db(name);
-    db.exec("CREATE EXTENSION agent_metrics; SET search_path = public, agent_metrics");
+    db.exec("CREATE EXTENSION agent_metrics; SET search_path = public, agent_metrics, agent_metrics_internal");
     db
 }
 

@@ -170,7 +170,7 @@ fn a_regression_and_a_missing_monday_are_told() {
 fn a_breach_is_an_alert_until_it_is_acknowledged_or_closed() {
     let (db, receiver) = (webhook("alerts_breaches"), Receiver::new());
     db.exec(
-        "INSERT INTO agent_metrics.breaches (breach_id, agent_id, metric, window_from, window_to, value, ci_low, ci_high, threshold, direction, owner, definition_version)
+        "INSERT INTO agent_metrics_internal.breaches (breach_id, agent_id, metric, window_from, window_to, value, ci_low, ci_high, threshold, direction, owner, definition_version)
          SELECT b, 'bot', m, current_date - 30, current_date, 0.8, 0.75, 0.85, 0.92, '+', 'Head of Support', 1
          FROM (VALUES ('b1', 'task_success_rate'), ('b2', 'deflection_rate')) AS x (b, m)",
     );
@@ -181,7 +181,7 @@ fn a_breach_is_an_alert_until_it_is_acknowledged_or_closed() {
         |message| message.body.contains("agent_metrics.acknowledge('b1'")
             && message.body.contains("\"threshold\":0.92")
     ));
-    db.exec("SELECT agent_metrics.acknowledge('b1', 'Head of Support', 'the CRM was down'); UPDATE agent_metrics.breaches SET closed_at = now() WHERE breach_id = 'b2'");
+    db.exec("SELECT agent_metrics.acknowledge('b1', 'Head of Support', 'the CRM was down'); UPDATE agent_metrics_internal.breaches SET closed_at = now() WHERE breach_id = 'b2'");
     assert_eq!(
         db.lines("SELECT acknowledged_by FROM agent_kpi.alerts ORDER BY alert_id"),
         ["Head of Support", "closed"]
@@ -192,7 +192,7 @@ fn a_breach_is_an_alert_until_it_is_acknowledged_or_closed() {
         "no reminder"
     );
     // opened again it is told again
-    db.exec("UPDATE agent_metrics.breaches SET closed_at = NULL, reopened_at = now(), reopenings = 1 WHERE breach_id = 'b2'");
+    db.exec("UPDATE agent_metrics_internal.breaches SET closed_at = NULL, reopened_at = now(), reopenings = 1 WHERE breach_id = 'b2'");
     assert_eq!(receiver.deliver(&db, now + TimeDelta::hours(6)), SENT);
 }
 

@@ -171,11 +171,11 @@ pub fn webhook(name: &str) -> Db {
 }
 
 pub fn enqueue(db: &Session, key: &str) -> Option<String> {
-    db.value(&format!("SELECT agent_metrics.enqueue_alert('drift', 'bot', '{key}', '{{\"summary\": \"it fell\", \"metric\": \"eval_success_rate\"}}', 'Head of Support')"))
+    db.value(&format!("SELECT agent_metrics_internal.enqueue_alert('drift', 'bot', '{key}', '{{\"summary\": \"it fell\", \"metric\": \"eval_success_rate\"}}', 'Head of Support')"))
 }
 
 fn state(db: &Session) -> String {
-    db.lines("SELECT state, attempts, last_error FROM agent_metrics.alert_deliveries")
+    db.lines("SELECT state, attempts, last_error FROM agent_metrics_internal.alert_deliveries")
         .join("; ")
 }
 
@@ -187,7 +187,7 @@ fn an_alert_is_signed_and_sent_once() {
     assert_eq!(enqueue(&db, "k"), None, "the same finding is told once");
     // what is rolled back was never found
     db.exec(
-        "BEGIN; SELECT agent_metrics.enqueue_alert('drift', 'bot', 'other', '{}', NULL); ROLLBACK",
+        "BEGIN; SELECT agent_metrics_internal.enqueue_alert('drift', 'bot', 'other', '{}', NULL); ROLLBACK",
     );
     assert_eq!(receiver.deliver(&db, now), SENT);
     assert_eq!(receiver.deliver(&db, now + TimeDelta::minutes(10)), NOTHING);
@@ -284,8 +284,10 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_dead() {
         .count();
     assert_eq!(attempts, 12);
     assert_eq!(
-        db.value("SELECT max(attempts) FROM agent_metrics.alert_deliveries WHERE state = 'dead'")
-            .as_deref(),
+        db.value(
+            "SELECT max(attempts) FROM agent_metrics_internal.alert_deliveries WHERE state = 'dead'"
+        )
+        .as_deref(),
         Some("12")
     );
 }
@@ -320,7 +322,7 @@ fn secrets_stay_in_the_environment() {
         state(&db),
         "waiting|1|the environment of the program has no AGENT_METRICS_UNSET"
     );
-    db.exec("UPDATE agent_metrics.alert_channels SET url_env = 'AGENT_METRICS_URL'; UPDATE agent_metrics.alert_deliveries SET next_attempt_at = '-infinity'");
+    db.exec("UPDATE agent_metrics.alert_channels SET url_env = 'AGENT_METRICS_URL'; UPDATE agent_metrics_internal.alert_deliveries SET next_attempt_at = '-infinity'");
     receiver.behaves(Manner::Broken);
     let output = command(db.url(), &["once"])
         .env("AGENT_METRICS_URL", &receiver.url)
@@ -337,7 +339,7 @@ fn secrets_stay_in_the_environment() {
     assert_eq!(receiver.take().len(), 1);
     assert_eq!(
         db.number(
-            "SELECT count(*) FROM agent_metrics.alert_deliveries d WHERE d::text LIKE '%hidden%'"
+            "SELECT count(*) FROM agent_metrics_internal.alert_deliveries d WHERE d::text LIKE '%hidden%'"
         ),
         0.0
     );
@@ -378,7 +380,7 @@ fn killed_between_sending_and_recording_it_is_sent_again_with_the_same_key() {
     // what the dead one would have recorded later changes nothing
     assert_eq!(
         db.number(&format!(
-            "SELECT agent_metrics.record_delivery('hook', '{}', 1, 'retry')",
+            "SELECT agent_metrics_internal.record_delivery('hook', '{}', 1, 'retry')",
             arrived[0].header("idempotency-key")
         )),
         0.0
@@ -391,7 +393,7 @@ fn a_poisonous_alert_is_given_up_alone() {
     let (db, receiver) = (webhook("alerts_poison"), Receiver::new());
     let now = moment("2026-03-02T10:00:00Z");
     // an alert from before depth was bounded
-    db.exec("ALTER TABLE agent_metrics.alerts DROP CONSTRAINT payload_is_shallow");
+    db.exec("ALTER TABLE agent_metrics_internal.alerts DROP CONSTRAINT payload_is_shallow");
     let poisons = [
         (
             "nested",
@@ -414,17 +416,17 @@ fn a_poisonous_alert_is_given_up_alone() {
     ];
     let plant = |prefix: &str| {
         for (key, payload) in poisons {
-            db.exec(&format!("SELECT agent_metrics.enqueue_alert('drift', 'bot', '{prefix}{key}', {payload}, NULL)"));
+            db.exec(&format!("SELECT agent_metrics_internal.enqueue_alert('drift', 'bot', '{prefix}{key}', {payload}, NULL)"));
         }
         enqueue(&db, &format!("{prefix}good"));
         // dates that no calendar of the machine has
         db.exec(&format!(
-            "SELECT agent_metrics.enqueue_alert('drift', 'bot', '{prefix}far', '{{\"summary\": \"far\", \"at\": \"250000-01-01\"}}', NULL);
-             UPDATE agent_metrics.alerts SET created_at = '250000-01-01' WHERE dedupe_key = '{prefix}far'"
+            "SELECT agent_metrics_internal.enqueue_alert('drift', 'bot', '{prefix}far', '{{\"summary\": \"far\", \"at\": \"250000-01-01\"}}', NULL);
+             UPDATE agent_metrics_internal.alerts SET created_at = '250000-01-01' WHERE dedupe_key = '{prefix}far'"
         ));
     };
     let states = || {
-        db.lines("SELECT a.dedupe_key, d.state FROM agent_metrics.alert_deliveries d JOIN agent_metrics.alerts a USING (agent_id, alert_id) WHERE d.state <> 'dead' ORDER BY 1")
+        db.lines("SELECT a.dedupe_key, d.state FROM agent_metrics_internal.alert_deliveries d JOIN agent_metrics_internal.alerts a USING (agent_id, alert_id) WHERE d.state <> 'dead' ORDER BY 1")
     };
     // each in a message of its own
     db.exec("UPDATE agent_metrics.alert_channels SET digest_over = 100");
@@ -449,7 +451,7 @@ fn a_poisonous_alert_is_given_up_alone() {
     assert_eq!(arrived.len(), 1);
     assert!(arrived[0].body.contains("it fell") && arrived[0].body.contains("250000-01-01"));
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.alert_deliveries WHERE state = 'dead' AND last_error IS NOT NULL"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.alert_deliveries WHERE state = 'dead' AND last_error IS NOT NULL"),
         12.0
     );
 }

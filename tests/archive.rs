@@ -51,7 +51,7 @@ pub fn file_of(folder: &Path, month: &str) -> PathBuf {
 /// Conversations and rollups as text.
 fn books(session: &Session) -> Vec<String> {
     session.lines(
-        "SELECT r::text FROM agent_metrics.rollups r WHERE turns > 0 OR conversations > 0 OR leads > 0
+        "SELECT r::text FROM agent_metrics_internal.rollups r WHERE turns > 0 OR conversations > 0 OR leads > 0
          UNION ALL SELECT c::text FROM agent_metrics.conversations c ORDER BY 1",
     )
 }
@@ -73,7 +73,7 @@ pub fn archive(db: &Db, folder: &Path) -> String {
 }
 
 fn states(session: &Session) -> Vec<String> {
-    session.lines("SELECT state FROM agent_metrics.archives ORDER BY archive_id")
+    session.lines("SELECT state FROM agent_metrics_internal.archives ORDER BY archive_id")
 }
 
 #[test]
@@ -93,12 +93,12 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
     assert_eq!(books(&db), books_before, "an archived month is no deletion");
     verified(&db);
     assert_eq!(
-        db.lines("SELECT to_regclass('agent_metrics.' || partition || '_archived') FROM agent_metrics.archives"),
+        db.lines("SELECT to_regclass('agent_metrics.' || partition || '_archived') FROM agent_metrics_internal.archives"),
         ["", ""]
     );
 
     // An agent built from nothing is built from what is left of its turns; so is one in another time zone.
-    db.exec("UPDATE agent_metrics.agent_watermarks SET snapshot = NULL");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET snapshot = NULL");
     refresh(&db);
     assert_eq!(books(&db), books_before);
     db.exec(
@@ -233,7 +233,7 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
         }
         assert_eq!(turns(db), turns_before);
         assert_books(db);
-        db.exec("DELETE FROM agent_metrics.archives");
+        db.exec("DELETE FROM agent_metrics_internal.archives");
         fs::remove_dir_all(&folder).unwrap();
         fs::create_dir_all(&folder).unwrap();
     };
@@ -243,7 +243,7 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
         &|_| fs::write(file.with_extension("parquet.part"), b"half a fi").unwrap(),
         &|_| fs::write(&file, b"a file whose archive was not finished").unwrap(),
         &|db| {
-            db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics.archives WHERE state = 'writing'), 1, '1', 1)")
+            db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics_internal.archives WHERE state = 'writing'), 1, '1', 1)")
         },
     ];
     for step in steps {
@@ -303,7 +303,7 @@ fn a_turn_written_while_its_month_is_archived_is_in_the_file() {
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"
     ));
-    db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics.archives), 1, '1', 1)");
+    db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics_internal.archives), 1, '1', 1)");
     for sql in [
         format!(
             "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT 'sup', min(occurred_at), 'late' FROM {old}"
@@ -315,7 +315,7 @@ fn a_turn_written_while_its_month_is_archived_is_in_the_file() {
         db.exec(&sql);
         db.exec("COMMIT");
         let error = db.error(
-            "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics.archives))",
+            "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))",
         );
         assert_eq!(error.sqlstate, "40001", "{error}");
     }
@@ -362,16 +362,16 @@ fn a_writer_in_the_month_holds_the_archive_up_and_is_not_held_up() {
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"
     ));
-    db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics.archives), 1, '1', 1)");
+    db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics_internal.archives), 1, '1', 1)");
     refresh(&db);
     writer.exec("BEGIN; INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'now')");
     let error = db.error(
-        "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics.archives))",
+        "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))",
     );
     assert_eq!(error.sqlstate, "55P03", "{error}");
     writer.exec("COMMIT");
     refresh(&db);
-    db.exec("SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics.archives))");
+    db.exec("SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))");
     // A turn of that month is accepted at every moment.
     db.exec(&format!("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'late', 5 FROM {old}_archived"));
     refresh(&db);
@@ -432,8 +432,8 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
     fs::write(&file, &whole).unwrap();
     db.exec(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id, latency_ms)
-         SELECT agent_id, occurred_at, event_id, conversation_id, 9 FROM agent_metrics.archived_conversations
-         WHERE event_id IS NOT NULL AND archive_id = (SELECT archive_id FROM agent_metrics.archives WHERE partition = '{name}') LIMIT 2"
+         SELECT agent_id, occurred_at, event_id, conversation_id, 9 FROM agent_metrics_internal.archived_conversations
+         WHERE event_id IS NOT NULL AND archive_id = (SELECT archive_id FROM agent_metrics_internal.archives WHERE partition = '{name}') LIMIT 2"
     ));
     refresh(&db);
     works(db.url(), &restore);
@@ -460,7 +460,7 @@ fn what_was_said_of_a_turn_of_an_evaluation_counts_nowhere_when_it_is_archived()
     );
     refresh(&db);
     assert_books(&db);
-    let facts = "SELECT sum(facts), sum(numerator) FROM agent_metrics.fact_days WHERE measure = 'tool_calls'";
+    let facts = "SELECT sum(facts), sum(numerator) FROM agent_metrics_internal.fact_days WHERE measure = 'tool_calls'";
     let before = db.lines(facts);
     assert!(db.number(&format!("SELECT count(*) FROM {old} WHERE is_eval")) > 0.0);
     archive(&db, &folder);

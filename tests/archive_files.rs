@@ -23,7 +23,7 @@ fn archives_are_for_their_owner_alone() {
     }
     assert_eq!(
         db.value(
-            "SELECT count(*) FROM agent_metrics.archives WHERE checksum ~ '^sha256:[0-9a-f]{64}$'"
+            "SELECT count(*) FROM agent_metrics_internal.archives WHERE checksum ~ '^sha256:[0-9a-f]{64}$'"
         ),
         Some("2".to_owned())
     );
@@ -105,8 +105,8 @@ fn the_database_names_no_file_outside_the_folder() {
         "authorized_keys".to_owned(),
     ] {
         db.exec(&format!(
-            "DELETE FROM agent_metrics.archives;
-             INSERT INTO agent_metrics.archives (partition, from_time, to_time, state, folder, file)
+            "DELETE FROM agent_metrics_internal.archives;
+             INSERT INTO agent_metrics_internal.archives (partition, from_time, to_time, state, folder, file)
              SELECT p.partition, p.from_time, p.to_time, 'writing', '/', '{file}' FROM agent_metrics.archivable_partitions() p WHERE p.partition = '{name}'"
         ));
         let error = fails(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);

@@ -93,7 +93,7 @@ fn what_a_ready_made_month_bears_is_refused_by_name_until_it_could_come_back() {
     let turns = db.number("SELECT count(*) FROM agent_metrics.agent_events") + 120.0;
     archive(&db, &folder);
     assert_eq!(
-        db.lines("SELECT DISTINCT state FROM agent_metrics.archives"),
+        db.lines("SELECT DISTINCT state FROM agent_metrics_internal.archives"),
         ["archived"]
     );
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
@@ -113,19 +113,19 @@ fn a_turn_that_no_refresh_has_seen_is_waited_for_though_its_id_is_below_another_
          UPDATE {old} SET recorded_in = '1000000000' WHERE conversation_id LIKE '%-0';
          ALTER TABLE agent_metrics.agent_events ENABLE TRIGGER ALL;
          SELECT agent_metrics.setup();
-         UPDATE agent_metrics.agent_watermarks SET snapshot = NULL"
+         UPDATE agent_metrics_internal.agent_watermarks SET snapshot = NULL"
     ));
     refresh(&db);
     verified(&db);
     assert_eq!(
-        db.lines("SELECT DISTINCT foreign_to FROM agent_metrics.agent_watermarks"),
+        db.lines("SELECT DISTINCT foreign_to FROM agent_metrics_internal.agent_watermarks"),
         ["1000000000"]
     );
     db.exec(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'uncounted', 5 FROM {old}"
     ));
     verified(&db);
-    let id = "(SELECT archive_id FROM agent_metrics.archives)";
+    let id = "(SELECT archive_id FROM agent_metrics_internal.archives)";
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{0}', '/nowhere', '{0}.parquet');
          SELECT agent_metrics.condense_archive({id}, 1, 'x', 1)",

@@ -191,12 +191,12 @@ fn what_cannot_be_followed_is_named_and_never_fails_the_crm() {
     );
     assert!(
         db.value(
-            "SELECT detail FROM agent_metrics.attachment_problems WHERE source LIKE '%payments'"
+            "SELECT detail FROM agent_metrics_internal.attachment_problems WHERE source LIKE '%payments'"
         )
         .unwrap()
         .contains("broken")
     );
-    db.exec("ALTER TABLE agent_metrics.business_events DROP CONSTRAINT broken; DROP TABLE agent_metrics.attached_changes, agent_metrics.attachment_problems CASCADE");
+    db.exec("ALTER TABLE agent_metrics.business_events DROP CONSTRAINT broken; DROP TABLE agent_metrics_internal.attached_changes, agent_metrics_internal.attachment_problems CASCADE");
     db.exec("INSERT INTO \"The CRM\".payments VALUES ('g', 'infinity')");
     done(db, &owner);
 }
@@ -216,7 +216,7 @@ fn without_the_right_to_make_triggers_a_table_is_followed_by_comparing() {
         "he may not read it"
     );
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.attached_tables"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.attached_tables"),
         0.0
     );
     db.exec(&format!(

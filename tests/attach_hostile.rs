@@ -134,7 +134,7 @@ fn the_trigger_is_nobodys_to_use() {
         "open_source('crm.tickets'::regclass, ARRAY['id'])",
         "hold_still('agent_metrics.agent_events'::regclass, true)",
     ] {
-        let error = crm.error(&format!("SELECT agent_metrics.{call}"));
+        let error = crm.error(&format!("SELECT {}", crate::harness::full(call)));
         assert_eq!(error.sqlstate, "42501", "{error}");
         assert!(
             !error.detail.is_empty() && !error.hint.is_empty(),
@@ -147,7 +147,7 @@ fn the_trigger_is_nobodys_to_use() {
     let before = db.lines("SELECT * FROM agent_metrics.business_events");
     crm.exec("INSERT INTO crm.mine VALUES ('77', 'a', now(), 'c', 'x'); INSERT INTO crm.mine SELECT * FROM crm.tickets; DELETE FROM crm.mine");
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.attached_changes"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.attached_changes"),
         0.0
     );
     db.exec("SELECT agent_metrics.sync_business_events()");

@@ -106,7 +106,7 @@ fn a_mapping_that_cannot_be_is_refused() {
         "3F000"
     );
     assert_eq!(
-        db.lines("SELECT source FROM agent_metrics.attached_tables"),
+        db.lines("SELECT source FROM agent_metrics_internal.attached_tables"),
         ["\"The CRM\".payments"]
     );
     done(db, &owner);
@@ -122,7 +122,7 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
     ));
     let row = |columns: &str, relation: &str, by: &str| {
         format!(
-            "INSERT INTO agent_metrics.attached_tables (source, columns, fixed_kind, mode, relation, relation_kind, relation_owner, column_types, wants_triggers, attached_by)
+            "INSERT INTO agent_metrics_internal.attached_tables (source, columns, fixed_kind, mode, relation, relation_kind, relation_owner, column_types, wants_triggers, attached_by)
              SELECT '\"The CRM\".payments', '{columns}', 'charge', 'compare', {relation}, 'table', '{owner}', '{{\"payment\": \"text\", \"customer\": \"text\", \"paid_on\": \"date\"}}', true, {by}
              FROM pg_class c WHERE c.relname = 'payments'"
         )
@@ -163,7 +163,7 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
         "attached_by = 'postgres'",
     ] {
         let error = admin.error(&format!(
-            "UPDATE agent_metrics.attached_tables SET {change}"
+            "UPDATE agent_metrics_internal.attached_tables SET {change}"
         ));
         assert_eq!(error.sqlstate, "55000", "{change}: {error}");
         assert!(error.hint.contains("detach_business_events"), "{error}");
@@ -175,7 +175,7 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
         ["\"The CRM\".payments|4|"]
     );
     assert_eq!(
-        db.lines("SELECT mode, wants_triggers FROM agent_metrics.attached_tables"),
+        db.lines("SELECT mode, wants_triggers FROM agent_metrics_internal.attached_tables"),
         ["compare|f"]
     );
     assert_eq!(
@@ -189,7 +189,7 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
         0.0
     );
     db.exec(&format!(
-        "SELECT agent_metrics.detach_business_events(source) FROM agent_metrics.attached_tables; DROP OWNED BY {name}"
+        "SELECT agent_metrics.detach_business_events(source) FROM agent_metrics_internal.attached_tables; DROP OWNED BY {name}"
     ));
     drop(admin);
     db.exec(&format!("DROP ROLE {name}"));

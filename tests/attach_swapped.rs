@@ -148,7 +148,8 @@ fn the_crm_neither_waits_nor_fails_whatever_we_hold() {
         "attachment_problems",
     ] {
         holder.exec(&format!(
-            "BEGIN; LOCK TABLE agent_metrics.{table} IN ACCESS EXCLUSIVE MODE"
+            "BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+            crate::harness::full(table)
         ));
         crm.exec(&format!(
             "INSERT INTO crm.tickets VALUES ('{table}', 'solved', now())"
@@ -174,14 +175,14 @@ fn the_crm_neither_waits_nor_fails_whatever_we_hold() {
         ("RENAME TO moved", ""),
     ] {
         db.exec(&format!(
-            "ALTER TABLE agent_metrics.attached_changes {breaks}"
+            "ALTER TABLE agent_metrics_internal.attached_changes {breaks}"
         ));
         crm.exec("UPDATE crm.tickets SET status = status || 'z'");
         if mends.is_empty() {
-            db.exec("ALTER TABLE agent_metrics.moved RENAME TO attached_changes");
+            db.exec("ALTER TABLE agent_metrics_internal.moved RENAME TO attached_changes");
         } else {
             db.exec(&format!(
-                "ALTER TABLE agent_metrics.attached_changes {mends}"
+                "ALTER TABLE agent_metrics_internal.attached_changes {mends}"
             ));
         }
         db.exec(SYNC);
@@ -204,7 +205,7 @@ fn a_lock_of_the_crm_costs_its_table_alone() {
     crm.exec("INSERT INTO crm.bills VALUES ('b1', 'x', now()); INSERT INTO crm.tickets VALUES ('t3', 'x', now());
               CREATE TABLE crm.parts (LIKE crm.tickets INCLUDING ALL) PARTITION BY LIST (id); CREATE TABLE crm.part PARTITION OF crm.parts DEFAULT; INSERT INTO crm.parts VALUES ('p', 'x', now())");
     db.exec(&attach("parts"));
-    db.exec("UPDATE agent_metrics.attached_tables SET must_compare = true");
+    db.exec("UPDATE agent_metrics_internal.attached_tables SET must_compare = true");
     crm.exec("BEGIN; LOCK TABLE crm.tickets, crm.part IN ACCESS EXCLUSIVE MODE");
     let began = Instant::now();
     let said = db.lines(SYNC);
@@ -250,7 +251,7 @@ fn readers_see_no_value_of_the_crm() {
         ]
     );
     assert!(
-        db.lines("SELECT row_key, detail FROM agent_metrics.attachment_problems")
+        db.lines("SELECT row_key, detail FROM agent_metrics_internal.attachment_problems")
             .join(" ")
             .contains("tickets secret-key|infinity")
     );

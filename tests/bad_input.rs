@@ -30,7 +30,10 @@ fn everything(session: &Session) -> Vec<String> {
         "decisions",
     ];
     let each = tables.map(|table| {
-        format!("SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM agent_metrics.{table} t")
+        format!(
+            "SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t",
+            crate::harness::full(table)
+        )
     });
     session.lines(&each.join(" UNION ALL "))
 }
@@ -356,7 +359,7 @@ fn impossible_turns_are_refused_whichever_way_they_come() {
     assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
     assert_eq!(
         db.lines(
-            "SELECT turns, token_turns, tokens_input, tokens_output, cost_turns, cost_usd, tool_calls, latency IS NULL FROM agent_metrics.rollups
+            "SELECT turns, token_turns, tokens_input, tokens_output, cost_turns, cost_usd, tool_calls, latency IS NULL FROM agent_metrics_internal.rollups
              WHERE level = 'day' AND bucket < '1997-01-01'"
         ),
         ["3|2|1|2|0|0|0|t"]

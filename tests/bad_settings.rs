@@ -116,7 +116,7 @@ fn functions_name_the_agent_role_or_level_they_do_not_know() {
     );
     refused_by_us(
         &db,
-        "SELECT agent_metrics.refresh_agents(ARRAY['bot', 'nobody'])",
+        "SELECT agent_metrics_internal.refresh_agents(ARRAY['bot', 'nobody'])",
         "22023",
         "\"nobody\"",
     );

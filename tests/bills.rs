@@ -216,13 +216,13 @@ fn who_asks_for_one_month_of_money_reads_one_month() {
             )
         };
         assert_eq!(
-            db.lines(&sql(&format!("agent_metrics.kpi_cost_reconciliation({from}, {to})"), "")),
+            db.lines(&sql(&format!("agent_metrics_internal.kpi_cost_reconciliation({from}, {to})"), "")),
             db.lines(&sql("agent_kpi.cost_reconciliation", &format!("AND r.day >= coalesce({from}, '-infinity'::date) AND r.day <= coalesce({to}, 'infinity'::date)"))),
             "{from} {to}"
         );
     }
     assert_eq!(
-        db.lines("SELECT count(*), round(sum(billed_usd), 6), sum(turns) FROM agent_metrics.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"),
+        db.lines("SELECT count(*), round(sum(billed_usd), 6), sum(turns) FROM agent_metrics_internal.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"),
         ["64|101.500000|248"]
     );
     // a day in UTC has 24 hours, whatever the reader's zone does that day
@@ -246,18 +246,20 @@ fn who_asks_for_one_month_of_money_reads_one_month() {
     };
     let march = vec!["agent_events_y2026m03".to_owned()];
     assert_eq!(
-        read("SELECT * FROM agent_metrics.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"),
+        read(
+            "SELECT * FROM agent_metrics_internal.kpi_cost_reconciliation('2026-03-01', '2026-03-31')"
+        ),
         (64, march.clone())
     );
     assert_eq!(
         read(
-            "SELECT * FROM agent_metrics.kpi_unpriced_models('2026-03-01 00:00+00', '2026-04-01 00:00+00')"
+            "SELECT * FROM agent_metrics_internal.kpi_unpriced_models('2026-03-01 00:00+00', '2026-04-01 00:00+00')"
         ),
         (2, march.clone())
     );
     assert_eq!(
         read(
-            "SELECT * FROM agent_metrics.kpi_unpriced_models('2026-03-01 00:00+00', '2026-04-01 00:00+00', 'bot') WHERE turns > 0"
+            "SELECT * FROM agent_metrics_internal.kpi_unpriced_models('2026-03-01 00:00+00', '2026-04-01 00:00+00', 'bot') WHERE turns > 0"
         ),
         (1, march)
     );
@@ -274,9 +276,9 @@ fn who_asks_for_one_month_of_money_reads_one_month() {
         "{plan}"
     );
     for sql in [
-        "SELECT agent_metrics.kpi_cost_reconciliation('2026-03-31', '2026-03-01')",
-        "SELECT agent_metrics.kpi_unpriced_models('2026-03-31', '2026-03-01')",
-        "SELECT agent_metrics.kpi_unpriced_models(NULL, '2026-03-01')",
+        "SELECT agent_metrics_internal.kpi_cost_reconciliation('2026-03-31', '2026-03-01')",
+        "SELECT agent_metrics_internal.kpi_unpriced_models('2026-03-31', '2026-03-01')",
+        "SELECT agent_metrics_internal.kpi_unpriced_models(NULL, '2026-03-01')",
     ] {
         let error = db.error(sql);
         assert!(

@@ -150,7 +150,7 @@ SELECT r.agent_id, r.level, extract(epoch FROM r.bucket)::bigint,
        r.leads, r.qualified_leads, coalesce(agent_metrics.sketch_count(r.latency), 0), agent_metrics.sketch_min(r.latency),
        agent_metrics.sketch_max(r.latency), 'end of exact fields',
        agent_metrics.percentile(r.latency, 0.5), agent_metrics.percentile(r.latency, 0.95), agent_metrics.percentile(r.latency, 0.99)
-FROM agent_metrics.rollups r
+FROM agent_metrics_internal.rollups r
 WHERE r.turns <> 0 OR r.conversations <> 0 OR r.outcomes <> 0 OR r.leads <> 0 OR r.cost_usd <> 0 OR r.latency IS NOT NULL";
 
 /// The conversations as the oracle has them: appended to [`ORACLE`].
@@ -260,7 +260,7 @@ const STORED_FACTS: &str = "
 SELECT f.agent_id, f.measure, extract(epoch FROM f.bucket)::bigint, f.facts, trim_scale(round(f.numerator, 9)),
        trim_scale(round(CASE f.measure WHEN 'revenue' THEN f.denominator * 3600 ELSE f.denominator END, 6)),
        agent_metrics.sketch_min(f.sketch), agent_metrics.sketch_max(f.sketch)
-FROM agent_metrics.fact_days f";
+FROM agent_metrics_internal.fact_days f";
 
 /// A database with the agents `sup` (support), `sal` (sales) and `ops`, ten days of conversations of three turns each
 /// (March 2026, five a day and agent), some business events, and one refresh. Turn `t` of conversation `c` on day `d`
@@ -427,7 +427,7 @@ impl Rollups {
     pub fn of(session: &Session) -> Self {
         let rows = session.rows(
             "SELECT r.agent_id || ' ' || (r.bucket AT TIME ZONE s.value)::date, r.level || ' ' || r.bucket, r::text, r.xmin
-             FROM agent_metrics.rollups r JOIN agent_metrics.settings s ON s.name = 'report_time_zone'",
+             FROM agent_metrics_internal.rollups r JOIN agent_metrics.settings s ON s.name = 'report_time_zone'",
         );
         let text = |field: &Option<String>| field.clone().unwrap();
         Self(

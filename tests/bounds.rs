@@ -166,7 +166,7 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
         db.number("SELECT count(*) FROM agent_kpi.unmapped_labels WHERE length(agent_id) = 256");
     assert!(unmapped > 0.0);
     let before = db.value(
-        "SELECT md5(string_agg(r::text, ',' ORDER BY r::text)) FROM agent_metrics.rollups r",
+        "SELECT md5(string_agg(r::text, ',' ORDER BY r::text)) FROM agent_metrics_internal.rollups r",
     );
     // archived
     db.exec("UPDATE agent_metrics.settings SET value = '30' WHERE name = 'hot_days'");
@@ -179,7 +179,7 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
     assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
     assert_eq!(
         db.value(
-            "SELECT md5(string_agg(r::text, ',' ORDER BY r::text)) FROM agent_metrics.rollups r"
+            "SELECT md5(string_agg(r::text, ',' ORDER BY r::text)) FROM agent_metrics_internal.rollups r"
         ),
         before
     );
@@ -221,7 +221,7 @@ fn rows_that_were_accepted_before_there_were_bounds_stop_no_refresh() {
     );
     assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
     assert_eq!(
-        db.lines("SELECT agent_id, turns FROM agent_metrics.uncounted_turns() ORDER BY 1"),
+        db.lines("SELECT agent_id, turns FROM agent_metrics_internal.uncounted_turns() ORDER BY 1"),
         ["far|1", "old|1"]
     );
     // nor does that they go
@@ -261,7 +261,7 @@ fn one_agents_poison_holds_up_no_other() {
     db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT agent_id, now(), 'newer' FROM agent_metrics.agents");
     let holder = db.session();
     holder.exec(
-        "BEGIN; SELECT FROM agent_metrics.agent_watermarks WHERE agent_id = 'sup' FOR UPDATE",
+        "BEGIN; SELECT FROM agent_metrics_internal.agent_watermarks WHERE agent_id = 'sup' FOR UPDATE",
     );
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.refresh()"),

@@ -82,7 +82,7 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
     refresh(&db);
     assert_eq!(evaluate(&db), [""; 0]);
     assert_eq!(
-        db.lines("SELECT verdict FROM agent_metrics.window_values WHERE span = 'to_today' AND metric = 'task_success_rate'"),
+        db.lines("SELECT verdict FROM agent_metrics_internal.window_values WHERE span = 'to_today' AND metric = 'task_success_rate'"),
         ["inconclusive"]
     );
     assert_eq!(
@@ -111,7 +111,7 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
         [format!("{breach}|Head of Support|the CRM was down|retry for an hour|1|t")]
     );
     // later: another one
-    db.exec("UPDATE agent_metrics.breaches SET closed_at = now() - interval '25 hours', opened_at = now() - interval '3 days'");
+    db.exec("UPDATE agent_metrics_internal.breaches SET closed_at = now() - interval '25 hours', opened_at = now() - interval '3 days'");
     assert_eq!(
         evaluate(&db),
         ["bot|task_success_rate|opened|0.808|0.92|Head of Support"]
@@ -132,7 +132,7 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
 fn verdicts_are_those_of_the_specification_and_nothing_flaps_at_the_line() {
     let db = agent("breach_verdicts", 184, 16);
     let verdict = || {
-        db.value("SELECT verdict FROM agent_metrics.window_values WHERE span = 'to_today' AND metric = 'task_success_rate'")
+        db.value("SELECT verdict FROM agent_metrics_internal.window_values WHERE span = 'to_today' AND metric = 'task_success_rate'")
             .unwrap()
     };
     assert_eq!(verdict(), "inconclusive");
@@ -161,7 +161,7 @@ fn verdicts_are_those_of_the_specification_and_nothing_flaps_at_the_line() {
     );
     let reviewed = || {
         refresh(&db);
-        db.lines("SELECT verdict, numerator, denominator FROM agent_metrics.window_values WHERE span = 'to_today' AND metric = 'hallucination_rate'").concat()
+        db.lines("SELECT verdict, numerator, denominator FROM agent_metrics_internal.window_values WHERE span = 'to_today' AND metric = 'hallucination_rate'").concat()
     };
     assert_eq!(reviewed(), "inconclusive|0|252");
     db.exec("INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer, answer_verdict) VALUES (253, 'bot', 'h253', 'team', 'supported')");
@@ -200,7 +200,7 @@ fn a_verdict_on_a_percentile_is_the_exact_one_at_the_line() {
                              ELSE 'inconclusive' END"
             ));
             for view in [
-                "agent_metrics.window_values WHERE span = '30d' AND",
+                "agent_metrics_internal.window_values WHERE span = '30d' AND",
                 "agent_kpi.kpi_daily WHERE day = (now() AT TIME ZONE 'UTC')::date - 1 AND",
                 "agent_kpi.kpi_hourly WHERE",
             ] {
@@ -214,7 +214,7 @@ fn a_verdict_on_a_percentile_is_the_exact_one_at_the_line() {
             }
             let by_sketch = db.value(&format!(
                 "SELECT CASE WHEN ci_high <= {line} THEN 'pass' WHEN ci_low > {line} THEN 'breach' ELSE 'inconclusive' END
-                 FROM agent_metrics.window_values WHERE span = '30d' AND metric = 'latency_p95_ms'"
+                 FROM agent_metrics_internal.window_values WHERE span = '30d' AND metric = 'latency_p95_ms'"
             ));
             differ += u32::from(by_sketch != exact);
             seen.insert(exact.unwrap());
@@ -240,7 +240,7 @@ fn two_evaluations_at_once_open_one_breach() {
     });
     assert_eq!(changes, 1);
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.breaches"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.breaches"),
         1.0
     );
 }
@@ -248,7 +248,7 @@ fn two_evaluations_at_once_open_one_breach() {
 #[test]
 fn the_program_evaluates_after_its_refreshes() {
     let db = agent("breach_program", 100, 100);
-    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = now() - interval '1 hour'");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '1 hour'");
     works(db.url(), &["once"]);
     assert_eq!(
         db.lines("SELECT metric FROM agent_kpi.open_breaches"),

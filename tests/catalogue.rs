@@ -175,7 +175,7 @@ fn agent_hours_are_the_union_of_active_intervals() {
         refresh(&db);
         assert_books(&db);
         assert_traced(&db);
-        db.lines("SELECT bucket AT TIME ZONE z.value, round(active_seconds / 60, 3)::float FROM agent_metrics.active_days, agent_metrics.settings z
+        db.lines("SELECT bucket AT TIME ZONE z.value, round(active_seconds / 60, 3)::float FROM agent_metrics_internal.active_days, agent_metrics.settings z
                   WHERE z.name = 'report_time_zone' AND active_seconds > 0 ORDER BY 1")
     };
     turn("2026-03-02 10:00:00+00", "10");
@@ -398,11 +398,12 @@ fn the_ratio_interval_is_that_of_the_specification() {
     for metric in ["cost_per_unit_usd", "cost_per_resolution_usd"] {
         assert_eq!(on_the_day(&db, metric), expected);
     }
-    let error = db.number("SELECT agent_metrics.ratio_error(10, 1.97, 7, 0.4827, 1.37, 7)");
+    let error =
+        db.number("SELECT agent_metrics_internal.ratio_error(10, 1.97, 7, 0.4827, 1.37, 7)");
     assert!((error - 0.077_664_316_334_762_35).abs() < 1e-9, "{error}");
     // a plain sum has no interval
     assert_eq!(on_the_day(&db, "token_spend_usd"), "1.97||1.970000000||");
-    let error = db.number("SELECT agent_metrics.nps_error(200, 9000, 1500000)");
+    let error = db.number("SELECT agent_metrics_internal.nps_error(200, 9000, 1500000)");
     assert!((error - 5.232_112_403_9).abs() < 1e-3, "{error}");
 }
 
@@ -436,7 +437,7 @@ fn facts_that_cannot_be_are_refused() {
     let db = desk("catalogue_refusals");
     let everything = || {
         db.lines(
-            "SELECT count(*) FROM agent_metrics.changes UNION ALL SELECT count(*) FROM agent_metrics.reviews UNION ALL
+            "SELECT count(*) FROM agent_metrics_internal.changes UNION ALL SELECT count(*) FROM agent_metrics.reviews UNION ALL
              SELECT count(*) FROM agent_metrics.survey_answers UNION ALL SELECT count(*) FROM agent_metrics.turn_scores",
         )
     };

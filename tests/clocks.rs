@@ -29,7 +29,7 @@ fn due_and_stale(session: &Session) -> Vec<String> {
 #[test]
 fn a_refresh_that_lies_ahead_did_not_happen() {
     let db = fresh("clock_ahead");
-    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = now() + interval '1 year' WHERE agent_id = 'bot'");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() + interval '1 year' WHERE agent_id = 'bot'");
     assert_eq!(
         db.lines("SELECT is_stale, lag_seconds, due_at <= now(), why LIKE 'its last refresh lies ahead%' FROM agent_kpi.freshness WHERE agent_id = 'bot'"),
         ["t||t|t"]
@@ -69,15 +69,15 @@ fn an_alert_that_was_put_off_by_a_clock_ahead_is_sent() {
     let db = fresh("clock_alert");
     db.exec(
         "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env) VALUES ('ops', 'webhook', 'AGENT_METRICS_OPS_URL', 'AGENT_METRICS_WEBHOOK_SECRET');
-         SELECT agent_metrics.enqueue_alert('test', 'bot', 'one', '{\"summary\": \"x\"}', 'Head of Support');
-         UPDATE agent_metrics.alert_deliveries SET next_attempt_at = now() + interval '1 year'",
+         SELECT agent_metrics_internal.enqueue_alert('test', 'bot', 'one', '{\"summary\": \"x\"}', 'Head of Support');
+         UPDATE agent_metrics_internal.alert_deliveries SET next_attempt_at = now() + interval '1 year'",
     );
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.claim_alerts()"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.claim_alerts()"),
         1.0
     );
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.claim_alerts()"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.claim_alerts()"),
         0.0
     );
 }
@@ -123,11 +123,11 @@ fn a_clock_that_leaps_archives_nothing() {
     db.exec(at);
     refresh(&db);
     // seen from there, now is a year ahead of all that has happened
-    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = date_trunc('month', now(), 'UTC') - interval '5 days'");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = date_trunc('month', now(), 'UTC') - interval '5 days'");
     assert_eq!(db.number(ready), 0.0);
     db.exec(
         "UPDATE agent_metrics.settings SET value = '1' WHERE name = 'hot_days';
-             UPDATE agent_metrics.agent_watermarks SET refreshed_at = now()",
+             UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now()",
     );
     let is_over = "SELECT now() > date_trunc('month', now(), 'UTC') + interval '1 day'";
     assert_eq!(

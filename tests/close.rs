@@ -86,11 +86,17 @@ fn late_facts_are_adjustments_with_date_and_cause() {
     assert_agree(&db);
     // the program writes one a day
     assert_eq!(
-        db.number("SELECT agent_metrics.record_adjustments('1 day')"),
+        db.number("SELECT agent_metrics_internal.record_adjustments('1 day')"),
         0.0
     );
-    assert_eq!(db.number("SELECT agent_metrics.record_adjustments()"), 1.0);
-    assert_eq!(db.number("SELECT agent_metrics.record_adjustments()"), 0.0);
+    assert_eq!(
+        db.number("SELECT agent_metrics_internal.record_adjustments()"),
+        1.0
+    );
+    assert_eq!(
+        db.number("SELECT agent_metrics_internal.record_adjustments()"),
+        0.0
+    );
     // labels, a turn, an amount that changes, events that go
     db.exec("UPDATE agent_metrics.agent_events SET outcome_label = 'failure' WHERE conversation_id = 'ops-2-0' AND turn_index = 2;
              INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd) VALUES ('sup', '2026-03-31 23:00+00', 'late', 9, 2);
@@ -118,7 +124,7 @@ fn late_facts_are_adjustments_with_date_and_cause() {
         ["9|nothing was reported of it"]
     );
     assert_agree(&db);
-    db.exec("SELECT agent_metrics.record_adjustments()");
+    db.exec("SELECT agent_metrics_internal.record_adjustments()");
     // what is of another month adjusts nothing
     db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-04-01 00:00+00', '2026-05-01 00:00+00', 31.5)");
     assert_eq!(
@@ -132,19 +138,19 @@ fn what_was_reported_cannot_be_changed() {
     let db = closed("close_immutable");
     db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 1 WHERE conversation_id = 'sup-0-0'");
     refresh(&db);
-    assert!(db.number("SELECT agent_metrics.record_adjustments()") > 0.0);
-    let state = "SELECT md5(string_agg(x, '|' ORDER BY x)) FROM (SELECT t::text FROM agent_metrics.closed_periods t UNION ALL SELECT t::text FROM agent_metrics.reported_values t UNION ALL SELECT t::text FROM agent_metrics.adjustments t) AS s (x)";
+    assert!(db.number("SELECT agent_metrics_internal.record_adjustments()") > 0.0);
+    let state = "SELECT md5(string_agg(x, '|' ORDER BY x)) FROM (SELECT t::text FROM agent_metrics_internal.closed_periods t UNION ALL SELECT t::text FROM agent_metrics_internal.reported_values t UNION ALL SELECT t::text FROM agent_metrics_internal.adjustments t) AS s (x)";
     let before = db.value(state);
     for sql in [
-        "UPDATE agent_metrics.reported_values SET value = 0",
-        "DELETE FROM agent_metrics.reported_values",
-        "TRUNCATE agent_metrics.reported_values",
-        "UPDATE agent_metrics.adjustments SET cause = 'none'",
-        "DELETE FROM agent_metrics.adjustments",
-        "TRUNCATE agent_metrics.adjustments",
-        "UPDATE agent_metrics.closed_periods SET closed_by = 'nobody'",
-        "DELETE FROM agent_metrics.closed_periods",
-        "TRUNCATE agent_metrics.closed_periods",
+        "UPDATE agent_metrics_internal.reported_values SET value = 0",
+        "DELETE FROM agent_metrics_internal.reported_values",
+        "TRUNCATE agent_metrics_internal.reported_values",
+        "UPDATE agent_metrics_internal.adjustments SET cause = 'none'",
+        "DELETE FROM agent_metrics_internal.adjustments",
+        "TRUNCATE agent_metrics_internal.adjustments",
+        "UPDATE agent_metrics_internal.closed_periods SET closed_by = 'nobody'",
+        "DELETE FROM agent_metrics_internal.closed_periods",
+        "TRUNCATE agent_metrics_internal.closed_periods",
     ] {
         let error = db.error(sql);
         assert_eq!(error.sqlstate, "55000", "{error}");
@@ -159,7 +165,7 @@ fn what_was_reported_cannot_be_changed() {
 #[test]
 fn a_month_is_closed_once_and_after_it_ended() {
     let db = closed("close_refused");
-    let before = db.lines("SELECT * FROM agent_metrics.closed_periods");
+    let before = db.lines("SELECT * FROM agent_metrics_internal.closed_periods");
     for (arguments, sqlstate, words) in [
         ("'2026-03-01', 'Head of Finance'", "23505", "closed already"),
         ("now()::date, 'Head of Finance'", "55000", "has not ended"),
@@ -185,7 +191,7 @@ fn a_month_is_closed_once_and_after_it_ended() {
     );
     assert_eq!(error.sqlstate, "55000");
     assert_eq!(
-        db.lines("SELECT * FROM agent_metrics.closed_periods"),
+        db.lines("SELECT * FROM agent_metrics_internal.closed_periods"),
         before
     );
     refresh(&db);

@@ -285,10 +285,11 @@ impl Field {
         let differences = session.lines("SELECT * FROM agent_metrics.verify()");
         assert!(differences.is_empty(), "{}", differences.join("\n"));
         assert_eq!(
-            session.value("SELECT sum(turns) FROM agent_metrics.rollups WHERE level = 'day'"),
+            session
+                .value("SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'day'"),
             session.value(
                 "SELECT (SELECT count(*) FROM agent_metrics.agent_events) + coalesce(sum(turns), 0)
-                 FROM agent_metrics.archives WHERE state IN ('detached', 'archived')"
+                 FROM agent_metrics_internal.archives WHERE state IN ('detached', 'archived')"
             )
         );
     }
@@ -299,11 +300,11 @@ impl Field {
         works(&url, &["archive", "--folder", folder]);
         let session = self.session();
         assert_eq!(
-            session.lines("SELECT DISTINCT state FROM agent_metrics.archives"),
+            session.lines("SELECT DISTINCT state FROM agent_metrics_internal.archives"),
             ["archived"]
         );
         assert_eq!(
-            session.lines("SELECT relname FROM pg_class WHERE relname ~ '_archived$|_next$' AND relnamespace = 'agent_metrics'::regnamespace AND relkind = 'r'"),
+            session.lines("SELECT relname FROM pg_class WHERE relname ~ '_archived$|_next$' AND relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind = 'r'"),
             [""; 0]
         );
         assert_eq!(
@@ -313,7 +314,7 @@ impl Field {
         for entry in fs::read_dir(&self.folder).unwrap() {
             works(&url, &["restore", entry.unwrap().path().to_str().unwrap()]);
         }
-        session.exec("DELETE FROM agent_metrics.archives");
+        session.exec("DELETE FROM agent_metrics_internal.archives");
         empty(&self.folder);
     }
 }

@@ -47,12 +47,17 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
     for table in ["reviews", "turn_scores"] {
         assert_eq!(
             db.number(&format!(
-                "SELECT count(*) FROM agent_metrics.{table} x WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.event_id = x.event_id)"
+                "SELECT count(*) FROM {} x WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.event_id = x.event_id)", crate::harness::full(table)
             )),
             0.0,
             "{table}"
         );
-        assert!(db.number(&format!("SELECT count(*) FROM agent_metrics.{table}")) > 0.0);
+        assert!(
+            db.number(&format!(
+                "SELECT count(*) FROM {}",
+                crate::harness::full(table)
+            )) > 0.0
+        );
     }
     for (table, column) in [
         ("survey_answers", "respondent_id"),
@@ -63,7 +68,8 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
     ] {
         assert_eq!(
             db.number(&format!(
-                "SELECT count(*) FROM agent_metrics.{table} WHERE {column} = 'user1'"
+                "SELECT count(*) FROM {} WHERE {column} = 'user1'",
+                crate::harness::full(table)
             )),
             0.0,
             "{table}"
@@ -167,13 +173,13 @@ fn erasing_a_user_leaves_a_month_that_is_being_archived_to_those_who_spoke_with_
     let [old, new] = [&old, &new].map(|month| name_of(month));
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{new}', 'nowhere', 'new.parquet');
-         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics.archives;
-         SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics.archives;
-         SELECT agent_metrics.drop_archive(archive_id) FROM agent_metrics.archives;
+         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics_internal.archives;
+         SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics_internal.archives;
+         SELECT agent_metrics.drop_archive(archive_id) FROM agent_metrics_internal.archives;
          SELECT agent_metrics.begin_archive('{old}', 'nowhere', 'old.parquet');
-         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics.archives WHERE state = 'writing';
+         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics_internal.archives WHERE state = 'writing';
          SELECT agent_metrics.erase_user('goes');
-         SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics.archives WHERE state = 'writing'"
+         SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics_internal.archives WHERE state = 'writing'"
     ));
     refresh(&db);
     verified(&db);
@@ -255,7 +261,7 @@ fn an_erasure_leaves_the_tables_of_others_alone_and_knows_all_of_ours() {
     let refreshed = ["changes", "conversation_facts", "conversations", "theirs"];
     for table in db.lines(
         "SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'conversation_id'
-         WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition",
+         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition",
     ) {
         assert!(said.contains(&table) || refreshed.contains(&table.as_str()), "{table}");
     }
@@ -273,7 +279,7 @@ fn a_write_to_an_attached_table_that_waits_to_be_followed_names_an_erased_user_n
     db.exec("SELECT * FROM agent_metrics.erase_user('u-gone')");
     assert_eq!(
         db.number(
-            "SELECT count(*) FROM agent_metrics.attached_changes WHERE fields::text LIKE '%u-gone%'"
+            "SELECT count(*) FROM agent_metrics_internal.attached_changes WHERE fields::text LIKE '%u-gone%'"
         ),
         0.0
     );

@@ -81,7 +81,7 @@ fn swe_bench_runs_and_their_drift() {
             &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp", "mcnemar_chi2_cc"],
             &format!(
                 "SELECT metric, compared, round(old_value * compared), round(new_value * compared), change, broken_count, mended_count, p_value, p_mid,
-                        agent_metrics.mcnemar_chi2(broken_count, mended_count)
+                        agent_metrics_internal.mcnemar_chi2(broken_count, mended_count)
                  FROM agent_metrics.drift('{new}', '{base}')"
             ),
         );
@@ -189,7 +189,7 @@ fn small_sets_go_to_the_functions() {
                 &db,
                 &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp", "mcnemar_chi2_cc"],
                 "SELECT base || new, cases, base_pass, new_pass, 100.0 * (new_pass - base_pass) / cases, regressed, fixed,
-                        agent_metrics.mcnemar_exact(regressed, fixed), agent_metrics.mcnemar_mid(regressed, fixed), agent_metrics.mcnemar_chi2(regressed, fixed)
+                        agent_metrics.mcnemar_exact(regressed, fixed), agent_metrics.mcnemar_mid(regressed, fixed), agent_metrics_internal.mcnemar_chi2(regressed, fixed)
                  FROM (SELECT o.run_id AS base, n.run_id AS new, count(*) AS cases, sum(o.passed) AS base_pass, sum(n.passed) AS new_pass,
                               count(*) FILTER (WHERE o.passed > n.passed) AS regressed, count(*) FILTER (WHERE o.passed < n.passed) AS fixed
                        FROM staged o JOIN staged n ON n.case_id = o.case_id AND n.run_id > o.run_id GROUP BY 1, 2) x",
@@ -259,7 +259,7 @@ fn the_statistics_of_the_specification_in_sql() {
             1e-9,
         ),
     ] {
-        let value = db.number(&format!("SELECT agent_metrics.{sql}"));
+        let value = db.number(&format!("SELECT {}", crate::harness::full(sql)));
         assert!(
             (value - expected).abs() <= tolerance,
             "{sql} is {value}, and should be {expected}"
@@ -269,6 +269,6 @@ fn the_statistics_of_the_specification_in_sql() {
         db.value("SELECT array_agg(round(p::numeric, 6)) FROM unnest(agent_metrics.benjamini_hochberg('{.001,.008,.039,.041,.042,.06,.074,.205,.212,.216}')) AS p").as_deref(),
         Some("{0.010000,0.040000,0.084000,0.084000,0.084000,0.100000,0.105714,0.216000,0.216000,0.216000}")
     );
-    assert_eq!(db.number("SELECT count(*) FROM unnest(agent_metrics.holm('{.001,.008,.039,.041,.042,.06,.074,.205,.212,.216}')) AS p WHERE p <= 0.05"), 1.0);
-    assert_eq!(db.lines("SELECT agent_metrics.moved_more_than(184, 200, 180, 200), agent_metrics.moved_more_than(184, 200, 179, 200), agent_metrics.cohen_kappa(0, 0, 0, 0), agent_metrics.mcnemar_chi2(0, 0), agent_metrics.mcnemar_chi2(NULL, 1)"), ["f|t|||"]);
+    assert_eq!(db.number("SELECT count(*) FROM unnest(agent_metrics_internal.holm('{.001,.008,.039,.041,.042,.06,.074,.205,.212,.216}')) AS p WHERE p <= 0.05"), 1.0);
+    assert_eq!(db.lines("SELECT agent_metrics_internal.moved_more_than(184, 200, 180, 200), agent_metrics_internal.moved_more_than(184, 200, 179, 200), agent_metrics.cohen_kappa(0, 0, 0, 0), agent_metrics_internal.mcnemar_chi2(0, 0), agent_metrics_internal.mcnemar_chi2(NULL, 1)"), ["f|t|||"]);
 }

@@ -63,7 +63,7 @@ fn latest_and_earliest_are_the_ends_of_the_order() {
     );
     let wrong = db.lines(
         "SELECT * FROM (
-             SELECT topic, agent_metrics.latest(word, at, place, id) AS last, agent_metrics.earliest(word, at, place, id) AS first,
+             SELECT topic, agent_metrics_internal.latest(word, at, place, id) AS last, agent_metrics_internal.earliest(word, at, place, id) AS first,
                     (array_agg(word ORDER BY at DESC, place DESC NULLS LAST, id COLLATE \"C\" DESC NULLS LAST) FILTER (WHERE word IS NOT NULL AND at IS NOT NULL))[1] AS true_last,
                     (array_agg(word ORDER BY at, place NULLS FIRST, id COLLATE \"C\" NULLS FIRST) FILTER (WHERE word IS NOT NULL AND at IS NOT NULL))[1] AS true_first
              FROM said GROUP BY topic) x
@@ -71,7 +71,9 @@ fn latest_and_earliest_are_the_ends_of_the_order() {
     );
     assert!(wrong.is_empty(), "{wrong:?}");
     assert_eq!(
-        db.lines("SELECT agent_metrics.latest(word, at, place, id) FROM said WHERE topic < 0"),
+        db.lines(
+            "SELECT agent_metrics_internal.latest(word, at, place, id) FROM said WHERE topic < 0"
+        ),
         [""]
     );
 }
@@ -131,14 +133,14 @@ fn deltas_of_a_bucket_add_up() {
          SELECT (ROW('a' || n % 3, '2026-01-01 00:00+00'::timestamptz + n % 2 * interval '1 hour', n, NULL, n % 7, -n, 1, 2, 3,
                      CASE n % 4 WHEN 0 THEN 0 WHEN 1 THEN NULL WHEN 2 THEN 0.00 ELSE n / 7.0 END,
                      CASE WHEN n % 2 = 0 THEN (SELECT agent_metrics.quantile_sketch(v::double precision) FROM generate_series(1, n) AS v) END,
-                     1, 1, 1, 1, 1, 1, 1, 1, n, -n / 3.0, 0, n * 1e20, 1e-9, n, n, 5, 6)::agent_metrics.rollup_delta).*
+                     1, 1, 1, 1, 1, 1, 1, 1, n, -n / 3.0, 0, n * 1e20, 1e-9, n, n, 5, 6)::agent_metrics_internal.rollup_delta).*
          FROM generate_series(1, 60) AS n",
     );
     assert_eq!(
         db.lines(
             "SELECT s.agent_id, s.bucket, s.turns, s.token_turns, s.tokens_output, s.cost_usd, s.latency, s.automations, s.unit_cost_usd,
                     s.cost_usd_squared, s.tokens_squared, s.turns_squared, s.leads, s.qualified_leads
-             FROM (SELECT (agent_metrics.sum_deltas(d.agent_id, d.bucket, d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns,
+             FROM (SELECT (agent_metrics_internal.sum_deltas(d.agent_id, d.bucket, d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns,
                         d.tool_calls, d.error_turns, d.cost_usd, d.latency, d.conversations, d.outcomes, d.successes, d.units, d.deflections,
                         d.escalations, d.refusals, d.bookings, d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared,
                         d.tokens_squared, d.tokens_by_turns, d.turns_squared, d.leads, d.qualified_leads)).*
@@ -152,7 +154,7 @@ fn deltas_of_a_bucket_add_up() {
         )
     );
     let error = db.error(
-        "SELECT agent_metrics.sum_deltas('a', now(), 9223372036854775807, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        "SELECT agent_metrics_internal.sum_deltas('a', now(), 9223372036854775807, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
          FROM generate_series(1, 2)",
     );
     assert_eq!(error.sqlstate, "22003");

@@ -56,8 +56,8 @@ fn sketches(dataset: &str, group: &str, measures: &[&str], filter: &str) -> Opti
             assert_eq!(compare(&format!("{dataset} {key}"), row, &ours[key]), 12);
         }
         let (whole, part) = (
-            "agent_metrics.quantile_sketch_send(whole)",
-            "agent_metrics.quantile_sketch_send(merged)",
+            "agent_metrics_internal.quantile_sketch_send(whole)",
+            "agent_metrics_internal.quantile_sketch_send(merged)",
         );
         assert_eq!(
             db.number(&format!(

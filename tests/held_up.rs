@@ -12,7 +12,7 @@ fn hold(db: &Db, sql: &str) -> Session {
 
 fn problems(db: &Session) -> Vec<String> {
     db.lines(
-        "SELECT concat_ws(' of ', job, nullif(subject, '')) FROM agent_metrics.job_problems ORDER BY 1",
+        "SELECT concat_ws(' of ', job, nullif(subject, '')) FROM agent_metrics_internal.job_problems ORDER BY 1",
     )
 }
 
@@ -23,21 +23,27 @@ fn whatever_goes_with_a_refresh_waits_by_itself() {
         "CREATE SCHEMA crm;
          CREATE TABLE crm.tickets (id text PRIMARY KEY, status text, closed_at timestamptz);
          SELECT agent_metrics.attach_business_events('crm.tickets', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status');
-         UPDATE agent_metrics.attached_tables SET mode = 'compare';
+         UPDATE agent_metrics_internal.attached_tables SET mode = 'compare';
          INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES ('p', 'm', 'input', 3), ('p', 'm', 'output', 15)",
     );
     db.exec("SELECT agent_metrics.refresh()");
-    db.exec("INSERT INTO agent_metrics.closed_periods (month, closed_by, snapshot, origin) VALUES ('2020-01-01', 'x', pg_current_snapshot(), agent_metrics.origin())");
+    db.exec("INSERT INTO agent_metrics_internal.closed_periods (month, closed_by, snapshot, origin) VALUES ('2020-01-01', 'x', pg_current_snapshot(), agent_metrics_internal.origin())");
     for (what, job) in [
         ("LOCK TABLE crm.tickets", "attached table"),
         ("LOCK TABLE agent_metrics.token_prices", "prices"),
         (
-            "SELECT FROM agent_metrics.closed_periods FOR UPDATE",
+            "SELECT FROM agent_metrics_internal.closed_periods FOR UPDATE",
             "adjustments",
         ),
-        ("LOCK TABLE agent_metrics.breaches", "thresholds"),
-        ("LOCK TABLE agent_metrics.decision_requests", "audits"),
-        ("LOCK TABLE agent_metrics.alert_deliveries", "alerts"),
+        ("LOCK TABLE agent_metrics_internal.breaches", "thresholds"),
+        (
+            "LOCK TABLE agent_metrics_internal.decision_requests",
+            "audits",
+        ),
+        (
+            "LOCK TABLE agent_metrics_internal.alert_deliveries",
+            "alerts",
+        ),
     ] {
         insert(
             &db,
@@ -56,7 +62,7 @@ fn whatever_goes_with_a_refresh_waits_by_itself() {
         // named, where it is not named by the job itself
         if job != "attached table" {
             db.until(&format!(
-                "SELECT count(*) = 1 FROM agent_metrics.job_problems WHERE job = '{job}'"
+                "SELECT count(*) = 1 FROM agent_metrics_internal.job_problems WHERE job = '{job}'"
             ));
             let status = works(db.url(), &["status"]);
             assert!(status.contains(&format!("problem: {job}")), "{status}");
@@ -135,7 +141,7 @@ fn a_locked_agent_holds_up_no_other() {
     let running = Running::new(db.url(), &["run"]);
     running.says("refreshed seller: 20 events");
     running.says("could not refresh bot");
-    db.until("SELECT count(*) = 1 FROM agent_metrics.job_problems WHERE job = 'refresh' AND subject = 'bot'");
+    db.until("SELECT count(*) = 1 FROM agent_metrics_internal.job_problems WHERE job = 'refresh' AND subject = 'bot'");
     let (_, doctor, _) = program(db.url(), &["doctor"]);
     assert!(
         doctor.contains("job refresh of bot fails since") && doctor.contains("lock timeout"),
@@ -143,7 +149,7 @@ fn a_locked_agent_holds_up_no_other() {
     );
     holder.exec("COMMIT");
     running.says("refreshed bot: 20 events");
-    db.until("SELECT count(*) = 0 FROM agent_metrics.job_problems");
+    db.until("SELECT count(*) = 0 FROM agent_metrics_internal.job_problems");
     assert_eq!(running.terminate(), Some(0));
     assert_eq!(works(db.url(), &["verify"]), "");
 }
@@ -151,7 +157,7 @@ fn a_locked_agent_holds_up_no_other() {
 #[test]
 fn once_does_what_it_can() {
     let db = two_agents("held_up_once");
-    let holder = hold(&db, "LOCK TABLE agent_metrics.decision_requests");
+    let holder = hold(&db, "LOCK TABLE agent_metrics_internal.decision_requests");
     let said = works(db.url(), &["once"]);
     assert!(
         said.contains("refreshed bot") && said.contains("refreshed seller"),

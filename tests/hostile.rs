@@ -218,7 +218,7 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
         before.len()
     );
     assert_eq!(
-        db.number("SELECT max(greatest(agent_metrics.json_depth(payload), agent_metrics.json_depth(event))) FROM agent_metrics.quarantined_events"),
+        db.number("SELECT max(greatest(agent_metrics_internal.json_depth(payload), agent_metrics_internal.json_depth(event))) FROM agent_metrics.quarantined_events"),
         63.0
     );
 }
@@ -304,7 +304,7 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
             ),
         ),
     ] {
-        let error = db.error(&format!("INSERT INTO agent_metrics.{insert}"));
+        let error = db.error(&format!("INSERT INTO {}", crate::harness::full(&insert)));
         assert_eq!(error.sqlstate, sqlstate, "{insert}: {error}");
         assert!(!error.hint.is_empty(), "{error}");
     }
@@ -312,7 +312,7 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
     assert_eq!(
         db.lines(
             "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-             WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.atttypid = 'jsonb'::regtype
+             WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.atttypid = 'jsonb'::regtype
                AND NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND p.proname IN ('check_row', 'check_turn'))
                AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'
                                AND pg_get_constraintdef(k.oid) LIKE '%check_json(' || a.attname || '%')"

@@ -82,7 +82,7 @@ fn deeds(name: &str) -> &'static [&'static str] {
             "SELECT agent_metrics.refresh()",
             "SELECT agent_metrics.grant_access(current_user::regrole, 'admin')",
             "SELECT agent_metrics.percentile(agent_metrics.quantile_sketch(g), array_fill(0.5::float8, ARRAY[100000])) FROM generate_series(1, 100) g",
-            "LOCK TABLE agent_metrics.agent_watermarks",
+            "LOCK TABLE agent_metrics_internal.agent_watermarks",
         ],
         "writer" => &[
             "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES ('sup', now(), 'p', repeat(md5(random()::text), 300))",
@@ -108,10 +108,10 @@ fn deeds(name: &str) -> &'static [&'static str] {
             "SELECT agent_metrics.erase_user('u1')",
         ],
         "program" => &[
-            "CREATE TRIGGER boo BEFORE INSERT ON agent_metrics.changes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "CREATE TRIGGER boo BEFORE INSERT ON agent_metrics_internal.changes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
             "ALTER TABLE agent_metrics.agent_events DISABLE TRIGGER ALL",
-            "DROP TABLE agent_metrics.changes",
-            "BEGIN; SELECT FROM agent_metrics.agent_watermarks WHERE agent_id = 'ops' FOR UPDATE; SELECT pg_sleep(0.5); ROLLBACK",
+            "DROP TABLE agent_metrics_internal.changes",
+            "BEGIN; SELECT FROM agent_metrics_internal.agent_watermarks WHERE agent_id = 'ops' FOR UPDATE; SELECT pg_sleep(0.5); ROLLBACK",
             "SELECT count(*) FROM agent_metrics.verify('sup')",
         ],
         _ => &[
@@ -202,7 +202,7 @@ fn everybody_does_his_worst_at_once() {
                 idle.extend(TcpStream::connect(("127.0.0.1", port)));
             }
             // agents are due all the time
-            db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = refreshed_at - interval '10 minutes' WHERE refreshed_at > now() - interval '5 minutes'");
+            db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = refreshed_at - interval '10 minutes' WHERE refreshed_at > now() - interval '5 minutes'");
             thread::yield_now();
         }
         is_over.store(true, Ordering::Relaxed);
@@ -210,8 +210,8 @@ fn everybody_does_his_worst_at_once() {
     });
 
     // the scheduler still works, and catches up by itself
-    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = now() - interval '1 day'");
-    db.until("SELECT bool_and(w.refreshed_at > now() - interval '1 hour') FROM agent_metrics.agent_watermarks w");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '1 day'");
+    db.until("SELECT bool_and(w.refreshed_at > now() - interval '1 hour') FROM agent_metrics_internal.agent_watermarks w");
     db.until("SELECT NOT bool_or(f.is_stale) FROM agent_kpi.freshness f");
     drop(idle);
     let page = get(port).unwrap_or_default();
@@ -234,7 +234,7 @@ fn everybody_does_his_worst_at_once() {
         "code of the owner of the attached table ran as somebody else"
     );
     assert_eq!(
-        db.lines("SELECT * FROM agent_metrics.broken_triggers()"),
+        db.lines("SELECT * FROM agent_metrics_internal.broken_triggers()"),
         [""; 0]
     );
     let (_, findings, _) = program(db.url(), &["doctor"]);

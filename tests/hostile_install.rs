@@ -84,7 +84,7 @@ fn a_schema_of_ours_that_holds_anything_is_refused_whoever_installs() {
         "GRANT CREATE ON DATABASE {} TO {name}; GRANT CREATE ON SCHEMA public TO {name}",
         db.name()
     ));
-    for schema in ["agent_metrics", "agent_kpi"] {
+    for schema in ["agent_metrics", "agent_kpi", "agent_metrics_internal"] {
         for (what, sql) in THINGS {
             mallory.exec(&format!(
                 "CREATE SCHEMA {schema}; {}",
@@ -131,7 +131,7 @@ fn a_schema_that_others_may_fill_or_own_is_refused() {
         "GRANT CREATE ON DATABASE {} TO {name}, {other}",
         db.name()
     ));
-    for schema in ["agent_metrics", "agent_kpi"] {
+    for schema in ["agent_metrics", "agent_kpi", "agent_metrics_internal"] {
         for grantee in ["PUBLIC", &other] {
             mallory.exec(&format!(
                 "CREATE SCHEMA {schema}; GRANT CREATE ON SCHEMA {schema} TO {grantee}"
@@ -160,7 +160,7 @@ fn a_schema_that_others_may_fill_or_own_is_refused() {
         assert_eq!(error.sqlstate, "42501", "{error}");
         assert!(error.message.contains(&name), "{error}");
         db.exec(&format!(
-            "DROP EXTENSION agent_metrics; DROP SCHEMA IF EXISTS {schema}, agent_metrics"
+            "DROP EXTENSION agent_metrics; DROP SCHEMA IF EXISTS {schema}, agent_metrics, agent_metrics_internal"
         ));
     }
     // his own, empty and closed, is taken
@@ -169,7 +169,7 @@ fn a_schema_that_others_may_fill_or_own_is_refused() {
     );
     installer.exec("SELECT agent_metrics.setup()");
     db.exec(&format!(
-        "DROP OWNED BY {name}, {other} CASCADE; DROP SCHEMA IF EXISTS agent_metrics"
+        "DROP OWNED BY {name}, {other} CASCADE; DROP SCHEMA IF EXISTS agent_metrics, agent_metrics_internal"
     ));
     drop((mallory, installer));
     db.exec(&format!("DROP ROLE {name}, {other}"));
@@ -197,7 +197,7 @@ fn setup_takes_no_schema_for_its_views_that_was_filled_since() {
 /// it pins its path is tested in setup.rs.
 const STRANGE_REFERENCES: &str = "
     WITH ours AS (
-        SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'pg_catalog')
+        SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog')
     ), referred AS (
         SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid,
                CASE d.refclassid WHEN 'pg_operator'::regclass THEN (SELECT o.oprnamespace FROM pg_operator o WHERE o.oid = d.refobjid)
@@ -210,7 +210,7 @@ const STRANGE_REFERENCES: &str = "
     )
     SELECT i.type, i.identity, pg_describe_object(r.refclassid, r.refobjid, 0)
     FROM referred r CROSS JOIN LATERAL pg_identify_object(r.classid, r.objid, r.objsubid) i
-    WHERE r.place NOT IN (SELECT o.oid FROM ours o) AND i.identity ~ 'agent_(metrics|kpi)\\.'";
+    WHERE r.place NOT IN (SELECT o.oid FROM ours o) AND i.identity ~ 'agent_(metrics|kpi|metrics_internal)\\.'";
 
 #[test]
 fn a_hostile_search_path_captures_nothing() {

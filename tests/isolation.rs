@@ -10,9 +10,9 @@ use crate::refresh_sessions::{insert, pid, until_blocked};
 /// Everything a refresh writes, as text.
 fn written(session: &Session) -> Vec<String> {
     session.lines(
-        "SELECT r::text FROM agent_metrics.rollups r UNION ALL SELECT c::text FROM agent_metrics.conversations c
-         UNION ALL SELECT l::text FROM agent_metrics.leads l UNION ALL SELECT w::text FROM agent_metrics.agent_watermarks w
-         UNION ALL SELECT c::text FROM agent_metrics.changes c ORDER BY 1",
+        "SELECT r::text FROM agent_metrics_internal.rollups r UNION ALL SELECT c::text FROM agent_metrics.conversations c
+         UNION ALL SELECT l::text FROM agent_metrics_internal.leads l UNION ALL SELECT w::text FROM agent_metrics_internal.agent_watermarks w
+         UNION ALL SELECT c::text FROM agent_metrics_internal.changes c ORDER BY 1",
     )
 }
 
@@ -35,7 +35,10 @@ fn held<T>(db: &Db, table: &str, meanwhile: impl FnOnce(&str) -> T) -> (Result<(
     let refresher_pid = pid(&refresher);
     thread::scope(|scope| {
         holder.exec("BEGIN");
-        holder.exec(&format!("LOCK TABLE agent_metrics.{table} IN SHARE MODE"));
+        holder.exec(&format!(
+            "LOCK TABLE {} IN SHARE MODE",
+            crate::harness::full(table)
+        ));
         let waits = scope.spawn(|| refresher.attempt("SELECT agent_metrics.refresh()"));
         until_blocked(db, &refresher_pid);
         let result = meanwhile(&refresher_pid);
@@ -132,7 +135,7 @@ fn an_agent_whose_kind_changes_while_a_refresh_is_held_is_built_by_the_next() {
     assert_books(&db);
     assert!(
         db.number(
-            "SELECT count(*) FROM agent_metrics.rollups WHERE agent_id = 'sal' AND level = 'fine'"
+            "SELECT count(*) FROM agent_metrics_internal.rollups WHERE agent_id = 'sal' AND level = 'fine'"
         ) > 0.0
     );
 }
@@ -150,19 +153,22 @@ fn what_is_deleted_while_an_agent_is_built_is_not_forgotten() {
     thread::scope(|scope| {
         // held where it writes this row, when it has read what the business said
         holder.exec(
-            "BEGIN; INSERT INTO agent_metrics.rollups (agent_id, level, bucket) VALUES ('new', 'day', '2026-03-05')",
+            "BEGIN; INSERT INTO agent_metrics_internal.rollups (agent_id, level, bucket) VALUES ('new', 'day', '2026-03-05')",
         );
         let waits = scope.spawn(|| builder.exec("SELECT agent_metrics.refresh('new')"));
         until_blocked(&db, &builder_pid);
         db.exec("DELETE FROM agent_metrics.business_events WHERE business_event_id = 'said'");
         // every other agent has seen it
-        db.exec("SELECT agent_metrics.refresh_agents(ARRAY['sup', 'sal', 'ops'])");
+        db.exec("SELECT agent_metrics_internal.refresh_agents(ARRAY['sup', 'sal', 'ops'])");
         holder.exec("ROLLBACK");
         waits.join().unwrap();
     });
     refresh(&db);
     assert_books(&db);
-    assert_eq!(db.number("SELECT count(*) FROM agent_metrics.changes"), 0.0);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics_internal.changes"),
+        0.0
+    );
 }
 
 #[test]
@@ -180,7 +186,7 @@ fn agents_are_refreshed_side_by_side() {
         ops.exec("SELECT agent_metrics.refresh('ops')");
         // overlapping: what is being refreshed is left out, or waited for, as asked
         assert_eq!(
-            ops.lines("SELECT agent_id FROM agent_metrics.refresh_agents(ARRAY['ops', 'sal', 'sup'], wait => false) ORDER BY 1"),
+            ops.lines("SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['ops', 'sal', 'sup'], wait => false) ORDER BY 1"),
             ["ops", "sal"]
         );
         holder.exec("ROLLBACK");
@@ -242,7 +248,7 @@ fn maintenance_and_a_dump_go_on_while_a_refresh_is_held() {
             "rollups",
             "leads",
         ] {
-            other.exec(&format!("VACUUM (ANALYZE) agent_metrics.{table}"));
+            other.exec(&format!("VACUUM (ANALYZE) {}", crate::harness::full(table)));
         }
         // It gives way rather than have inserts wait behind it.
         if let Err(error) = other.attempt("SELECT agent_metrics.ensure_partitions(9)") {
@@ -255,7 +261,7 @@ fn maintenance_and_a_dump_go_on_while_a_refresh_is_held() {
         )
     });
     ended.unwrap();
-    assert!(dump.contains("COPY agent_metrics.rollups_day"));
+    assert!(dump.contains("COPY agent_metrics_internal.rollups_day"));
     db.exec("SELECT agent_metrics.ensure_partitions(9)");
     refresh(&db);
     assert_books(&db);
@@ -265,8 +271,8 @@ fn maintenance_and_a_dump_go_on_while_a_refresh_is_held() {
 fn a_session_that_watches_sees_one_state_of_the_books() {
     let db = shop("isolation_watch");
     let watch = db.session();
-    let seen = "SELECT (SELECT sum(turns) FROM agent_metrics.rollups WHERE level = 'day'), (SELECT sum(turns) FROM agent_metrics.rollups WHERE level = 'hour'),
-                       (SELECT sum(turns) FROM agent_metrics.conversations), (SELECT string_agg(snapshot::text, ' ' ORDER BY agent_id) FROM agent_metrics.agent_watermarks)";
+    let seen = "SELECT (SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'day'), (SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'hour'),
+                       (SELECT sum(turns) FROM agent_metrics.conversations), (SELECT string_agg(snapshot::text, ' ' ORDER BY agent_id) FROM agent_metrics_internal.agent_watermarks)";
     watch.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
     let before = watch.lines(seen);
     change(&db, "a");

@@ -76,8 +76,8 @@ fn state(db: &Db) -> Vec<String> {
         "SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics.turn_scores x
          UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics.tool_call_verdicts x
          UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics.quarantined_events x
-         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics.span_keys x
-         UNION ALL SELECT count(*)::text FROM agent_metrics.changes",
+         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics_internal.span_keys x
+         UNION ALL SELECT count(*)::text FROM agent_metrics_internal.changes",
     )
 }
 
@@ -250,7 +250,7 @@ fn an_evaluation_finds_its_turn_by_response_id_parent_span_score_or_key() {
     // who goes, goes with his keys
     db.exec("UPDATE agent_metrics.agent_events SET user_id = 'u' WHERE conversation_id = 'c-a'; SELECT agent_metrics.erase_user('u')");
     assert_eq!(
-        db.lines("SELECT count(*) FROM agent_metrics.span_keys WHERE conversation_id = 'c-a' OR response_id = 'resp-1'"),
+        db.lines("SELECT count(*) FROM agent_metrics_internal.span_keys WHERE conversation_id = 'c-a' OR response_id = 'resp-1'"),
         ["0"]
     );
 }
@@ -325,7 +325,9 @@ fn what_cannot_be_mapped_stays_with_its_reason_and_comes_in_once_its_turn_does()
                          {"key": "gen_ai.evaluation.score.value", "value": {"doubleValue": 0.5}}]}]}]}]}]}'::jsonb AS payload) p"#,
     );
     assert_eq!(ingest(&db, &otlp(&conversation())), "2|0|0");
-    db.exec("DELETE FROM agent_metrics.span_keys WHERE span_key = md5('trace/second')::uuid");
+    db.exec(
+        "DELETE FROM agent_metrics_internal.span_keys WHERE span_key = md5('trace/second')::uuid",
+    );
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined('evaluation results are not%')"),
         ["1|0|0"]
@@ -444,7 +446,7 @@ fn what_is_not_of_the_expected_shape_is_counted_once_and_never_lost() {
     );
     assert_eq!(quarantined(&db).len(), 8);
     assert_eq!(
-        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.span_keys)"),
+        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics_internal.span_keys)"),
         ["0|0"]
     );
 }

@@ -9,13 +9,13 @@ const SECOND: &str = "00000000-0000-0000-0000-00000000000b";
 
 fn take(db: &Db, holder: &str) -> Option<String> {
     db.value(&format!(
-        "SELECT agent_metrics.take_lead('{holder}', 'a test', 15)"
+        "SELECT agent_metrics_internal.take_lead('{holder}', 'a test', 15)"
     ))
 }
 
 fn renew(db: &Db, holder: &str, term: i64) -> Option<String> {
     db.value(&format!(
-        "SELECT agent_metrics.renew_lead('{holder}', {term}, 15)"
+        "SELECT agent_metrics_internal.renew_lead('{holder}', {term}, 15)"
     ))
 }
 
@@ -30,15 +30,15 @@ fn nobody_but_an_admin_takes_the_lead() {
             ));
         }
         for sql in [
-            format!("SELECT agent_metrics.take_lead('{FIRST}', 'x', 3600)"),
-            format!("SELECT agent_metrics.renew_lead('{FIRST}', 1, 3600)"),
-            format!("SELECT agent_metrics.release_lead('{FIRST}')"),
-            "SELECT agent_metrics.record_jobs('{x}', '{}', '{x}')".to_owned(),
-            "UPDATE agent_metrics.scheduler_lease SET holder = NULL".to_owned(),
-            "DELETE FROM agent_metrics.scheduler_lease".to_owned(),
-            "DO $$ BEGIN LOCK TABLE agent_metrics.scheduler_lease IN ACCESS SHARE MODE; END $$"
+            format!("SELECT agent_metrics_internal.take_lead('{FIRST}', 'x', 3600)"),
+            format!("SELECT agent_metrics_internal.renew_lead('{FIRST}', 1, 3600)"),
+            format!("SELECT agent_metrics_internal.release_lead('{FIRST}')"),
+            "SELECT agent_metrics_internal.record_jobs('{x}', '{}', '{x}')".to_owned(),
+            "UPDATE agent_metrics_internal.scheduler_lease SET holder = NULL".to_owned(),
+            "DELETE FROM agent_metrics_internal.scheduler_lease".to_owned(),
+            "DO $$ BEGIN LOCK TABLE agent_metrics_internal.scheduler_lease IN ACCESS SHARE MODE; END $$"
                 .to_owned(),
-            "SELECT FROM agent_metrics.scheduler_lease FOR UPDATE".to_owned(),
+            "SELECT FROM agent_metrics_internal.scheduler_lease FOR UPDATE".to_owned(),
         ] {
             assert_eq!(session.error(&sql).sqlstate, "42501", "{level}: {sql}");
         }
@@ -67,7 +67,7 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
     );
     assert_eq!(renew(&db, FIRST, 1).as_deref(), Some("t"));
     assert_eq!(renew(&db, SECOND, 1).as_deref(), Some("f"));
-    db.exec("UPDATE agent_metrics.scheduler_lease SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'");
+    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'");
     assert_eq!(
         db.value("SELECT is_alive FROM agent_kpi.scheduler")
             .as_deref(),
@@ -78,16 +78,20 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
         Some("t"),
         "late, and nobody came"
     );
-    db.exec("UPDATE agent_metrics.scheduler_lease SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'");
+    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'");
     assert_eq!(take(&db, SECOND).as_deref(), Some("2"));
     assert_eq!(
         renew(&db, FIRST, 1).as_deref(),
         Some("f"),
         "whoever slept sees that he was followed"
     );
-    db.exec(&format!("SELECT agent_metrics.release_lead('{FIRST}')"));
+    db.exec(&format!(
+        "SELECT agent_metrics_internal.release_lead('{FIRST}')"
+    ));
     assert_eq!(take(&db, FIRST), None, "only the holder lets go");
-    db.exec(&format!("SELECT agent_metrics.release_lead('{SECOND}')"));
+    db.exec(&format!(
+        "SELECT agent_metrics_internal.release_lead('{SECOND}')"
+    ));
     assert_eq!(take(&db, FIRST).as_deref(), Some("3"));
     for (holder, seconds) in [
         ("NULL", "15"),
@@ -97,7 +101,7 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
     ] {
         let holder = holder.replace('x', FIRST);
         let error = db.error(&format!(
-            "SELECT agent_metrics.take_lead({holder}, 'x', {seconds})"
+            "SELECT agent_metrics_internal.take_lead({holder}, 'x', {seconds})"
         ));
         assert_eq!(error.sqlstate, "22023", "{error}");
     }
@@ -106,7 +110,7 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
         "expires_at = now() + interval '1 year'",
     ] {
         let error = db.error(&format!(
-            "UPDATE agent_metrics.scheduler_lease SET {lasting}"
+            "UPDATE agent_metrics_internal.scheduler_lease SET {lasting}"
         ));
         assert_eq!(error.sqlstate, "23514", "{error}");
     }
@@ -116,7 +120,7 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
 fn a_clock_that_was_ahead_keeps_nobody_waiting() {
     let db = db("lease_clock");
     assert_eq!(take(&db, FIRST).as_deref(), Some("1"));
-    db.exec("UPDATE agent_metrics.scheduler_lease SET renewed_at = now() + interval '1 year', expires_at = now() + interval '1 year 15 seconds'");
+    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() + interval '1 year', expires_at = now() + interval '1 year 15 seconds'");
     assert_eq!(
         db.value("SELECT is_alive FROM agent_kpi.scheduler")
             .as_deref(),
@@ -124,7 +128,7 @@ fn a_clock_that_was_ahead_keeps_nobody_waiting() {
     );
     assert_eq!(take(&db, SECOND).as_deref(), Some("2"));
     // put back by less than a lease: the leader, who is there, goes on
-    db.exec("UPDATE agent_metrics.scheduler_lease SET renewed_at = now() + interval '10 seconds', expires_at = now() + interval '25 seconds'");
+    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() + interval '10 seconds', expires_at = now() + interval '25 seconds'");
     assert_eq!(take(&db, FIRST), None);
     assert_eq!(renew(&db, SECOND, 2).as_deref(), Some("t"));
     assert_eq!(
@@ -140,13 +144,15 @@ fn who_was_followed_follows_and_leads_again() {
     let running = Running::new(db.url(), &["run"]);
     running.says("refreshed seller");
     // as if this one had slept and another had come
-    db.exec(&format!("UPDATE agent_metrics.scheduler_lease SET holder = '{FIRST}', term = term + 1, who = 'process 1 on elsewhere', renewed_at = now(), expires_at = now() + interval '1 hour'"));
+    db.exec(&format!("UPDATE agent_metrics_internal.scheduler_lease SET holder = '{FIRST}', term = term + 1, who = 'process 1 on elsewhere', renewed_at = now(), expires_at = now() + interval '1 hour'"));
     running.says("another has taken the lead");
     let line = running.says("following");
     assert!(line.contains("process 1 on elsewhere"), "{line}");
     insert(&db, "second", 3);
     backdate(&db);
-    db.exec(&format!("SELECT agent_metrics.release_lead('{FIRST}')"));
+    db.exec(&format!(
+        "SELECT agent_metrics_internal.release_lead('{FIRST}')"
+    ));
     running.says("leading");
     running.says("refreshed bot: 3 events");
     assert_eq!(running.terminate(), Some(0));

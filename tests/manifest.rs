@@ -46,7 +46,7 @@ fn every_script_is_named_once_and_none_in_vain() {
     assert_eq!(named, there);
     // and setup() runs them in that order
     let run = db("manifest").lines(
-        "SELECT format('%s %s', kind, path) FROM agent_metrics.setup_scripts() ORDER BY number",
+        "SELECT format('%s %s', kind, path) FROM agent_metrics_internal.setup_scripts() ORDER BY number",
     );
     let stated: Vec<String> = lines
         .iter()

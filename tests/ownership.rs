@@ -21,10 +21,10 @@ fn setup_is_refused_to_whoever_does_not_own_the_schemas() {
     // the first case: a table that setup() would write to, with a trigger
     mallory.exec(&format!(
         "CREATE EXTENSION agent_metrics;
-         CREATE TABLE agent_metrics.migrations (number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+         CREATE TABLE agent_metrics_internal.migrations (number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
          CREATE FUNCTION agent_metrics.boo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'ALTER ROLE {name} SUPERUSER'; RETURN NEW; END $$;
-         CREATE TRIGGER boo BEFORE INSERT ON agent_metrics.migrations FOR EACH ROW EXECUTE FUNCTION agent_metrics.boo();
-         GRANT ALL ON agent_metrics.migrations TO PUBLIC; CREATE SCHEMA agent_kpi"
+         CREATE TRIGGER boo BEFORE INSERT ON agent_metrics_internal.migrations FOR EACH ROW EXECUTE FUNCTION agent_metrics.boo();
+         GRANT ALL ON agent_metrics_internal.migrations TO PUBLIC; CREATE SCHEMA agent_kpi"
     ));
     for who in ["postgres", &team] {
         let error = db.error(&format!("SET ROLE {who}; SELECT agent_metrics.setup()"));
@@ -41,7 +41,7 @@ fn setup_is_refused_to_whoever_does_not_own_the_schemas() {
         "{said}"
     );
     // also when only one of the two is another's
-    mallory.exec("DROP TABLE agent_metrics.migrations; DROP FUNCTION agent_metrics.boo()");
+    mallory.exec("DROP TABLE agent_metrics_internal.migrations; DROP FUNCTION agent_metrics.boo()");
     db.exec("ALTER SCHEMA agent_metrics OWNER TO postgres");
     for session in [&*db, &mallory] {
         assert_eq!(
@@ -222,15 +222,15 @@ fn an_owner_who_got_only_the_schemas_is_told_the_statement_that_is_missing() {
     db.exec(&format!("GRANT CREATE ON DATABASE {} TO {old}", db.name()));
     session.exec("CREATE EXTENSION agent_metrics; SELECT agent_metrics.setup()");
     db.exec(&format!(
-        "ALTER SCHEMA agent_metrics OWNER TO {new}; ALTER SCHEMA agent_kpi OWNER TO {new}"
+        "ALTER SCHEMA agent_metrics OWNER TO {new}; ALTER SCHEMA agent_metrics_internal OWNER TO {new}; ALTER SCHEMA agent_kpi OWNER TO {new}"
     ));
     let error = successor.error("SELECT agent_metrics.setup()");
     assert_eq!(error.sqlstate, "55000", "{error}");
     assert!(error.hint.contains("REASSIGN OWNED"), "{error}");
     // or only the tables
     db.exec(&format!(
-        "ALTER SCHEMA agent_metrics OWNER TO {old}; ALTER SCHEMA agent_kpi OWNER TO {old};
-         DO $$ DECLARE t text; BEGIN FOR t IN SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_metrics'::regnamespace AND relkind IN ('r', 'p') LOOP
+        "ALTER SCHEMA agent_metrics OWNER TO {old}; ALTER SCHEMA agent_metrics_internal OWNER TO {old}; ALTER SCHEMA agent_kpi OWNER TO {old};
+         DO $$ DECLARE t text; BEGIN FOR t IN SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') LOOP
              EXECUTE format('ALTER TABLE %s OWNER TO {new}', t); END LOOP; END $$"
     ));
     let error = successor.error("SELECT agent_metrics.setup()");
@@ -278,8 +278,8 @@ fn a_dump_without_rows_is_set_up() {
     // as a fresh one, row by row
     let fresh = crate::harness::db("owner_fresh");
     let filled = fresh.lines(
-        "SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'agent_metrics'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-           AND oid <> 'agent_metrics.known_partitions'::regclass
+        "SELECT oid::regclass FROM pg_class c WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition
+           AND oid <> 'agent_metrics_internal.known_partitions'::regclass
            AND (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM %s', oid::regclass), false, true, '')))[1]::text::bigint > 0 ORDER BY 1",
     );
     assert!(filled.len() > 8, "{filled:?}");
@@ -316,14 +316,17 @@ fn a_dump_without_rows_is_set_up() {
         ("outcomes WHERE label = 'abandoned'", false),
     ] {
         assert_eq!(
-            restored.number(&format!("SELECT count(*) FROM agent_metrics.{table}")) > 0.0,
+            restored.number(&format!(
+                "SELECT count(*) FROM {}",
+                crate::harness::full(table)
+            )) > 0.0,
             rows,
             "{table}"
         );
     }
     // without its comment nothing says how far the tables came
     restored.exec(
-        "DELETE FROM agent_metrics.migrations; COMMENT ON TABLE agent_metrics.migrations IS NULL",
+        "DELETE FROM agent_metrics_internal.migrations; COMMENT ON TABLE agent_metrics_internal.migrations IS NULL",
     );
     let error = restored.error("SELECT agent_metrics.setup()");
     assert_eq!(error.sqlstate, "55000", "{error}");
@@ -360,19 +363,22 @@ fn nobody_who_may_only_connect_holds_up_setup() {
     for table in ["migrations", "access_levels", "agents"] {
         assert_eq!(
             stranger
-                .error(&format!("BEGIN; LOCK TABLE agent_metrics.{table}"))
+                .error(&format!(
+                    "BEGIN; LOCK TABLE {}",
+                    crate::harness::full(table)
+                ))
                 .sqlstate,
             "42501"
         );
         stranger.exec("ROLLBACK");
     }
     // nor does an admin, by what he may lock
-    admin.1.exec("BEGIN; LOCK TABLE agent_metrics.migrations, agent_metrics.access_levels IN ACCESS SHARE MODE");
+    admin.1.exec("BEGIN; LOCK TABLE agent_metrics_internal.migrations, agent_metrics_internal.access_levels IN ACCESS SHARE MODE");
     db.exec("SET statement_timeout = '60s'; SELECT agent_metrics.setup()");
     admin.1.exec("ROLLBACK");
     for mode in ["ROW EXCLUSIVE", "EXCLUSIVE"] {
         let error = admin.1.error(&format!(
-            "BEGIN; LOCK TABLE agent_metrics.migrations IN {mode} MODE"
+            "BEGIN; LOCK TABLE agent_metrics_internal.migrations IN {mode} MODE"
         ));
         assert_eq!(error.sqlstate, "42501", "{error}");
         admin.1.exec("ROLLBACK");

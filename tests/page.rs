@@ -372,7 +372,7 @@ fn open_alerts_and_the_cases_that_broke_are_shown() {
     let nasty = NASTY.replace('\'', "''");
     db.exec("SELECT agent_metrics.run_audits('2026-03-10 06:00+00')");
     db.exec(&format!(
-        "SELECT agent_metrics.enqueue_alert('breach', '{nasty}', '{nasty}', jsonb_build_object('summary', '{nasty}'::text, 'metric', '{nasty}'::text), '{nasty}')"
+        "SELECT agent_metrics_internal.enqueue_alert('breach', '{nasty}', '{nasty}', jsonb_build_object('summary', '{nasty}'::text, 'metric', '{nasty}'::text), '{nasty}')"
     ));
     let served = Served::new(db.url());
     let overview = served.page("/");

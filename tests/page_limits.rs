@@ -112,7 +112,7 @@ fn a_page_waits_for_the_database_with_bounds() {
     let (running, address) = with_files(db.url(), 128);
     running.says("refreshed seller");
     let holder = db.session();
-    holder.exec("BEGIN; LOCK TABLE agent_metrics.agent_watermarks");
+    holder.exec("BEGIN; LOCK TABLE agent_metrics_internal.agent_watermarks");
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let address = address.clone();
@@ -149,7 +149,7 @@ fn every_moment_of_the_server_can_be_shown() {
     }
     db.exec(
         "SELECT agent_metrics.register_agent('a', 'support', 'Head');
-         INSERT INTO agent_metrics.alerts (agent_id, kind, dedupe_key, payload, created_at)
+         INSERT INTO agent_metrics_internal.alerts (agent_id, kind, dedupe_key, payload, created_at)
          SELECT 'a', 'drift', m, jsonb_build_object('summary', 'dated ' || m), m::timestamptz
          FROM unnest(ARRAY['270000-01-01', 'infinity', '-infinity', '0044-03-15 BC']) m",
     );

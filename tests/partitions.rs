@@ -31,7 +31,7 @@ pub fn two_months(name: &str) -> (Db, [String; 2]) {
 /// Days of an agent on which the books have turns.
 fn days(session: &Session, agent: &str) -> Vec<String> {
     session.lines(&format!(
-        "SELECT '{agent} ' || (bucket AT TIME ZONE 'UTC')::date FROM agent_metrics.rollups
+        "SELECT '{agent} ' || (bucket AT TIME ZONE 'UTC')::date FROM agent_metrics_internal.rollups
          WHERE agent_id = '{agent}' AND level = 'day' AND turns > 0 ORDER BY bucket"
     ))
 }
@@ -60,7 +60,7 @@ fn a_dropped_partition_leaves_the_books_at_the_next_refresh_of_each_agent() {
     let before = Rollups::of(&db);
     assert_only(&db, &before, &[]);
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.stale_ranges"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.stale_ranges"),
         0.0
     );
 }
@@ -117,7 +117,7 @@ fn a_partition_detached_and_attached_again_leaves_and_returns() {
     assert_eq!(written_days(&before, &Rollups::of(&db)).len(), 10);
     assert_eq!(
         db.number(
-            "SELECT sum(turns) FROM agent_metrics.rollups WHERE agent_id = 'ops' AND level = 'day'"
+            "SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE agent_id = 'ops' AND level = 'day'"
         ),
         50.0
     );
@@ -286,7 +286,7 @@ fn years_that_came_before_their_months_are_split_while_writers_go_on() {
             .all(|day| !day.contains("1990"))
     );
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.guarded_turns"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.guarded_turns"),
         0.0
     );
     assert_eq!(steps(&db), [""; 0]);
@@ -320,7 +320,7 @@ fn a_future_that_holds_many_turns_gets_its_months() {
     writer.exec("BEGIN; INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'held')");
     loop {
         db.exec("BEGIN");
-        if db.value("SELECT count(*) FILTER (WHERE state = 'waiting') FROM agent_metrics.partition_splits").as_deref() == Some("0") {
+        if db.value("SELECT count(*) FILTER (WHERE state = 'waiting') FROM agent_metrics_internal.partition_splits").as_deref() == Some("0") {
             break;
         }
         db.exec("SELECT agent_metrics.partition_step(); COMMIT");

@@ -98,8 +98,9 @@ fn a_view_on_a_month_is_named_before_it_is_archived_and_holds_no_other_month_up(
         name_of(&old),
     ];
     let at = ["archive", "--folder", folder.to_str().unwrap()];
-    let states =
-        || db.lines("SELECT partition, state FROM agent_metrics.archives ORDER BY from_time");
+    let states = || {
+        db.lines("SELECT partition, state FROM agent_metrics_internal.archives ORDER BY from_time")
+    };
     // before it begins
     view(&old);
     let (code, _, error) = program(db.url(), &at);
@@ -114,7 +115,7 @@ fn a_view_on_a_month_is_named_before_it_is_archived_and_holds_no_other_month_up(
         "SELECT agent_metrics.begin_archive('{0}', '/nowhere', '{0}.parquet')",
         name_of(&old)
     );
-    let id = "(SELECT max(archive_id) FROM agent_metrics.archives)";
+    let id = "(SELECT max(archive_id) FROM agent_metrics_internal.archives)";
     db.exec(&begin);
     db.exec(&format!(
         "SELECT agent_metrics.condense_archive({id}, 1, 'x', 1)"
@@ -163,7 +164,7 @@ fn whatever_may_stand_on_a_partition_is_named_and_what_goes_with_it_is_not() {
          CREATE POLICY mine ON agent_metrics.agent_events_before USING (agent_id <> '')",
     );
     assert_eq!(
-        db.lines("SELECT * FROM agent_metrics.partition_blockers()"),
+        db.lines("SELECT * FROM agent_metrics_internal.partition_blockers()"),
         [""; 0]
     );
     let on = "agent_metrics.agent_events_before";
@@ -227,7 +228,7 @@ fn a_foreign_key_to_turns_is_named_where_it_keeps_them_from_being_moved() {
     ));
     // on agent_events it stands on no single month
     assert_eq!(
-        db.lines("SELECT * FROM agent_metrics.partition_blockers()"),
+        db.lines("SELECT * FROM agent_metrics_internal.partition_blockers()"),
         [""; 0]
     );
     let words = [
@@ -242,7 +243,7 @@ fn a_foreign_key_to_turns_is_named_where_it_keeps_them_from_being_moved() {
     assert!(db.number(&format!("SELECT count(*) FROM {old}")) > 0.0);
     // the other month is archived, and a month is made where nobody refers to a turn
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.archives WHERE state = 'archived'"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.archives WHERE state = 'archived'"),
         1.0
     );
     db.exec("SELECT agent_metrics.ensure_partitions(5)");
@@ -263,10 +264,10 @@ fn a_partition_in_another_schema_counts_and_is_named() {
     ));
     refresh(&db);
     assert_books(&db);
-    assert!(db.number("SELECT count(*) FROM agent_metrics.broken_triggers()") > 0.0);
+    assert!(db.number("SELECT count(*) FROM agent_metrics_internal.broken_triggers()") > 0.0);
     db.exec("SELECT agent_metrics.setup()");
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.broken_triggers()"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.broken_triggers()"),
         0.0
     );
     let (_, told, _) = program(db.url(), &["doctor"]);

@@ -7,7 +7,7 @@ use crate::books::{assert_books, refresh, shop};
 use crate::harness::{Db, Session};
 use crate::program::works;
 
-const ID: &str = "(SELECT archive_id FROM agent_metrics.archives WHERE state = 'writing')";
+const ID: &str = "(SELECT archive_id FROM agent_metrics_internal.archives WHERE state = 'writing')";
 
 fn begin(db: &Session, month: &str) {
     db.exec(&format!(
@@ -207,7 +207,7 @@ fn a_month_that_is_dropped_or_replaced_half_archived_holds_no_other_up() {
     ] {
         db.exec(&format!("ALTER TABLE agent_metrics.agent_events {gone}"));
         let error = db.error(
-            "SELECT agent_metrics.detach_archive(max(archive_id)) FROM agent_metrics.archives",
+            "SELECT agent_metrics.detach_archive(max(archive_id)) FROM agent_metrics_internal.archives",
         );
         assert_eq!(error.sqlstate, "40001", "{error}");
     }
@@ -217,7 +217,7 @@ fn a_month_that_is_dropped_or_replaced_half_archived_holds_no_other_up() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(file_of(&folder, &new).exists());
     assert_eq!(
-        db.lines("SELECT partition, state FROM agent_metrics.archives"),
+        db.lines("SELECT partition, state FROM agent_metrics_internal.archives"),
         [format!("{}|archived", name_of(&new))]
     );
     verified(&db);
@@ -252,7 +252,7 @@ fn outer_partitions_that_were_dropped_come_back_empty() {
         }
     }
     assert_eq!(
-        db.lines("SELECT count(*) FROM agent_metrics.guarded_turns"),
+        db.lines("SELECT count(*) FROM agent_metrics_internal.guarded_turns"),
         ["0"]
     );
     // detached, it is somebody's

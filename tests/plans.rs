@@ -50,7 +50,7 @@ fn tiles_compute_what_they_show_and_no_more() {
     );
     db.exec("SELECT * FROM agent_metrics.refresh()");
     for table in ["agents", "metrics", "rollups_day", "fact_days"] {
-        db.exec(&format!("ANALYZE agent_metrics.{table}"));
+        db.exec(&format!("ANALYZE {}", crate::harness::full(table)));
     }
     for view in ["cfo_tiles", "cfo_spark", "kpi_daily"] {
         let plan = db
@@ -88,7 +88,7 @@ fn two_thousand_late_labels_stay_in_memory() {
     db.exec("SELECT * FROM agent_metrics.refresh()");
     assert_eq!(temporary_files(), before);
     assert_eq!(
-        db.number("SELECT sum(outcomes) FROM agent_metrics.rollups WHERE level = 'day'"),
+        db.number("SELECT sum(outcomes) FROM agent_metrics_internal.rollups WHERE level = 'day'"),
         2000.0
     );
 }

@@ -111,16 +111,16 @@ fn lines(db: &Db, roles: &[(String, Session)]) -> Vec<Line> {
     });
     let sql = format!(
         "SELECT what, {0} FROM (
-         SELECT 1 AS place, 'schema ' || n.nspname AS what, {schema} FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
+         SELECT 1 AS place, 'schema ' || n.nspname AS what, {schema} FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
          UNION ALL
          SELECT 2, CASE c.relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || c.oid::regclass, {relation}
-         FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+         FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
          UNION ALL
          SELECT 3, format('%s %s%s', CASE WHEN p.prosecdef THEN 'owner''s function' WHEN m.is THEN 'member' ELSE 'function' END, p.oid::regprocedure,
                           CASE WHEN p.prorettype = 'trigger'::regtype THEN ' trigger' ELSE '' END), {function}
          FROM pg_proc p
          CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e') AS is) m
-         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace)) AS x (place, what, {0})
+         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)) AS x (place, what, {0})
          ORDER BY place, what COLLATE \"C\"",
         "r1, r2, r3, r4"
     );
@@ -142,7 +142,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// Compares with a file, or writes it when that is asked for.
-fn held_against(file: &str, now: &str) {
+pub fn held_against(file: &str, now: &str) {
     let path = path(file);
     if std::env::var_os("AGENT_METRICS_WRITE").is_some() {
         std::fs::write(&path, now).unwrap();
@@ -206,7 +206,7 @@ fn calls(db: &Db) -> Vec<(String, String)> {
                 format('SELECT %s(%s)', p.oid::regproc, (SELECT string_agg(format('NULL::%s', format_type(a.type, NULL)), ', ' ORDER BY a.place)
                                                           FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)))
          FROM pg_proc p
-         WHERE p.pronamespace = 'agent_metrics'::regnamespace AND p.prokind IN ('f', 'a') AND p.prorettype <> 'trigger'::regtype
+         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.prokind IN ('f', 'a') AND p.prorettype <> 'trigger'::regtype
            AND NOT EXISTS (SELECT FROM unnest(p.proargtypes) AS a (type) JOIN pg_type t ON t.oid = a.type WHERE t.typtype = 'p' AND t.typname NOT IN ('anyelement', 'cstring'))
            AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = p.prorettype AND t.typname = 'internal')
          ORDER BY 1",
@@ -226,7 +226,7 @@ fn a_call_without_the_right_is_refused_and_a_strangers_call_changes_nothing() {
     let counts = |db: &Db| {
         db.lines(
             "SELECT c.oid::regclass, (xpath('/row/c/text()', query_to_xml(format('SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '''')) AS c FROM %s t', c.oid::regclass), false, true, '')))[1]
-             FROM pg_class c WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1",
+             FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') ORDER BY 1",
         )
     };
     let before = counts(&db);
@@ -301,7 +301,8 @@ fn table(lines: &[Line]) -> String {
             .split('(')
             .next()
             .unwrap()
-            .trim_start_matches("agent_metrics.");
+            .trim_start_matches("agent_metrics.")
+            .trim_start_matches("agent_metrics_internal.");
         groups
             .entry((place, rights))
             .or_default()
@@ -328,7 +329,7 @@ fn table(lines: &[Line]) -> String {
                 2 => format!("view `{}`", names.join("`, `")),
                 3 if names.len() >= 12 => "the other tables".to_owned(),
                 3 => format!("`{}`", names.join("`, `")),
-                4 if names.len() >= 12 => "the views of `agent_metrics`".to_owned(),
+                4 if names.len() >= 12 => "the views of `agent_metrics_internal`".to_owned(),
                 4 => format!("view `{}`", names.join("`, `")),
                 5 => "functions of the extension, with the caller's own rights".to_owned(),
                 _ if names.iter().all(|name| name.starts_with("kpi_")) => {

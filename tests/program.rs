@@ -138,7 +138,7 @@ pub fn insert(db: &Session, prefix: &str, count: u32) {
 
 /// Makes it look as if the last refresh had been three days ago: many runs were missed since.
 pub fn backdate(db: &Session) {
-    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = now() - interval '3 days'");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '3 days'");
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn refresh_and_verify_speak_of_one_agent_or_all() {
     );
     assert!(works(db.url(), &["refresh"]).contains("refreshed seller"));
     assert_eq!(works(db.url(), &["verify"]), "");
-    db.exec("UPDATE agent_metrics.rollups SET turns = turns + 1 WHERE agent_id = 'bot' AND level = 'day'");
+    db.exec("UPDATE agent_metrics_internal.rollups SET turns = turns + 1 WHERE agent_id = 'bot' AND level = 'day'");
     let (code, stdout, _) = program(db.url(), &["verify"]);
     assert_eq!(code, 1);
     assert!(

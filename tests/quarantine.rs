@@ -216,7 +216,7 @@ fn a_span_of_a_gigabyte_changes_nothing() {
         "286 MB over its spans",
     );
     assert_eq!(
-        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.quarantined_events), (SELECT count(*) FROM agent_metrics.changes)"),
+        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.quarantined_events), (SELECT count(*) FROM agent_metrics_internal.changes)"),
         ["0|0|0"]
     );
     // a prompt of a megabyte is a span like any other

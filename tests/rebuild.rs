@@ -5,12 +5,12 @@ use crate::program::{fails, works};
 
 /// Ways to spoil the books of the fourth of March, each of them found by `verify()`.
 const DAMAGE: [&str; 6] = [
-    "UPDATE agent_metrics.rollups SET turns = turns + 3, latency = NULL WHERE agent_id = 'sup' AND level = 'hour' AND bucket >= '2026-03-04' AND bucket < '2026-03-05'",
-    "UPDATE agent_metrics.rollups SET conversations = conversations + 1, successes = 9 WHERE agent_id = 'sal' AND level = 'day' AND bucket = '2026-03-04'",
-    "DELETE FROM agent_metrics.rollups WHERE agent_id = 'sup' AND bucket >= '2026-03-04' AND bucket < '2026-03-05'",
+    "UPDATE agent_metrics_internal.rollups SET turns = turns + 3, latency = NULL WHERE agent_id = 'sup' AND level = 'hour' AND bucket >= '2026-03-04' AND bucket < '2026-03-05'",
+    "UPDATE agent_metrics_internal.rollups SET conversations = conversations + 1, successes = 9 WHERE agent_id = 'sal' AND level = 'day' AND bucket = '2026-03-04'",
+    "DELETE FROM agent_metrics_internal.rollups WHERE agent_id = 'sup' AND bucket >= '2026-03-04' AND bucket < '2026-03-05'",
     "DELETE FROM agent_metrics.conversations WHERE agent_id = 'ops' AND started_at >= '2026-03-04' AND started_at < '2026-03-05'",
-    "UPDATE agent_metrics.rollups SET leads = leads + 5, qualified_leads = 2 WHERE agent_id = 'sal' AND bucket >= '2026-03-04' AND bucket < '2026-03-05'",
-    "INSERT INTO agent_metrics.rollups (agent_id, level, bucket, turns) VALUES ('ops', 'hour', '2026-03-04 13:00:00+00', 7)",
+    "UPDATE agent_metrics_internal.rollups SET leads = leads + 5, qualified_leads = 2 WHERE agent_id = 'sal' AND bucket >= '2026-03-04' AND bucket < '2026-03-05'",
+    "INSERT INTO agent_metrics_internal.rollups (agent_id, level, bucket, turns) VALUES ('ops', 'hour', '2026-03-04 13:00:00+00', 7)",
 ];
 
 #[test]
@@ -78,7 +78,7 @@ fn rebuild_of_a_span_whose_changes_no_refresh_has_seen() {
     assert_books(&db);
     assert_eq!(
         db.lines(
-            "SELECT started_at AT TIME ZONE 'UTC' FROM agent_metrics.leads WHERE lead_id = 'lee'"
+            "SELECT started_at AT TIME ZONE 'UTC' FROM agent_metrics_internal.leads WHERE lead_id = 'lee'"
         ),
         ["2026-04-20 10:00:00"],
         "her lead begins with what is left"
@@ -98,12 +98,12 @@ fn rebuild_keeps_a_fact_that_lies_on_another_day_than_its_conversation() {
     db.exec("DELETE FROM agent_metrics.agent_events WHERE event_id = md5('two')::uuid");
     refresh(&db);
     assert_books(&db);
-    let facts = "SELECT bucket AT TIME ZONE 'UTC', facts, numerator FROM agent_metrics.fact_days WHERE measure = 'tool_calls'";
+    let facts = "SELECT bucket AT TIME ZONE 'UTC', facts, numerator FROM agent_metrics_internal.fact_days WHERE measure = 'tool_calls'";
     assert_eq!(db.lines(facts), ["2026-04-11 00:00:00|1|1"]);
     // as it is, and after somebody spoiled it
     for damage in [
         "SELECT",
-        "UPDATE agent_metrics.conversation_facts SET numerator = 7 WHERE conversation_id = 'c'",
+        "UPDATE agent_metrics_internal.conversation_facts SET numerator = 7 WHERE conversation_id = 'c'",
     ] {
         db.exec(damage);
         db.exec("SELECT agent_metrics.rebuild('ops', '2026-04-11', '2026-04-12')");
@@ -121,7 +121,7 @@ fn the_program_rebuilds_day_by_day_and_can_be_stopped() {
     // Somebody holds an agent: the program waits in its first day, is stopped, and leaves what it found.
     let holder = db.session();
     holder.exec(
-        "BEGIN; SELECT FROM agent_metrics.agent_watermarks WHERE agent_id = 'sal' FOR UPDATE",
+        "BEGIN; SELECT FROM agent_metrics_internal.agent_watermarks WHERE agent_id = 'sal' FOR UPDATE",
     );
     let child = crate::program::command(db.url(), &["rebuild"])
         .stdout(std::process::Stdio::piped())

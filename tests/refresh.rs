@@ -314,7 +314,7 @@ fn refresh_of_updated_rows_no_other_session_has_seen() {
     refresh(&db);
     assert_books(&db);
     assert_eq!(
-        db.lines("SELECT bucket AT TIME ZONE 'UTC', turns FROM agent_metrics.rollups WHERE level = 'day' AND bucket >= '2026-04-01' AND turns > 0"),
+        db.lines("SELECT bucket AT TIME ZONE 'UTC', turns FROM agent_metrics_internal.rollups WHERE level = 'day' AND bucket >= '2026-04-01' AND turns > 0"),
         ["2026-04-01 00:00:00|1"]
     );
     let written = crate::books::written_days(&before, &Rollups::of(&db));
@@ -383,7 +383,7 @@ fn refresh_after_truncate_begins_from_what_is_there() {
     refresh(&db);
     assert_books(&db);
     assert_eq!(
-        db.lines("SELECT agent_id, turns FROM agent_metrics.rollups WHERE level = 'day'"),
+        db.lines("SELECT agent_id, turns FROM agent_metrics_internal.rollups WHERE level = 'day'"),
         ["ops|1"]
     );
     // mappings that are all taken away at once

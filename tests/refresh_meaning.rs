@@ -55,8 +55,7 @@ fn refresh_sees_a_mapping_change_for_a_review_that_is_not_the_last() {
     );
     refresh(&db);
     assert_books(&db);
-    let gap =
-        "SELECT numerator FROM agent_metrics.conversation_facts WHERE measure = 'self_report'";
+    let gap = "SELECT numerator FROM agent_metrics_internal.conversation_facts WHERE measure = 'self_report'";
     assert_eq!(db.number(gap), -100.0);
     db.exec("UPDATE agent_metrics.outcomes SET is_success = false WHERE label = 'resolved'");
     refresh(&db);
@@ -204,7 +203,7 @@ fn refresh_rebuilds_an_agent_whose_kind_changes() {
     );
     assert_eq!(
         db.number(
-            "SELECT count(*) FROM agent_metrics.rollups WHERE agent_id = 'sup' AND level = 'fine'"
+            "SELECT count(*) FROM agent_metrics_internal.rollups WHERE agent_id = 'sup' AND level = 'fine'"
         ),
         0.0
     );
@@ -297,7 +296,7 @@ fn refresh_rebuilds_days_and_hours_when_the_report_time_zone_changes() {
     refresh(&db);
     assert_eq!(
         db.lines(
-            "SELECT DISTINCT extract(minute FROM bucket AT TIME ZONE 'UTC') FROM agent_metrics.rollups WHERE level IN ('hour', 'day')"
+            "SELECT DISTINCT extract(minute FROM bucket AT TIME ZONE 'UTC') FROM agent_metrics_internal.rollups WHERE level IN ('hour', 'day')"
         ),
         ["30"]
     );
@@ -331,7 +330,7 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
     let plain = |session: &crate::harness::Session| {
         session.lines(
             "SELECT agent_id, level, extract(epoch FROM bucket)::bigint, turns, conversations, successes, leads, cost_usd, latency
-             FROM agent_metrics.rollups ORDER BY 1, 2, 3",
+             FROM agent_metrics_internal.rollups ORDER BY 1, 2, 3",
         )
     };
     let expected = plain(&db);
@@ -356,7 +355,7 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
         odd.exec("SELECT agent_metrics.refresh()");
         assert_books(&db);
     }
-    odd.exec("UPDATE agent_metrics.agent_watermarks SET snapshot = NULL");
+    odd.exec("UPDATE agent_metrics_internal.agent_watermarks SET snapshot = NULL");
     odd.exec("SELECT agent_metrics.refresh()");
     odd.exec(
         "UPDATE agent_metrics.agent_events SET latency_ms = 77 WHERE conversation_id LIKE '%-9-1'",
@@ -370,7 +369,7 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
     assert_eq!(odd.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
     assert_books(&db);
     assert_ne!(plain(&db), expected, "the update counts");
-    assert_eq!(db.number("SELECT count(*) FROM agent_metrics.rollups WHERE bucket <> date_trunc('hour', bucket) AND level <> 'fine'"), 0.0);
+    assert_eq!(db.number("SELECT count(*) FROM agent_metrics_internal.rollups WHERE bucket <> date_trunc('hour', bucket) AND level <> 'fine'"), 0.0);
 }
 
 #[test]

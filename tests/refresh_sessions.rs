@@ -20,7 +20,7 @@ pub fn insert(name: &str) -> String {
 fn counted(session: &Session) -> String {
     session
         .lines(
-            "SELECT coalesce(sum(turns), 0), coalesce(sum(conversations), 0), coalesce(sum(successes), 0) FROM agent_metrics.rollups
+            "SELECT coalesce(sum(turns), 0), coalesce(sum(conversations), 0), coalesce(sum(successes), 0) FROM agent_metrics_internal.rollups
              WHERE agent_id = 'sup' AND level = 'day' AND bucket = '2026-05-01 00:00:00+00'",
         )
         .remove(0)
@@ -164,7 +164,7 @@ fn a_refresh_in_a_transaction_that_writes_counts_its_rows_once() {
     assert_books(&db);
     assert_eq!(
         db.number(
-            "SELECT sum(turns) FROM agent_metrics.rollups WHERE agent_id = 'new' AND level = 'day'"
+            "SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE agent_id = 'new' AND level = 'day'"
         ),
         2.0
     );
@@ -198,7 +198,7 @@ fn a_second_refresh_of_an_agent_waits_or_leaves_it_out() {
 
     // Another agent's refresh does not wait; this agent's, when told not to, comes back empty-handed.
     assert_eq!(
-        db.lines("SELECT agent_id FROM agent_metrics.refresh_agents(ARRAY['sup'], wait => false)"),
+        db.lines("SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['sup'], wait => false)"),
         [""; 0]
     );
     first.exec("COMMIT");
@@ -207,7 +207,7 @@ fn a_second_refresh_of_an_agent_waits_or_leaves_it_out() {
     db.exec(&insert("c"));
     assert_eq!(
         db.lines(
-            "SELECT agent_id FROM agent_metrics.refresh_agents(ARRAY['ops', 'sup'], wait => false)"
+            "SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['ops', 'sup'], wait => false)"
         ),
         ["ops"]
     );
@@ -235,7 +235,7 @@ fn the_first_refresh_of_an_agent_holds_its_lock_too() {
     first.exec("SELECT agent_metrics.refresh('new')");
     db.exec("SET statement_timeout = '20s'");
     assert_eq!(
-        db.lines("SELECT agent_id FROM agent_metrics.refresh_agents(ARRAY['new'], wait => false)"),
+        db.lines("SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['new'], wait => false)"),
         [""; 0]
     );
     first.exec("COMMIT");
@@ -252,7 +252,10 @@ fn an_agent_that_leaves_does_not_keep_the_log() {
         "UPDATE agent_metrics.outcomes SET description = 'still a success' WHERE label = 'success'",
     );
     refresh(&db);
-    assert_eq!(db.number("SELECT count(*) FROM agent_metrics.changes"), 0.0);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics_internal.changes"),
+        0.0
+    );
     db.exec("SELECT agent_metrics.register_agent('gone', 'ops', 'Head of Operations')");
     refresh(&db);
     assert_books(&db);
@@ -274,7 +277,7 @@ fn two_refreshes_of_all_agents_do_not_wait_for_each_other_for_ever() {
                 ][index];
                 scope.spawn(move || {
                     session.exec(&format!(
-                        "SELECT agent_metrics.refresh_agents(ARRAY[{agents}])"
+                        "SELECT agent_metrics_internal.refresh_agents(ARRAY[{agents}])"
                     ))
                 });
             }

@@ -51,7 +51,8 @@ fn restored_is_right(db: &Db, cluster: &Cluster) {
     let restored = cluster.session("restored");
     let content = |session: &Session, table: &str| {
         session.lines(&format!(
-            "SELECT t.* FROM agent_metrics.{table} t ORDER BY t::text"
+            "SELECT t.* FROM {} t ORDER BY t::text",
+            crate::harness::full(table)
         ))
     };
     for table in [

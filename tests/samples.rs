@@ -28,7 +28,9 @@ fn review_samples_are_stratified_seeded_and_replayable() {
     };
     assert_eq!(draw(", 'week', '2026-03-04'"), "week 2026-03-02");
     assert_eq!(
-        db.lines("SELECT from_day, to_day, population, drawn FROM agent_metrics.review_samples"),
+        db.lines(
+            "SELECT from_day, to_day, population, drawn FROM agent_metrics_internal.review_samples"
+        ),
         ["2026-03-02|2026-03-08|1000|50"]
     );
     let drawn = items();
@@ -37,8 +39,8 @@ fn review_samples_are_stratified_seeded_and_replayable() {
     assert_eq!(
         db.lines(
             "SELECT sum(size), sum(drawn), bool_and(drawn >= least(size, 2) AND drawn <= size),
-                    (SELECT round(sum(weight), 6) FROM agent_metrics.review_items), (SELECT count(*) FROM agent_metrics.review_items WHERE is_double)
-             FROM agent_metrics.review_strata"
+                    (SELECT round(sum(weight), 6) FROM agent_metrics_internal.review_items), (SELECT count(*) FROM agent_metrics_internal.review_items WHERE is_double)
+             FROM agent_metrics_internal.review_strata"
         ),
         ["1000|50|t|1000.000000|5"]
     );
@@ -46,34 +48,35 @@ fn review_samples_are_stratified_seeded_and_replayable() {
     // again the same, for it is there; drawn anew with the same seed too; with another seed another
     assert_eq!(draw(", 'week', '2026-03-04', 7"), "week 2026-03-02");
     assert_eq!(items(), drawn);
-    db.exec("DELETE FROM agent_metrics.review_samples");
+    db.exec("DELETE FROM agent_metrics_internal.review_samples");
     draw(", 'week', '2026-03-08'");
     assert_eq!(items(), drawn);
-    db.exec("DELETE FROM agent_metrics.review_samples");
+    db.exec("DELETE FROM agent_metrics_internal.review_samples");
     draw(", 'week', '2026-03-08', 7");
     assert_ne!(items(), drawn);
     // a rate of the whole from what was drawn: of failures it is exact, for the outcome is a stratum
     let rate = db.number(
         "SELECT agent_metrics.stratified_rate(array_agg(x.size), array_agg(x.drawn), array_agg(x.hits))
          FROM (SELECT s.size, s.drawn, count(*) FILTER (WHERE i.outcome_label = 'failure') AS hits
-               FROM agent_metrics.review_strata s JOIN agent_kpi.review_items i ON i.agent_id = s.agent_id AND i.sample_id = s.sample_id AND i.stratum = s.stratum
+               FROM agent_metrics_internal.review_strata s JOIN agent_kpi.review_items i ON i.agent_id = s.agent_id AND i.sample_id = s.sample_id AND i.stratum = s.stratum
                GROUP BY s.stratum, s.size, s.drawn) x",
     );
     assert!((rate - 0.1).abs() < 1e-9, "{rate}");
     // a month is two hundred; a small week its floor, or all of it
     assert_eq!(draw(", 'month', '2026-03-15'"), "month 2026-03-01");
     assert_eq!(
-        db.number("SELECT drawn FROM agent_metrics.review_samples WHERE sample_id LIKE 'month%'"),
+        db.number(
+            "SELECT drawn FROM agent_metrics_internal.review_samples WHERE sample_id LIKE 'month%'"
+        ),
         200.0
     );
     draw(", 'week', '2026-03-09'");
-    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics.review_samples WHERE sample_id = 'week 2026-03-09'"), ["1|1"]);
+    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics_internal.review_samples WHERE sample_id = 'week 2026-03-09'"), ["1|1"]);
     draw(", 'week', '2026-02-02'");
-    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics.review_samples WHERE sample_id = 'week 2026-02-02'"), ["0|0"]);
+    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics_internal.review_samples WHERE sample_id = 'week 2026-02-02'"), ["0|0"]);
     // the scheduler draws what is over and in the books, once
-    db.exec("DELETE FROM agent_metrics.review_samples");
-    let drawn =
-        "SELECT string_agg(sample_id, ', ' ORDER BY sample_id) FROM agent_metrics.review_samples";
+    db.exec("DELETE FROM agent_metrics_internal.review_samples");
+    let drawn = "SELECT string_agg(sample_id, ', ' ORDER BY sample_id) FROM agent_metrics_internal.review_samples";
     db.exec("SELECT agent_metrics.run_audits('2026-03-12'); SELECT agent_metrics.run_audits('2026-03-12')");
     assert_eq!(db.value(drawn).as_deref(), Some("week 2026-03-02"));
     db.exec("SELECT agent_metrics.run_audits('2026-04-02')");
@@ -99,15 +102,15 @@ fn review_samples_are_stratified_seeded_and_replayable() {
             names,
         );
     }
-    let first = db.value("SELECT min(conversation_id) FROM agent_metrics.review_items WHERE sample_id = 'week 2026-03-02'").unwrap();
+    let first = db.value("SELECT min(conversation_id) FROM agent_metrics_internal.review_items WHERE sample_id = 'week 2026-03-02'").unwrap();
     assert!(
         db.number(&format!(
-            "SELECT agent_metrics.review_weight('bot', 'week 2026-03-02', '{first}')"
+            "SELECT agent_metrics_internal.review_weight('bot', 'week 2026-03-02', '{first}')"
         )) >= 1.0
     );
     refused_by_us(
         &db,
-        "SELECT agent_metrics.review_weight('bot', 'week 2026-03-02', 'after')",
+        "SELECT agent_metrics_internal.review_weight('bot', 'week 2026-03-02', 'after')",
         "22023",
         "\"after\"",
     );
@@ -128,7 +131,7 @@ fn reviews_of_a_sample_weigh_what_they_stand_for_and_two_people_are_compared() {
     // everybody reviews all of it: the first calls five failures, the second two of the same and none besides
     db.exec(
         "SELECT agent_metrics.record_review('bot', i.conversation_id, w.who, i.sample_id, CASE WHEN i.place <= w.bad THEN 'failure' ELSE 'success' END)
-         FROM (SELECT x.*, row_number() OVER (ORDER BY conversation_id) AS place FROM agent_metrics.review_items x) i, (VALUES ('A', 5), ('B', 2)) AS w (who, bad)",
+         FROM (SELECT x.*, row_number() OVER (ORDER BY conversation_id) AS place FROM agent_metrics_internal.review_items x) i, (VALUES ('A', 5), ('B', 2)) AS w (who, bad)",
     );
     assert_eq!(db.lines(open), ["0|45"]);
     assert_eq!(
@@ -213,7 +216,7 @@ fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
         db.exec(&format!(
             "SELECT agent_metrics.record_review('bot', i.conversation_id, who, i.sample_id,
                         CASE WHEN right(i.conversation_id, 3)::integer BETWEEN {wrong} + 1 AND 190 THEN 'success' ELSE 'failure' END)
-             FROM agent_metrics.review_items i, unnest(ARRAY['Ann', 'Bob']) AS who
+             FROM agent_metrics_internal.review_items i, unnest(ARRAY['Ann', 'Bob']) AS who
              WHERE i.sample_id = 'month {month}' AND (who = 'Ann' AND NOT {doubles} OR who = 'Bob' AND {doubles} AND i.is_double)"
         ));
     };
@@ -231,7 +234,7 @@ fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
     review("2026-04-01", 18, true);
     db.exec("SELECT agent_metrics.refresh()");
     assert_eq!(audit("2026-05-10"), [""; 0]);
-    let found = "SELECT month, reviewed, gap_points, previous_gap_points, widened_p > 0.05, is_wider FROM agent_metrics.gap_findings WHERE agent_id = 'bot' AND reviewed > 0 ORDER BY month";
+    let found = "SELECT month, reviewed, gap_points, previous_gap_points, widened_p > 0.05, is_wider FROM agent_metrics_internal.gap_findings WHERE agent_id = 'bot' AND reviewed > 0 ORDER BY month";
     assert_eq!(
         db.lines(found),
         ["2026-03-01|200|5|||f", "2026-04-01|200|9|5|t|f"]
@@ -252,30 +255,30 @@ fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
     );
     assert_eq!(audit("2026-06-11"), [""; 0], "told once");
     assert_eq!(
-        db.lines("SELECT owner, metric, (SELECT payload ->> 'value' FROM agent_metrics.alerts WHERE kind = 'gap_widened') FROM agent_kpi.alerts WHERE kind = 'gap_widened'"),
+        db.lines("SELECT owner, metric, (SELECT payload ->> 'value' FROM agent_metrics_internal.alerts WHERE kind = 'gap_widened') FROM agent_kpi.alerts WHERE kind = 'gap_widened'"),
         ["Head of Support|self_report_gap|30"]
     );
     // what comes later is seen in the view, and raises no second alarm; an agent nobody reviews is tested 30 days later
     assert_eq!(
-        db.lines("SELECT count(*) FROM agent_metrics.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        db.lines("SELECT count(*) FROM agent_metrics_internal.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
         ["0"]
     );
-    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = '2026-08-01'");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = '2026-08-01'");
     audit("2026-07-02");
     assert_eq!(
-        db.lines("SELECT month, reviewed, gap_points, is_wider FROM agent_metrics.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        db.lines("SELECT month, reviewed, gap_points, is_wider FROM agent_metrics_internal.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
         ["2026-05-01|0||f"]
     );
 }
 
 /// Three strata as in statistics.md, one conversation a row of `drawn`, and what a reviewer says of so many of them.
 const STRATA: &str = "
-    INSERT INTO agent_metrics.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
+    INSERT INTO agent_metrics_internal.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
     VALUES ('bot', 'month 2026-03-01', '2026-03-01', '2026-03-31', 1, 20000, 1000);
     CREATE TEMP TABLE strata (stratum text, size bigint, n bigint, x bigint);
     INSERT INTO strata VALUES ('a', 18000, 700, 7), ('b', 1500, 150, 9), ('c', 500, 150, 24);
-    INSERT INTO agent_metrics.review_strata (agent_id, sample_id, stratum, size, drawn) SELECT 'bot', 'month 2026-03-01', stratum, size, n FROM strata;
-    INSERT INTO agent_metrics.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
+    INSERT INTO agent_metrics_internal.review_strata (agent_id, sample_id, stratum, size, drawn) SELECT 'bot', 'month 2026-03-01', stratum, size, n FROM strata;
+    INSERT INTO agent_metrics_internal.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
     SELECT 'bot', 'month 2026-03-01', stratum || g, stratum, size::numeric / n, false FROM strata, generate_series(1, n) AS g";
 
 #[test]
@@ -295,13 +298,13 @@ fn weighted_review_rates_are_those_of_the_specification_and_of_a_hand_computed_c
     db.exec(&format!(
         "{record} SELECT 'v' || i.conversation_id, 'bot', i.conversation_id, i.sample_id, 'Ann',
                          CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'contradicted' ELSE 'supported' END, NULL, NULL, NULL, '2026-04-02'
-         FROM agent_metrics.review_items i JOIN strata s USING (stratum) WHERE stratum <> 'c'"
+         FROM agent_metrics_internal.review_items i JOIN strata s USING (stratum) WHERE stratum <> 'c'"
     ));
     assert_eq!(rates(""), ["hallucination_rate|month|20000|850|850|1||||"]);
     db.exec(&format!(
         "{record} SELECT 'v' || i.conversation_id, 'bot', i.conversation_id, i.sample_id, 'Ann',
                          CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'unsupported' ELSE 'supported' END, NULL, NULL, NULL, '2026-04-02'
-         FROM agent_metrics.review_items i JOIN strata s USING (stratum) WHERE stratum = 'c'"
+         FROM agent_metrics_internal.review_items i JOIN strata s USING (stratum) WHERE stratum = 'c'"
     ));
     // statistics.md: p = .0175, SE .003651968, CI [.010342, .024658], where pooling would say .04
     let whole = "hallucination_rate|month|20000|1000|1000|0|0.017500|0.003651968|0.010342|0.024658";
@@ -328,19 +331,19 @@ fn weighted_review_rates_are_those_of_the_specification_and_of_a_hand_computed_c
     let spread = e.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / 3.0;
     let error = (100.0 * (1.0 - 0.4) / 4.0 * spread).sqrt() / 11.0;
     db.exec(
-        "INSERT INTO agent_metrics.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn) VALUES
+        "INSERT INTO agent_metrics_internal.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn) VALUES
              ('bot', 'week 2026-06-01', '2026-06-01', '2026-06-07', 1, 10, 4), ('bot', 'week 2026-06-08', '2026-06-08', '2026-06-14', 1, 6, 3),
              ('bot', 'week 2026-06-29', '2026-06-29', '2026-07-05', 1, 9, 1), ('bot', 'month 2026-06-01', '2026-06-01', '2026-06-30', 1, 99, 1);
-         INSERT INTO agent_metrics.review_strata (agent_id, sample_id, stratum, size, drawn) VALUES
+         INSERT INTO agent_metrics_internal.review_strata (agent_id, sample_id, stratum, size, drawn) VALUES
              ('bot', 'week 2026-06-01', 'p', 10, 4), ('bot', 'week 2026-06-08', 'q', 6, 3), ('bot', 'week 2026-06-29', 'q', 9, 1), ('bot', 'month 2026-06-01', 'q', 98, 1),
              ('bot', 'month 2026-06-01', 'p', 1, 1);
-         INSERT INTO agent_metrics.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
+         INSERT INTO agent_metrics_internal.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
          SELECT 'bot', 'week 2026-06-01', 'p' || g, 'p', 2.5, false FROM generate_series(1, 4) AS g
          UNION ALL SELECT 'bot', 'week 2026-06-08', 'q' || g, 'q', 2, false FROM generate_series(1, 3) AS g
          UNION ALL SELECT 'bot', 'week 2026-06-29', 'r', 'q', 9, false UNION ALL SELECT 'bot', 'month 2026-06-01', 'm', 'q', 98, false;
          INSERT INTO agent_metrics.reviews (agent_id, conversation_id, sample_id, reviewer, is_in_scope, is_refused)
          SELECT 'bot', i.conversation_id, i.sample_id, 'Ann', i.conversation_id IN ('p3', 'p4'), i.conversation_id IN ('p1', 'q1', 'q2', 'q3')
-         FROM agent_metrics.review_items i WHERE i.stratum IN ('p', 'q') AND i.conversation_id <> 'r'",
+         FROM agent_metrics_internal.review_items i WHERE i.stratum IN ('p', 'q') AND i.conversation_id <> 'r'",
     );
     let june = db.rows(
         "SELECT value, standard_error, ci_low, ci_high, sample_period, population_count, reviewed_count, answered_count

@@ -141,7 +141,7 @@ fn run_refreshes_when_due_and_sleeps_until_then() {
     assert_eq!(refreshed(), "40", "nobody is due yet");
 
     // The sales agent alone is due: it last ran before the hour.
-    db.exec("UPDATE agent_metrics.agent_watermarks SET refreshed_at = now() - interval '2 hours' WHERE agent_id = 'seller'");
+    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '2 hours' WHERE agent_id = 'seller'");
     end.send(()).unwrap();
     let (wait, _end) = next_wait();
     assert_eq!(refreshed(), "45", "the sales agent alone was refreshed");

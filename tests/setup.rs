@@ -21,7 +21,7 @@ pub fn login(db: &Db, role: &str) -> (String, Session) {
 /// Every row that ships or that a user writes, and every object with its definition.
 fn state(session: &Session) -> Vec<String> {
     let tables = session.lines(
-        "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_metrics'::regnamespace AND relkind IN ('r', 'p') ORDER BY 1",
+        "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') ORDER BY 1",
     );
     assert!(tables.len() > 20);
     let rows: Vec<String> =
@@ -29,10 +29,10 @@ fn state(session: &Session) -> Vec<String> {
     let mut state = session.lines(&rows.join(" UNION ALL "));
     state.extend(session.lines(
         "SELECT c.oid::regclass, c.oid, c.relacl, pg_get_viewdef(c.oid), obj_description(c.oid) FROM pg_class c
-         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace) ORDER BY c.oid",
+         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace) ORDER BY c.oid",
     ));
     state.extend(session.lines(
-        "SELECT p.oid::regprocedure, p.oid, p.proacl, p.proconfig, md5(p.prosrc) FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace ORDER BY p.oid",
+        "SELECT p.oid::regprocedure, p.oid, p.proacl, p.proconfig, md5(p.prosrc) FROM pg_proc p WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) ORDER BY p.oid",
     ));
     state
 }
@@ -101,7 +101,7 @@ fn a_database_owner_who_is_no_superuser_owns_everything_and_everything_works_for
     owner.exec("SELECT agent_metrics.setup()");
     assert_eq!(
         owner.lines(
-            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace)
+            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
                AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> current_user::regrole"
         ),
         [""; 0]
@@ -184,7 +184,7 @@ fn every_object_says_what_it_is() {
 /// Objects without a comment.
 fn silent(session: &Session) -> Vec<String> {
     session.lines(
-        "WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname IN ('agent_metrics', 'agent_kpi'))
+        "WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal'))
          SELECT 'schema ' || n.nspname FROM pg_namespace n JOIN ours USING (oid) WHERE obj_description(n.oid, 'pg_namespace') IS NULL
          UNION ALL SELECT 'relation ' || c.oid::regclass FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
@@ -209,14 +209,14 @@ fn every_function_is_marked_and_pins_its_search_path() {
     assert_eq!(
         db.lines(
             "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-             WHERE p.pronamespace = 'agent_metrics'::regnamespace AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
+             WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
                AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)"
         ),
         [""; 0]
     );
     // no member of the extension runs with its owner's rights: in a trusted install that is the superuser
     assert_eq!(
-        db.lines("SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e' WHERE p.prosecdef AND p.pronamespace = 'agent_metrics'::regnamespace"),
+        db.lines("SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e' WHERE p.prosecdef AND p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)"),
         [""; 0]
     );
     // volatility and parallel safety are written out, not left to their defaults
@@ -232,7 +232,7 @@ fn every_function_is_marked_and_pins_its_search_path() {
             let heads = text
                 .split("CREATE FUNCTION ")
                 .chain(text.split("CREATE OR REPLACE FUNCTION "))
-                .filter(|head| head.starts_with("agent_metrics."));
+                .filter(|head| head.starts_with("agent_metrics"));
             for head in heads {
                 let end = head
                     .find(" AS $")
@@ -253,14 +253,14 @@ fn every_function_is_marked_and_pins_its_search_path() {
             }
         }
     }
-    let functions = db.number("SELECT count(*) FROM pg_proc WHERE pronamespace = 'agent_metrics'::regnamespace AND prokind = 'f'");
+    let functions = db.number("SELECT count(*) FROM pg_proc WHERE pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND prokind = 'f'");
     assert!(
         f64::from(looked_at) >= functions,
         "{looked_at} of {functions}"
     );
     // what writes is volatile and never parallel
     assert_eq!(
-        db.lines("SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace AND p.prosrc ~* '\\m(INSERT INTO|UPDATE agent|DELETE FROM|FOR UPDATE)' AND (p.provolatile <> 'v' OR p.proparallel <> 'u')"),
+        db.lines("SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.prosrc ~* '\\m(INSERT INTO|UPDATE agent|DELETE FROM|FOR UPDATE)' AND (p.provolatile <> 'v' OR p.proparallel <> 'u')"),
         [""; 0]
     );
 }
@@ -327,8 +327,8 @@ fn views_for_bi_have_plain_types_and_names_that_clients_show() {
         );
     }
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.migrations"),
-        db.number("SELECT max(number) FROM agent_metrics.migrations")
+        db.number("SELECT count(*) FROM agent_metrics_internal.migrations"),
+        db.number("SELECT max(number) FROM agent_metrics_internal.migrations")
     );
 }
 
@@ -364,7 +364,8 @@ fn dump_and_restore_bring_everything_back() {
 
     let rows = |session: &Session, table: &str| {
         session.lines(&format!(
-            "SELECT t.* FROM agent_metrics.{table} t ORDER BY t::text"
+            "SELECT t.* FROM {} t ORDER BY t::text",
+            crate::harness::full(table)
         ))
     };
     for table in [

@@ -159,7 +159,7 @@ fn frames_that_move_give_what_each_frame_gives_by_itself() {
     assert_eq!(
         db.lines(
             "SELECT a.aggfnoid::regprocedure FROM pg_aggregate a JOIN pg_proc p ON p.oid = a.aggfnoid
-             WHERE p.pronamespace = 'agent_metrics'::regnamespace AND p.proname IN ('quantile_sketch', 'p50', 'p95', 'p99', 'rate', 'merge')
+             WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.proname IN ('quantile_sketch', 'p50', 'p95', 'p99', 'rate', 'merge')
                AND a.aggminvtransfn = 0"
         ),
         ["merge(quantile_sketch)"]

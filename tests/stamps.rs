@@ -61,7 +61,10 @@ fn a_session_in_replica_role_writes_nothing_that_is_not_counted() {
     db.exec("SET session_replication_role = replica; TRUNCATE agent_metrics.agent_events; RESET session_replication_role");
     refresh(&db);
     assert_books(&db);
-    assert_eq!(db.number("SELECT count(*) FROM agent_metrics.rollups"), 0.0);
+    assert_eq!(
+        db.number("SELECT count(*) FROM agent_metrics_internal.rollups"),
+        0.0
+    );
 }
 
 /// Two warehouses: what the first one's table becomes, the second one's subscription brings.
@@ -93,7 +96,7 @@ fn updates_and_deletions_of_a_subscription_are_counted() {
         here.until(&format!("SELECT (SELECT format('%s|%s', x.count, x.seven) FROM ({turns}) AS x (count, seven)) = '{expected}'"));
         here.exec("SELECT * FROM agent_metrics.refresh()");
         assert_eq!(here.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
-        here.lines("SELECT sum(turns), sum(cost_usd), sum(successes) FROM agent_metrics.rollups WHERE level = 'day'")
+        here.lines("SELECT sum(turns), sum(cost_usd), sum(successes) FROM agent_metrics_internal.rollups WHERE level = 'day'")
     };
     there.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd)
@@ -129,13 +132,13 @@ fn turns_that_came_while_triggers_were_off_are_counted_or_found() {
     load("behind", "3");
     assert_eq!(events_changed(&db), 0.0);
     assert!(db.number("SELECT count(*) FROM agent_metrics.verify()") > 0.0);
-    let uncounted = "SELECT turns - counted FROM agent_metrics.uncounted_turns()";
+    let uncounted = "SELECT turns - counted FROM agent_metrics_internal.uncounted_turns()";
     assert_eq!(db.lines(uncounted), ["3"]);
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
     assert_books(&db);
     assert_eq!(db.lines(uncounted), [""; 0]);
     // the triggers fire no longer as they should, and setup() puts that right
-    let broken = "SELECT count(*) FROM agent_metrics.broken_triggers()";
+    let broken = "SELECT count(*) FROM agent_metrics_internal.broken_triggers()";
     assert!(db.number(broken) > 0.0);
     db.exec("DROP TRIGGER zz_check_row ON agent_metrics.business_events");
     db.exec("SELECT agent_metrics.setup()");
@@ -168,22 +171,22 @@ fn a_bucket_that_lost_all_it_held_has_no_row() {
     );
     refresh(&db);
     assert_books(&db);
-    db.exec("CREATE TEMP TABLE refreshed AS SELECT * FROM agent_metrics.rollups");
+    db.exec("CREATE TEMP TABLE refreshed AS SELECT * FROM agent_metrics_internal.rollups");
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.rollups WHERE turns = 0 AND conversations = 0 AND leads = 0"),
+        db.number("SELECT count(*) FROM agent_metrics_internal.rollups WHERE turns = 0 AND conversations = 0 AND leads = 0"),
         0.0
     );
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
     assert_eq!(
         db.lines(
-            "(SELECT * FROM agent_metrics.rollups EXCEPT SELECT * FROM refreshed) UNION ALL (SELECT * FROM refreshed EXCEPT SELECT * FROM agent_metrics.rollups)"
+            "(SELECT * FROM agent_metrics_internal.rollups EXCEPT SELECT * FROM refreshed) UNION ALL (SELECT * FROM refreshed EXCEPT SELECT * FROM agent_metrics_internal.rollups)"
         ),
         [""; 0],
         "a refresh and a rebuild end in the same rows"
     );
     // and verify() sees a row of zeros where there should be none
     db.exec(
-        "INSERT INTO agent_metrics.rollups (agent_id, level, bucket)
+        "INSERT INTO agent_metrics_internal.rollups (agent_id, level, bucket)
          SELECT agent_id, 'day', '2020-01-01 00:00:00+00' FROM agent_metrics.agents LIMIT 1",
     );
     assert!(db.number("SELECT count(*) FROM agent_metrics.verify()") > 0.0);

@@ -104,7 +104,7 @@ fn a_reader_cannot_ask_for_single_values() {
     ));
     let ask = |bucket: &str, days: i32, fraction: &str, line: i32| {
         reader.value(&format!(
-            "SELECT agent_metrics.kpi_exact_verdict('sup', 'latency_p95_ms', '2026-05-02', {bucket}, {days}, {fraction}, '-', {line})"
+            "SELECT agent_metrics_internal.kpi_exact_verdict('sup', 'latency_p95_ms', '2026-05-02', {bucket}, {days}, {fraction}, '-', {line})"
         ))
     };
     let hour = "'2026-05-02 10:00+00'";
@@ -140,19 +140,19 @@ fn a_stranger_gains_nothing_with_what_he_may_create_elsewhere() {
             "SELECT agent_metrics.register_agent('x', 'ops', 'O')",
             "SELECT agent_metrics.grant_access(current_user::regrole, 'admin')",
             "SELECT agent_metrics.revoke_access(current_user::regrole)",
-            "SELECT agent_metrics.grant_levels()",
+            "SELECT agent_metrics_internal.grant_levels()",
             "SELECT agent_metrics.ingest_events('[{\"agent_id\": \"sup\", \"occurred_at\": \"2026-05-01T10:00:00Z\", \"conversation_id\": \"i\"}]')",
             "SELECT agent_metrics.erase_user('u')",
-            "SELECT agent_metrics.enqueue_alert('drift', 'sup', 'x', '{}', NULL)",
+            "SELECT agent_metrics_internal.enqueue_alert('drift', 'sup', 'x', '{}', NULL)",
             "SELECT agent_metrics.acknowledge_alert('x', 'y')",
-            "SELECT agent_metrics.claim_alerts(now(), 10)",
-            "SELECT agent_metrics.kpi_unpriced_models('2026-01-01', '2026-02-01')",
+            "SELECT agent_metrics_internal.claim_alerts(now(), 10)",
+            "SELECT agent_metrics_internal.kpi_unpriced_models('2026-01-01', '2026-02-01')",
             "SELECT * FROM agent_kpi.cfo_tiles",
             "CREATE TABLE agent_metrics.mine ()",
             "CREATE FUNCTION agent_kpi.mine() RETURNS int LANGUAGE sql RETURN 1",
             "ALTER EXTENSION agent_metrics UPDATE",
             "DROP EXTENSION agent_metrics",
-            "CREATE TEMP TABLE t (n int); CREATE TRIGGER t AFTER TRUNCATE ON t EXECUTE FUNCTION agent_metrics.log_truncate()",
+            "CREATE TEMP TABLE t (n int); CREATE TRIGGER t AFTER TRUNCATE ON t EXECUTE FUNCTION agent_metrics_internal.log_truncate()",
             "CREATE TEMP VIEW v AS SELECT * FROM agent_metrics.agents; SELECT * FROM v",
         ] {
             let error = stranger.error(&format!("BEGIN; {sql}"));

@@ -56,6 +56,7 @@ mod prices;
 mod privileges;
 mod program;
 mod properties;
+mod public_names;
 mod quarantine;
 mod rates;
 mod readme;

@@ -35,16 +35,16 @@ pub fn assert_traced(session: &Session) -> Vec<String> {
             "SELECT k.agent_id, k.metric, k.day::timestamp AT TIME ZONE {zone} AS begins, (k.day + 1)::timestamp AT TIME ZONE {zone} AS ends,
                     k.value, k.numerator, k.denominator
              FROM agent_kpi.kpi_daily k
-             WHERE k.value IS NOT NULL OR EXISTS (SELECT FROM agent_metrics.rollups r WHERE r.agent_id = k.agent_id AND r.level = 'day'
+             WHERE k.value IS NOT NULL OR EXISTS (SELECT FROM agent_metrics_internal.rollups r WHERE r.agent_id = k.agent_id AND r.level = 'day'
                                                   AND r.bucket = k.day::timestamp AT TIME ZONE {zone})"
         ),
         "SELECT k.agent_id, k.metric, k.hour AS begins, k.hour + interval '1 hour' AS ends, k.value, k.numerator, k.denominator FROM agent_kpi.kpi_hourly k"
             .to_owned(),
         "SELECT k.agent_id, k.metric, k.bucket AS begins, m.ends, k.value, k.numerator, k.denominator
-         FROM agent_metrics.window_values k JOIN agent_metrics.window_measures m USING (agent_id, span)"
+         FROM agent_metrics_internal.window_values k JOIN agent_metrics_internal.window_measures m USING (agent_id, span)"
             .to_owned(),
         "SELECT k.agent_id, k.metric, k.bucket AS begins, m.ends, k.value, k.numerator, k.denominator
-         FROM agent_metrics.monthly_values k JOIN agent_metrics.monthly_measures m USING (agent_id, bucket)"
+         FROM agent_metrics_internal.monthly_values k JOIN agent_metrics_internal.monthly_measures m USING (agent_id, bucket)"
             .to_owned(),
     ] {
         let wrong = untraced(session, &rows);

@@ -52,10 +52,10 @@ fn generated_and_identity_columns_of_the_users_own_are_borne_by_partitions() {
 fn a_column_on_any_table_stops_nothing() {
     let db = shop("user_columns");
     for table in db.lines(
-        "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1",
+        "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1",
     ) {
         db.exec(&format!(
-            "ALTER TABLE agent_metrics.{table} ADD COLUMN started_at_of_ours timestamptz, ADD COLUMN note_of_ours text DEFAULT 'x',
+            "ALTER TABLE {table} ADD COLUMN started_at_of_ours timestamptz, ADD COLUMN note_of_ours text DEFAULT 'x',
                  ADD COLUMN length_of_ours integer GENERATED ALWAYS AS (1 + 1) STORED"
         ));
     }
@@ -85,7 +85,7 @@ fn whoever_does_not_see_all_rows_moves_no_watermark() {
          CREATE POLICY few ON agent_metrics.agent_events USING (conversation_id LIKE 'a%');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'hidden')"
     ));
-    let marks = "SELECT string_agg(agent_id || snapshot, ',' ORDER BY agent_id) FROM agent_metrics.agent_watermarks";
+    let marks = "SELECT string_agg(agent_id || snapshot, ',' ORDER BY agent_id) FROM agent_metrics_internal.agent_watermarks";
     let before = db.value(marks);
     db.exec(&format!("SET ROLE {role}"));
     for call in [
@@ -113,7 +113,7 @@ fn every_table_has_a_primary_key_so_that_all_may_be_published() {
     let db = shop("user_publication");
     assert_eq!(
         db.lines(
-            "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'agent_metrics'::regnamespace AND c.relkind IN ('r', 'p')
+            "SELECT c.relname FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p')
                AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"
         ),
         [""; 0]

@@ -7,31 +7,31 @@ fn verify_finds_a_planted_wrong_value_in_every_place() {
     let db = shop("verify_planted");
     let plants = [
         (
-            "UPDATE agent_metrics.rollups SET turns = turns + 1 WHERE agent_id = 'sup' AND level = 'day' AND bucket = '2026-03-04'",
+            "UPDATE agent_metrics_internal.rollups SET turns = turns + 1 WHERE agent_id = 'sup' AND level = 'day' AND bucket = '2026-03-04'",
             "sup|day|turns",
         ),
         (
-            "UPDATE agent_metrics.rollups SET successes = successes + 1 WHERE agent_id = 'sup' AND level = 'hour' AND bucket = '2026-03-04 03:00:00+00'",
+            "UPDATE agent_metrics_internal.rollups SET successes = successes + 1 WHERE agent_id = 'sup' AND level = 'hour' AND bucket = '2026-03-04 03:00:00+00'",
             "sup|hour|successes",
         ),
         (
-            "UPDATE agent_metrics.rollups SET cost_usd = cost_usd + 0.0000000001 WHERE agent_id = 'sup' AND level = 'fine' AND bucket = '2026-03-04 00:10:00+00'",
+            "UPDATE agent_metrics_internal.rollups SET cost_usd = cost_usd + 0.0000000001 WHERE agent_id = 'sup' AND level = 'fine' AND bucket = '2026-03-04 00:10:00+00'",
             "sup|fine|cost_usd",
         ),
         (
-            "UPDATE agent_metrics.rollups SET latency = latency OPERATOR(agent_metrics.+) '1 [5, 5] 5' WHERE agent_id = 'ops' AND level = 'day' AND bucket = '2026-03-04'",
+            "UPDATE agent_metrics_internal.rollups SET latency = latency OPERATOR(agent_metrics.+) '1 [5, 5] 5' WHERE agent_id = 'ops' AND level = 'day' AND bucket = '2026-03-04'",
             "ops|day|latency",
         ),
         (
-            "UPDATE agent_metrics.rollups SET latency = NULL WHERE agent_id = 'ops' AND level = 'day' AND bucket = '2026-03-04'",
+            "UPDATE agent_metrics_internal.rollups SET latency = NULL WHERE agent_id = 'ops' AND level = 'day' AND bucket = '2026-03-04'",
             "ops|day|latency",
         ),
         (
-            "UPDATE agent_metrics.rollups SET leads = leads - 1 WHERE agent_id = 'sal' AND level = 'day' AND bucket = '2026-03-01'",
+            "UPDATE agent_metrics_internal.rollups SET leads = leads - 1 WHERE agent_id = 'sal' AND level = 'day' AND bucket = '2026-03-01'",
             "sal|day|leads",
         ),
         (
-            "UPDATE agent_metrics.rollups SET tokens_by_turns = 0 WHERE agent_id = 'sal' AND level = 'day' AND bucket = '2026-03-01'",
+            "UPDATE agent_metrics_internal.rollups SET tokens_by_turns = 0 WHERE agent_id = 'sal' AND level = 'day' AND bucket = '2026-03-01'",
             "sal|day|tokens_by_turns",
         ),
         (
@@ -58,8 +58,8 @@ fn verify_finds_a_planted_wrong_value_in_every_place() {
     // a row that should not be there, and one that is not there and should
     db.exec("BEGIN");
     db.exec(
-        "INSERT INTO agent_metrics.rollups (agent_id, level, bucket, turns) VALUES ('ops', 'day', '2026-07-01', 3);
-         DELETE FROM agent_metrics.rollups WHERE agent_id = 'ops' AND level = 'hour' AND bucket = '2026-03-04 03:00:00+00';
+        "INSERT INTO agent_metrics_internal.rollups (agent_id, level, bucket, turns) VALUES ('ops', 'day', '2026-07-01', 3);
+         DELETE FROM agent_metrics_internal.rollups WHERE agent_id = 'ops' AND level = 'hour' AND bucket = '2026-03-04 03:00:00+00';
          CREATE TEMP TABLE ghost AS SELECT * FROM agent_metrics.conversations WHERE conversation_id = 'ops-1-1';
          UPDATE ghost SET conversation_id = 'ghost';
          INSERT INTO agent_metrics.conversations SELECT * FROM ghost",
@@ -92,9 +92,9 @@ fn verify_finds_a_planted_wrong_value_in_every_place() {
 fn the_oracle_itself_finds_what_is_wrong() {
     let db = shop("oracle_planted");
     for sql in [
-        "UPDATE agent_metrics.rollups SET deflections = deflections + 1 WHERE agent_id = 'sup' AND level = 'day' AND bucket = '2026-03-04'",
-        "DELETE FROM agent_metrics.rollups WHERE agent_id = 'ops' AND level = 'hour' AND bucket = '2026-03-04 03:00:00+00'",
-        "UPDATE agent_metrics.rollups SET latency = latency OPERATOR(agent_metrics.+) latency WHERE agent_id = 'ops' AND level = 'day' AND bucket = '2026-03-04'",
+        "UPDATE agent_metrics_internal.rollups SET deflections = deflections + 1 WHERE agent_id = 'sup' AND level = 'day' AND bucket = '2026-03-04'",
+        "DELETE FROM agent_metrics_internal.rollups WHERE agent_id = 'ops' AND level = 'hour' AND bucket = '2026-03-04 03:00:00+00'",
+        "UPDATE agent_metrics_internal.rollups SET latency = latency OPERATOR(agent_metrics.+) latency WHERE agent_id = 'ops' AND level = 'day' AND bucket = '2026-03-04'",
         "UPDATE agent_metrics.conversations SET lead_id = 'x' WHERE conversation_id = 'sal-3-3'",
     ] {
         db.exec("BEGIN");

@@ -58,7 +58,7 @@ fn turns_below_another_clusters_ids_are_not_called_wrong_before_a_refresh() {
     refresh(&db);
     assert_books(&db);
     // what is wrong is found all the same
-    db.exec("UPDATE agent_metrics.rollups SET turns = turns + 1 WHERE agent_id = 'sup' AND bucket >= '2026-03-03 04:00:00+00' AND level <> 'day'");
+    db.exec("UPDATE agent_metrics_internal.rollups SET turns = turns + 1 WHERE agent_id = 'sup' AND bucket >= '2026-03-03 04:00:00+00' AND level <> 'day'");
     assert!(db.number("SELECT count(*) FROM agent_metrics.verify()") > 0.0);
 }
 
@@ -74,9 +74,9 @@ fn an_agent_that_is_renamed_in_its_turns_and_back_ends_as_it_began() {
     assert_books(&db);
     let rows = || {
         db.lines(
-            "SELECT to_jsonb(r)::text FROM agent_metrics.rollups r UNION ALL SELECT to_jsonb(c)::text FROM agent_metrics.conversations c
-             UNION ALL SELECT to_jsonb(l)::text FROM agent_metrics.leads l UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics.conversation_facts f
-             UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics.fact_days f UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics.active_days f ORDER BY 1",
+            "SELECT to_jsonb(r)::text FROM agent_metrics_internal.rollups r UNION ALL SELECT to_jsonb(c)::text FROM agent_metrics.conversations c
+             UNION ALL SELECT to_jsonb(l)::text FROM agent_metrics_internal.leads l UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics_internal.conversation_facts f
+             UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics_internal.fact_days f UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics_internal.active_days f ORDER BY 1",
         )
     };
     let before = rows();
@@ -125,7 +125,7 @@ fn what_was_said_of_an_evaluations_turn_follows_it_wherever_it_moves() {
     refresh(&db);
     assert_books(&db);
     let facts = || {
-        db.lines("SELECT measure, sum(facts) FROM agent_metrics.fact_days WHERE measure IN ('tool_calls', 'instruction_scores', 'answers') GROUP BY 1 ORDER BY 1")
+        db.lines("SELECT measure, sum(facts) FROM agent_metrics_internal.fact_days WHERE measure IN ('tool_calls', 'instruction_scores', 'answers') GROUP BY 1 ORDER BY 1")
     };
     let all = facts();
     assert_eq!(all, ["answers|1", "instruction_scores|1", "tool_calls|1"]);
@@ -187,7 +187,7 @@ fn the_first_day_of_year_one_is_rebuilt_once_wherever_it_begins() {
         refresh(&db);
         verified(&db, zone);
         let rows = || {
-            db.lines("SELECT to_jsonb(r)::text FROM agent_metrics.rollups r UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics.active_days f ORDER BY 1")
+            db.lines("SELECT to_jsonb(r)::text FROM agent_metrics_internal.rollups r UNION ALL SELECT to_jsonb(f)::text FROM agent_metrics_internal.active_days f ORDER BY 1")
         };
         let before = rows();
         for span in [

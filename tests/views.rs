@@ -229,7 +229,7 @@ fn definitions_are_versioned_and_stand_side_by_side() {
     db.exec("UPDATE agent_metrics.metrics SET position = position + 1");
     assert_eq!(
         db.lines(
-            "SELECT count(*) FROM agent_metrics.metric_definitions WHERE definition_version > 1"
+            "SELECT count(*) FROM agent_metrics_internal.metric_definitions WHERE definition_version > 1"
         ),
         ["1"]
     );

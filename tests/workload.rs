@@ -140,10 +140,10 @@ impl Workload {
             (65..74, _) => self.business(session),
             (74..80, _) => self.fact(session),
             (80..84, _) => self.mapping(),
-            (84..94, _) => "SELECT agent_metrics.refresh_agents(ARRAY(SELECT agent_id FROM agent_metrics.agents), wait => false)".to_owned(),
+            (84..94, _) => "SELECT agent_metrics_internal.refresh_agents(ARRAY(SELECT agent_id FROM agent_metrics.agents), wait => false)".to_owned(),
             _ => {
                 let agent = AGENTS[self.random.random_range(0..3)];
-                format!("SELECT agent_metrics.refresh_agents(ARRAY['{agent}'], wait => false)")
+                format!("SELECT agent_metrics_internal.refresh_agents(ARRAY['{agent}'], wait => false)")
             }
         };
         // Mappings are few rows that all share: the first session alone writes them.

@@ -295,7 +295,7 @@ fn stored(db: &Db) -> (Books, HashMap<(String, &'static str, i64), f64>) {
     for row in db.rows(
         "SELECT agent_id, level, extract(epoch FROM bucket)::bigint, turns, tokens_input, cost_turns, (cost_usd * 1000000)::bigint,
                 conversations, outcomes, successes, agent_metrics.percentile(latency, 0.5)
-         FROM agent_metrics.rollups WHERE level IN ('hour', 'day') AND (turns > 0 OR conversations <> 0)",
+         FROM agent_metrics_internal.rollups WHERE level IN ('hour', 'day') AND (turns > 0 OR conversations <> 0)",
     ) {
         let number = |at: usize| row[at].as_deref().unwrap().parse::<i64>().unwrap();
         let level = if row[1].as_deref() == Some("hour") { "hour" } else { "day" };

@@ -165,8 +165,8 @@ fn hours_and_days_of_every_zone_are_those_of_another_database() {
     ));
     let wrong = db.lines(
         "SELECT * FROM (
-             SELECT p.*, agent_metrics.bucket_start(at, 'hour', zone) AS h, agent_metrics.bucket_end(at, 'hour', zone) AS hh,
-                    agent_metrics.day_of(at, zone) AS d, agent_metrics.bucket_end(at, 'day', zone) AS dd FROM probe p) x
+             SELECT p.*, agent_metrics_internal.bucket_start(at, 'hour', zone) AS h, agent_metrics_internal.bucket_end(at, 'hour', zone) AS hh,
+                    agent_metrics_internal.day_of(at, zone) AS d, agent_metrics_internal.bucket_end(at, 'day', zone) AS dd FROM probe p) x
          WHERE (hour, next_hour, day, next_day) IS DISTINCT FROM (h, hh, d, dd) ORDER BY zone, at LIMIT 10",
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -177,18 +177,18 @@ fn hours_and_days_of_every_zone_are_those_of_another_database() {
 fn assert_they_divide_time(session: &Session, probes: &str) {
     let wrong = session.lines(&format!(
         "SELECT x.zone, x.at, x.level, x.began, x.ended
-         FROM (SELECT p.zone, p.at, l.level, l.above, agent_metrics.bucket_start(p.at, l.level, p.zone) AS began,
-                      agent_metrics.bucket_end(p.at, l.level, p.zone) AS ended
+         FROM (SELECT p.zone, p.at, l.level, l.above, agent_metrics_internal.bucket_start(p.at, l.level, p.zone) AS began,
+                      agent_metrics_internal.bucket_end(p.at, l.level, p.zone) AS ended
                FROM {probes} p CROSS JOIN (VALUES ('fine', 'hour'), ('hour', 'day'), ('day', NULL)) AS l (level, above)) x
          WHERE NOT (x.began <= x.at AND x.at < x.ended)
-            OR agent_metrics.bucket_start(x.began, x.level, x.zone) <> x.began
-            OR agent_metrics.bucket_end(x.began, x.level, x.zone) <> x.ended
-            OR agent_metrics.bucket_start(x.ended, x.level, x.zone) <> x.ended
-            OR agent_metrics.bucket_start(x.ended - interval '1 microsecond', x.level, x.zone) <> x.began
-            OR agent_metrics.bucket_start(x.began, x.above, x.zone) <> agent_metrics.bucket_start(x.at, x.above, x.zone)
-            OR agent_metrics.bucket_end(x.ended - interval '1 microsecond', x.above, x.zone) <> agent_metrics.bucket_end(x.at, x.above, x.zone)
-            OR x.level = 'day' AND (agent_metrics.day_start(agent_metrics.day_of(x.at, x.zone), x.zone) <> x.began
-                                    OR agent_metrics.day_start(agent_metrics.day_of(x.at, x.zone) + 1, x.zone) <> x.ended)
+            OR agent_metrics_internal.bucket_start(x.began, x.level, x.zone) <> x.began
+            OR agent_metrics_internal.bucket_end(x.began, x.level, x.zone) <> x.ended
+            OR agent_metrics_internal.bucket_start(x.ended, x.level, x.zone) <> x.ended
+            OR agent_metrics_internal.bucket_start(x.ended - interval '1 microsecond', x.level, x.zone) <> x.began
+            OR agent_metrics_internal.bucket_start(x.began, x.above, x.zone) <> agent_metrics_internal.bucket_start(x.at, x.above, x.zone)
+            OR agent_metrics_internal.bucket_end(x.ended - interval '1 microsecond', x.above, x.zone) <> agent_metrics_internal.bucket_end(x.at, x.above, x.zone)
+            OR x.level = 'day' AND (agent_metrics_internal.day_start(agent_metrics_internal.day_of(x.at, x.zone), x.zone) <> x.began
+                                    OR agent_metrics_internal.day_start(agent_metrics_internal.day_of(x.at, x.zone) + 1, x.zone) <> x.ended)
          ORDER BY 1, 2, 3 LIMIT 10"
     ));
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -217,14 +217,14 @@ fn questions_that_have_no_bucket_are_refused_or_answered() {
         ("day_of(now(), 'no zone')", "22023"),
         ("day_start('5874897-12-31', 'UTC')", "22008"),
     ] {
-        let error = db.error(&format!("SELECT agent_metrics.{call}"));
+        let error = db.error(&format!("SELECT {}", crate::harness::full(call)));
         assert_eq!(error.sqlstate, code, "{call}");
     }
     assert_eq!(
         db.lines(
-            "SELECT agent_metrics.bucket_start('-infinity', 'day', 'UTC'), agent_metrics.bucket_end('infinity', 'hour', 'UTC'),
-                    agent_metrics.day_of('infinity', 'UTC'), agent_metrics.day_start('-infinity', 'UTC'),
-                    agent_metrics.bucket_start(NULL, 'day', 'UTC') IS NULL, agent_metrics.bucket_start('0001-01-01 00:00+00', 'day', 'UTC')::text <> ''"
+            "SELECT agent_metrics_internal.bucket_start('-infinity', 'day', 'UTC'), agent_metrics_internal.bucket_end('infinity', 'hour', 'UTC'),
+                    agent_metrics_internal.day_of('infinity', 'UTC'), agent_metrics_internal.day_start('-infinity', 'UTC'),
+                    agent_metrics_internal.bucket_start(NULL, 'day', 'UTC') IS NULL, agent_metrics_internal.bucket_start('0001-01-01 00:00+00', 'day', 'UTC')::text <> ''"
         ),
         ["-infinity|infinity|infinity|-infinity|t|t"]
     );
@@ -297,14 +297,14 @@ fn the_books_are_right_whatever_the_clock_does() {
             "{zone}"
         );
         let days = format!(
-            "SELECT r.agent_id, r.level, r.bucket, r.turns FROM agent_metrics.rollups r
+            "SELECT r.agent_id, r.level, r.bucket, r.turns FROM agent_metrics_internal.rollups r
              WHERE r.turns <> (SELECT count(*) FROM agent_metrics.agent_events e
                                WHERE e.agent_id = r.agent_id AND e.occurred_at >= r.bucket
-                                 AND e.occurred_at < agent_metrics.bucket_end(r.bucket, r.level, '{zone}'))"
+                                 AND e.occurred_at < agent_metrics_internal.bucket_end(r.bucket, r.level, '{zone}'))"
         );
         assert_eq!(db.lines(&days), [""; 0], "{zone}");
-        let rows = "SELECT r::text FROM agent_metrics.rollups r WHERE r.turns > 0 OR r.conversations > 0 OR r.leads > 0
-                    UNION ALL SELECT (a.agent_id, a.bucket, a.spans)::text FROM agent_metrics.active_days a UNION ALL SELECT f::text FROM agent_metrics.fact_days f ORDER BY 1";
+        let rows = "SELECT r::text FROM agent_metrics_internal.rollups r WHERE r.turns > 0 OR r.conversations > 0 OR r.leads > 0
+                    UNION ALL SELECT (a.agent_id, a.bucket, a.spans)::text FROM agent_metrics_internal.active_days a UNION ALL SELECT f::text FROM agent_metrics_internal.fact_days f ORDER BY 1";
         let before = db.lines(rows);
         db.exec(&format!(
             "SELECT agent_metrics.rebuild(NULL, n.set_at - interval '1 hour', n.set_at + interval '1 hour') FROM nasty n WHERE n.zone = '{zone}'"

@@ -2,7 +2,7 @@
 
 -- The name of a variable is checked here, where a pasted address would be stored for everybody with the table to read; and
 -- the message does not repeat what was given.
-CREATE OR REPLACE FUNCTION agent_metrics.check_alert_channel() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_alert_channel() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF NEW.url_env !~ '^AGENT_METRICS_[A-Z0-9_]+$' OR NEW.secret_env !~ '^AGENT_METRICS_[A-Z0-9_]+$' THEN
@@ -26,5 +26,5 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_alert_channel() IS 'Trigger: refuses a channel that names no environment variable, a webhook without a key, an unknown time zone.';
-REVOKE ALL ON FUNCTION agent_metrics.check_alert_channel() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_alert_channel() IS 'Trigger: refuses a channel that names no environment variable, a webhook without a key, an unknown time zone.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_alert_channel() FROM PUBLIC;

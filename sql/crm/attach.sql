@@ -30,7 +30,7 @@ DECLARE
 BEGIN
     SELECT format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, pg_get_userbyid(c.relowner) AS owner INTO place
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source;
-    IF place.name IS NULL OR place.relkind NOT IN ('r', 'p', 'v', 'm', 'f') OR place.nspname IN ('agent_metrics', 'agent_kpi', 'pg_catalog', 'information_schema') THEN
+    IF place.name IS NULL OR place.relkind NOT IN ('r', 'p', 'v', 'm', 'f') OR place.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog', 'information_schema') THEN
         RAISE EXCEPTION '% cannot be attached', coalesce(place.name, 'NULL')
             USING ERRCODE = 'wrong_object_type', DETAIL = 'A table, view or foreign table of the business is meant.',
                   HINT = 'SELECT * FROM agent_metrics.attach_business_events(''crm.tickets'', business_event_id => ''id'', occurred_at => ''closed_at'', kind => ''status'');';
@@ -41,10 +41,10 @@ BEGIN
                   DETAIL = 'A business event needs a key, a time and a kind.',
                   HINT = 'Name the columns in business_event_id and occurred_at, and either a column in kind or one kind for all rows in fixed_kind.';
     END IF;
-    SELECT c.key, c.value, format_type(t.atttypid, NULL) AS is_of, t.attnum, t.attgenerated = 'v' AS is_virtual, agent_metrics.kpi_plain_type(t.atttypid) AS plain INTO wrong
+    SELECT c.key, c.value, format_type(t.atttypid, NULL) AS is_of, t.attnum, t.attgenerated = 'v' AS is_virtual, agent_metrics_internal.kpi_plain_type(t.atttypid) AS plain INTO wrong
     FROM jsonb_each_text(mapping) AS c (key, value)
     LEFT JOIN pg_attribute t ON t.attrelid = source AND t.attname = c.value AND t.attnum > 0 AND NOT t.attisdropped
-    WHERE t.attnum IS NULL OR t.attgenerated = 'v' OR agent_metrics.kpi_plain_type(t.atttypid) IS NULL
+    WHERE t.attnum IS NULL OR t.attgenerated = 'v' OR agent_metrics_internal.kpi_plain_type(t.atttypid) IS NULL
        OR c.key = 'occurred_at' AND t.atttypid NOT IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
        OR c.key = 'amount_usd' AND t.atttypid NOT IN ('numeric'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'float4'::regtype, 'float8'::regtype)
        OR c.key IN ('business_event_id', 'conversation_id', 'customer_id') AND t.atttypid = 'boolean'::regtype
@@ -73,16 +73,16 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'No unique index says that each of its values occurs once, so rows could not be told apart.',
                   HINT = 'Name its primary key, or make a unique index on the column; or attach a view over the table, which is followed by comparing it.';
     END IF;
-    said := agent_metrics.kpi_source_problem(place.name, agent_metrics.kpi_kind_of(place.relkind), place.owner, '{}', '{}');
+    said := agent_metrics_internal.kpi_source_problem(place.name, agent_metrics_internal.kpi_kind_of(place.relkind), place.owner, '{}', '{}');
     IF said IS NOT NULL THEN
         RAISE EXCEPTION '% cannot be attached: %', place.name, said
             USING ERRCODE = 'insufficient_privilege',
                   DETAIL = 'What a view calls, and what belongs to a partition, runs with the rights of the role that reads it.',
                   HINT = 'Attach the table itself; or a view that belongs to the owner of agent_metrics'' tables or to a superuser, and so does all that it calls.';
     END IF;
-    INSERT INTO agent_metrics.attached_tables (source, columns, fixed_kind, id_prefix, mode, relation, relation_kind, relation_owner, column_types)
-    SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', source, agent_metrics.kpi_kind_of(place.relkind), place.owner,
-           (SELECT jsonb_object_agg(t.attname, agent_metrics.kpi_plain_type(t.atttypid)) FROM pg_attribute t
+    INSERT INTO agent_metrics_internal.attached_tables (source, columns, fixed_kind, id_prefix, mode, relation, relation_kind, relation_owner, column_types)
+    SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', source, agent_metrics_internal.kpi_kind_of(place.relkind), place.owner,
+           (SELECT jsonb_object_agg(t.attname, agent_metrics_internal.kpi_plain_type(t.atttypid)) FROM pg_attribute t
             WHERE t.attrelid = source AND t.attnum > 0 AND t.attname IN (SELECT c.value FROM jsonb_each_text(mapping) AS c (key, value)))
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
@@ -90,15 +90,15 @@ BEGIN
             USING ERRCODE = 'duplicate_object', DETAIL = 'A table is attached once.',
                   HINT = format('SELECT agent_metrics.detach_business_events(%L) comes first.', place.name);
     END IF;
-    result := agent_metrics.compare_source(place.name);
-    IF result.problem IS NOT NULL AND EXISTS (SELECT FROM agent_metrics.attached_tables a WHERE a.source = place.name AND a.compared_at IS NULL) THEN
+    result := agent_metrics_internal.compare_source(place.name);
+    IF result.problem IS NOT NULL AND EXISTS (SELECT FROM agent_metrics_internal.attached_tables a WHERE a.source = place.name AND a.compared_at IS NULL) THEN
         RAISE EXCEPTION '% cannot be attached: %', place.name, result.problem
             USING ERRCODE = 'insufficient_privilege', DETAIL = 'It was changed while it was attached.', HINT = 'Look at what it is now, and try again.';
     END IF;
     IF place.relkind IN ('r', 'p') THEN
-        UPDATE agent_metrics.attached_tables a SET wants_triggers = true WHERE a.source = place.name;
+        UPDATE agent_metrics_internal.attached_tables a SET wants_triggers = true WHERE a.source = place.name;
         BEGIN
-            IF agent_metrics.make_source_triggers(place.name) THEN
+            IF agent_metrics_internal.make_source_triggers(place.name) THEN
                 result := ROW(result.source, 'trigger', result.inserted, result.updated, result.deleted, result.problem);
             ELSIF NOT has_table_privilege(source, 'TRIGGER') THEN
                 RAISE NOTICE 'table % is followed by comparing it', place.name
@@ -121,25 +121,25 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     events bigint;
 BEGIN
-    DELETE FROM agent_metrics.attached_tables a WHERE a.source = $1;
+    DELETE FROM agent_metrics_internal.attached_tables a WHERE a.source = $1;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % is not attached', coalesce($1, 'NULL')
-            USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics.attached_tables names it.',
+            USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics_internal.attached_tables names it.',
                   HINT = 'SELECT source FROM agent_kpi.attached_tables lists those that are, with their schema.';
     END IF;
-    DELETE FROM agent_metrics.attachment_problems p WHERE p.source = $1;
+    DELETE FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1;
     IF keep_events THEN
         UPDATE agent_metrics.business_events b SET source_table = NULL WHERE b.source_table = $1;
     ELSE
         DELETE FROM agent_metrics.business_events b WHERE b.source_table = $1;
     END IF;
     GET DIAGNOSTICS events = ROW_COUNT;
-    DELETE FROM agent_metrics.attached_changes c WHERE c.source = $1;
-    IF agent_metrics.kpi_relation($1) IS NOT NULL THEN
+    DELETE FROM agent_metrics_internal.attached_changes c WHERE c.source = $1;
+    IF agent_metrics_internal.kpi_relation($1) IS NOT NULL THEN
         BEGIN
             PERFORM set_config('lock_timeout', '20ms', true);  -- the CRM's statements wait behind ours
-            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow ON %s', agent_metrics.kpi_relation($1)::regclass);
-            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow_truncate ON %s', agent_metrics.kpi_relation($1)::regclass);
+            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow ON %s', agent_metrics_internal.kpi_relation($1)::regclass);
+            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow_truncate ON %s', agent_metrics_internal.kpi_relation($1)::regclass);
         EXCEPTION WHEN insufficient_privilege OR wrong_object_type OR lock_not_available THEN
             NULL;  -- its owner may drop them; they do nothing without the row that went
         END;

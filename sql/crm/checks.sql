@@ -2,24 +2,24 @@
 -- waited for, so a view can show the answers. (Named kpi_... because readers call them through that view.)
 
 -- The oid of a table by its quoted name; NULL when there is none. Unlike to_regclass() it asks for no right.
-CREATE FUNCTION agent_metrics.kpi_relation(source text) RETURNS oid
+CREATE FUNCTION agent_metrics_internal.kpi_relation(source text) RETURNS oid
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
     SELECT c.oid FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid, parse_ident($1) AS name
     WHERE n.nspname = name[1] AND c.relname = name[2] AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_relation(text) IS 'Oid of a table by its quoted name; NULL: there is none. Internal: the checks of attached tables use it.';
+COMMENT ON FUNCTION agent_metrics_internal.kpi_relation(text) IS 'Oid of a table by its quoted name; NULL: there is none. Internal: the checks of attached tables use it.';
 
 -- The owner of our tables and superusers: whose code runs with our rights anyway.
-CREATE FUNCTION agent_metrics.kpi_is_ours(role oid) RETURNS boolean
+CREATE FUNCTION agent_metrics_internal.kpi_is_ours(role oid) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
-    SELECT $1 = (SELECT c.relowner FROM pg_class c WHERE c.oid = agent_metrics.kpi_relation('agent_metrics.attached_tables'))
+    SELECT $1 = (SELECT c.relowner FROM pg_class c WHERE c.oid = agent_metrics_internal.kpi_relation('agent_metrics_internal.attached_tables'))
         OR (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = $1)
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_is_ours(oid) IS 'Whether a role owns our tables or is a superuser. Internal: the checks of attached tables use it.';
+COMMENT ON FUNCTION agent_metrics_internal.kpi_is_ours(oid) IS 'Whether a role owns our tables or is a superuser. Internal: the checks of attached tables use it.';
 
 -- Everything that planning and reading a relation may run or read, down to what the server brought: the queries of views,
 -- the expressions of indexes, statistics, constraints and partition keys, children, functions, operators, types.
-CREATE FUNCTION agent_metrics.kpi_what_is_read(relation oid) RETURNS TABLE (class_id oid, object_id oid)
+CREATE FUNCTION agent_metrics_internal.kpi_what_is_read(relation oid) RETURNS TABLE (class_id oid, object_id oid)
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
     WITH RECURSIVE used (class_id, object_id) AS (
         SELECT 'pg_class'::regclass::oid, $1
@@ -42,15 +42,15 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $func
     )
     SELECT u.class_id, u.object_id FROM used u
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_what_is_read(oid) IS
+COMMENT ON FUNCTION agent_metrics_internal.kpi_what_is_read(oid) IS
     'What planning and reading a relation may run or read, besides what the server brought. Internal: the checks of attached tables use it.';
 
 -- A plain table of somebody else may be under a view of ours while nothing in it is code: no policy, and only types of the
 -- server's (a cast from any other is its owner's code, and row_to_json() would call it).
-CREATE FUNCTION agent_metrics.kpi_foreign_code(relation oid) RETURNS text
+CREATE FUNCTION agent_metrics_internal.kpi_foreign_code(relation oid) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
     SELECT format('%s belongs to role %s, whose code is not run', pg_describe_object(w.class_id, w.object_id, 0), pg_get_userbyid(o.owner))
-    FROM agent_metrics.kpi_what_is_read($1) w
+    FROM agent_metrics_internal.kpi_what_is_read($1) w
     CROSS JOIN LATERAL (
         SELECT c.relowner, c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND (c.relrowsecurity OR EXISTS (
                    SELECT FROM pg_attribute t WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped AND (t.atttypid >= 16384 OR t.attgenerated = 'v')))
@@ -60,15 +60,15 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $func
         UNION ALL SELECT t.typowner, true FROM pg_type t WHERE w.class_id = 'pg_type'::regclass AND t.oid = w.object_id
         UNION ALL SELECT s.srvowner, true FROM pg_foreign_server s WHERE w.class_id = 'pg_foreign_server'::regclass AND s.oid = w.object_id
     ) AS o (owner, is_code)
-    WHERE o.is_code AND NOT agent_metrics.kpi_is_ours(o.owner)
+    WHERE o.is_code AND NOT agent_metrics_internal.kpi_is_ours(o.owner)
     ORDER BY 1 LIMIT 1
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_foreign_code(oid) IS
+COMMENT ON FUNCTION agent_metrics_internal.kpi_foreign_code(oid) IS
     'The first thing in what a relation reads that is code of a role that is neither the owner of our tables nor a superuser; NULL: there is none. Internal: the checks of attached tables use it.';
 
 -- The type of a column in words that mean the same after a restore; NULL for one that is not read: domains, arrays,
 -- composites and the rest, whose values are made or shown by more than the server's own functions.
-CREATE FUNCTION agent_metrics.kpi_plain_type(type oid) RETURNS text
+CREATE FUNCTION agent_metrics_internal.kpi_plain_type(type oid) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
     SELECT CASE WHEN t.typtype = 'e' THEN format('enum %I.%I', n.nspname, t.typname)
                 WHEN t.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'uuid'::regtype, 'boolean'::regtype, 'int2'::regtype, 'int4'::regtype,
@@ -76,58 +76,58 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $func
                 THEN format_type(t.oid, NULL) END
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_plain_type(oid) IS
+COMMENT ON FUNCTION agent_metrics_internal.kpi_plain_type(oid) IS
     'Name of a type that attached columns may have: text, numbers, times, boolean, uuid, enums; NULL: another. Internal: the checks of attached tables use it.';
 
-CREATE FUNCTION agent_metrics.kpi_kind_of(relation_kind "char") RETURNS text
+CREATE FUNCTION agent_metrics_internal.kpi_kind_of(relation_kind "char") RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE relation_kind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' END;
-COMMENT ON FUNCTION agent_metrics.kpi_kind_of("char") IS 'What a relation is, in a word. Internal: the checks of attached tables use it.';
+COMMENT ON FUNCTION agent_metrics_internal.kpi_kind_of("char") IS 'What a relation is, in a word. Internal: the checks of attached tables use it.';
 
-CREATE FUNCTION agent_metrics.kpi_source_problem(source text, relation_kind text, relation_owner text, columns jsonb, column_types jsonb) RETURNS text
+CREATE FUNCTION agent_metrics_internal.kpi_source_problem(source text, relation_kind text, relation_owner text, columns jsonb, column_types jsonb) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
     SELECT CASE
         WHEN c.oid IS NULL THEN 'the table is gone: dropped or renamed'
-        WHEN agent_metrics.kpi_kind_of(c.relkind) <> $2 THEN format('it was attached as a %s and is a %s now', $2, agent_metrics.kpi_kind_of(c.relkind))
+        WHEN agent_metrics_internal.kpi_kind_of(c.relkind) <> $2 THEN format('it was attached as a %s and is a %s now', $2, agent_metrics_internal.kpi_kind_of(c.relkind))
         WHEN pg_get_userbyid(c.relowner) <> $3 THEN format('it belonged to role %s when it was attached, and belongs to %s now', $3, pg_get_userbyid(c.relowner))
         ELSE coalesce(
             (SELECT CASE WHEN t.attnum IS NULL THEN format('column "%s" is gone', k.value)
                          WHEN t.attgenerated = 'v' THEN format('column "%s" is generated when it is read', k.value)
                          ELSE format('column "%s" was of type %s and is of type %s now', k.value, $5 ->> k.value,
-                                     coalesce(agent_metrics.kpi_plain_type(t.atttypid), format_type(t.atttypid, NULL))) END
+                                     coalesce(agent_metrics_internal.kpi_plain_type(t.atttypid), format_type(t.atttypid, NULL))) END
              FROM jsonb_each_text($4) AS k (key, value)
              LEFT JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = k.value AND t.attnum > 0 AND NOT t.attisdropped
-             WHERE t.attnum IS NULL OR t.attgenerated = 'v' OR agent_metrics.kpi_plain_type(t.atttypid) IS DISTINCT FROM ($5 ->> k.value)
+             WHERE t.attnum IS NULL OR t.attgenerated = 'v' OR agent_metrics_internal.kpi_plain_type(t.atttypid) IS DISTINCT FROM ($5 ->> k.value)
              ORDER BY k.value LIMIT 1),
             (WITH RECURSIVE parts AS (SELECT h.inhrelid FROM pg_inherits h WHERE h.inhparent = c.oid
                                       UNION SELECT h.inhrelid FROM parts p JOIN pg_inherits h ON h.inhparent = p.inhrelid)
              SELECT format('its rows are also those of %s, which %s', p.inhrelid::regclass,
                            CASE WHEN t.relowner <> c.relowner THEN 'belongs to role ' || pg_get_userbyid(t.relowner) ELSE 'is no plain table' END)
              FROM parts p JOIN pg_class t ON t.oid = p.inhrelid
-             WHERE t.relowner <> c.relowner OR t.relkind NOT IN ('r', 'p') AND NOT agent_metrics.kpi_is_ours(c.relowner) ORDER BY 1 LIMIT 1),
-            CASE WHEN c.relkind NOT IN ('r', 'p') OR agent_metrics.kpi_is_ours(c.relowner) THEN agent_metrics.kpi_foreign_code(c.oid) END)
+             WHERE t.relowner <> c.relowner OR t.relkind NOT IN ('r', 'p') AND NOT agent_metrics_internal.kpi_is_ours(c.relowner) ORDER BY 1 LIMIT 1),
+            CASE WHEN c.relkind NOT IN ('r', 'p') OR agent_metrics_internal.kpi_is_ours(c.relowner) THEN agent_metrics_internal.kpi_foreign_code(c.oid) END)
         END
-    FROM (SELECT) one LEFT JOIN pg_class c ON c.oid = agent_metrics.kpi_relation($1)
+    FROM (SELECT) one LEFT JOIN pg_class c ON c.oid = agent_metrics_internal.kpi_relation($1)
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_source_problem(text, text, text, jsonb, jsonb) IS
+COMMENT ON FUNCTION agent_metrics_internal.kpi_source_problem(text, text, text, jsonb, jsonb) IS
     'Why an attached table may not be read as it is now, from the catalogue; NULL: it may. Internal: agent_kpi.attached_tables and sync_business_events() use it.';
 
 -- What an error means, in words that hold no value of anybody's table.
-CREATE FUNCTION agent_metrics.source_words(sqlstate text) RETURNS text
+CREATE FUNCTION agent_metrics_internal.source_words(sqlstate text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN sqlstate = '42501' THEN 'permission denied: the role that follows it may not read it, or row-level security hides rows from it'
                 WHEN sqlstate IN ('55P03', '40P01') THEN 'somebody holds a lock on it or on its business events; the next sync_business_events() tries again'
                 WHEN sqlstate ~ '^2[23]' THEN format('its rows cannot be stored as business events (SQLSTATE %s)', sqlstate)
                 ELSE format('it could not be followed (SQLSTATE %s)', sqlstate) END;
-COMMENT ON FUNCTION agent_metrics.source_words(text) IS 'What an error while following an attached table means, without any value. Internal: sync_business_events() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.source_words(text) IS 'What an error while following an attached table means, without any value. Internal: sync_business_events() uses it.';
 
 -- Whoever follows attached tables reads them with his own rights, and the owner of our tables may read more than an admin.
 -- So a row names what its writer may read himself, and never names anything else later. The owner's own rows are his affair,
 -- also those that a restore brings before the tables are there.
-CREATE FUNCTION agent_metrics.guard_attachment() RETURNS trigger
+CREATE FUNCTION agent_metrics_internal.guard_attachment() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    relid  oid := agent_metrics.kpi_relation(NEW.source);
+    relid  oid := agent_metrics_internal.kpi_relation(NEW.source);
     closed text;
 BEGIN
     IF pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
@@ -162,5 +162,5 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.guard_attachment() IS
+COMMENT ON FUNCTION agent_metrics_internal.guard_attachment() IS
     'Trigger of attached_tables: a row names a table and columns that its writer may read, and keeps to them. Internal.';

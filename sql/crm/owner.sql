@@ -15,8 +15,8 @@ DECLARE
     words      text;
     state      text;
 BEGIN
-    SELECT a.relation, a.fixed_kind IS NOT NULL, agent_metrics.source_fields(a.columns) INTO attached, has_kind, columns
-    FROM agent_metrics.attached_tables a
+    SELECT a.relation, a.fixed_kind IS NOT NULL, agent_metrics_internal.source_fields(a.columns) INTO attached, has_kind, columns
+    FROM agent_metrics_internal.attached_tables a
     WHERE a.source = TG_ARGV[0] AND (a.relation = TG_RELID OR a.relation = pg_partition_root(TG_RELID));
     IF NOT FOUND THEN
         -- Detached, or put on another table; or attached since a transaction began that sees only what was then.
@@ -26,33 +26,33 @@ BEGIN
         RETURN NULL;
     END IF;
     IF TG_OP = 'TRUNCATE' THEN
-        INSERT INTO agent_metrics.attached_changes (source, relation, operation) VALUES (TG_ARGV[0], attached, 'truncate');
+        INSERT INTO agent_metrics_internal.attached_changes (source, relation, operation) VALUES (TG_ARGV[0], attached, 'truncate');
         RETURN NULL;
     END IF;
     IF TG_OP <> 'INSERT' THEN
-        old_fields := agent_metrics.row_fields(OLD, columns);
+        old_fields := agent_metrics_internal.row_fields(OLD, columns);
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        new_fields := agent_metrics.row_fields(NEW, columns);
+        new_fields := agent_metrics_internal.row_fields(NEW, columns);
     END IF;
     IF TG_OP = 'UPDATE' AND old_fields IS NOT DISTINCT FROM new_fields THEN
         RETURN NULL;
     END IF;
     IF TG_OP <> 'INSERT' AND old_fields[1] IS DISTINCT FROM new_fields[1] THEN
-        INSERT INTO agent_metrics.attached_changes (source, relation, operation, fields) VALUES (TG_ARGV[0], attached, 'delete', old_fields[1:1]);
+        INSERT INTO agent_metrics_internal.attached_changes (source, relation, operation, fields) VALUES (TG_ARGV[0], attached, 'delete', old_fields[1:1]);
     END IF;
     -- a new row that is no event yet is no news
     IF TG_OP = 'UPDATE' OR TG_OP = 'INSERT' AND new_fields[3] IS NOT NULL AND (has_kind OR new_fields[2] IS NOT NULL) THEN
-        INSERT INTO agent_metrics.attached_changes (source, relation, operation, fields) VALUES (TG_ARGV[0], attached, 'put', new_fields);
+        INSERT INTO agent_metrics_internal.attached_changes (source, relation, operation, fields) VALUES (TG_ARGV[0], attached, 'put', new_fields);
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     words := SQLERRM;
     state := SQLSTATE;
     BEGIN
-        INSERT INTO agent_metrics.attachment_problems (source, problem, detail)
+        INSERT INTO agent_metrics_internal.attachment_problems (source, problem, detail)
         SELECT TG_ARGV[0], format('a write could not be noted (SQLSTATE %s)', state), words
-        WHERE NOT EXISTS (SELECT FROM agent_metrics.attachment_problems p WHERE p.source = TG_ARGV[0] AND p.problem = format('a write could not be noted (SQLSTATE %s)', state));
+        WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.attachment_problems p WHERE p.source = TG_ARGV[0] AND p.problem = format('a write could not be noted (SQLSTATE %s)', state));
     EXCEPTION WHEN OTHERS THEN
         -- the comparison of the day finds it
         RAISE LOG 'agent_metrics: a write to % could not be noted: %', TG_ARGV[0], words;

@@ -21,14 +21,14 @@ BEGIN
                   DETAIL = CASE WHEN agents = '{}' THEN 'No row of agent_metrics.eval_runs has it.' ELSE array_to_string(agents, ', ') END,
                   HINT = 'SELECT agent_id, run_id FROM agent_kpi.eval_runs lists them; the third argument says whose run.';
     END IF;
-    SELECT r.* INTO new_run FROM agent_metrics.eval_run_sums r WHERE r.agent_id = agents[1] AND r.run_id = $1;
+    SELECT r.* INTO new_run FROM agent_metrics_internal.eval_run_sums r WHERE r.agent_id = agents[1] AND r.run_id = $1;
     IF $2 IS NULL THEN
-        SELECT r.* INTO old_run FROM agent_metrics.eval_run_sums r
+        SELECT r.* INTO old_run FROM agent_metrics_internal.eval_run_sums r
         WHERE r.agent_id = agents[1] AND r.content_hash = new_run.content_hash AND (r.run_at, r.run_id) < (new_run.run_at, new_run.run_id)
           AND r.is_complete
         ORDER BY r.run_at DESC, r.run_id DESC LIMIT 1;
     ELSE
-        SELECT r.* INTO old_run FROM agent_metrics.eval_run_sums r
+        SELECT r.* INTO old_run FROM agent_metrics_internal.eval_run_sums r
         WHERE r.run_id = $2 ORDER BY r.agent_id <> agents[1], r.agent_id LIMIT 1;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'unknown eval run "%"', $2
@@ -55,8 +55,8 @@ BEGIN
     WITH pairs AS (
         SELECT c.case_id, o.is_passed AS passed_then, c.is_passed AS passes_now,
                c.latency_ms - o.latency_ms AS slower, (c.cost_usd - o.cost_usd)::double precision AS dearer
-        FROM agent_metrics.eval_case_results c
-        JOIN agent_metrics.eval_case_results o ON o.agent_id = old_run.agent_id AND o.run_id = old_run.run_id AND o.case_id = c.case_id
+        FROM agent_metrics_internal.eval_case_results c
+        JOIN agent_metrics_internal.eval_case_results o ON o.agent_id = old_run.agent_id AND o.run_id = old_run.run_id AND o.case_id = c.case_id
         WHERE c.agent_id = new_run.agent_id AND c.run_id = new_run.run_id
     ), paired AS (
         SELECT count(*) FILTER (WHERE p.passed_then IS NOT NULL AND p.passes_now IS NOT NULL) AS graded,
@@ -71,7 +71,7 @@ BEGIN
         SELECT 'eval_success_rate' AS metric, agent_metrics.ratio(old_run.passed, old_run.graded) AS was, agent_metrics.ratio(new_run.passed, new_run.graded) AS is_now,
                agent_metrics.ratio(100 * (new_run.passed * old_run.graded - old_run.passed * new_run.graded), old_run.graded * new_run.graded) AS change,
                points::double precision AS tolerance, new_run.passed * old_run.graded < old_run.passed * new_run.graded AS is_worse,
-               agent_metrics.moved_more_than(old_run.passed, old_run.graded, new_run.passed, new_run.graded, points) AS fires,
+               agent_metrics_internal.moved_more_than(old_run.passed, old_run.graded, new_run.passed, new_run.graded, points) AS fires,
                a.graded AS compared, a.broken, a.mended, agent_metrics.mcnemar_exact(a.broken, a.mended) AS p, agent_metrics.mcnemar_mid(a.broken, a.mended) AS p_mid,
                agent_metrics.bonett_price_low(a.broken, a.mended, a.graded) AS low, agent_metrics.bonett_price_high(a.broken, a.mended, a.graded) AS high,
                agent_metrics.minimum_detectable_change(a.graded, agent_metrics.ratio(a.broken + a.mended, a.graded)) AS detectable,

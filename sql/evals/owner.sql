@@ -1,7 +1,7 @@
 -- What is frozen stays frozen.
 
 -- The set's row is locked, so that a case that comes while the set is being frozen waits and is then refused.
-CREATE OR REPLACE FUNCTION agent_metrics.check_eval_case() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_eval_case() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     of_set text := CASE WHEN TG_OP = 'DELETE' THEN OLD.eval_set ELSE NEW.eval_set END;
@@ -22,10 +22,10 @@ BEGIN
     RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_eval_case() IS 'Trigger: refuses any change of a case of a frozen set.';
-REVOKE ALL ON FUNCTION agent_metrics.check_eval_case() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_eval_case() IS 'Trigger: refuses any change of a case of a frozen set.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_eval_case() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.check_eval_set() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_eval_set() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
@@ -43,11 +43,11 @@ BEGIN
               HINT = 'Make a new set with a name of its own; the description and the tolerances of a frozen set may still change.';
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_eval_set() IS 'Trigger: refuses to change, delete or empty what is frozen.';
-REVOKE ALL ON FUNCTION agent_metrics.check_eval_set() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_eval_set() IS 'Trigger: refuses to change, delete or empty what is frozen.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_eval_set() FROM PUBLIC;
 
 -- With the owner's rights, for a writer may not read the sets.
-CREATE OR REPLACE FUNCTION agent_metrics.check_eval_run() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_eval_run() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     hash text;
@@ -63,10 +63,10 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_eval_run() IS 'Trigger: refuses a run over a set that is not frozen, and stamps the hash of the set.';
-REVOKE ALL ON FUNCTION agent_metrics.check_eval_run() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_eval_run() IS 'Trigger: refuses a run over a set that is not frozen, and stamps the hash of the set.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_eval_run() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.check_eval_results() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_eval_results() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     wrong record;
@@ -97,5 +97,5 @@ BEGIN
               HINT = 'Was it run over another set? That is another run, with that set''s name.';
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_eval_results() IS 'Trigger: refuses results of an unknown run, of a case outside the run''s set, or of a trial too many.';
-REVOKE ALL ON FUNCTION agent_metrics.check_eval_results() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_eval_results() IS 'Trigger: refuses results of an unknown run, of a case outside the run''s set, or of a trial too many.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_eval_results() FROM PUBLIC;

@@ -35,20 +35,20 @@ COMMENT ON COLUMN agent_metrics.eval_cases.category IS 'Kind of case.';
 COMMENT ON COLUMN agent_metrics.eval_cases.input IS 'What the agent is given.';
 COMMENT ON COLUMN agent_metrics.eval_cases.expected IS 'What is expected of it.';
 CREATE TRIGGER check_eval_case BEFORE INSERT OR UPDATE OR DELETE ON agent_metrics.eval_cases
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_eval_case();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_eval_case();
 CREATE TRIGGER check_eval_set BEFORE UPDATE OR DELETE ON agent_metrics.eval_sets
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_eval_set();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_eval_set();
 CREATE TRIGGER check_eval_sets BEFORE TRUNCATE ON agent_metrics.eval_sets
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.check_eval_set();
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_set();
 CREATE TRIGGER check_eval_cases BEFORE TRUNCATE ON agent_metrics.eval_cases
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.check_eval_set();
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_set();
 
 CREATE TABLE agent_metrics.eval_plans (
     agent_id text NOT NULL,
     eval_set text NOT NULL REFERENCES agent_metrics.eval_sets (eval_set),
     since    date NOT NULL DEFAULT current_date,
     PRIMARY KEY (agent_id, eval_set),
-    CONSTRAINT agent_id_is_short CHECK (agent_metrics.check_length(agent_id, 'agent_id', 256))
+    CONSTRAINT agent_id_is_short CHECK (agent_metrics_internal.check_length(agent_id, 'agent_id', 256))
 );
 COMMENT ON TABLE agent_metrics.eval_plans IS 'Which agent runs which eval set every Monday; a run that does not come is reported.';
 COMMENT ON COLUMN agent_metrics.eval_plans.agent_id IS 'Agent.';
@@ -81,7 +81,7 @@ COMMENT ON COLUMN agent_metrics.eval_runs.prompt_version IS 'Version of its prom
 COMMENT ON COLUMN agent_metrics.eval_runs.note IS 'Anything worth saying of it.';
 CREATE INDEX eval_runs_time ON agent_metrics.eval_runs (agent_id, run_at, run_id);
 CREATE TRIGGER check_eval_run BEFORE INSERT OR UPDATE ON agent_metrics.eval_runs
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_eval_run();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_eval_run();
 
 CREATE TABLE agent_metrics.eval_results (
     agent_id           text NOT NULL,
@@ -108,11 +108,11 @@ COMMENT ON COLUMN agent_metrics.eval_results.token_usage_input IS 'Input tokens.
 COMMENT ON COLUMN agent_metrics.eval_results.token_usage_output IS 'Output tokens.';
 COMMENT ON COLUMN agent_metrics.eval_results.cost_usd IS 'Cost in US dollars.';
 CREATE TRIGGER check_eval_results_inserted AFTER INSERT ON agent_metrics.eval_results
-    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.check_eval_results();
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_results();
 CREATE TRIGGER check_eval_results_updated AFTER UPDATE ON agent_metrics.eval_results
-    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.check_eval_results();
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_results();
 
-CREATE TABLE agent_metrics.drift_findings (
+CREATE TABLE agent_metrics_internal.drift_findings (
     agent_id          text NOT NULL,
     run_id            text NOT NULL,
     metric            text NOT NULL,
@@ -138,27 +138,27 @@ CREATE TABLE agent_metrics.drift_findings (
     found_at          timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (agent_id, run_id, metric)
 );
-COMMENT ON TABLE agent_metrics.drift_findings IS 'What drift() said of each run when it was complete. Written by run_audits().';
-COMMENT ON COLUMN agent_metrics.drift_findings.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.drift_findings.run_id IS 'Run.';
-COMMENT ON COLUMN agent_metrics.drift_findings.metric IS 'eval_success_rate, eval_latency_p50_ms or eval_cost_per_case_usd.';
-COMMENT ON COLUMN agent_metrics.drift_findings.against_run_id IS 'Run it was compared with; NULL: none.';
-COMMENT ON COLUMN agent_metrics.drift_findings.old_value IS 'Value of that run.';
-COMMENT ON COLUMN agent_metrics.drift_findings.new_value IS 'Value of this run.';
-COMMENT ON COLUMN agent_metrics.drift_findings.change IS 'Change, in percentage points for a rate and in per cent for the others.';
-COMMENT ON COLUMN agent_metrics.drift_findings.tolerance IS 'Change beyond which notice is taken, in the same unit.';
-COMMENT ON COLUMN agent_metrics.drift_findings.is_worse IS 'Whether it changed for the worse.';
-COMMENT ON COLUMN agent_metrics.drift_findings.compared IS 'Cases that both runs have a value for.';
-COMMENT ON COLUMN agent_metrics.drift_findings.broken_count IS 'Cases that passed and now fail.';
-COMMENT ON COLUMN agent_metrics.drift_findings.mended_count IS 'Cases that failed and now pass.';
-COMMENT ON COLUMN agent_metrics.drift_findings.p_value IS 'p of the paired test: McNemar''s exact one for a rate, Wilcoxon''s signed ranks for the others.';
-COMMENT ON COLUMN agent_metrics.drift_findings.p_mid IS 'McNemar''s mid-p.';
-COMMENT ON COLUMN agent_metrics.drift_findings.p_adjusted IS 'p_value adjusted for the agent''s metrics by Benjamini and Hochberg; shown, not decided by.';
-COMMENT ON COLUMN agent_metrics.drift_findings.ci_low IS 'Lower end of the Bonett-Price interval of the change, as a fraction.';
-COMMENT ON COLUMN agent_metrics.drift_findings.ci_high IS 'Upper end of it.';
-COMMENT ON COLUMN agent_metrics.drift_findings.detectable_change IS 'Smallest change, as a fraction, that so many cases show at this discordance; one beyond the discordance: none.';
-COMMENT ON COLUMN agent_metrics.drift_findings.broken_cases IS 'Cases that passed and now fail.';
-COMMENT ON COLUMN agent_metrics.drift_findings.mended_cases IS 'Cases that failed and now pass.';
-COMMENT ON COLUMN agent_metrics.drift_findings.state IS 'ok, watch (beyond the tolerance), alert (and p_value <= 0.05), or refused.';
-COMMENT ON COLUMN agent_metrics.drift_findings.reason IS 'Why, in words.';
-COMMENT ON COLUMN agent_metrics.drift_findings.found_at IS 'When it was found.';
+COMMENT ON TABLE agent_metrics_internal.drift_findings IS 'What drift() said of each run when it was complete. Written by run_audits().';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.run_id IS 'Run.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.metric IS 'eval_success_rate, eval_latency_p50_ms or eval_cost_per_case_usd.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.against_run_id IS 'Run it was compared with; NULL: none.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.old_value IS 'Value of that run.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.new_value IS 'Value of this run.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.change IS 'Change, in percentage points for a rate and in per cent for the others.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.tolerance IS 'Change beyond which notice is taken, in the same unit.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.is_worse IS 'Whether it changed for the worse.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.compared IS 'Cases that both runs have a value for.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.broken_count IS 'Cases that passed and now fail.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.mended_count IS 'Cases that failed and now pass.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.p_value IS 'p of the paired test: McNemar''s exact one for a rate, Wilcoxon''s signed ranks for the others.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.p_mid IS 'McNemar''s mid-p.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.p_adjusted IS 'p_value adjusted for the agent''s metrics by Benjamini and Hochberg; shown, not decided by.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.ci_low IS 'Lower end of the Bonett-Price interval of the change, as a fraction.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.ci_high IS 'Upper end of it.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.detectable_change IS 'Smallest change, as a fraction, that so many cases show at this discordance; one beyond the discordance: none.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.broken_cases IS 'Cases that passed and now fail.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.mended_cases IS 'Cases that failed and now pass.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.state IS 'ok, watch (beyond the tolerance), alert (and p_value <= 0.05), or refused.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.reason IS 'Why, in words.';
+COMMENT ON COLUMN agent_metrics_internal.drift_findings.found_at IS 'When it was found.';

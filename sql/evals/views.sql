@@ -1,16 +1,16 @@
 -- Eval runs and what became of them.
 
 -- A case passes when more than half of its graded trials do; an errored trial fails, an ungraded one is left out.
-CREATE OR REPLACE VIEW agent_metrics.eval_case_results AS
+CREATE OR REPLACE VIEW agent_metrics_internal.eval_case_results AS
 SELECT r.agent_id, r.run_id, r.case_id, count(*) AS trials,
        CASE WHEN count(*) FILTER (WHERE r.passed IS NOT NULL OR r.error IS NOT NULL) > 0 THEN
            2 * count(*) FILTER (WHERE r.passed AND r.error IS NULL) > count(*) FILTER (WHERE r.passed IS NOT NULL OR r.error IS NOT NULL) END AS is_passed,
        count(r.error) > 0 AS is_errored, avg(r.latency_ms::numeric)::double precision AS latency_ms, avg(r.cost_usd) AS cost_usd
 FROM agent_metrics.eval_results r
 GROUP BY r.agent_id, r.run_id, r.case_id;
-COMMENT ON VIEW agent_metrics.eval_case_results IS 'One row per agent, run and case: whether it passed (NULL: not graded) and the means over its trials.';
+COMMENT ON VIEW agent_metrics_internal.eval_case_results IS 'One row per agent, run and case: whether it passed (NULL: not graded) and the means over its trials.';
 
-CREATE OR REPLACE VIEW agent_metrics.eval_run_sums AS
+CREATE OR REPLACE VIEW agent_metrics_internal.eval_run_sums AS
 SELECT r.agent_id, r.run_id, r.eval_set, r.content_hash, r.run_at, r.trials, r.agent_version, r.model, r.prompt_version,
        s.case_count, s.latency_tolerance_percent, s.cost_tolerance_percent, c.cases, c.graded, c.passed, c.errored,
        t.latency_p50_ms, t.latency_p95_ms, t.cost_usd, t.priced,
@@ -20,13 +20,13 @@ JOIN agent_metrics.eval_sets s ON s.eval_set = r.eval_set
 CROSS JOIN LATERAL (
     SELECT count(*) AS cases, count(x.is_passed) AS graded, count(*) FILTER (WHERE x.is_passed) AS passed, count(*) FILTER (WHERE x.is_errored) AS errored,
            coalesce(sum(x.trials), 0) AS trials
-    FROM agent_metrics.eval_case_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id) c
+    FROM agent_metrics_internal.eval_case_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id) c
 CROSS JOIN LATERAL (
     SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY x.latency_ms) AS latency_p50_ms,
            percentile_disc(0.95) WITHIN GROUP (ORDER BY x.latency_ms) AS latency_p95_ms,
            sum(x.cost_usd) AS cost_usd, count(x.cost_usd) AS priced
     FROM agent_metrics.eval_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id) t;
-COMMENT ON VIEW agent_metrics.eval_run_sums IS 'One row per agent and run: its counts, percentiles and cost.';
+COMMENT ON VIEW agent_metrics_internal.eval_run_sums IS 'One row per agent and run: its counts, percentiles and cost.';
 
 CREATE OR REPLACE VIEW agent_kpi.eval_runs WITH (security_barrier) AS
 SELECT r.agent_id, r.run_id, r.eval_set, r.run_at, r.agent_version, r.model, r.prompt_version, r.trials,
@@ -35,7 +35,7 @@ SELECT r.agent_id, r.run_id, r.eval_set, r.run_at, r.agent_version, r.model, r.p
        agent_metrics.wilson_low(agent_metrics.rate(r.passed, r.graded)) AS ci_low,
        agent_metrics.wilson_high(agent_metrics.rate(r.passed, r.graded)) AS ci_high,
        r.latency_p50_ms, r.latency_p95_ms, r.cost_usd, r.is_complete
-FROM agent_metrics.eval_run_sums r;
+FROM agent_metrics_internal.eval_run_sums r;
 COMMENT ON VIEW agent_kpi.eval_runs IS 'One row per agent and run over a frozen eval set. Unique: agent_id, run_id.';
 COMMENT ON COLUMN agent_kpi.eval_runs.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.eval_runs.run_id IS 'Run.';
@@ -61,7 +61,7 @@ COMMENT ON COLUMN agent_kpi.eval_runs.is_complete IS 'Whether every trial of eve
 CREATE OR REPLACE VIEW agent_kpi.drift_findings WITH (security_barrier) AS
 SELECT f.agent_id, f.run_id, f.metric, r.run_at, f.against_run_id, f.old_value, f.new_value, f.change, f.tolerance, f.is_worse, f.state, f.reason,
        f.compared AS compared_count, f.broken_count, f.mended_count, f.p_value, f.p_mid, f.p_adjusted, f.ci_low, f.ci_high, f.detectable_change, f.found_at
-FROM agent_metrics.drift_findings f
+FROM agent_metrics_internal.drift_findings f
 LEFT JOIN agent_metrics.eval_runs r ON r.agent_id = f.agent_id AND r.run_id = f.run_id;
 COMMENT ON VIEW agent_kpi.drift_findings IS 'One row per agent, run and metric: how it compares with the run before. Unique: agent_id, run_id, metric.';
 COMMENT ON COLUMN agent_kpi.drift_findings.agent_id IS 'Agent.';
@@ -89,7 +89,7 @@ COMMENT ON COLUMN agent_kpi.drift_findings.found_at IS 'When it was found.';
 
 CREATE OR REPLACE VIEW agent_kpi.drift_cases WITH (security_barrier) AS
 SELECT f.agent_id, f.run_id, c.case_id, c.what, e.category
-FROM agent_metrics.drift_findings f
+FROM agent_metrics_internal.drift_findings f
 JOIN agent_metrics.eval_runs r ON r.agent_id = f.agent_id AND r.run_id = f.run_id
 CROSS JOIN LATERAL (SELECT b.case_id, 'broken' AS what FROM unnest(f.broken_cases) AS b (case_id)
                     UNION ALL SELECT m.case_id, 'mended' FROM unnest(f.mended_cases) AS m (case_id)) c
@@ -107,15 +107,15 @@ SELECT p.agent_id, p.eval_set, a.owner, x.last_run_at, n.next_run_on, n.overdue_
 FROM agent_metrics.eval_plans p
 JOIN agent_metrics.agents a ON a.agent_id = p.agent_id
 LEFT JOIN LATERAL (
-    SELECT r.run_at AS last_run_at FROM agent_metrics.eval_run_sums r
+    SELECT r.run_at AS last_run_at FROM agent_metrics_internal.eval_run_sums r
     WHERE r.agent_id = p.agent_id AND r.eval_set = p.eval_set AND r.is_complete
       -- a run that lies ahead puts no Monday off
       AND r.run_at <= now() + interval '1 day' ORDER BY r.run_at DESC LIMIT 1) x ON true
 CROSS JOIN LATERAL (
     SELECT greatest(date_trunc('week', p.since::timestamp + interval '6 days'),
-                    date_trunc('week', agent_metrics.day_of(x.last_run_at, a.time_zone)::timestamp) + interval '7 days')::date AS monday) m
+                    date_trunc('week', agent_metrics_internal.day_of(x.last_run_at, a.time_zone)::timestamp) + interval '7 days')::date AS monday) m
 CROSS JOIN LATERAL (
-    SELECT m.monday AS next_run_on, agent_metrics.day_start(m.monday + 1, a.time_zone) AS overdue_at) n;
+    SELECT m.monday AS next_run_on, agent_metrics_internal.day_start(m.monday + 1, a.time_zone) AS overdue_at) n;
 COMMENT ON VIEW agent_kpi.eval_schedule IS 'One row per agent and eval set it runs every Monday. Unique: agent_id, eval_set.';
 COMMENT ON COLUMN agent_kpi.eval_schedule.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.eval_schedule.eval_set IS 'Set it runs.';

@@ -24,11 +24,11 @@ BEGIN
                   HINT = 'SELECT * FROM agent_metrics.erase_user(''u-1'');';
     END IF;
     -- A longer id than turns may have now is one that came before they had a bound, and no index takes it.
-    INSERT INTO agent_metrics.erasures (user_id) SELECT $1 WHERE octet_length($1) <= 1024 ON CONFLICT DO NOTHING;
+    INSERT INTO agent_metrics_internal.erasures (user_id) SELECT $1 WHERE octet_length($1) <= 1024 ON CONFLICT DO NOTHING;
 
     WITH his AS (
         SELECT DISTINCT e.agent_id, e.conversation_id FROM agent_metrics.agent_events e WHERE e.user_id = $1
-        UNION SELECT c.agent_id, c.conversation_id FROM agent_metrics.archived_conversations c WHERE c.user_id = $1
+        UNION SELECT c.agent_id, c.conversation_id FROM agent_metrics_internal.archived_conversations c WHERE c.user_id = $1
     ), judged AS (
         SELECT h.agent_id, h.conversation_id,
                EXISTS (SELECT FROM agent_metrics.agent_events e
@@ -42,11 +42,13 @@ BEGIN
 
     -- What hangs on a conversation. By name: a table that somebody else made in this schema is not ours to delete from.
     FOR one IN
-        SELECT u.name AS relname
-        FROM unnest(ARRAY['review_items', 'reviews', 'span_keys', 'survey_answers', 'tool_call_verdicts', 'turn_scores']) AS u (name)
+        SELECT v.relation, v.relname
+        FROM (VALUES ('agent_metrics_internal.review_items'::regclass, 'review_items'), ('agent_metrics.reviews', 'reviews'),
+                     ('agent_metrics_internal.span_keys', 'span_keys'), ('agent_metrics.survey_answers', 'survey_answers'),
+                     ('agent_metrics.tool_call_verdicts', 'tool_call_verdicts'), ('agent_metrics.turn_scores', 'turn_scores')) AS v (relation, relname)
     LOOP
-        EXECUTE format('DELETE FROM agent_metrics.%I x USING unnest($1, $2) AS h (agent_id, conversation_id)
-                        WHERE x.conversation_id = h.conversation_id AND x.agent_id = h.agent_id', one.relname)
+        EXECUTE format('DELETE FROM %s x USING unnest($1, $2) AS h (agent_id, conversation_id)
+                        WHERE x.conversation_id = h.conversation_id AND x.agent_id = h.agent_id', one.relation)
         USING agents, conversations;
         GET DIAGNOSTICS found = ROW_COUNT;
         RETURN QUERY SELECT one.relname::text, found, 'of his conversations';
@@ -54,10 +56,12 @@ BEGIN
 
     -- What was said of his own turns in conversations that he shares.
     FOR one IN
-        SELECT u.name AS relname FROM unnest(ARRAY['span_keys', 'tool_call_verdicts', 'turn_scores', 'reviews']) AS u (name)
+        SELECT v.relation, v.relname
+        FROM (VALUES ('agent_metrics_internal.span_keys'::regclass, 'span_keys'), ('agent_metrics.tool_call_verdicts', 'tool_call_verdicts'),
+                     ('agent_metrics.turn_scores', 'turn_scores'), ('agent_metrics.reviews', 'reviews')) AS v (relation, relname)
     LOOP
-        EXECUTE format('DELETE FROM agent_metrics.%I x USING agent_metrics.agent_events e
-                        WHERE e.user_id = $1 AND x.agent_id = e.agent_id AND x.occurred_at = e.occurred_at AND x.event_id = e.event_id', one.relname)
+        EXECUTE format('DELETE FROM %s x USING agent_metrics.agent_events e
+                        WHERE e.user_id = $1 AND x.agent_id = e.agent_id AND x.occurred_at = e.occurred_at AND x.event_id = e.event_id', one.relation)
         USING $1;
         GET DIAGNOSTICS found = ROW_COUNT;
         RETURN QUERY SELECT one.relname::text, found, 'of his turns in shared conversations';
@@ -88,7 +92,7 @@ BEGIN
     RETURN QUERY SELECT 'business_events', found, 'kept without customer_id, conversation_id and detail';
 
     -- Writes to attached tables that wait to be followed: as those are followed from now on, without conversation and customer.
-    UPDATE agent_metrics.attached_changes c SET fields = c.fields[1:3] || ARRAY[NULL, NULL, c.fields[6]]
+    UPDATE agent_metrics_internal.attached_changes c SET fields = c.fields[1:3] || ARRAY[NULL, NULL, c.fields[6]]
     WHERE c.operation = 'put' AND c.fields[5] = $1;
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN QUERY SELECT 'attached_changes', found, 'kept without conversation and customer';
@@ -102,19 +106,19 @@ BEGIN
     RETURN QUERY SELECT 'agent_events', found, format('%s conversations whole, his turns of %s shared ones', coalesce(cardinality(conversations), 0), shared);
 
     DELETE FROM agent_metrics.quarantined_events q
-    WHERE agent_metrics.json_names(q.payload::text, $1) OR agent_metrics.json_names(q.event::text, $1);
+    WHERE agent_metrics_internal.json_names(q.payload::text, $1) OR agent_metrics_internal.json_names(q.event::text, $1);
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN QUERY SELECT 'quarantined_events', found, 'deliveries in which a text, a number or a key is his id';
 
     -- What is left of his archived conversations. No turn goes, so the conversations are logged by hand.
-    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at)
-    SELECT DISTINCT c.agent_id, c.conversation_id, c.occurred_at FROM agent_metrics.archived_conversations c WHERE c.user_id = $1;
+    INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at)
+    SELECT DISTINCT c.agent_id, c.conversation_id, c.occurred_at FROM agent_metrics_internal.archived_conversations c WHERE c.user_id = $1;
     WITH gone AS (
-        DELETE FROM agent_metrics.archived_conversations c
-        USING (SELECT x.agent_id, x.conversation_id FROM agent_metrics.archived_conversations x WHERE x.user_id = $1) h
+        DELETE FROM agent_metrics_internal.archived_conversations c
+        USING (SELECT x.agent_id, x.conversation_id FROM agent_metrics_internal.archived_conversations x WHERE x.user_id = $1) h
         WHERE c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
           -- of a month that is being written the turns are still there: it is written again if any of his was among them
-          AND EXISTS (SELECT FROM agent_metrics.archives a WHERE a.archive_id = c.archive_id AND a.state <> 'writing')
+          AND EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.archive_id = c.archive_id AND a.state <> 'writing')
         RETURNING c.archive_id, c.agent_id, c.conversation_id
     ), reported AS (
         SELECT count(DISTINCT (g.agent_id, g.conversation_id)) AS conversations FROM gone g
@@ -124,18 +128,18 @@ BEGIN
 
     RETURN QUERY
     SELECT 'archive ' || a.folder || '/' || a.file, NULL::bigint, 'not reached: delete the file, or restore it, which erases him again'
-    FROM agent_metrics.archives a WHERE a.state IN ('detached', 'archived') ORDER BY a.from_time;
+    FROM agent_metrics_internal.archives a WHERE a.state IN ('detached', 'archived') ORDER BY a.from_time;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.erase_user(text) IS
     'Removes a person from the facts, and with each agent''s next refresh from conversations, leads and rollups. Says what was removed, and which archives were not reached.';
 
-CREATE FUNCTION agent_metrics.erase_again() RETURNS bigint
+CREATE FUNCTION agent_metrics_internal.erase_again() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     RETURN (SELECT coalesce(sum(x.count) FILTER (WHERE x.what = 'agent_events'), 0)
-            FROM agent_metrics.erasures u CROSS JOIN LATERAL agent_metrics.erase_user(u.user_id) x
+            FROM agent_metrics_internal.erasures u CROSS JOIN LATERAL agent_metrics.erase_user(u.user_id) x
             WHERE EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.user_id = u.user_id));
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.erase_again() IS 'Erases those who asked for it and came back with restored data; returns how many turns went. Internal: agent-metrics restore uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.erase_again() IS 'Erases those who asked for it and came back with restored data; returns how many turns went. Internal: agent-metrics restore uses it.';

@@ -5,14 +5,14 @@
 -- judgement that hangs on nothing would be counted nowhere.
 
 -- Labels that say yes or no, for evaluations that have a label and no score.
-CREATE FUNCTION agent_metrics.label_score(label text) RETURNS numeric
+CREATE FUNCTION agent_metrics_internal.label_score(label text) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN lower(btrim(label)) = ANY ('{pass,passed,true,yes,correct,relevant,good}') THEN 1::numeric
                 WHEN lower(btrim(label)) = ANY ('{fail,failed,false,no,incorrect,not_relevant,irrelevant,bad}') THEN 0::numeric END;
-COMMENT ON FUNCTION agent_metrics.label_score(text) IS 'The score that the label of an evaluation stands for, where it says yes or no; else NULL.';
+COMMENT ON FUNCTION agent_metrics_internal.label_score(text) IS 'The score that the label of an evaluation stands for, where it says yes or no; else NULL.';
 
 -- An evaluation by the attributes of OpenTelemetry (gen_ai.evaluation.*) or OpenInference (evaluation.*), in our own form.
-CREATE FUNCTION agent_metrics.map_evaluation(a jsonb, trace_id text, span_id text, nanos text) RETURNS jsonb
+CREATE FUNCTION agent_metrics_internal.map_evaluation(a jsonb, trace_id text, span_id text, nanos text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' AS $function$
 BEGIN
     RETURN jsonb_strip_nulls(jsonb_build_object(
@@ -25,10 +25,10 @@ BEGIN
         'judged_at', CASE WHEN nanos ~ '^[1-9]\d{0,18}$' THEN timestamptz '1970-01-01 00:00:00+00' + trunc(nanos::numeric / 1000)::bigint * interval '1 microsecond' END));
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.map_evaluation(jsonb, text, text, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.map_evaluation(jsonb, text, text, text) IS
     'An evaluation in our own form, from its attributes, the span that it is about and its moment in nanoseconds. Internal: map_spans() uses it.';
 
-CREATE FUNCTION agent_metrics.read_evaluation(event jsonb)
+CREATE FUNCTION agent_metrics_internal.read_evaluation(event jsonb)
 RETURNS TABLE (criterion text, score numeric, agent_id text, occurred_at timestamptz, event_id uuid, response_id text, judged_at timestamptz, judged_by text, reason text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' AS $function$
 #variable_conflict use_column
@@ -55,13 +55,13 @@ BEGIN
                    WHEN octet_length(judged_by) > 1024 THEN format('evaluation "%s" was judged by a name of more than 1024 bytes', criterion)
                    WHEN event ->> 'error' IS NOT NULL THEN format('evaluation "%s" failed: %s', criterion, left(event ->> 'error', 200))
                    WHEN said IS NULL AND event ->> 'label' IS NULL THEN format('evaluation "%s" has neither score nor label', criterion)
-                   WHEN said IS NULL AND agent_metrics.label_score(event ->> 'label') IS NULL
+                   WHEN said IS NULL AND agent_metrics_internal.label_score(event ->> 'label') IS NULL
                        THEN format('label "%s" of evaluation "%s" says neither yes nor no', left(event ->> 'label', 200), criterion)
                    WHEN said !~ '^-?\d{1,40}(\.\d{1,40})?([eE][-+]?\d{1,2})?$' AND lower(said) NOT IN ('true', 'false')
                        THEN format('score "%s" of evaluation "%s" is no number', left(said, 200), criterion)
                    WHEN event ->> 'event_id' IS NULL AND response_id IS NULL THEN format('evaluation "%s" names no turn', criterion) END;
     IF reason IS NULL THEN
-        score := CASE WHEN said IS NULL THEN agent_metrics.label_score(event ->> 'label') WHEN lower(said) IN ('true', 'false') THEN said::boolean::integer
+        score := CASE WHEN said IS NULL THEN agent_metrics_internal.label_score(event ->> 'label') WHEN lower(said) IN ('true', 'false') THEN said::boolean::integer
                       ELSE trim_scale(said::numeric) END;
         IF score NOT BETWEEN 0 AND 1 THEN
             reason := format('score %s of evaluation "%s" does not lie between 0 and 1', said, criterion);
@@ -81,13 +81,13 @@ EXCEPTION WHEN data_exception THEN
     RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.read_evaluation(jsonb) IS
+COMMENT ON FUNCTION agent_metrics_internal.read_evaluation(jsonb) IS
     'An evaluation in our own form as columns, and why it cannot be stored, if it cannot. Internal: store_evaluations() uses it.';
 
 -- Where the turns of a delivery went. Those that were stored before are told of again, so a key that is missing comes back.
-CREATE FUNCTION agent_metrics.store_span_keys(payloads jsonb[], events jsonb[]) RETURNS void
+CREATE FUNCTION agent_metrics_internal.store_span_keys(payloads jsonb[], events jsonb[]) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' AS $function$
-    INSERT INTO agent_metrics.span_keys (span_key, agent_id, occurred_at, event_id, conversation_id, call_index, tool, response_id)
+    INSERT INTO agent_metrics_internal.span_keys (span_key, agent_id, occurred_at, event_id, conversation_id, call_index, tool, response_id)
     SELECT k.span_key, t.agent_id, t.occurred_at, t.event_id, t.conversation_id, k.call_index, k.tool, k.response_id
     FROM (SELECT e.event, coalesce((e.event ->> 'event_id')::uuid, md5(e.event::text)::uuid) AS event_id, (e.event ->> 'occurred_at')::timestamptz AS occurred_at,
                  e.event ->> 'agent_id' AS agent_id, e.event ->> 'conversation_id' AS conversation_id
@@ -107,12 +107,12 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET 
     ORDER BY t.agent_id, t.occurred_at, t.event_id, k.call_index NULLS FIRST
     ON CONFLICT DO NOTHING
 $function$;
-COMMENT ON FUNCTION agent_metrics.store_span_keys(jsonb[], jsonb[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.store_span_keys(jsonb[], jsonb[]) IS
     'Notes by which spans and response ids the turns and tool calls of a delivery can be found. Internal: store_events() uses it.';
 
 -- Of several evaluations of the same thing the latest counts, and of those of one moment the highest score: so the order
 -- in which they come does not matter, and a redelivery changes nothing.
-CREATE FUNCTION agent_metrics.store_evaluations(events jsonb[], search boolean)
+CREATE FUNCTION agent_metrics_internal.store_evaluations(events jsonb[], search boolean)
 RETURNS TABLE (stored bigint, bad integer[], reasons text[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
 #variable_conflict use_column
@@ -121,13 +121,13 @@ BEGIN
     WITH read AS MATERIALIZED (
         SELECT e.position::integer AS position, r.*
         FROM unnest(events) WITH ORDINALITY AS e (event, position)
-        CROSS JOIN LATERAL agent_metrics.read_evaluation(e.event) r
+        CROSS JOIN LATERAL agent_metrics_internal.read_evaluation(e.event) r
     ), responses AS MATERIALIZED (
         -- once a response, however many turns have it and however many evaluations name it
         SELECT d.response_id, x.turns, x.span_key
         FROM (SELECT DISTINCT r.response_id FROM read r WHERE r.reason IS NULL AND r.response_id IS NOT NULL) d
         CROSS JOIN LATERAL (SELECT count(*) AS turns, (array_agg(k.span_key))[1] AS span_key
-                            FROM agent_metrics.span_keys k WHERE k.response_id = d.response_id) x
+                            FROM agent_metrics_internal.span_keys k WHERE k.response_id = d.response_id) x
     ), known AS MATERIALIZED (
         SELECT DISTINCT ON (r.position) r.position, x.*
         FROM read r
@@ -137,10 +137,10 @@ BEGIN
             FROM agent_metrics.agent_events e WHERE e.agent_id = r.agent_id AND e.occurred_at = r.occurred_at AND e.event_id = r.event_id
             UNION ALL
             SELECT 2, k.agent_id, k.occurred_at, k.event_id, k.conversation_id, k.call_index, k.tool, 1
-            FROM agent_metrics.span_keys k WHERE k.span_key = r.event_id
+            FROM agent_metrics_internal.span_keys k WHERE k.span_key = r.event_id
             UNION ALL
             SELECT 3, k.agent_id, k.occurred_at, k.event_id, k.conversation_id, k.call_index, k.tool, p.turns
-            FROM agent_metrics.span_keys k WHERE k.span_key = p.span_key) x
+            FROM agent_metrics_internal.span_keys k WHERE k.span_key = p.span_key) x
         WHERE r.reason IS NULL
         ORDER BY r.position, x.way
     ), searched AS MATERIALIZED (
@@ -205,5 +205,5 @@ BEGIN
            (SELECT array_agg(p.reason ORDER BY p.position) FROM placed p WHERE p.reason IS NOT NULL);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.store_evaluations(jsonb[], boolean) IS
+COMMENT ON FUNCTION agent_metrics_internal.store_evaluations(jsonb[], boolean) IS
     'Stores evaluations in our own form: how many changed something, and which cannot be stored and why. With search it looks through all turns for those that came without keys. Internal: store_events() uses it.';

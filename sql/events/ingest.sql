@@ -8,7 +8,7 @@
 -- Turns of our own form, so many in one statement. What only the server can find wrong (a cast, a constraint) fails the
 -- statement: then its turns are tried again in eighths, and few one by one. So a turn that is refused costs some statements
 -- over lists that grow shorter, and a delivery that is nothing else about as many statements as it has turns.
-CREATE FUNCTION agent_metrics.store_turns(payloads jsonb[], events jsonb[], has_keys boolean, size integer)
+CREATE FUNCTION agent_metrics_internal.store_turns(payloads jsonb[], events jsonb[], has_keys boolean, size integer)
 RETURNS TABLE (stored bigint, bad integer[], reasons text[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
 #variable_conflict use_column
@@ -50,7 +50,7 @@ BEGIN
             ON CONFLICT DO NOTHING;
             GET DIAGNOSTICS found = ROW_COUNT;
             IF has_keys THEN
-                PERFORM agent_metrics.store_span_keys(payloads[low:high], events[low:high]);
+                PERFORM agent_metrics_internal.store_span_keys(payloads[low:high], events[low:high]);
             END IF;
             words := NULL;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
@@ -63,7 +63,7 @@ BEGIN
             reasons := reasons || words;
         ELSE
             SELECT t.* INTO part
-            FROM agent_metrics.store_turns(payloads[low:high], events[low:high], has_keys, CASE WHEN high - low < 64 THEN 1 ELSE (high - low) / 8 + 1 END) t;
+            FROM agent_metrics_internal.store_turns(payloads[low:high], events[low:high], has_keys, CASE WHEN high - low < 64 THEN 1 ELSE (high - low) / 8 + 1 END) t;
             stored := stored + part.stored;
             bad := bad || ARRAY(SELECT b.place + low - 1 FROM unnest(part.bad) AS b (place));
             reasons := reasons || part.reasons;
@@ -73,11 +73,11 @@ BEGIN
     RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.store_turns(jsonb[], jsonb[], boolean, integer) IS
+COMMENT ON FUNCTION agent_metrics_internal.store_turns(jsonb[], jsonb[], boolean, integer) IS
     'Stores turns of our own form, so many a statement: how many were new, and which cannot be stored and why. Internal: store_events() uses it.';
 
 -- Stores events of our own form. A reason that is given already, or found here, sends an event to quarantine.
-CREATE FUNCTION agent_metrics.store_events(payloads jsonb[], events jsonb[], reasons text[], search boolean DEFAULT false)
+CREATE FUNCTION agent_metrics_internal.store_events(payloads jsonb[], events jsonb[], reasons text[], search boolean DEFAULT false)
 RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
 #variable_conflict use_column
@@ -129,7 +129,7 @@ BEGIN
             WHERE k.key <> ALL (known)) u ON true) z) x;
 
     IF good_events IS NOT NULL THEN
-        SELECT t.* INTO said FROM agent_metrics.store_turns(good_payloads, good_events, has_keys, cardinality(good_events)) t;
+        SELECT t.* INTO said FROM agent_metrics_internal.store_turns(good_payloads, good_events, has_keys, cardinality(good_events)) t;
         count_stored := said.stored;
         count_repeated := cardinality(good_events) - said.stored - coalesce(cardinality(said.bad), 0);
         SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place), bad_reasons || array_agg(b.reason ORDER BY b.place)
@@ -139,7 +139,7 @@ BEGIN
     END IF;
 
     IF said_events IS NOT NULL THEN
-        SELECT e.* INTO said FROM agent_metrics.store_evaluations(said_events, $4) e;
+        SELECT e.* INTO said FROM agent_metrics_internal.store_evaluations(said_events, $4) e;
         count_stored := count_stored + said.stored;
         count_repeated := count_repeated + cardinality(said_events) - said.stored - coalesce(cardinality(said.bad), 0);
         SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place), bad_reasons || array_agg(b.reason ORDER BY b.place)
@@ -156,12 +156,12 @@ BEGIN
     RETURN QUERY SELECT count_stored, count_repeated, coalesce(cardinality(bad_reasons), 0)::bigint;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.store_events(jsonb[], jsonb[], text[], boolean) IS
+COMMENT ON FUNCTION agent_metrics_internal.store_events(jsonb[], jsonb[], text[], boolean) IS
     'Stores events and evaluations of our own form, once each; those that cannot be stored, or that come with a reason, go to quarantined_events. Internal: ingest_events() and retry_quarantined() use it.';
 
 -- A reason may quote what was refused, and is for those who may read that. This is what everybody may read of it: words of
 -- ours alone, whatever the reason says and whoever wrote it.
-CREATE FUNCTION agent_metrics.reason_class(reason text) RETURNS text
+CREATE FUNCTION agent_metrics_internal.reason_class(reason text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN reason = ANY (ARRAY[
@@ -199,16 +199,16 @@ RETURN CASE
     WHEN reason LIKE 'invalid input syntax for type %' THEN 'a text is no number, or not true or false'
     WHEN reason LIKE '% is out of range%' OR reason LIKE '%overflow%' THEN 'a number is out of range'
     ELSE 'the server refused a value' END;
-COMMENT ON FUNCTION agent_metrics.reason_class(text) IS
+COMMENT ON FUNCTION agent_metrics_internal.reason_class(text) IS
     'A reason of quarantined_events in words that quote nothing of what was refused. Internal: agent_kpi.quarantine shows it, retry_quarantined() takes it.';
 
 -- What was delivered, piece by piece, in our own form.
-CREATE FUNCTION agent_metrics.map_events(delivered jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
+CREATE FUNCTION agent_metrics_internal.map_events(delivered jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT agent_metrics.shallow(p.piece, 64),
+    SELECT agent_metrics_internal.shallow(p.piece, 64),
            -- a score as Langfuse's API and webhooks have it; an observation is a span
            CASE WHEN d.is_deep THEN NULL
                 WHEN jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['dataType', 'name', 'traceId'] THEN
@@ -216,19 +216,19 @@ BEGIN
                    'event_id', md5((p.piece ->> 'traceId') || '/' || (p.piece ->> 'observationId'))::uuid, 'judged_at', p.piece ->> 'timestamp',
                    'judged_by', lower(p.piece ->> 'source')))
            ELSE p.piece END,
-           CASE WHEN d.is_deep THEN format('%s levels of JSON', coalesce(p.piece ->> 'too_deep', agent_metrics.json_depth(p.piece)::text)) END
-    FROM agent_metrics.pieces_of(delivered) AS p (piece)
+           CASE WHEN d.is_deep THEN format('%s levels of JSON', coalesce(p.piece ->> 'too_deep', agent_metrics_internal.json_depth(p.piece)::text)) END
+    FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
     -- what stands for such a one says so again when it is tried again
-    CROSS JOIN LATERAL (SELECT agent_metrics.json_depth(p.piece) > 64
+    CROSS JOIN LATERAL (SELECT agent_metrics_internal.json_depth(p.piece) > 64
                             OR jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['too_deep', 'hash', 'head'] AS is_deep OFFSET 0) d
     WHERE jsonb_typeof(p.piece) <> 'object' OR NOT p.piece ?| ARRAY['resourceSpans', 'resourceLogs'];
-    IF EXISTS (SELECT FROM agent_metrics.pieces_of(delivered) AS p (piece)
+    IF EXISTS (SELECT FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
                WHERE jsonb_typeof(p.piece) = 'object' AND p.piece ?| ARRAY['resourceSpans', 'resourceLogs']) THEN
-        RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics.map_spans(delivered) s;
+        RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics_internal.map_spans(delivered) s;
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.map_events(jsonb) IS
+COMMENT ON FUNCTION agent_metrics_internal.map_events(jsonb) IS
     'What ingest_events() makes of a delivery, without storing it: each piece, the event in our own form, and why it cannot be mapped, if it cannot.';
 
 -- The argument has no name, so that PostgREST hands the body of a request on as it is.
@@ -239,7 +239,7 @@ DECLARE
     -- Mapping takes up to a hundred times the size of what is delivered: this much is 2 GB.
     most  constant bigint := 16 * 1024 * 1024;
     -- as it is unpacked: what comes from a table may be compressed a hundredfold
-    size  bigint := agent_metrics.json_size($1);
+    size  bigint := agent_metrics_internal.json_size($1);
     again bigint;
 BEGIN
     IF $1 IS NULL THEN
@@ -259,9 +259,9 @@ BEGIN
                   HINT = 'Send fewer events a call; leave prompts and answers out of spans, they are not stored anyway.';
     END IF;
     -- Each span is read with the attributes of its resource.
-    SELECT sum(agent_metrics.json_size(e.element -> 'resource') * jsonb_array_length(c.scope -> 'spans'))
+    SELECT sum(agent_metrics_internal.json_size(e.element -> 'resource') * jsonb_array_length(c.scope -> 'spans'))
     INTO again
-    FROM agent_metrics.pieces_of($1) AS p (piece)
+    FROM agent_metrics_internal.pieces_of($1) AS p (piece)
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans') WHEN 'array' THEN p.piece -> 'resourceSpans' ELSE '[]' END) AS e (element)
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeSpans') WHEN 'array' THEN e.element -> 'scopeSpans' ELSE '[]' END) AS c (scope)
     WHERE jsonb_typeof(c.scope -> 'spans') = 'array';
@@ -273,8 +273,8 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT s.stored, s.repeated, s.quarantined
-    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM agent_metrics.map_events($1) m) x
-    CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons) s;
+    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM agent_metrics_internal.map_events($1) m) x
+    CROSS JOIN LATERAL agent_metrics_internal.store_events(x.payloads, x.events, x.reasons) s;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.ingest_events(jsonb) IS
@@ -299,9 +299,9 @@ BEGIN
               FROM (SELECT l.quarantine_id, coalesce(l.event ? 'evaluation', l.payload ? 'resourceLogs') AS is_late,
                            l.payload #>> '{resourceSpans,0,scopeSpans,0,spans,0,traceId}' AS trace_id,
                            -- as large as it is unpacked
-                           agent_metrics.json_size(l.payload) AS size
+                           agent_metrics_internal.json_size(l.payload) AS size
                     FROM agent_metrics.quarantined_events l
-                    WHERE $1 IS NULL OR l.reason LIKE $1 OR agent_metrics.reason_class(l.reason) LIKE $1) q) p
+                    WHERE $1 IS NULL OR l.reason LIKE $1 OR agent_metrics_internal.reason_class(l.reason) LIKE $1) q) p
         GROUP BY floor(p.place) ORDER BY floor(p.place)
     LOOP
         WITH taken AS MATERIALIZED (
@@ -309,18 +309,18 @@ BEGIN
             WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
                                       WHERE l.quarantine_id = ANY (portion) FOR UPDATE SKIP LOCKED)
             -- one that came before there was a bound may be too deep to be put together with others
-            RETURNING agent_metrics.shallow(q.payload, 64) AS payload, CASE WHEN agent_metrics.json_depth(q.event) <= 64 THEN q.event END AS event
+            RETURNING agent_metrics_internal.shallow(q.payload, 64) AS payload, CASE WHEN agent_metrics_internal.json_depth(q.event) <= 64 THEN q.event END AS event
         ), mapped AS (
             SELECT t.payload, t.event, NULL::text AS reason FROM taken t WHERE t.event IS NOT NULL
             UNION ALL
             SELECT m.payload, m.event, m.reason
             FROM (SELECT jsonb_agg(t.payload) AS payloads FROM taken t WHERE t.event IS NULL) x
-            CROSS JOIN LATERAL agent_metrics.map_events(x.payloads) m
+            CROSS JOIN LATERAL agent_metrics_internal.map_events(x.payloads) m
             WHERE x.payloads IS NOT NULL
         )
         SELECT s.stored, s.repeated, s.quarantined INTO found
         FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped m) x
-        CROSS JOIN LATERAL agent_metrics.store_events(x.payloads, x.events, x.reasons, true) s;
+        CROSS JOIN LATERAL agent_metrics_internal.store_events(x.payloads, x.events, x.reasons, true) s;
         stored := stored + coalesce(found.stored, 0);
         repeated := repeated + coalesce(found.repeated, 0);
         quarantined := quarantined + coalesce(found.quarantined, 0);

@@ -1,7 +1,7 @@
 -- What is changed or deleted after a refresh saw it is logged, for the stamp of a row cannot tell that.
 
 -- The trigger functions below write the log with the rights of the tables' owner: a writer needs none on it.
-CREATE OR REPLACE FUNCTION agent_metrics.log_event_update() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.log_event_update() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     measures_changed boolean :=
@@ -11,33 +11,33 @@ DECLARE
         (NEW.agent_id, NEW.occurred_at, NEW.latency_ms, NEW.token_usage_input, NEW.token_usage_output, NEW.cost_usd,
          NEW.tools_called, NEW.is_eval, NEW.error);
 BEGIN
-    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
+    INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed)
     VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, measures_changed);
     IF (OLD.agent_id, OLD.conversation_id, OLD.occurred_at) IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id, NEW.occurred_at) THEN
-        INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
+        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed)
         VALUES (NEW.agent_id, NEW.conversation_id, NEW.occurred_at, measures_changed);
     END IF;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_event_update() IS 'Trigger: logs the conversations and buckets that an update of a turn concerns, before and after.';
-REVOKE ALL ON FUNCTION agent_metrics.log_event_update() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.log_event_update() IS 'Trigger: logs the conversations and buckets that an update of a turn concerns, before and after.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.log_event_update() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.log_event_delete() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.log_event_delete() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO agent_metrics.changes (agent_id, conversation_id, occurred_at, measures_changed)
+    INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed)
     VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, true);
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_event_delete() IS 'Trigger: logs the conversation and bucket that lost a turn.';
-REVOKE ALL ON FUNCTION agent_metrics.log_event_delete() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.log_event_delete() IS 'Trigger: logs the conversation and bucket that lost a turn.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.log_event_delete() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.log_business_event() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.log_business_event() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO agent_metrics.changes (conversation_id, business_event_id)
+    INSERT INTO agent_metrics_internal.changes (conversation_id, business_event_id)
     VALUES (OLD.conversation_id, OLD.business_event_id);
     IF TG_OP = 'UPDATE' THEN
         RETURN NEW;
@@ -45,71 +45,71 @@ BEGIN
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_business_event() IS 'Trigger: logs the conversation that a business event was about before it changed.';
-REVOKE ALL ON FUNCTION agent_metrics.log_business_event() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.log_business_event() IS 'Trigger: logs the conversation that a business event was about before it changed.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.log_business_event() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.log_outcome() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.log_outcome() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO agent_metrics.changes (label) VALUES (OLD.label);
+    INSERT INTO agent_metrics_internal.changes (label) VALUES (OLD.label);
     IF TG_OP = 'UPDATE' THEN
         RETURN NEW;
     END IF;
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_outcome() IS 'Trigger: logs the old name of an outcome label that changed.';
-REVOKE ALL ON FUNCTION agent_metrics.log_outcome() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.log_outcome() IS 'Trigger: logs the old name of an outcome label that changed.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.log_outcome() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.log_event_kind() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.log_event_kind() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO agent_metrics.changes (label) VALUES (OLD.kind);
+    INSERT INTO agent_metrics_internal.changes (label) VALUES (OLD.kind);
     IF TG_OP = 'UPDATE' THEN
         RETURN NEW;
     END IF;
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_event_kind() IS 'Trigger: logs the old name of a kind of business event that changed.';
-REVOKE ALL ON FUNCTION agent_metrics.log_event_kind() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.log_event_kind() IS 'Trigger: logs the old name of a kind of business event that changed.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.log_event_kind() FROM PUBLIC;
 
 -- TRUNCATE leaves no rows to log. One row that names nothing says "everything": each agent is built again.
 -- (Touching the watermarks here instead would deadlock with a refresh that holds one and reads the facts.)
-CREATE OR REPLACE FUNCTION agent_metrics.log_truncate() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.log_truncate() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO agent_metrics.changes DEFAULT VALUES;
+    INSERT INTO agent_metrics_internal.changes DEFAULT VALUES;
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_truncate() IS 'Trigger: after TRUNCATE of facts or mappings each agent is rebuilt by its next refresh.';
-REVOKE ALL ON FUNCTION agent_metrics.log_truncate() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.log_truncate() IS 'Trigger: after TRUNCATE of facts or mappings each agent is rebuilt by its next refresh.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.log_truncate() FROM PUBLIC;
 
 -- What is said about turns and conversations after they happened: verdicts on tool calls, scores, survey answers,
 -- reviews. Each names its agent and conversation; it counts once that conversation is in the books, so evaluation
 -- traffic counts nowhere. A trigger logs the conversation that a row is about, and the agent's next refresh computes
 -- that conversation's facts again.
 
-CREATE OR REPLACE FUNCTION agent_metrics.log_fact() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.log_fact() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        INSERT INTO agent_metrics.changes (agent_id, conversation_id) VALUES (OLD.agent_id, OLD.conversation_id);
+        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id) VALUES (OLD.agent_id, OLD.conversation_id);
         IF TG_OP = 'DELETE' THEN
             RETURN OLD;
         END IF;
     END IF;
     IF TG_OP = 'INSERT' OR (OLD.agent_id, OLD.conversation_id) IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id) THEN
-        INSERT INTO agent_metrics.changes (agent_id, conversation_id) VALUES (NEW.agent_id, NEW.conversation_id);
+        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id) VALUES (NEW.agent_id, NEW.conversation_id);
     END IF;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.log_fact() IS 'Trigger: logs the conversation that a fact is about, before and after.';
-REVOKE ALL ON FUNCTION agent_metrics.log_fact() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.log_fact() IS 'Trigger: logs the conversation that a fact is about, before and after.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.log_fact() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.check_fact() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_fact() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     CASE TG_TABLE_NAME
@@ -144,5 +144,5 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_fact() IS 'Trigger: refuses a score, an answer or a weight that cannot be, and names it.';
-REVOKE ALL ON FUNCTION agent_metrics.check_fact() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_fact() IS 'Trigger: refuses a score, an answer or a weight that cannot be, and names it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_fact() FROM PUBLIC;

@@ -1,7 +1,7 @@
 -- Everything about spans that hangs on their order: ancestors and tools. In Rust, for SQL would need a join a level.
-CREATE FUNCTION agent_metrics.link_spans(traces text[], ids text[], parents text[], kinds text[], began bigint[], says bigint[]) RETURNS integer[]
+CREATE FUNCTION agent_metrics_internal.link_spans(traces text[], ids text[], parents text[], kinds text[], began bigint[], says bigint[]) RETURNS integer[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics.link_spans(text[], text[], text[], text[], bigint[], bigint[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.link_spans(text[], text[], text[], text[], bigint[], bigint[]) IS
     'Of each span seven numbers: by which it is named (agent, workflow, conversation, person, version), itself or the nearest above it that says so by a bit of says; whether it is a turn; of a tool, its turn. Positions count from 1, 0 is none. Internal: map_spans() uses it.';
 
 -- OTLP JSON to turns: spans with the attributes of OpenTelemetry GenAI (and its older names), OpenInference, OpenLLMetry
@@ -13,7 +13,7 @@ COMMENT ON FUNCTION agent_metrics.link_spans(text[], text[], text[], text[], big
 -- for them. Spans of another kind are no turns and are passed over. Evaluations, as events or attributes of a span or as
 -- log records, become events of their own that name the span they are about.
 
-CREATE FUNCTION agent_metrics.attributes(pairs jsonb) RETURNS jsonb
+CREATE FUNCTION agent_metrics_internal.attributes(pairs jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     RETURN (SELECT coalesce(jsonb_object_agg(p.pair ->> 'key', coalesce(p.pair #> '{value,stringValue}', p.pair #> '{value,intValue}',
@@ -22,10 +22,10 @@ BEGIN
             WHERE p.pair ->> 'key' IS NOT NULL);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.attributes(jsonb) IS 'The attributes of OTLP, a list of key and value, as one object. Internal: map_spans() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.attributes(jsonb) IS 'The attributes of OTLP, a list of key and value, as one object. Internal: map_spans() uses it.';
 
 -- Langfuse writes objects as text into an attribute.
-CREATE FUNCTION agent_metrics.object_in(words text) RETURNS jsonb
+CREATE FUNCTION agent_metrics_internal.object_in(words text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     object jsonb;
@@ -39,10 +39,10 @@ EXCEPTION WHEN data_exception THEN
     RETURN '{}';
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.object_in(text) IS 'The JSON object that a text holds; an empty one when it holds none. Internal: map_spans() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.object_in(text) IS 'The JSON object that a text holds; an empty one when it holds none. Internal: map_spans() uses it.';
 
 -- Without jsonb_build_array(), which recurses.
-CREATE FUNCTION agent_metrics.pieces_of(delivered jsonb) RETURNS SETOF jsonb
+CREATE FUNCTION agent_metrics_internal.pieces_of(delivered jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF jsonb_typeof(delivered) = 'array' THEN
@@ -52,31 +52,31 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.pieces_of(jsonb) IS 'The elements of a list, or the one document that is none. Internal: ingest_events() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.pieces_of(jsonb) IS 'The elements of a list, or the one document that is none. Internal: ingest_events() uses it.';
 
 -- The planner is told how many there may be, for it takes each list in a list for a hundred times as many.
-CREATE FUNCTION agent_metrics.delivered_spans(pieces jsonb) RETURNS TABLE (resource jsonb, said jsonb, span jsonb, levels integer)
+CREATE FUNCTION agent_metrics_internal.delivered_spans(pieces jsonb) RETURNS TABLE (resource jsonb, said jsonb, span jsonb, levels integer)
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT r.resource, r.said, s.span, greatest(agent_metrics.json_depth(s.span), r.levels)
-    FROM agent_metrics.pieces_of(pieces) AS p (piece)
+    SELECT r.resource, r.said, s.span, greatest(agent_metrics_internal.json_depth(s.span), r.levels)
+    FROM agent_metrics_internal.pieces_of(pieces) AS p (piece)
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans') WHEN 'array' THEN p.piece -> 'resourceSpans' ELSE '[]' END) AS e (element)
     CROSS JOIN LATERAL (
         -- once a resource, not once a span
-        SELECT d.resource, d.levels, CASE WHEN coalesce(d.levels <= 58, true) THEN agent_metrics.attributes(d.resource -> 'attributes') END AS said
-        FROM (SELECT e.element -> 'resource' AS resource, agent_metrics.json_depth(e.element -> 'resource') AS levels OFFSET 0) d OFFSET 0) r
+        SELECT d.resource, d.levels, CASE WHEN coalesce(d.levels <= 58, true) THEN agent_metrics_internal.attributes(d.resource -> 'attributes') END AS said
+        FROM (SELECT e.element -> 'resource' AS resource, agent_metrics_internal.json_depth(e.element -> 'resource') AS levels OFFSET 0) d OFFSET 0) r
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeSpans') WHEN 'array' THEN e.element -> 'scopeSpans' ELSE '[]' END) AS c (scope)
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(c.scope -> 'spans') WHEN 'array' THEN c.scope -> 'spans' ELSE '[]' END) AS s (span);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.delivered_spans(jsonb) IS
+COMMENT ON FUNCTION agent_metrics_internal.delivered_spans(jsonb) IS
     'Each span of a list of OTLP JSON documents with its resource, the resource''s attributes, and how deep the two are nested. Internal: map_spans() uses it.';
 
 -- No step looks at each pair of spans, nor climbs from each of them: what hangs on their order is link_spans()', and a
 -- join that the planner took for a small one must not go through one side for each row of the other.
-CREATE FUNCTION agent_metrics.map_spans(pieces jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
+CREATE FUNCTION agent_metrics_internal.map_spans(pieces jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off SET enable_nestloop = off AS $function$
 #variable_conflict use_column
@@ -86,10 +86,10 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH delivered AS MATERIALIZED (
-        SELECT d.* FROM agent_metrics.delivered_spans(pieces) d
+        SELECT d.* FROM agent_metrics_internal.delivered_spans(pieces) d
     ), read AS MATERIALIZED (
         SELECT d.span ->> 'traceId' AS trace_id, d.span ->> 'spanId' AS span_id, nullif(d.span ->> 'parentSpanId', '') AS parent_id,
-               d.resource, d.span, d.said || agent_metrics.attributes(d.span -> 'attributes') AS a,
+               d.resource, d.span, d.said || agent_metrics_internal.attributes(d.span -> 'attributes') AS a,
                CASE WHEN d.span ->> 'startTimeUnixNano' ~ '^\d{1,19}$' THEN (d.span ->> 'startTimeUnixNano')::numeric END AS began,
                CASE WHEN d.span ->> 'endTimeUnixNano' ~ '^\d{1,19}$' THEN (d.span ->> 'endTimeUnixNano')::numeric END AS ended,
                d.span #>> '{status,code}' IN ('2', 'STATUS_CODE_ERROR') AS is_failed
@@ -123,7 +123,7 @@ BEGIN
                max(u.at) FILTER (WHERE u.place % 7 = 3) AS conversation_by, max(u.at) FILTER (WHERE u.place % 7 = 4) AS person_by,
                max(u.at) FILTER (WHERE u.place % 7 = 5) AS version_by, max(u.at) FILTER (WHERE u.place % 7 = 6) = 1 AS is_turn,
                max(u.at) FILTER (WHERE u.place % 7 = 0) AS turn
-        FROM (SELECT agent_metrics.link_spans(
+        FROM (SELECT agent_metrics_internal.link_spans(
                          array_agg(n.trace_id ORDER BY n.number), array_agg(n.span_id ORDER BY n.number), array_agg(n.parent_id ORDER BY n.number),
                          array_agg(n.kind ORDER BY n.number), array_agg(least(n.began, 9223372036854775807)::bigint ORDER BY n.number),
                          array_agg(0::bigint + (n.agent IS NOT NULL)::integer + 2 * (n.workflow IS NOT NULL)::integer + 4 * (n.conversation IS NOT NULL)::integer
@@ -169,8 +169,8 @@ BEGIN
         FROM turn n
         LEFT JOIN tools k ON k.turn = n.number
         CROSS JOIN LATERAL (
-            SELECT agent_metrics.object_in(n.a ->> 'langfuse.observation.usage_details') AS usage,
-                   agent_metrics.object_in(n.a ->> 'langfuse.observation.cost_details') AS cost OFFSET 0) l
+            SELECT agent_metrics_internal.object_in(n.a ->> 'langfuse.observation.usage_details') AS usage,
+                   agent_metrics_internal.object_in(n.a ->> 'langfuse.observation.cost_details') AS cost OFFSET 0) l
     )
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('resource', c.resource, 'scopeSpans',
                jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(c.span)))))),
@@ -206,13 +206,13 @@ BEGIN
                jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(d.span)))))), NULL, 'a span without traceId or spanId'
     FROM delivered d WHERE d.levels <= most AND (coalesce(d.span ->> 'traceId', '') = '' OR coalesce(d.span ->> 'spanId', '') = '')
     UNION ALL
-    SELECT agent_metrics.shallow(CASE WHEN agent_metrics.json_depth(d.span) > most THEN d.span ELSE d.resource END, most), NULL,
+    SELECT agent_metrics_internal.shallow(CASE WHEN agent_metrics_internal.json_depth(d.span) > most THEN d.span ELSE d.resource END, most), NULL,
            format('%s levels of JSON in a span or its resource', d.levels)
     FROM delivered d WHERE d.levels > most
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans',
                jsonb_build_array(jsonb_build_object('traceId', t.trace_id, 'spanId', t.span_id, 'events', jsonb_build_array(v.happened)))))))),
-           agent_metrics.map_evaluation(agent_metrics.attributes(v.happened -> 'attributes'), t.trace_id, t.span_id, v.happened ->> 'timeUnixNano'), NULL
+           agent_metrics_internal.map_evaluation(agent_metrics_internal.attributes(v.happened -> 'attributes'), t.trace_id, t.span_id, v.happened ->> 'timeUnixNano'), NULL
     FROM told t
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(t.span -> 'events') WHEN 'array' THEN t.span -> 'events' ELSE '[]' END) AS v (happened)
     WHERE v.happened ->> 'name' = 'gen_ai.evaluation.result'
@@ -222,31 +222,31 @@ BEGIN
                jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('traceId', t.trace_id, 'spanId', t.span_id, 'parentSpanId', t.parent_id,
                    'endTimeUnixNano', t.span -> 'endTimeUnixNano',
                    'attributes', jsonb_path_query_array(t.span, '$.attributes[*] ? (@.key starts with "evaluation." || @.key starts with "gen_ai.evaluation.")'))))))))),
-           agent_metrics.map_evaluation(t.a - 'error.type' - 'gen_ai.response.id', t.trace_id, CASE WHEN t.kind = 'other' THEN t.parent_id ELSE t.span_id END,
+           agent_metrics_internal.map_evaluation(t.a - 'error.type' - 'gen_ai.response.id', t.trace_id, CASE WHEN t.kind = 'other' THEN t.parent_id ELSE t.span_id END,
                                         t.span ->> 'endTimeUnixNano'), NULL
     FROM told t WHERE t.a ?| ARRAY['gen_ai.evaluation.name', 'evaluation.name']
     UNION ALL
-    SELECT CASE WHEN n.is_deep THEN agent_metrics.shallow(l.record, most)
+    SELECT CASE WHEN n.is_deep THEN agent_metrics_internal.shallow(l.record, most)
                 ELSE jsonb_build_object('resourceLogs', jsonb_build_array(jsonb_build_object('scopeLogs',
                          jsonb_build_array(jsonb_build_object('logRecords', jsonb_build_array(l.record)))))) END,
-           CASE WHEN n.is_evaluation THEN agent_metrics.map_evaluation(n.a, l.record ->> 'traceId', l.record ->> 'spanId',
+           CASE WHEN n.is_evaluation THEN agent_metrics_internal.map_evaluation(n.a, l.record ->> 'traceId', l.record ->> 'spanId',
                                                 coalesce(nullif(l.record ->> 'timeUnixNano', '0'), l.record ->> 'observedTimeUnixNano')) END,
-           CASE WHEN n.is_deep THEN format('%s levels of JSON in a log record', agent_metrics.json_depth(l.record))
+           CASE WHEN n.is_deep THEN format('%s levels of JSON in a log record', agent_metrics_internal.json_depth(l.record))
                 WHEN NOT n.is_evaluation THEN 'a log record is no turn' END
     -- not jsonb_path_query(), whose time grows with the square of what it finds
-    FROM agent_metrics.pieces_of(pieces) AS p (piece)
+    FROM agent_metrics_internal.pieces_of(pieces) AS p (piece)
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceLogs') WHEN 'array' THEN p.piece -> 'resourceLogs' ELSE '[]' END) AS e (element)
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeLogs') WHEN 'array' THEN e.element -> 'scopeLogs' ELSE '[]' END) AS c (scope)
-    CROSS JOIN LATERAL agent_metrics.pieces_of(c.scope -> 'logRecords') AS l (record)
+    CROSS JOIN LATERAL agent_metrics_internal.pieces_of(c.scope -> 'logRecords') AS l (record)
     CROSS JOIN LATERAL (SELECT x.a, x.is_deep,
                                NOT x.is_deep AND coalesce('gen_ai.evaluation.result' IN (l.record ->> 'eventName', x.a ->> 'event.name'), false) AS is_evaluation
-                        FROM (SELECT CASE WHEN NOT d.is_deep THEN agent_metrics.attributes(l.record -> 'attributes') END AS a, d.is_deep
-                              FROM (SELECT agent_metrics.json_depth(l.record) > most AS is_deep OFFSET 0) d) x) n
+                        FROM (SELECT CASE WHEN NOT d.is_deep THEN agent_metrics_internal.attributes(l.record -> 'attributes') END AS a, d.is_deep
+                              FROM (SELECT agent_metrics_internal.json_depth(l.record) > most AS is_deep OFFSET 0) d) x) n
     WHERE l.record IS NOT NULL
     UNION ALL
     -- what is not of OTLP's shape holds nothing that the steps above would have seen
-    SELECT agent_metrics.shallow(p.piece, 64), NULL, format('%s is no list', l.name)
-    FROM agent_metrics.pieces_of(pieces) AS p (piece)
+    SELECT agent_metrics_internal.shallow(p.piece, 64), NULL, format('%s is no list', l.name)
+    FROM agent_metrics_internal.pieces_of(pieces) AS p (piece)
     CROSS JOIN LATERAL (VALUES ('resourceSpans', 'scopeSpans', 'spans'), ('resourceLogs', 'scopeLogs', NULL)) AS k (resources, scopes, records)
     CROSS JOIN LATERAL (
         SELECT k.resources WHERE jsonb_typeof(p.piece -> k.resources) <> 'array'
@@ -261,5 +261,5 @@ BEGIN
         WHERE jsonb_typeof(c.scope -> k.records) <> 'array') AS l (name);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.map_spans(jsonb) IS
+COMMENT ON FUNCTION agent_metrics_internal.map_spans(jsonb) IS
     'Turns and evaluations from a list of OTLP JSON documents: what was delivered, the event in our own form, and why it cannot be mapped, if it cannot. Internal: map_events() uses it.';

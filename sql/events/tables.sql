@@ -139,7 +139,7 @@ CREATE INDEX business_events_changed_in ON agent_metrics.business_events (change
 
 -- Dirt that the stamps cannot tell. A row with an agent is consumed by that agent's refresh;
 -- a row without one concerns every agent and is pruned once every watermark has seen it.
-CREATE TABLE agent_metrics.changes (
+CREATE TABLE agent_metrics_internal.changes (
     change_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     agent_id          text,
     conversation_id   text,
@@ -149,24 +149,24 @@ CREATE TABLE agent_metrics.changes (
     measures_changed  boolean NOT NULL DEFAULT false,
     changed_in        xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
-COMMENT ON TABLE agent_metrics.changes IS 'Log of updates and deletions of facts that the next refresh has to look at. Written by triggers.';
-COMMENT ON COLUMN agent_metrics.changes.change_id IS 'Identity.';
-COMMENT ON COLUMN agent_metrics.changes.agent_id IS 'Agent concerned; NULL: any agent.';
-COMMENT ON COLUMN agent_metrics.changes.conversation_id IS 'Conversation concerned.';
-COMMENT ON COLUMN agent_metrics.changes.business_event_id IS 'Business event concerned.';
-COMMENT ON COLUMN agent_metrics.changes.label IS 'Outcome label, or kind of business event, whose mapping went.';
-COMMENT ON COLUMN agent_metrics.changes.occurred_at IS 'Moment of the turn.';
-COMMENT ON COLUMN agent_metrics.changes.measures_changed IS 'Whether the bucket of that moment has to be computed again.';
-COMMENT ON COLUMN agent_metrics.changes.changed_in IS 'Transaction that made the change.';
-CREATE INDEX changes_agent ON agent_metrics.changes (agent_id);
+COMMENT ON TABLE agent_metrics_internal.changes IS 'Log of updates and deletions of facts that the next refresh has to look at. Written by triggers.';
+COMMENT ON COLUMN agent_metrics_internal.changes.change_id IS 'Identity.';
+COMMENT ON COLUMN agent_metrics_internal.changes.agent_id IS 'Agent concerned; NULL: any agent.';
+COMMENT ON COLUMN agent_metrics_internal.changes.conversation_id IS 'Conversation concerned.';
+COMMENT ON COLUMN agent_metrics_internal.changes.business_event_id IS 'Business event concerned.';
+COMMENT ON COLUMN agent_metrics_internal.changes.label IS 'Outcome label, or kind of business event, whose mapping went.';
+COMMENT ON COLUMN agent_metrics_internal.changes.occurred_at IS 'Moment of the turn.';
+COMMENT ON COLUMN agent_metrics_internal.changes.measures_changed IS 'Whether the bucket of that moment has to be computed again.';
+COMMENT ON COLUMN agent_metrics_internal.changes.changed_in IS 'Transaction that made the change.';
+CREATE INDEX changes_agent ON agent_metrics_internal.changes (agent_id);
 
-CREATE TABLE agent_metrics.erasures (
+CREATE TABLE agent_metrics_internal.erasures (
     user_id     text PRIMARY KEY CHECK (user_id <> ''),
     asked_at    timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE agent_metrics.erasures IS 'People who asked to be erased. Data restored from an archive is erased again.';
-COMMENT ON COLUMN agent_metrics.erasures.user_id IS 'The id that producers write in agent_events.';
-COMMENT ON COLUMN agent_metrics.erasures.asked_at IS 'When erase_user() was first called for it.';
+COMMENT ON TABLE agent_metrics_internal.erasures IS 'People who asked to be erased. Data restored from an archive is erased again.';
+COMMENT ON COLUMN agent_metrics_internal.erasures.user_id IS 'The id that producers write in agent_events.';
+COMMENT ON COLUMN agent_metrics_internal.erasures.asked_at IS 'When erase_user() was first called for it.';
 
 CREATE TABLE agent_metrics.tool_call_verdicts (
     agent_id        text NOT NULL,
@@ -252,8 +252,8 @@ CREATE TABLE agent_metrics.quarantined_events (
     event          jsonb,
     reason         text NOT NULL,
     quarantined_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT quarantine_id_is_short CHECK (agent_metrics.check_length(quarantine_id, 'quarantine_id', 256)),
-    CONSTRAINT reason_is_short CHECK (agent_metrics.check_length(reason, 'reason', 4096))
+    CONSTRAINT quarantine_id_is_short CHECK (agent_metrics_internal.check_length(quarantine_id, 'quarantine_id', 256)),
+    CONSTRAINT reason_is_short CHECK (agent_metrics_internal.check_length(reason, 'reason', 4096))
 );
 COMMENT ON TABLE agent_metrics.quarantined_events IS 'What ingest_events() was given and could not store, with the reason; retry_quarantined() tries again.';
 COMMENT ON COLUMN agent_metrics.quarantined_events.quarantine_id IS 'Hash of the payload, so that a redelivery is kept once.';
@@ -263,7 +263,7 @@ COMMENT ON COLUMN agent_metrics.quarantined_events.reason IS 'Why it was not sto
 COMMENT ON COLUMN agent_metrics.quarantined_events.quarantined_at IS 'When it came.';
 
 -- By what an evaluation that comes later finds its turn.
-CREATE TABLE agent_metrics.span_keys (
+CREATE TABLE agent_metrics_internal.span_keys (
     span_key        uuid PRIMARY KEY,
     agent_id        text NOT NULL,
     occurred_at     timestamptz NOT NULL,
@@ -272,18 +272,18 @@ CREATE TABLE agent_metrics.span_keys (
     call_index      integer,
     tool            text,
     response_id     text,
-    CONSTRAINT response_id_is_short CHECK (agent_metrics.check_length(response_id, 'response_id', 1024))
+    CONSTRAINT response_id_is_short CHECK (agent_metrics_internal.check_length(response_id, 'response_id', 1024))
 );
-COMMENT ON TABLE agent_metrics.span_keys IS 'Which turn or tool call a span became, so that a judgement of the span finds it; written by ingest_events().';
-COMMENT ON COLUMN agent_metrics.span_keys.span_key IS 'Hash of trace and span; of a turn it is the event_id.';
-COMMENT ON COLUMN agent_metrics.span_keys.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.span_keys.occurred_at IS 'Moment of the turn.';
-COMMENT ON COLUMN agent_metrics.span_keys.event_id IS 'Id of the turn.';
-COMMENT ON COLUMN agent_metrics.span_keys.conversation_id IS 'Conversation of the turn.';
-COMMENT ON COLUMN agent_metrics.span_keys.call_index IS 'Position of the tool call in tools_called, from 0; NULL: the span is the turn.';
-COMMENT ON COLUMN agent_metrics.span_keys.tool IS 'Name of the tool.';
-COMMENT ON COLUMN agent_metrics.span_keys.response_id IS 'Id that the model''s provider gave the response.';
-CREATE INDEX span_keys_response ON agent_metrics.span_keys (response_id) WHERE response_id IS NOT NULL;
+COMMENT ON TABLE agent_metrics_internal.span_keys IS 'Which turn or tool call a span became, so that a judgement of the span finds it; written by ingest_events().';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.span_key IS 'Hash of trace and span; of a turn it is the event_id.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.occurred_at IS 'Moment of the turn.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.event_id IS 'Id of the turn.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.conversation_id IS 'Conversation of the turn.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.call_index IS 'Position of the tool call in tools_called, from 0; NULL: the span is the turn.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.tool IS 'Name of the tool.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.response_id IS 'Id that the model''s provider gave the response.';
+CREATE INDEX span_keys_response ON agent_metrics_internal.span_keys (response_id) WHERE response_id IS NOT NULL;
 
 -- Tables of the business that are in this warehouse already, and are followed.
 COMMENT ON COLUMN agent_metrics.business_events.source_table IS 'Attached table that the event comes from, and that it follows; NULL: it was written here.';

@@ -7,19 +7,18 @@ DECLARE
     one record;
 BEGIN
     FOR one IN
-        SELECT f.table_name, f.trigger_name, f.fires, f.level, f.function_name FROM agent_metrics.fact_triggers() f
-        WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = format('agent_metrics.%I', f.table_name)::regclass AND t.tgname = f.trigger_name)
+        SELECT f.relation, f.trigger_name, f.fires, f.level, f.function_name FROM agent_metrics_internal.fact_triggers() f
+        WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = f.relation::regclass AND t.tgname = f.trigger_name)
     LOOP
-        EXECUTE format('CREATE TRIGGER %I %s ON agent_metrics.%I FOR EACH %s EXECUTE FUNCTION agent_metrics.%I()', one.trigger_name, one.fires,
-                       one.table_name, one.level, one.function_name);
+        EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', one.trigger_name, one.fires, one.relation, one.level, one.function_name);
     END LOOP;
     FOR one IN
         SELECT c.oid::regclass AS relation, t.tgname FROM pg_trigger t
         JOIN pg_class c ON c.oid = t.tgrelid
          -- a partition may lie elsewhere
-         AND (c.relnamespace = 'agent_metrics'::regnamespace
+         AND (c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
               OR c.oid IN (SELECT p.relid FROM pg_partition_tree('agent_metrics.agent_events') p) AND pg_has_role(c.relowner, 'USAGE'))
-        JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = 'agent_metrics'::regnamespace
+        JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
         WHERE t.tgenabled <> 'A'
           -- these make rows that a replication brings by itself
           AND p.proname NOT IN ('follow_kind_threshold', 'own_threshold', 'version_definition')

@@ -30,14 +30,14 @@ COMMENT ON COLUMN agent_kpi.unregistered_agents.last_seen IS 'Last turn.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.events IS 'Turns.';
 
 CREATE OR REPLACE VIEW agent_kpi.implausible_times WITH (security_barrier) AS
-SELECT r.agent_id, agent_metrics.day_of(r.bucket, p.time_zone) AS day, r.turns, r.conversations,
+SELECT r.agent_id, agent_metrics_internal.day_of(r.bucket, p.time_zone) AS day, r.turns, r.conversations,
        CASE WHEN r.bucket > now() THEN 'in the future' ELSE 'before 2015' END AS reason
-FROM agent_metrics.rollups r
-CROSS JOIN agent_metrics.report p
+FROM agent_metrics_internal.rollups r
+CROSS JOIN agent_metrics_internal.report p
 WHERE r.level = 'day' AND (r.turns > 0 OR r.conversations > 0)
   AND (r.bucket > now()
        OR r.bucket < '2015-01-02 00:00:00+00'
-          AND agent_metrics.day_of(r.bucket, p.time_zone) < coalesce(agent_metrics.kpi_first_day(r.agent_id), '2015-01-01'));
+          AND agent_metrics_internal.day_of(r.bucket, p.time_zone) < coalesce(agent_metrics_internal.kpi_first_day(r.agent_id), '2015-01-01'));
 COMMENT ON VIEW agent_kpi.implausible_times IS 'One row per agent and day that has turns dated in the future, or before 2015 and before the agent''s calendar begins: kept, counted on that day, and flagged here. Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.implausible_times.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.implausible_times.day IS 'Report day the turns are dated on.';
@@ -50,7 +50,7 @@ COMMENT ON COLUMN agent_kpi.implausible_times.reason IS 'in the future, or befor
 -- Of what was refused a reader sees no value: the reason in our own words, and an agent if it is a registered one.
 CREATE OR REPLACE VIEW agent_kpi.quarantine WITH (security_barrier) AS
 SELECT q.reason, q.agent_id, count(*) AS events, min(q.quarantined_at) AS first_at, max(q.quarantined_at) AS last_at
-FROM (SELECT agent_metrics.reason_class(x.reason) AS reason, coalesce(a.agent_id, '') AS agent_id, x.quarantined_at
+FROM (SELECT agent_metrics_internal.reason_class(x.reason) AS reason, coalesce(a.agent_id, '') AS agent_id, x.quarantined_at
       FROM agent_metrics.quarantined_events x
       LEFT JOIN agent_metrics.agents a ON a.agent_id = x.event ->> 'agent_id') q
 GROUP BY q.reason, q.agent_id;

@@ -30,13 +30,13 @@ SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day,
        f.over_refusal_rate,
        f.self_report_gap,
        f.revenue_usd, f.agent_hours,
-       agent_metrics.ratio(agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, 1), f.agent_hours) AS infra_cost_per_agent_hour_usd,
-       CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics.kpi_nps(r.agent_id, r.day, 1, 'numerator'), agent_metrics.kpi_nps(r.agent_id, r.day, 1, 'denominator')) END AS nps_delta,
-       agent_metrics.ratio(agent_metrics.kpi_eval(r.agent_id, r.day, 1, 'passed'), agent_metrics.kpi_eval(r.agent_id, r.day, 1, 'graded')) AS eval_success_rate
-FROM agent_metrics.daily_measures r
+       agent_metrics.ratio(agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, r.day, 1), f.agent_hours) AS infra_cost_per_agent_hour_usd,
+       CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, 'numerator'), agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, 'denominator')) END AS nps_delta,
+       agent_metrics.ratio(agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, 'passed'), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, 'graded')) AS eval_success_rate
+FROM agent_metrics_internal.daily_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id
+LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id
 LEFT JOIN (
     SELECT s.agent_id, s.bucket,
            max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'tool_calls') AS tool_call_accuracy,
@@ -53,7 +53,7 @@ LEFT JOIN (
            max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'self_report') AS self_report_gap,
            max(s.numerator) FILTER (WHERE s.measure = 'revenue') AS revenue_usd, max(s.denominator) FILTER (WHERE s.measure = 'revenue') AS agent_hours,
            bool_or(s.measure = 'survey') AS has_survey
-    FROM agent_metrics.fact_days s GROUP BY s.agent_id, s.bucket) f ON f.agent_id = r.agent_id AND f.bucket = r.bucket;
+    FROM agent_metrics_internal.fact_days s GROUP BY s.agent_id, s.bucket) f ON f.agent_id = r.agent_id AND f.bucket = r.bucket;
 COMMENT ON VIEW agent_kpi.agent_daily IS 'One row per agent and report day, days without data too. Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_kind IS 'Kind of agent.';
@@ -115,10 +115,10 @@ SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.bucket AS hour,
        agent_metrics.ratio(r.tokens_input + r.tokens_output, r.token_turns) AS tokens_per_turn,
        CASE WHEN r.cost_turns > 0 THEN r.cost_usd::double precision END AS token_spend_usd,
        w.refreshed_at
-FROM agent_metrics.hourly_measures r
+FROM agent_metrics_internal.hourly_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = r.agent_id;
+LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id;
 COMMENT ON VIEW agent_kpi.agent_hourly IS 'One row per agent and hour with data. Unique: agent_id, hour.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.agent_kind IS 'Kind of agent.';
@@ -148,7 +148,7 @@ COMMENT ON COLUMN agent_kpi.agent_hourly.refreshed_at IS 'When the numbers were 
 
 CREATE OR REPLACE VIEW agent_kpi.agent_daily_sketch AS
 SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day, r.latency AS latency_sketch, agent_metrics.sketch_count(r.latency) AS latency_count
-FROM agent_metrics.daily_measures r
+FROM agent_metrics_internal.daily_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 WHERE r.latency IS NOT NULL;
 COMMENT ON VIEW agent_kpi.agent_daily_sketch IS 'Latency sketches, for percentiles over spans of your own: percentile(merge(latency_sketch), 0.95). Unique: agent_id, day.';

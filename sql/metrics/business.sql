@@ -10,18 +10,18 @@ FROM (
            CASE v.metric WHEN 'token_spend_usd' THEN sum(v.numerator)::double precision
                          ELSE agent_metrics.ratio(sum(v.numerator), sum(v.denominator)) END AS value,
            sum(v.denominator) AS n
-    FROM agent_metrics.monthly_values v
+    FROM agent_metrics_internal.monthly_values v
     WHERE v.metric NOT IN ('nps_delta', 'latency_p50_ms', 'latency_p95_ms', 'time_to_resolution_p50_s', 'time_to_resolution_p95_s')
     GROUP BY 1, 2, 3, 4
     UNION ALL
     SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction), agent_metrics.sketch_count(l.sketch)::numeric
     FROM (SELECT a.kind AS agent_kind, a.actor, r.day AS month, agent_metrics.merge(r.latency) AS sketch
-          FROM agent_metrics.monthly_measures r JOIN agent_metrics.agents a ON a.agent_id = r.agent_id GROUP BY 1, 2, 3) l
+          FROM agent_metrics_internal.monthly_measures r JOIN agent_metrics.agents a ON a.agent_id = r.agent_id GROUP BY 1, 2, 3) l
     CROSS JOIN (VALUES ('latency_p50_ms', 0.50::double precision), ('latency_p95_ms', 0.95)) AS m (metric, fraction)
     UNION ALL
     SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction), agent_metrics.sketch_count(l.sketch)::numeric
-    FROM (SELECT a.kind AS agent_kind, a.actor, date_trunc('month', agent_metrics.day_of(s.bucket, p.time_zone)::timestamp)::date AS month, agent_metrics.merge(s.sketch) AS sketch
-          FROM agent_metrics.fact_days s JOIN agent_metrics.agents a ON a.agent_id = s.agent_id CROSS JOIN agent_metrics.report p
+    FROM (SELECT a.kind AS agent_kind, a.actor, date_trunc('month', agent_metrics_internal.day_of(s.bucket, p.time_zone)::timestamp)::date AS month, agent_metrics.merge(s.sketch) AS sketch
+          FROM agent_metrics_internal.fact_days s JOIN agent_metrics.agents a ON a.agent_id = s.agent_id CROSS JOIN agent_metrics_internal.report p
           WHERE s.measure = 'resolutions' GROUP BY 1, 2, 3) l
     CROSS JOIN (VALUES ('time_to_resolution_p50_s', 0.50::double precision), ('time_to_resolution_p95_s', 0.95)) AS m (metric, fraction)) x
 GROUP BY x.agent_kind, x.metric, x.month
@@ -35,16 +35,16 @@ COMMENT ON COLUMN agent_kpi.ai_vs_human.human_value IS 'Value over the human tea
 COMMENT ON COLUMN agent_kpi.ai_vs_human.ai_n IS 'Denominator behind ai_value, or its number of values.';
 COMMENT ON COLUMN agent_kpi.ai_vs_human.human_n IS 'Denominator behind human_value, or its number of values.';
 
-CREATE OR REPLACE VIEW agent_metrics.monthly_accounts AS
+CREATE OR REPLACE VIEW agent_metrics_internal.monthly_accounts AS
 SELECT r.agent_id, r.day AS month, a.actor, a.baseline_agent_id, CASE WHEN r.cost_turns > 0 THEN r.cost_usd END AS turn_cost_usd, r.units,
-       h.revenue_usd, h.agent_hours, agent_metrics.kpi_infrastructure_cost(r.agent_id, r.day, r.days) AS infrastructure_usd
-FROM agent_metrics.monthly_measures r
+       h.revenue_usd, h.agent_hours, agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, r.day, r.days) AS infrastructure_usd
+FROM agent_metrics_internal.monthly_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 LEFT JOIN LATERAL (
     SELECT sum(s.numerator) AS revenue_usd, sum(s.denominator) AS agent_hours
-    FROM agent_metrics.fact_days s
+    FROM agent_metrics_internal.fact_days s
     WHERE s.agent_id = r.agent_id AND s.measure = 'revenue' AND s.bucket >= r.bucket AND s.bucket < r.ends) h ON true;
-COMMENT ON VIEW agent_metrics.monthly_accounts IS 'Sums per agent and calendar month.';
+COMMENT ON VIEW agent_metrics_internal.monthly_accounts IS 'Sums per agent and calendar month.';
 
 CREATE OR REPLACE VIEW agent_kpi.roi_monthly WITH (security_barrier) AS
 SELECT m.agent_id, m.month, c.cost_usd, m.revenue_usd, m.agent_hours,
@@ -52,11 +52,11 @@ SELECT m.agent_id, m.month, c.cost_usd, m.revenue_usd, m.agent_hours,
        coalesce(m.revenue_usd, 0) - c.cost_usd AS net_usd,
        agent_metrics.ratio(m.revenue_usd, m.agent_hours) AS revenue_per_agent_hour_usd,
        agent_metrics.ratio(c.cost_usd, m.units) AS unit_cost_usd, m.units, m.turn_cost_usd, m.infrastructure_usd, m.actor
-FROM agent_metrics.monthly_accounts m
+FROM agent_metrics_internal.monthly_accounts m
 CROSS JOIN LATERAL (
     SELECT CASE WHEN m.turn_cost_usd IS NOT NULL OR m.infrastructure_usd IS NOT NULL
                 THEN coalesce(m.turn_cost_usd, 0) + coalesce(m.infrastructure_usd, 0) END AS cost_usd) c
-LEFT JOIN agent_metrics.monthly_accounts b ON b.agent_id = m.baseline_agent_id AND b.month = m.month AND b.actor = 'human';
+LEFT JOIN agent_metrics_internal.monthly_accounts b ON b.agent_id = m.baseline_agent_id AND b.month = m.month AND b.actor = 'human';
 COMMENT ON VIEW agent_kpi.roi_monthly IS 'One row per agent and month since its first. Unique: agent_id, month.';
 COMMENT ON COLUMN agent_kpi.roi_monthly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.roi_monthly.month IS 'First day of the month.';
@@ -100,7 +100,7 @@ FROM (
       ON b.vertical IN (a.vertical, a.kind, 'any') OR (b.vertical = 'regulated' AND a.vertical IN ('healthcare', 'legal'))
     WHERE a.actor = 'ai'
     ORDER BY a.agent_id, b.metric, array_position(ARRAY[a.vertical, 'regulated', a.kind, 'any'], b.vertical)) x
-LEFT JOIN agent_metrics.window_values v ON v.span = '30d' AND v.agent_id = x.agent_id AND v.metric = x.metric
+LEFT JOIN agent_metrics_internal.window_values v ON v.span = '30d' AND v.agent_id = x.agent_id AND v.metric = x.metric
 LEFT JOIN agent_metrics.metrics m ON m.metric = x.metric
 CROSS JOIN LATERAL (SELECT CASE m.direction WHEN '-' THEN -1 ELSE 1 END AS sign) s;
 COMMENT ON VIEW agent_kpi.benchmark_position IS 'One row per AI agent and metric that somebody outside has a figure for, over the 30 report days that end yesterday. Unique: agent_id, metric.';
@@ -127,8 +127,8 @@ SELECT a.agent_id, d.preset, d.definition, n.numerator, n.denominator, agent_met
        agent_metrics.wilson_low(agent_metrics.rate(n.numerator, n.denominator)) AS ci_low,
        agent_metrics.wilson_high(agent_metrics.rate(n.numerator, n.denominator)) AS ci_high, d.position
 FROM agent_metrics.agents a
-CROSS JOIN agent_metrics.resolution_presets d
-CROSS JOIN agent_metrics.report p
+CROSS JOIN agent_metrics_internal.resolution_presets d
+CROSS JOIN agent_metrics_internal.report p
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE NOT (d.is_untouched AND c.is_human_touched)
                               AND CASE d.flag WHEN 'is_success' THEN o.is_success WHEN 'is_unit' THEN o.is_unit
@@ -137,8 +137,8 @@ CROSS JOIN LATERAL (
     FROM agent_metrics.conversations c
     JOIN agent_metrics.outcomes o ON NOT o.is_open AND o.label = CASE d.of_label
         WHEN 'counting' THEN c.outcome_label WHEN 'agent' THEN c.agent_label ELSE CASE WHEN c.outcome_source IN ('human', 'crm') THEN c.outcome_label END END
-    WHERE c.agent_id = a.agent_id AND c.started_at >= agent_metrics.day_start(p.today - 30, p.time_zone)
-      AND c.started_at < agent_metrics.day_start(p.today, p.time_zone)) n;
+    WHERE c.agent_id = a.agent_id AND c.started_at >= agent_metrics_internal.day_start(p.today - 30, p.time_zone)
+      AND c.started_at < agent_metrics_internal.day_start(p.today, p.time_zone)) n;
 COMMENT ON VIEW agent_kpi.resolution_definitions IS 'One row per agent and definition of a resolved conversation, side by side, over the 30 report days that end yesterday. Unique: agent_id, preset.';
 COMMENT ON COLUMN agent_kpi.resolution_definitions.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.resolution_definitions.preset IS 'Name of the definition.';
@@ -154,7 +154,7 @@ CREATE OR REPLACE VIEW agent_kpi.nist_ai_rmf WITH (security_barrier) AS
 SELECT n.nist_function, n.subcategory, n.metric, v.agent_id, v.value, v.threshold, v.direction, v.verdict, CASE WHEN v.threshold IS NOT NULL THEN v.owner END AS owner, n.reason, n.is_checked,
        'suggestion, to be checked against NIST AI RMF 1.0' AS remark
 FROM agent_metrics.nist_ai_rmf_map n
-LEFT JOIN agent_metrics.window_values v ON v.span = '30d' AND v.actor = 'ai' AND v.metric = n.metric;
+LEFT JOIN agent_metrics_internal.window_values v ON v.span = '30d' AND v.actor = 'ai' AND v.metric = n.metric;
 COMMENT ON VIEW agent_kpi.nist_ai_rmf IS 'One row per subcategory of the NIST AI RMF, metric that serves it and AI agent that has the metric. The identifiers are a suggestion to check. Unique: nist_function, subcategory, metric, agent_id.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.nist_function IS 'GOVERN, MAP, MEASURE or MANAGE.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.subcategory IS 'Suggested identifier of the subcategory.';

@@ -3,9 +3,9 @@
 CREATE OR REPLACE VIEW agent_kpi.kpi_daily AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.day,
        v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at,
-       (SELECT max(x.definition_version) FROM agent_metrics.metric_definitions x WHERE x.metric = v.metric AND x.effective_from <= v.day) AS definition_version,
-       EXISTS (SELECT FROM agent_metrics.metric_definitions x WHERE x.metric = v.metric AND x.effective_from = v.day) AS is_definition_break
-FROM agent_metrics.daily_values v;
+       (SELECT max(x.definition_version) FROM agent_metrics_internal.metric_definitions x WHERE x.metric = v.metric AND x.effective_from <= v.day) AS definition_version,
+       EXISTS (SELECT FROM agent_metrics_internal.metric_definitions x WHERE x.metric = v.metric AND x.effective_from = v.day) AS is_definition_break
+FROM agent_metrics_internal.daily_values v;
 COMMENT ON VIEW agent_kpi.kpi_daily IS 'One row per agent, metric and report day, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.agent_kind IS 'Kind of agent.';
@@ -31,7 +31,7 @@ COMMENT ON COLUMN agent_kpi.kpi_daily.is_definition_break IS 'The definition cha
 CREATE OR REPLACE VIEW agent_kpi.kpi_hourly AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.bucket AS hour,
        v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at
-FROM agent_metrics.hourly_values v;
+FROM agent_metrics_internal.hourly_values v;
 COMMENT ON VIEW agent_kpi.kpi_hourly IS 'One row per agent, metric and hour with data. Unique: agent_id, metric, hour.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.agent_kind IS 'Kind of agent.';
@@ -55,7 +55,7 @@ COMMENT ON COLUMN agent_kpi.kpi_hourly.refreshed_at IS 'When the numbers were la
 CREATE OR REPLACE VIEW agent_kpi.kpi_monthly AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.day AS month,
        v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at
-FROM agent_metrics.monthly_values v;
+FROM agent_metrics_internal.monthly_values v;
 COMMENT ON VIEW agent_kpi.kpi_monthly IS 'One row per agent, metric and calendar month with data. Unique: agent_id, metric, month.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.agent_kind IS 'Kind of agent.';

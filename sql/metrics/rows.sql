@@ -47,7 +47,7 @@ INSERT INTO agent_metrics.benchmarks (vertical, metric, statistic, value, source
     ('regulated', 'hallucination_rate', 'regulated_bar', 0.01, 'Shipped with agent_metrics, to be checked', 2026)
 ON CONFLICT DO NOTHING;
 
-INSERT INTO agent_metrics.resolution_presets (preset, definition, of_label, flag, is_untouched, position) VALUES
+INSERT INTO agent_metrics_internal.resolution_presets (preset, definition, of_label, flag, is_untouched, position) VALUES
     ('containment', 'No human took part and nothing was handed to one / conversations with an outcome.', 'counting', 'is_no_escalation', true, 1),
     ('deflection', 'The outcome is a deflection and no human took part / conversations with an outcome. As in deflection_rate.', 'counting', 'is_deflection', true, 2),
     ('assumed_resolution', 'The agent says it succeeded / conversations that the agent gave a label.', 'agent', 'is_success', false, 3),

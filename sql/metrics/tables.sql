@@ -40,23 +40,23 @@ COMMENT ON COLUMN agent_metrics.benchmarks.year IS 'Year of the figure.';
 COMMENT ON COLUMN agent_metrics.benchmarks.verified IS 'Whether somebody here has checked it against its source.';
 
 -- Definitions are rows with versions. A changed definition is a new version from the present report day on.
-CREATE TABLE agent_metrics.metric_definitions (
+CREATE TABLE agent_metrics_internal.metric_definitions (
     metric             text NOT NULL,
     definition_version integer NOT NULL,
     effective_from     date NOT NULL,
     definition         text NOT NULL,
     PRIMARY KEY (metric, definition_version)
 );
-COMMENT ON TABLE agent_metrics.metric_definitions IS 'What each metric meant, version by version. Written by a trigger on metrics.';
-COMMENT ON COLUMN agent_metrics.metric_definitions.metric IS 'Metric.';
-COMMENT ON COLUMN agent_metrics.metric_definitions.definition_version IS 'Version.';
-COMMENT ON COLUMN agent_metrics.metric_definitions.effective_from IS 'First report day of this version: where the trend breaks.';
-COMMENT ON COLUMN agent_metrics.metric_definitions.definition IS 'The definition in words.';
+COMMENT ON TABLE agent_metrics_internal.metric_definitions IS 'What each metric meant, version by version. Written by a trigger on metrics.';
+COMMENT ON COLUMN agent_metrics_internal.metric_definitions.metric IS 'Metric.';
+COMMENT ON COLUMN agent_metrics_internal.metric_definitions.definition_version IS 'Version.';
+COMMENT ON COLUMN agent_metrics_internal.metric_definitions.effective_from IS 'First report day of this version: where the trend breaks.';
+COMMENT ON COLUMN agent_metrics_internal.metric_definitions.definition IS 'The definition in words.';
 CREATE TRIGGER version_definition BEFORE INSERT OR UPDATE ON agent_metrics.metrics
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.version_definition();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.version_definition();
 
 -- What "resolved" may mean: presets that are shown side by side, each a condition on a conversation.
-CREATE TABLE agent_metrics.resolution_presets (
+CREATE TABLE agent_metrics_internal.resolution_presets (
     preset       text PRIMARY KEY,
     definition   text NOT NULL,
     of_label     text NOT NULL CHECK (of_label IN ('counting', 'agent', 'confirmed')),
@@ -64,13 +64,13 @@ CREATE TABLE agent_metrics.resolution_presets (
     is_untouched boolean NOT NULL,
     position     integer NOT NULL DEFAULT 100
 );
-COMMENT ON TABLE agent_metrics.resolution_presets IS 'Definitions of a resolved conversation that are in use, shown side by side in agent_kpi.resolution_definitions.';
-COMMENT ON COLUMN agent_metrics.resolution_presets.preset IS 'Name of the definition.';
-COMMENT ON COLUMN agent_metrics.resolution_presets.definition IS 'The definition in words.';
-COMMENT ON COLUMN agent_metrics.resolution_presets.of_label IS 'Whose label decides: counting (by precedence), agent (the agent''s own), confirmed (a person or the business system; others are pending).';
-COMMENT ON COLUMN agent_metrics.resolution_presets.flag IS 'What the label has to be: a column of outcomes, or is_no_escalation.';
-COMMENT ON COLUMN agent_metrics.resolution_presets.is_untouched IS 'Whether no human may have taken part.';
-COMMENT ON COLUMN agent_metrics.resolution_presets.position IS 'Order of the definitions.';
+COMMENT ON TABLE agent_metrics_internal.resolution_presets IS 'Definitions of a resolved conversation that are in use, shown side by side in agent_kpi.resolution_definitions.';
+COMMENT ON COLUMN agent_metrics_internal.resolution_presets.preset IS 'Name of the definition.';
+COMMENT ON COLUMN agent_metrics_internal.resolution_presets.definition IS 'The definition in words.';
+COMMENT ON COLUMN agent_metrics_internal.resolution_presets.of_label IS 'Whose label decides: counting (by precedence), agent (the agent''s own), confirmed (a person or the business system; others are pending).';
+COMMENT ON COLUMN agent_metrics_internal.resolution_presets.flag IS 'What the label has to be: a column of outcomes, or is_no_escalation.';
+COMMENT ON COLUMN agent_metrics_internal.resolution_presets.is_untouched IS 'Whether no human may have taken part.';
+COMMENT ON COLUMN agent_metrics_internal.resolution_presets.position IS 'Order of the definitions.';
 
 -- Which metric serves which function of the NIST AI risk management framework.
 CREATE TABLE agent_metrics.nist_ai_rmf_map (

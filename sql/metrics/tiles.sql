@@ -6,9 +6,9 @@ SELECT v.agent_id, v.metric, v.metric_class, v.value AS value_30d, v.ci_low, v.c
        v.display_name, v.agent_kind, v.unit, v.numerator, v.denominator, v.pending, v.position, v.definition,
        -- at the present rate this many more observations bring the interval clear of the line
        CASE WHEN v.verdict = 'inconclusive' AND v.unit = 'fraction'
-            THEN agent_metrics.observations_needed(v.value, v.threshold, v.effective_size::double precision) END AS needed
-FROM agent_metrics.window_values v
-LEFT JOIN agent_metrics.window_values b
+            THEN agent_metrics_internal.observations_needed(v.value, v.threshold, v.effective_size::double precision) END AS needed
+FROM agent_metrics_internal.window_values v
+LEFT JOIN agent_metrics_internal.window_values b
        ON b.span = 'previous_30d' AND b.agent_id = v.agent_id AND b.metric = v.metric
        -- said again, since the planner does not conclude it: otherwise it computes the other metrics too
       AND b.metric IN ('task_success_rate', 'cost_per_unit_usd', b.outcome_metric, 'hallucination_rate')
@@ -44,7 +44,7 @@ COMMENT ON COLUMN agent_kpi.cfo_tiles.needed IS 'When inconclusive: how many mor
 
 CREATE OR REPLACE VIEW agent_kpi.cfo_spark WITH (security_barrier) AS
 SELECT v.agent_id, v.metric, v.day, v.value, v.threshold
-FROM agent_metrics.spark_values v
+FROM agent_metrics_internal.spark_values v
 WHERE v.actor = 'ai'
   AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', v.outcome_metric, 'hallucination_rate');
 COMMENT ON VIEW agent_kpi.cfo_spark IS 'One row per tile and day of the last 30, days without data too. Unique: agent_id, metric, day.';
@@ -75,11 +75,11 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT 'qualified_lead_rate', 'the business system does not mark the lead qualified'
     WHERE k.outcome_metric = 'qualified_lead_rate'
-      AND EXISTS (SELECT FROM agent_metrics.leads l
+      AND EXISTS (SELECT FROM agent_metrics_internal.leads l
                   WHERE l.agent_id = c.agent_id AND l.lead_id = c.lead_id AND l.started_at = c.started_at AND NOT l.is_qualified)
     UNION ALL
     SELECT 'hallucination_rate', 'a reviewed answer is unsupported or contradicted'
-    WHERE EXISTS (SELECT FROM agent_metrics.conversation_facts h
+    WHERE EXISTS (SELECT FROM agent_metrics_internal.conversation_facts h
                   WHERE h.conversation_id = c.conversation_id AND h.agent_id = c.agent_id AND h.measure = 'answers' AND h.numerator > 0)
     UNION ALL
     SELECT 'cost_per_unit_usd', CASE WHEN c.has_outcome THEN 'it cost money and made no unit: ' || c.outcome_label ELSE 'it cost money and is pending' END

@@ -50,7 +50,7 @@ BEGIN
                     WHEN $1 NOT LIKE 'latency%' THEN e.cost_usd END,
                CASE WHEN $1 = 'tokens_per_turn' OR $1 LIKE 'latency%' THEN 1::numeric END,
                CASE WHEN $1 LIKE 'latency%' THEN e.latency_ms END
-        FROM agent_metrics.agent_watermarks w
+        FROM agent_metrics_internal.agent_watermarks w
         JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id
         WHERE w.agent_id = $2 AND e.agent_id = $2 AND e.occurred_at >= $3 AND e.occurred_at < $4 AND NOT e.is_eval
           AND (pg_visible_in_snapshot(e.recorded_in, w.snapshot) OR e.recorded_in <= w.foreign_to)
@@ -59,8 +59,8 @@ BEGIN
         UNION ALL
         SELECT NULL, 'archive ' || b.archive_id, b.bucket, CASE WHEN $1 = 'tokens_per_turn' THEN (b.tokens_input + b.tokens_output)::numeric ELSE b.cost_usd END,
                CASE WHEN $1 = 'tokens_per_turn' THEN b.token_turns::numeric END, NULL
-        FROM agent_metrics.archived_buckets b
-        JOIN agent_metrics.archives a ON a.archive_id = b.archive_id AND a.state IN ('detached', 'archived')
+        FROM agent_metrics_internal.archived_buckets b
+        JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.state IN ('detached', 'archived')
         WHERE b.agent_id = $2 AND b.bucket >= $3 AND b.bucket < $4 AND $1 NOT LIKE 'latency%'
           AND CASE WHEN $1 = 'tokens_per_turn' THEN b.token_turns ELSE b.cost_turns END > 0;
     END IF;
@@ -81,20 +81,20 @@ BEGIN
         SELECT (SELECT min(c.conversation_id) FROM agent_metrics.conversations c
                 WHERE c.agent_id = l.agent_id AND c.lead_id = l.lead_id AND c.started_at = l.started_at),
                NULL::text, l.started_at, l.is_qualified::integer::numeric, 1::numeric, NULL::double precision
-        FROM agent_metrics.leads l
+        FROM agent_metrics_internal.leads l
         WHERE l.agent_id = $2 AND l.started_at >= $3 AND l.started_at < $4;
     ELSIF known.measure = 'eval_cases' THEN
         RETURN QUERY
         SELECT NULL::text, format('%s, case %s', r.run_id, c.case_id), r.run_at, c.is_passed::integer::numeric, 1::numeric, NULL::double precision
         FROM agent_metrics.eval_runs r
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.eval_case_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id AND x.is_passed IS NOT NULL) c
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.eval_case_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id AND x.is_passed IS NOT NULL) c
         WHERE r.agent_id = $2 AND r.run_at >= $3 AND r.run_at < $4;
     ELSIF known.measure IS NOT NULL THEN
         IF known.measure = 'revenue' THEN
             -- hours: each active interval
             RETURN QUERY
             SELECT NULL::text, NULL::text, lower(h.active), CASE WHEN $1 = 'revenue_per_agent_hour_usd' THEN 0::numeric END, extract(epoch FROM upper(h.active) - lower(h.active)) / 3600, NULL::double precision
-            FROM agent_metrics.active_days d
+            FROM agent_metrics_internal.active_days d
             CROSS JOIN LATERAL unnest(d.spans) AS s (span)
             CROSS JOIN LATERAL (SELECT tstzrange(lower(s.span), greatest(lower(s.span), upper(s.span) - interval '30 minutes')) * tstzrange($3, $4) AS active) h
             WHERE d.agent_id = $2 AND d.bucket > $3 - interval '3 days' AND d.bucket < $4 AND NOT isempty(h.active);
@@ -108,7 +108,7 @@ BEGIN
                                                     WHERE a.agent_id = $2 AND a.actor = 'ai' AND b.actor = 'human') END;
             IF $1 = 'nps_delta' THEN
                 SELECT sum(f.denominator) FILTER (WHERE f.agent_id = $2), sum(f.denominator) FILTER (WHERE f.agent_id = base) INTO mine, theirs
-                FROM agent_metrics.fact_days f
+                FROM agent_metrics_internal.fact_days f
                 WHERE f.agent_id IN ($2, base) AND f.measure = 'survey' AND f.bucket >= $3 AND f.bucket < $4;
                 IF coalesce(mine, 0) < 30 OR coalesce(theirs, 0) < 30 THEN
                     RETURN;
@@ -119,9 +119,9 @@ BEGIN
                    CASE WHEN $1 <> 'nps_delta' THEN r.numerator WHEN r.agent_id = $2 THEN r.numerator * theirs ELSE - r.numerator * mine END,
                    CASE WHEN $1 <> 'nps_delta' THEN r.denominator WHEN r.agent_id = $2 THEN theirs ELSE 0 END, r.value
             FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.conversation_id) AS ids
-                  FROM agent_metrics.conversation_facts f
+                  FROM agent_metrics_internal.conversation_facts f
                   WHERE f.agent_id IN ($2, base) AND f.measure = known.measure AND f.bucket > $3 - interval '3 days' AND f.bucket < $4) f
-            CROSS JOIN LATERAL agent_metrics.fact_rows(f.agents, f.ids) r
+            CROSS JOIN LATERAL agent_metrics_internal.fact_rows(f.agents, f.ids) r
             WHERE r.measure = known.measure AND r.occurred_at >= $3 AND r.occurred_at < $4;
         END IF;
     END IF;
@@ -161,25 +161,25 @@ CREATE FUNCTION agent_metrics.explain_metric(metric text, agent_id text, day dat
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
-    zone    text := agent_metrics.report_time_zone();
+    zone    text := agent_metrics_internal.report_time_zone();
     rows    bigint;
     checked numeric;
 BEGIN
     -- The name of metric and agent are checked there.
     SELECT count(*), sum(hashtextextended(t::text, 0)) INTO rows, checked
-    FROM agent_metrics.trace($1, $2, agent_metrics.day_start($3, zone), agent_metrics.day_start($3 + 1, zone)) t;
+    FROM agent_metrics.trace($1, $2, agent_metrics_internal.day_start($3, zone), agent_metrics_internal.day_start($3 + 1, zone)) t;
     RETURN QUERY
     SELECT v.metric, v.agent_id, v.day, d.definition, d.definition_version, v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.verdict,
            CASE WHEN v.verdict = 'inconclusive' AND v.unit = 'fraction'
-                THEN agent_metrics.observations_needed(v.value, v.threshold, v.effective_size::double precision) END,
+                THEN agent_metrics_internal.observations_needed(v.value, v.threshold, v.effective_size::double precision) END,
            v.threshold, v.direction, v.owner, o.contact, coalesce(v.deputy, o.deputy),
            (SELECT t.review_on FROM agent_metrics.thresholds t
             WHERE t.agent_id = v.agent_id AND t.metric = v.metric AND t.effective_from <= v.day AND (t.effective_to IS NULL OR t.effective_to >= v.day)
             ORDER BY t.effective_from DESC LIMIT 1),
            v.refreshed_at, rows, checked::text
-    FROM agent_metrics.daily_values v
+    FROM agent_metrics_internal.daily_values v
     LEFT JOIN agent_metrics.owners o ON o.owner = v.owner
-    LEFT JOIN LATERAL (SELECT x.definition, x.definition_version FROM agent_metrics.metric_definitions x
+    LEFT JOIN LATERAL (SELECT x.definition, x.definition_version FROM agent_metrics_internal.metric_definitions x
                        WHERE x.metric = v.metric AND x.effective_from <= v.day ORDER BY x.definition_version DESC LIMIT 1) d ON true
     WHERE v.agent_id = $2 AND v.metric = $1 AND v.day = $3;
 END

@@ -1,20 +1,20 @@
 -- What the providers billed: Anthropic, OpenAI, and everybody who exports FOCUS.
 
 -- Strict, so that the planner takes it for the one row that it mostly is instead of looking into it.
-CREATE FUNCTION agent_metrics.periods(unit text, from_time timestamp, to_time timestamp) RETURNS SETOF timestamp
+CREATE FUNCTION agent_metrics_internal.periods(unit text, from_time timestamp, to_time timestamp) RETURNS SETOF timestamp
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT g.period
     FROM generate_series(date_trunc(unit, from_time), to_time - interval '1 microsecond', CASE unit WHEN 'month' THEN interval '1 month' ELSE interval '1 day' END)
              AS g (period);
 END;
-COMMENT ON FUNCTION agent_metrics.periods(text, timestamp, timestamp) IS 'Beginnings of the days, or months, that a span of time touches.';
+COMMENT ON FUNCTION agent_metrics_internal.periods(text, timestamp, timestamp) IS 'Beginnings of the days, or months, that a span of time touches.';
 
 -- Bills ------------------------------------------------------------------------------------------------------------
 
 -- The importers bring lines into one form and hand them on. What a line is about is its identity, so a line imported
 -- again is stored once, and one that the provider corrected is corrected.
-CREATE FUNCTION agent_metrics.store_bills(source text, lines jsonb)
+CREATE FUNCTION agent_metrics_internal.store_bills(source text, lines jsonb)
 RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd numeric)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $function$
 #variable_conflict use_column
@@ -87,32 +87,32 @@ BEGIN
     END;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.store_bills(text, jsonb) IS 'Stores billing lines that an importer brought into one form, all or nothing. Internal: the import functions use it.';
+COMMENT ON FUNCTION agent_metrics_internal.store_bills(text, jsonb) IS 'Stores billing lines that an importer brought into one form, all or nothing. Internal: the import functions use it.';
 
-CREATE FUNCTION agent_metrics.check_bills(report jsonb) RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_bills(report jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     -- bringing it into one form takes some ten times its size
     most constant bigint := 128 * 1024 * 1024;
 BEGIN
-    IF agent_metrics.json_size(report) > most THEN
-        RAISE EXCEPTION 'a report of % MB', agent_metrics.json_size(report) / 1024 / 1024
+    IF agent_metrics_internal.json_size(report) > most THEN
+        RAISE EXCEPTION 'a report of % MB', agent_metrics_internal.json_size(report) / 1024 / 1024
             USING ERRCODE = 'program_limit_exceeded',
                   DETAIL = format('One call takes %s MB at most. Nothing was imported.', most / 1024 / 1024),
                   HINT = 'Import it day by day; keep the rows that are one line together.';
     END IF;
     -- its lines are two levels down in it, and are kept
-    PERFORM agent_metrics.check_json(report, 'the report');
+    PERFORM agent_metrics_internal.check_json(report, 'the report');
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_bills(jsonb) IS 'Refuses a report that is too large or too deep. Internal: the import functions use it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_bills(jsonb) IS 'Refuses a report that is too large or too deep. Internal: the import functions use it.';
 
 CREATE FUNCTION agent_metrics.import_anthropic_costs(report jsonb)
 RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd numeric)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    PERFORM agent_metrics.check_bills(report);
+    PERFORM agent_metrics_internal.check_bills(report);
     IF (CASE jsonb_typeof(report -> 'data')
            WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket) WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array')
            ELSE true END) OR jsonb_path_exists(report, '$.data[*].results[*] ? (@.type() != "object")') THEN
@@ -122,7 +122,7 @@ BEGIN
                   HINT = 'Give the whole answer of GET /v1/organizations/cost_report, best grouped by description.';
     END IF;
     RETURN QUERY
-    SELECT * FROM agent_metrics.store_bills('anthropic', (
+    SELECT * FROM agent_metrics_internal.store_bills('anthropic', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'provider', 'anthropic', 'model', r.line ->> 'model', 'period_start', b.bucket ->> 'starting_at', 'period_end', b.bucket ->> 'ending_at',
                    'currency', r.line ->> 'currency', 'description', r.line ->> 'description',
@@ -142,7 +142,7 @@ RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd nume
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    PERFORM agent_metrics.check_bills(report);
+    PERFORM agent_metrics_internal.check_bills(report);
     IF (CASE jsonb_typeof(report -> 'data')
            WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket)
                                      WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array'
@@ -156,7 +156,7 @@ BEGIN
                   HINT = 'Give the whole answer of GET /v1/organization/costs, best grouped by line_item.';
     END IF;
     RETURN QUERY
-    SELECT * FROM agent_metrics.store_bills('openai', (
+    SELECT * FROM agent_metrics_internal.store_bills('openai', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'provider', 'openai',
                    -- a line item is a model and what of it was used: "gpt-4o-2024-08-06, input"
@@ -177,7 +177,7 @@ RETURNS TABLE (stored bigint, repeated bigint, corrected bigint, amount_usd nume
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    PERFORM agent_metrics.check_bills(report);
+    PERFORM agent_metrics_internal.check_bills(report);
     IF jsonb_typeof(report) IS DISTINCT FROM 'array' OR jsonb_path_exists(report, 'strict $[*] ? (@.type() != "object")') THEN
         RAISE EXCEPTION 'these are no FOCUS rows'
             USING ERRCODE = 'invalid_parameter_value',
@@ -185,7 +185,7 @@ BEGIN
                   HINT = 'From a table that holds the export: SELECT agent_metrics.import_focus(jsonb_agg(to_jsonb(t))) FROM export t;';
     END IF;
     RETURN QUERY
-    SELECT * FROM agent_metrics.store_bills('focus', (
+    SELECT * FROM agent_metrics_internal.store_bills('focus', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'provider', coalesce(r.line ->> 'ServiceProviderName', r.line ->> 'ProviderName', r.line ->> 'InvoiceIssuerName'),
                    'model', m.model, 'agent_id', r.line #>> '{Tags,agent_id}', 'service', r.line ->> 'ServiceName',

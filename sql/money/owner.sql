@@ -1,7 +1,7 @@
 -- What a price may say, and that what was reported stays.
 
 -- Says in words what the constraint can only refuse.
-CREATE OR REPLACE FUNCTION agent_metrics.check_token_price() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_token_price() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     other record;
@@ -40,10 +40,10 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_token_price() IS 'Trigger: refuses an unknown usage type, an impossible price and a window that overlaps another.';
-REVOKE ALL ON FUNCTION agent_metrics.check_token_price() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_token_price() IS 'Trigger: refuses an unknown usage type, an impossible price and a window that overlaps another.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_token_price() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.refuse_change() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.refuse_change() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     RAISE EXCEPTION 'closed books do not change'
@@ -52,5 +52,5 @@ BEGIN
               HINT = 'A fact that comes late is written where facts are; agent_kpi.adjustments shows what it changes.';
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refuse_change() IS 'Trigger: refuses to change what was reported of a closed month.';
-REVOKE ALL ON FUNCTION agent_metrics.refuse_change() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.refuse_change() IS 'Trigger: refuses to change what was reported of a closed month.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.refuse_change() FROM PUBLIC;

@@ -39,7 +39,7 @@ CREATE FUNCTION agent_metrics.price_events(agent_id text DEFAULT NULL, most inte
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 DECLARE
-    here    text := agent_metrics.origin();
+    here    text := agent_metrics_internal.origin();
     locked  text[];
     present pg_snapshot;
     horizon xid8;
@@ -49,23 +49,23 @@ BEGIN
     IF NOT EXISTS (SELECT FROM agent_metrics.token_prices) THEN
         RETURN 0;
     END IF;
-    INSERT INTO agent_metrics.price_watermarks (agent_id)
+    INSERT INTO agent_metrics_internal.price_watermarks (agent_id)
     SELECT a.agent_id FROM agent_metrics.agents a
-    WHERE ($1 IS NULL OR a.agent_id = $1) AND NOT EXISTS (SELECT FROM agent_metrics.price_watermarks w WHERE w.agent_id = a.agent_id)
+    WHERE ($1 IS NULL OR a.agent_id = $1) AND NOT EXISTS (SELECT FROM agent_metrics_internal.price_watermarks w WHERE w.agent_id = a.agent_id)
     ORDER BY a.agent_id
     ON CONFLICT DO NOTHING;
     -- Who is being priced by another session is left to it.
     SELECT array_agg(l.agent_id) INTO locked FROM (
-        SELECT w.agent_id FROM agent_metrics.price_watermarks w
+        SELECT w.agent_id FROM agent_metrics_internal.price_watermarks w
         WHERE $1 IS NULL OR w.agent_id = $1 ORDER BY w.agent_id FOR UPDATE SKIP LOCKED) l;
-    present := agent_metrics.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
+    present := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
     SELECT min(CASE WHEN w.snapshot IS NULL OR w.origin <> here THEN '0'::xid8 ELSE pg_snapshot_xmin(w.snapshot) END)
-    INTO horizon FROM agent_metrics.price_watermarks w WHERE w.agent_id = ANY (locked);
+    INTO horizon FROM agent_metrics_internal.price_watermarks w WHERE w.agent_id = ANY (locked);
 
     WITH found AS MATERIALIZED (
         SELECT e.agent_id, e.occurred_at, e.event_id, c.cost
         FROM agent_metrics.agent_events e
-        JOIN agent_metrics.price_watermarks w ON w.agent_id = e.agent_id
+        JOIN agent_metrics_internal.price_watermarks w ON w.agent_id = e.agent_id
         CROSS JOIN LATERAL (
             SELECT agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
                                            e.token_usage_cache_read, e.token_usage_cache_write) AS cost OFFSET 0) c
@@ -83,14 +83,14 @@ BEGIN
     IF priced < most THEN
         -- Whoever still has a turn to be priced keeps the old watermark: it is found again when it is free.
         SELECT array_agg(w.agent_id) INTO passed
-        FROM agent_metrics.price_watermarks w
+        FROM agent_metrics_internal.price_watermarks w
         WHERE w.agent_id = ANY (locked) AND EXISTS (
             SELECT FROM agent_metrics.agent_events e
             WHERE e.agent_id = w.agent_id AND e.recorded_in >= horizon AND e.cost_usd IS NULL AND e.model IS NOT NULL
               AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
               AND agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
                                           e.token_usage_cache_read, e.token_usage_cache_write) IS NOT NULL);
-        UPDATE agent_metrics.price_watermarks w SET snapshot = present, origin = here
+        UPDATE agent_metrics_internal.price_watermarks w SET snapshot = present, origin = here
         WHERE w.agent_id = ANY (locked) AND NOT w.agent_id = ANY (coalesce(passed, '{}'));
     END IF;
     RETURN priced;
@@ -122,7 +122,7 @@ BEGIN
                   DETAIL = 'History is priced again only over a span that is named.',
                   HINT = 'SELECT * FROM agent_metrics.reprice(''support-bot'', ''2026-01-01'', ''2026-02-01'');';
     END IF;
-    IF EXISTS (SELECT FROM agent_metrics.archives a WHERE a.state IN ('detached', 'archived') AND a.from_time < $3 AND a.to_time > $2) THEN
+    IF EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.state IN ('detached', 'archived') AND a.from_time < $3 AND a.to_time > $2) THEN
         RAISE NOTICE 'archived turns in this span keep their cost'
             USING DETAIL = 'They are in files, not in the database.', HINT = 'agent-metrics restore brings them back.';
     END IF;

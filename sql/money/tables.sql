@@ -54,17 +54,17 @@ COMMENT ON COLUMN agent_metrics.token_prices.effective_to IS 'First moment it no
 COMMENT ON COLUMN agent_metrics.token_prices.note IS 'Where the price is from.';
 CREATE INDEX token_prices_model ON agent_metrics.token_prices (model, usage_type);
 CREATE TRIGGER check_token_price BEFORE INSERT OR UPDATE ON agent_metrics.token_prices
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_token_price();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_token_price();
 
-CREATE TABLE agent_metrics.price_watermarks (
+CREATE TABLE agent_metrics_internal.price_watermarks (
     agent_id text PRIMARY KEY,
     snapshot pg_snapshot,
     origin   text NOT NULL DEFAULT ''
 );
-COMMENT ON TABLE agent_metrics.price_watermarks IS 'Up to which turns price_events() has looked, agent by agent. The row is the lock of its pricing.';
-COMMENT ON COLUMN agent_metrics.price_watermarks.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.price_watermarks.snapshot IS 'Snapshot of the last look; NULL: none yet.';
-COMMENT ON COLUMN agent_metrics.price_watermarks.origin IS 'Cluster and table the snapshot belongs to.';
+COMMENT ON TABLE agent_metrics_internal.price_watermarks IS 'Up to which turns price_events() has looked, agent by agent. The row is the lock of its pricing.';
+COMMENT ON COLUMN agent_metrics_internal.price_watermarks.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.price_watermarks.snapshot IS 'Snapshot of the last look; NULL: none yet.';
+COMMENT ON COLUMN agent_metrics_internal.price_watermarks.origin IS 'Cluster and table the snapshot belongs to.';
 
 CREATE TABLE agent_metrics.billing_lines (
     line_id      text PRIMARY KEY DEFAULT agent_metrics.new_event_id()::text,
@@ -95,7 +95,7 @@ COMMENT ON COLUMN agent_metrics.billing_lines.changed_in IS 'Transaction that la
 CREATE INDEX billing_lines_period ON agent_metrics.billing_lines (period_start);
 
 -- Closed books: what was reported of a month, and every change to it since.
-CREATE TABLE agent_metrics.closed_periods (
+CREATE TABLE agent_metrics_internal.closed_periods (
     month     date PRIMARY KEY CHECK (month = date_trunc('month', month::timestamp)::date),
     closed_at timestamptz NOT NULL DEFAULT now(),
     closed_by text NOT NULL CHECK (btrim(closed_by) <> ''),
@@ -103,15 +103,15 @@ CREATE TABLE agent_metrics.closed_periods (
     snapshot  pg_snapshot NOT NULL,
     origin    text NOT NULL
 );
-COMMENT ON TABLE agent_metrics.closed_periods IS 'Months whose books are closed; written by close_period().';
-COMMENT ON COLUMN agent_metrics.closed_periods.month IS 'First day of the month.';
-COMMENT ON COLUMN agent_metrics.closed_periods.closed_at IS 'When it was closed.';
-COMMENT ON COLUMN agent_metrics.closed_periods.closed_by IS 'Who closed it.';
-COMMENT ON COLUMN agent_metrics.closed_periods.note IS 'What he said of it.';
-COMMENT ON COLUMN agent_metrics.closed_periods.snapshot IS 'What was known when adjustments were last recorded: facts that came since are why a number differs.';
-COMMENT ON COLUMN agent_metrics.closed_periods.origin IS 'Cluster and table the snapshot belongs to.';
+COMMENT ON TABLE agent_metrics_internal.closed_periods IS 'Months whose books are closed; written by close_period().';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.month IS 'First day of the month.';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.closed_at IS 'When it was closed.';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.closed_by IS 'Who closed it.';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.note IS 'What he said of it.';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.snapshot IS 'What was known when adjustments were last recorded: facts that came since are why a number differs.';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.origin IS 'Cluster and table the snapshot belongs to.';
 
-CREATE TABLE agent_metrics.reported_values (
+CREATE TABLE agent_metrics_internal.reported_values (
     month       date NOT NULL,
     agent_id    text NOT NULL,
     metric      text NOT NULL,
@@ -121,16 +121,16 @@ CREATE TABLE agent_metrics.reported_values (
     denominator numeric,
     PRIMARY KEY (month, agent_id, metric)
 );
-COMMENT ON TABLE agent_metrics.reported_values IS 'Every number of a closed month as it was reported.';
-COMMENT ON COLUMN agent_metrics.reported_values.month IS 'First day of the month.';
-COMMENT ON COLUMN agent_metrics.reported_values.agent_id IS 'Agent; empty: of the company, such as the bills.';
-COMMENT ON COLUMN agent_metrics.reported_values.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
-COMMENT ON COLUMN agent_metrics.reported_values.unit IS 'Unit of the metric.';
-COMMENT ON COLUMN agent_metrics.reported_values.value IS 'Value; NULL: no number.';
-COMMENT ON COLUMN agent_metrics.reported_values.numerator IS 'Numerator, or the sum.';
-COMMENT ON COLUMN agent_metrics.reported_values.denominator IS 'Denominator.';
+COMMENT ON TABLE agent_metrics_internal.reported_values IS 'Every number of a closed month as it was reported.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.month IS 'First day of the month.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.agent_id IS 'Agent; empty: of the company, such as the bills.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.unit IS 'Unit of the metric.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.value IS 'Value; NULL: no number.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.numerator IS 'Numerator, or the sum.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.denominator IS 'Denominator.';
 
-CREATE TABLE agent_metrics.adjustments (
+CREATE TABLE agent_metrics_internal.adjustments (
     month              date NOT NULL,
     agent_id           text NOT NULL,
     metric             text NOT NULL,
@@ -145,28 +145,28 @@ CREATE TABLE agent_metrics.adjustments (
     cause              text NOT NULL,
     PRIMARY KEY (month, agent_id, metric, adjusted_at)
 );
-COMMENT ON TABLE agent_metrics.adjustments IS 'Changes to the numbers of closed months, each with its date; written by record_adjustments().';
-COMMENT ON COLUMN agent_metrics.adjustments.month IS 'First day of the closed month.';
-COMMENT ON COLUMN agent_metrics.adjustments.agent_id IS 'Agent; empty: of the company.';
-COMMENT ON COLUMN agent_metrics.adjustments.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
-COMMENT ON COLUMN agent_metrics.adjustments.adjusted_at IS 'When the change was noticed.';
-COMMENT ON COLUMN agent_metrics.adjustments.unit IS 'Unit of the metric.';
-COMMENT ON COLUMN agent_metrics.adjustments.value_before IS 'Value before it.';
-COMMENT ON COLUMN agent_metrics.adjustments.value_after IS 'Value after it.';
-COMMENT ON COLUMN agent_metrics.adjustments.numerator_before IS 'Numerator before it.';
-COMMENT ON COLUMN agent_metrics.adjustments.numerator_after IS 'Numerator after it.';
-COMMENT ON COLUMN agent_metrics.adjustments.denominator_before IS 'Denominator before it.';
-COMMENT ON COLUMN agent_metrics.adjustments.denominator_after IS 'Denominator after it.';
-COMMENT ON COLUMN agent_metrics.adjustments.cause IS 'The facts that came late, as far as they can be told.';
-CREATE TRIGGER refuse_change BEFORE UPDATE OF month, closed_at, closed_by, note OR DELETE ON agent_metrics.closed_periods
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.refuse_change();
-CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics.closed_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.refuse_change();
-CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics.reported_values
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.refuse_change();
-CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics.reported_values
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.refuse_change();
-CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics.adjustments
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.refuse_change();
-CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics.adjustments
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.refuse_change();
+COMMENT ON TABLE agent_metrics_internal.adjustments IS 'Changes to the numbers of closed months, each with its date; written by record_adjustments().';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.month IS 'First day of the closed month.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.agent_id IS 'Agent; empty: of the company.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.adjusted_at IS 'When the change was noticed.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.unit IS 'Unit of the metric.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.value_before IS 'Value before it.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.value_after IS 'Value after it.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.numerator_before IS 'Numerator before it.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.numerator_after IS 'Numerator after it.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.denominator_before IS 'Denominator before it.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.denominator_after IS 'Denominator after it.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.cause IS 'The facts that came late, as far as they can be told.';
+CREATE TRIGGER refuse_change BEFORE UPDATE OF month, closed_at, closed_by, note OR DELETE ON agent_metrics_internal.closed_periods
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics_internal.closed_periods
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics_internal.reported_values
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics_internal.reported_values
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics_internal.adjustments
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics_internal.adjustments
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change();

@@ -3,7 +3,7 @@
 CREATE OR REPLACE VIEW agent_kpi.cost_coverage AS
 SELECT a.agent_id, a.actor, r.day, coalesce(r.turns, 0) AS turns, coalesce(r.cost_turns, 0) AS priced_turns,
        coalesce(r.turns - r.cost_turns, 0) AS unpriced_turns, agent_metrics.ratio(r.cost_turns, r.turns) AS coverage_rate
-FROM agent_metrics.daily_measures r
+FROM agent_metrics_internal.daily_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id;
 COMMENT ON VIEW agent_kpi.cost_coverage IS 'How many turns have a cost, by the producer or by the price list; the others add nothing to any cost. Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.cost_coverage.agent_id IS 'Agent.';
@@ -16,7 +16,7 @@ COMMENT ON COLUMN agent_kpi.cost_coverage.coverage_rate IS 'Share of turns whose
 
 -- Turns are read raw here, since no rollup knows a model. So both questions are functions of a span of time, which the
 -- planner sees as numbers: months outside it are not touched. They read with the owner's rights, as a view would.
-CREATE OR REPLACE FUNCTION agent_metrics.kpi_unpriced_models(from_time timestamptz, to_time timestamptz, agent text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_unpriced_models(from_time timestamptz, to_time timestamptz, agent text DEFAULT NULL)
 RETURNS TABLE (agent_id text, provider text, model text, turns bigint, first_seen timestamptz, last_seen timestamptz, reason text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER ROWS 20 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
@@ -24,7 +24,7 @@ BEGIN
     IF coalesce($1 > $2, true) THEN
         RAISE EXCEPTION 'no span from % to %', coalesce($1::text, 'NULL'), coalesce($2::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'A span ends after it begins.',
-                  HINT = 'SELECT * FROM agent_metrics.kpi_unpriced_models(''2026-01-01'', ''2026-02-01'');';
+                  HINT = 'SELECT * FROM agent_metrics_internal.kpi_unpriced_models(''2026-01-01'', ''2026-02-01'');';
     END IF;
     RETURN QUERY
     SELECT t.agent_id, t.provider, t.model, t.turns, t.first_seen, t.last_seen,
@@ -42,14 +42,14 @@ BEGIN
           GROUP BY e.agent_id, e.provider, e.model) t;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_unpriced_models(timestamptz, timestamptz, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.kpi_unpriced_models(timestamptz, timestamptz, text) IS
     'Models whose turns of a span, of one agent or all, report tokens and have no cost, and why; it reads the months of the span alone.';
-REVOKE ALL ON FUNCTION agent_metrics.kpi_unpriced_models(timestamptz, timestamptz, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_unpriced_models(timestamptz, timestamptz, text) FROM PUBLIC;
 
 CREATE OR REPLACE VIEW agent_kpi.unpriced_models WITH (security_barrier) AS
 SELECT u.agent_id, u.provider, u.model, u.turns, u.first_seen, u.last_seen, u.reason
-FROM agent_metrics.kpi_unpriced_models(now() - interval '30 days', 'infinity') u;
-COMMENT ON VIEW agent_kpi.unpriced_models IS 'Models whose turns of the last 30 days report tokens and have no cost, and why; agent_metrics.kpi_unpriced_models() has it of any span. Unique: agent_id, provider, model.';
+FROM agent_metrics_internal.kpi_unpriced_models(now() - interval '30 days', 'infinity') u;
+COMMENT ON VIEW agent_kpi.unpriced_models IS 'Models whose turns of the last 30 days report tokens and have no cost, and why; agent_metrics_internal.kpi_unpriced_models() has it of any span. Unique: agent_id, provider, model.';
 COMMENT ON COLUMN agent_kpi.unpriced_models.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.unpriced_models.provider IS 'Provider that the turns name; NULL: none.';
 COMMENT ON COLUMN agent_kpi.unpriced_models.model IS 'Model that the turns name; NULL: none.';
@@ -60,7 +60,7 @@ COMMENT ON COLUMN agent_kpi.unpriced_models.reason IS 'Why they have no cost.';
 
 -- Bills are by day in UTC, so that are the days here. They know of no agent and bill evaluation runs too: all turns of a
 -- model count that are not a human team's. A line over several days is spread over them evenly.
-CREATE OR REPLACE FUNCTION agent_metrics.kpi_cost_reconciliation(from_day date, to_day date)
+CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_cost_reconciliation(from_day date, to_day date)
 RETURNS TABLE (day date, provider text, model text, turns bigint, unpriced_turns bigint, events_usd numeric, computed_usd numeric, billed_usd numeric,
                variance_usd numeric, variance_percent double precision, explanation text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER
@@ -76,7 +76,7 @@ BEGIN
     IF $1 > $2 THEN
         RAISE EXCEPTION 'no days from % to %', $1, $2
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The last day does not lie before the first.',
-                  HINT = 'SELECT * FROM agent_metrics.kpi_cost_reconciliation(''2026-01-01'', ''2026-01-31'');';
+                  HINT = 'SELECT * FROM agent_metrics_internal.kpi_cost_reconciliation(''2026-01-01'', ''2026-01-31'');';
     END IF;
     SELECT greatest(date_trunc('day', min(b.period_start), 'UTC'), began), least(date_trunc('day', max(b.period_end) + interval '1 day' - interval '1 microsecond', 'UTC'), ended)
     INTO turns_from, turns_to
@@ -89,7 +89,7 @@ BEGIN
         FROM agent_metrics.billing_lines b
         CROSS JOIN LATERAL (
             SELECT n.day AT TIME ZONE 'UTC' AS day
-            FROM agent_metrics.periods('day', b.period_start AT TIME ZONE 'UTC', b.period_end AT TIME ZONE 'UTC') AS n (day)) d
+            FROM agent_metrics_internal.periods('day', b.period_start AT TIME ZONE 'UTC', b.period_end AT TIME ZONE 'UTC') AS n (day)) d
         WHERE b.period_end > began AND b.period_start < ended AND d.day >= began AND d.day < ended
         GROUP BY 1, 2, 3
     ), used AS (
@@ -102,8 +102,8 @@ BEGIN
               GROUP BY 1, 2, 3
               UNION ALL
               SELECT c.day, c.provider, c.model, c.turns, c.unpriced_turns, c.cost_usd, c.computed_usd
-              FROM agent_metrics.archived_model_costs c
-              JOIN agent_metrics.archives a ON a.archive_id = c.archive_id AND a.state IN ('detached', 'archived')
+              FROM agent_metrics_internal.archived_model_costs c
+              JOIN agent_metrics_internal.archives a ON a.archive_id = c.archive_id AND a.state IN ('detached', 'archived')
               WHERE c.day >= (turns_from AT TIME ZONE 'UTC')::date AND c.day < (turns_to AT TIME ZONE 'UTC')::date AND c.agent_id <> ALL (teams)) x
         GROUP BY 1, 2, 3
     ), named AS (
@@ -133,14 +133,14 @@ BEGIN
     FROM both_sides s;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.kpi_cost_reconciliation(date, date) IS
+COMMENT ON FUNCTION agent_metrics_internal.kpi_cost_reconciliation(date, date) IS
     'Rows of agent_kpi.cost_reconciliation from one day to another, both included; NULL: as far as bills reach. It reads the turns of those months alone.';
-REVOKE ALL ON FUNCTION agent_metrics.kpi_cost_reconciliation(date, date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_cost_reconciliation(date, date) FROM PUBLIC;
 
 CREATE OR REPLACE VIEW agent_kpi.cost_reconciliation WITH (security_barrier) AS
 SELECT r.day, r.provider, r.model, r.turns, r.unpriced_turns, r.events_usd, r.computed_usd, r.billed_usd, r.variance_usd, r.variance_percent, r.explanation
-FROM agent_metrics.kpi_cost_reconciliation(NULL, NULL) r;
-COMMENT ON VIEW agent_kpi.cost_reconciliation IS 'What turns say they cost against what providers billed, evaluation runs included, human teams not; over the days that bills reach. It reads all turns of those days: agent_metrics.kpi_cost_reconciliation() has the days you name. Unique: day, provider, model.';
+FROM agent_metrics_internal.kpi_cost_reconciliation(NULL, NULL) r;
+COMMENT ON VIEW agent_kpi.cost_reconciliation IS 'What turns say they cost against what providers billed, evaluation runs included, human teams not; over the days that bills reach. It reads all turns of those days: agent_metrics_internal.kpi_cost_reconciliation() has the days you name. Unique: day, provider, model.';
 COMMENT ON COLUMN agent_kpi.cost_reconciliation.day IS 'Day in UTC, as bills have it.';
 COMMENT ON COLUMN agent_kpi.cost_reconciliation.provider IS 'Who runs the model.';
 COMMENT ON COLUMN agent_kpi.cost_reconciliation.model IS 'Model; NULL: bill or turns do not say.';

@@ -3,7 +3,7 @@
 
 -- What the turns of a partition, and the columns they have, are told by while they are being copied: what no trigger logs
 -- changes it too, such as a table below it that came, went or was emptied, or a column that came. NULL: it is no partition.
-CREATE FUNCTION agent_metrics.partition_state(name text) RETURNS text
+CREATE FUNCTION agent_metrics_internal.partition_state(name text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     RETURN (
@@ -25,11 +25,11 @@ BEGIN
         LEFT JOIN pg_trigger g ON g.tgrelid = t.oid AND g.tgname = 'guard_turn');
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.partition_state(text) IS
+COMMENT ON FUNCTION agent_metrics_internal.partition_state(text) IS
     'Changes whenever what a partition of agent_events holds may have changed without a trigger, or the columns of agent_events did; NULL: it is none. Internal: the archive and the splitting of partitions use it.';
 
 -- Tables of that name are made, or renamed to it, with the owner's rights: one that is there is somebody's, and stays his.
-CREATE FUNCTION agent_metrics.check_free(name text) RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_free(name text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     found record;
@@ -46,12 +46,12 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_free(text) IS
+COMMENT ON FUNCTION agent_metrics_internal.check_free(text) IS
     'Refuses a name of agent_metrics that somebody has given to a relation. Internal: whatever makes or renames partitions uses it.';
 
 -- DROP TABLE refuses what others depend on, and says to drop theirs along; here it is known before, and whose it is.
 -- A foreign key to agent_events is handed down to its partitions and goes when one is detached.
-CREATE FUNCTION agent_metrics.partition_blockers() RETURNS TABLE (partition text, object text, owner text, cure text)
+CREATE FUNCTION agent_metrics_internal.partition_blockers() RETURNS TABLE (partition text, object text, owner text, cure text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
@@ -59,8 +59,8 @@ BEGIN
     WITH RECURSIVE tree AS (
         SELECT t.oid AS top, t.oid
         FROM (SELECT i.inhrelid AS oid FROM pg_inherits i WHERE i.inhparent = 'agent_metrics.agent_events'::regclass
-              UNION SELECT to_regclass(format('agent_metrics.%I', a.partition || '_archived')) FROM agent_metrics.archives a WHERE a.state = 'detached'
-              UNION SELECT to_regclass(format('agent_metrics.%I', s.partition || '_old')) FROM agent_metrics.partition_splits s WHERE s.state = 'swapped') t
+              UNION SELECT to_regclass(format('agent_metrics.%I', a.partition || '_archived')) FROM agent_metrics_internal.archives a WHERE a.state = 'detached'
+              UNION SELECT to_regclass(format('agent_metrics.%I', s.partition || '_old')) FROM agent_metrics_internal.partition_splits s WHERE s.state = 'swapped') t
         WHERE t.oid IS NOT NULL
         UNION ALL
         SELECT t.top, i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid
@@ -95,19 +95,19 @@ BEGIN
     ORDER BY 1, 2;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.partition_blockers() IS
+COMMENT ON FUNCTION agent_metrics_internal.partition_blockers() IS
     'Objects that stand on a partition of agent_events, which therefore can neither be archived nor split, nor its old table dropped: what, whose, and how to part them.';
 
-CREATE FUNCTION agent_metrics.check_unused(name text) RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_unused(name text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     first  record;
     listed text;
 BEGIN
-    SELECT b.object, b.owner, b.cure INTO first FROM agent_metrics.partition_blockers() b WHERE b.partition = check_unused.name LIMIT 1;
+    SELECT b.object, b.owner, b.cure INTO first FROM agent_metrics_internal.partition_blockers() b WHERE b.partition = check_unused.name LIMIT 1;
     IF first.object IS NOT NULL THEN
         SELECT left(string_agg(format('%s of %s', b.object, b.owner), ', '), 2000) INTO listed
-        FROM agent_metrics.partition_blockers() b WHERE b.partition = check_unused.name;
+        FROM agent_metrics_internal.partition_blockers() b WHERE b.partition = check_unused.name;
         RAISE EXCEPTION '% stands on table agent_metrics.%, so that cannot be dropped', first.object, check_unused.name
             USING ERRCODE = 'dependent_objects_still_exist',
                   DETAIL = format('What stands on it: %s. Nothing was changed.', listed),
@@ -115,5 +115,5 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_unused(text) IS
+COMMENT ON FUNCTION agent_metrics_internal.check_unused(text) IS
     'Refuses a partition that something stands on. Internal: the archive and the splitting of partitions use it.';

@@ -1,42 +1,42 @@
 -- Partitions are made by the owner of agent_events, whoever asks.
 
 -- The name comes with the trigger: a partition may itself be partitioned, and then the table that fires is one below it.
-CREATE OR REPLACE FUNCTION agent_metrics.guard_turn() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.guard_turn() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP IN ('UPDATE', 'DELETE') THEN
-        INSERT INTO agent_metrics.guarded_turns (partition, agent_id, occurred_at, event_id)
+        INSERT INTO agent_metrics_internal.guarded_turns (partition, agent_id, occurred_at, event_id)
         VALUES (TG_ARGV[0], OLD.agent_id, OLD.occurred_at, OLD.event_id);
     END IF;
     IF TG_OP IN ('UPDATE', 'INSERT') THEN
-        INSERT INTO agent_metrics.guarded_turns (partition, agent_id, occurred_at, event_id)
+        INSERT INTO agent_metrics_internal.guarded_turns (partition, agent_id, occurred_at, event_id)
         VALUES (TG_ARGV[0], NEW.agent_id, NEW.occurred_at, NEW.event_id);
     END IF;
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.guard_turn() IS 'Trigger of a partition that is being copied: notes the keys of turns that are written meanwhile.';
-REVOKE ALL ON FUNCTION agent_metrics.guard_turn() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.guard_turn() IS 'Trigger of a partition that is being copied: notes the keys of turns that are written meanwhile.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.guard_turn() FROM PUBLIC;
 
 -- Functions that need the rights of the tables' owner, whoever calls them: owned by the caller of setup().
 -- Monthly partitions are made beside agent_events and then take their place in it at once: only that moment needs the
 -- lock that keeps inserts out, nobody waits more than 100 ms for it, and it is held for as long as it takes to change
 -- some rows of the catalogue.
 
-CREATE OR REPLACE FUNCTION agent_metrics.make_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
+CREATE OR REPLACE FUNCTION agent_metrics_internal.make_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET client_min_messages = warning AS $function$
 DECLARE
     place text := (SELECT format('TABLESPACE %I', s.spcname) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace
                    WHERE c.oid = 'agent_metrics.agent_events'::regclass);
 BEGIN
-    PERFORM agent_metrics.check_free(name);
+    PERFORM agent_metrics_internal.check_free(name);
     EXECUTE format('CREATE TABLE agent_metrics.%I (LIKE agent_metrics.agent_events INCLUDING ALL) %s', name, place);
     -- Proves to ATTACH that every row belongs, so that it need not look; gone once it is attached.
     EXECUTE format('ALTER TABLE agent_metrics.%I ADD CONSTRAINT is_in_its_span CHECK (occurred_at >= %L AND occurred_at < %L)',
                    name, from_time, to_time);
     -- A trigger of a statement is not handed down to partitions, and a partition may be truncated by itself.
     EXECUTE format('CREATE TRIGGER log_truncate AFTER TRUNCATE ON agent_metrics.%I
-                    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics.log_truncate()', name);
+                    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.log_truncate()', name);
     EXECUTE format('ALTER TABLE agent_metrics.%I ENABLE ALWAYS TRIGGER log_truncate', name);
     EXECUTE format('COMMENT ON TABLE agent_metrics.%I IS %L', name,
                    CASE WHEN from_time = '-infinity' THEN 'Turns before the first month.'
@@ -44,13 +44,13 @@ BEGIN
                         ELSE format('Turns from %s to before %s UTC.', from_time::date, to_time::date) END);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.make_partition(text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION agent_metrics_internal.make_partition(text, timestamptz, timestamptz) IS
     'Makes a table that can become the partition of a span of time. Internal: ensure_partitions() and the archive use it.';
-REVOKE ALL ON FUNCTION agent_metrics.make_partition(text, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.make_partition(text, timestamptz, timestamptz) FROM PUBLIC;
 
 -- Copies turns from one table to another that is, or was, a partition beside it: with their stamps, so that to every
 -- refresh they are the turns they were. A column that is generated is not copied but generated.
-CREATE OR REPLACE FUNCTION agent_metrics.copy_turns(from_name text, to_name text, from_time timestamptz, to_time timestamptz) RETURNS void
+CREATE OR REPLACE FUNCTION agent_metrics_internal.copy_turns(from_name text, to_name text, from_time timestamptz, to_time timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $function$
 DECLARE
     columns text := (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
@@ -61,11 +61,11 @@ BEGIN
     USING from_time, to_time;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.copy_turns(text, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION agent_metrics_internal.copy_turns(text, text, timestamptz, timestamptz) IS
     'Copies the turns of a span of time between two tables, with their stamps. Internal: ensure_partitions() and partition_step() use it.';
-REVOKE ALL ON FUNCTION agent_metrics.copy_turns(text, text, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.copy_turns(text, text, timestamptz, timestamptz) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.attach_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
+CREATE OR REPLACE FUNCTION agent_metrics_internal.attach_partition(name text, from_time timestamptz, to_time timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' SET client_min_messages = warning AS $function$
 BEGIN
     EXECUTE format('ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.%I FOR VALUES FROM (%s) TO (%s)', name,
@@ -74,11 +74,11 @@ BEGIN
     EXECUTE format('ALTER TABLE agent_metrics.%I DROP CONSTRAINT IF EXISTS is_in_its_span', name);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.attach_partition(text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION agent_metrics_internal.attach_partition(text, timestamptz, timestamptz) IS
     'Attaches a table that make_partition() made. Internal: ensure_partitions() and the archive use it.';
-REVOKE ALL ON FUNCTION agent_metrics.attach_partition(text, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.attach_partition(text, timestamptz, timestamptz) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.detach_partition(name text) RETURNS void
+CREATE OR REPLACE FUNCTION agent_metrics_internal.detach_partition(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     place text;
@@ -97,18 +97,18 @@ EXCEPTION WHEN foreign_key_violation THEN
               HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; an index on the same columns serves joins as well.', key.relation, key.conname);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.detach_partition(text) IS
+COMMENT ON FUNCTION agent_metrics_internal.detach_partition(text) IS
     'Detaches a partition, unless a foreign key of somebody''s refers to its turns. Internal: ensure_partitions(), partition_step() and the archive use it.';
-REVOKE ALL ON FUNCTION agent_metrics.detach_partition(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.detach_partition(text) FROM PUBLIC;
 
 -- The outer partitions take whatever lies outside the months, so that no event is ever refused: one that was dropped comes
 -- back, empty.
-CREATE OR REPLACE FUNCTION agent_metrics.ensure_outer_partitions() RETURNS integer
+CREATE OR REPLACE FUNCTION agent_metrics_internal.ensure_outer_partitions() RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
 SET lock_timeout = '100ms' AS $function$
 DECLARE
-    lowest  timestamptz := (SELECT min(p.from_time) FROM agent_metrics.present_partitions() p);
-    highest timestamptz := (SELECT max(p.to_time) FROM agent_metrics.present_partitions() p);
+    lowest  timestamptz := (SELECT min(p.from_time) FROM agent_metrics_internal.present_partitions() p);
+    highest timestamptz := (SELECT max(p.to_time) FROM agent_metrics_internal.present_partitions() p);
     made    integer := 0;
 BEGIN
     IF lowest = '-infinity' AND highest = 'infinity' THEN
@@ -117,24 +117,24 @@ BEGIN
     lowest := coalesce(lowest, date_trunc('month', now()) - interval '4 months');
     highest := coalesce(highest, lowest);
     LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
-    PERFORM agent_metrics.notice_partitions();
+    PERFORM agent_metrics_internal.notice_partitions();
     IF lowest > '-infinity' THEN
-        PERFORM agent_metrics.make_partition('agent_events_before', '-infinity', lowest),
-                agent_metrics.attach_partition('agent_events_before', '-infinity', lowest);
+        PERFORM agent_metrics_internal.make_partition('agent_events_before', '-infinity', lowest),
+                agent_metrics_internal.attach_partition('agent_events_before', '-infinity', lowest);
         made := made + 1;
     END IF;
     IF highest < 'infinity' THEN
-        PERFORM agent_metrics.make_partition('agent_events_after', highest, 'infinity'),
-                agent_metrics.attach_partition('agent_events_after', highest, 'infinity');
+        PERFORM agent_metrics_internal.make_partition('agent_events_after', highest, 'infinity'),
+                agent_metrics_internal.attach_partition('agent_events_after', highest, 'infinity');
         made := made + 1;
     END IF;
-    PERFORM agent_metrics.adopt_partitions();
+    PERFORM agent_metrics_internal.adopt_partitions();
     RETURN made;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.ensure_outer_partitions() IS
+COMMENT ON FUNCTION agent_metrics_internal.ensure_outer_partitions() IS
     'Makes the partitions before the first and after the last month where they are missing. Internal: ensure_partitions() uses it.';
-REVOKE ALL ON FUNCTION agent_metrics.ensure_outer_partitions() FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.ensure_outer_partitions() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics.ensure_partitions(months_ahead integer DEFAULT 3) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
@@ -149,10 +149,10 @@ DECLARE
     made       integer := 0;
 BEGIN
     -- What was made since gets the rights that the roles have by their level.
-    PERFORM agent_metrics.grant_levels();
-    made := agent_metrics.ensure_outer_partitions();
+    PERFORM agent_metrics_internal.grant_levels();
+    made := agent_metrics_internal.ensure_outer_partitions();
     -- The first month not made yet is where the last outer partition begins.
-    SELECT p.from_time AT TIME ZONE 'UTC' INTO first FROM agent_metrics.present_partitions() p
+    SELECT p.from_time AT TIME ZONE 'UTC' INTO first FROM agent_metrics_internal.present_partitions() p
     WHERE p.partition = 'agent_events_after' AND p.to_time = 'infinity' AND isfinite(p.from_time);
     IF first IS NULL THEN
         -- somebody's own partition takes what comes after the last month
@@ -171,27 +171,27 @@ BEGIN
     ended := least(this_month + make_interval(months => months_ahead + 1), first + most) AT TIME ZONE 'UTC';
     month := first;
     WHILE month < ended AT TIME ZONE 'UTC' LOOP
-        PERFORM agent_metrics.make_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+        PERFORM agent_metrics_internal.make_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
                                              (month + interval '1 month') AT TIME ZONE 'UTC');
         month := month + interval '1 month';
     END LOOP;
     -- From here on inserts wait.
     LOCK TABLE ONLY agent_metrics.agent_events IN ACCESS EXCLUSIVE MODE;
-    PERFORM agent_metrics.notice_partitions();
-    PERFORM agent_metrics.detach_partition('agent_events_after');
+    PERFORM agent_metrics_internal.notice_partitions();
+    PERFORM agent_metrics_internal.detach_partition('agent_events_after');
     month := first;
     WHILE month < ended AT TIME ZONE 'UTC' LOOP
         -- Before it is attached, and from a table that is detached: moving turns fires no trigger, for it changes no fact.
-        PERFORM agent_metrics.copy_turns('agent_events_after', to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+        PERFORM agent_metrics_internal.copy_turns('agent_events_after', to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
                                          (month + interval '1 month') AT TIME ZONE 'UTC'),
-                agent_metrics.attach_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
+                agent_metrics_internal.attach_partition(to_char(month, '"agent_events_y"YYYY"m"MM'), month AT TIME ZONE 'UTC',
                                                (month + interval '1 month') AT TIME ZONE 'UTC');
         made := made + 1;
         month := month + interval '1 month';
     END LOOP;
     DELETE FROM agent_metrics.agent_events_after e WHERE e.occurred_at < ended;
-    PERFORM agent_metrics.attach_partition('agent_events_after', ended, 'infinity');
-    PERFORM agent_metrics.adopt_partitions();
+    PERFORM agent_metrics_internal.attach_partition('agent_events_after', ended, 'infinity');
+    PERFORM agent_metrics_internal.adopt_partitions();
     RETURN made;
 END
 $function$;

@@ -23,13 +23,13 @@ COMMENT ON COLUMN agent_metrics.refresh_result.buckets_written IS 'Rollup rows w
 COMMENT ON COLUMN agent_metrics.refresh_result.elapsed_ms IS 'Milliseconds that the refresh took; agents refreshed together share it.';
 
 -- Its statements are few rows and calls, whose plans are made once: planning them took longer than they do.
-CREATE FUNCTION agent_metrics.refresh_batch(agent_ids text[], build boolean)
+CREATE FUNCTION agent_metrics_internal.refresh_batch(agent_ids text[], build boolean)
 RETURNS SETOF agent_metrics.refresh_result
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     begun    timestamptz := clock_timestamp();
-    here     text := agent_metrics.origin();
+    here     text := agent_metrics_internal.origin();
     locked   text[];       -- the agents in this order:
     seconds  integer[];    --   finest bucket
     leads    boolean[];    --   whether leads are counted
@@ -51,13 +51,13 @@ DECLARE
     lead_ids    text[];
     lead_starts timestamptz[];
     lead_qualified boolean[];
-    added    agent_metrics.rollup_delta[];  -- what is added to finest buckets, and to the levels above
+    added    agent_metrics_internal.rollup_delta[];  -- what is added to finest buckets, and to the levels above
     counted  jsonb := '[]';  -- what was done, as rows of agent, events, conversations, buckets
     found_rows jsonb;
 BEGIN
     -- The locks were taken in an earlier statement: read together with them, a waiter can see snapshots run backwards.
-    zone := agent_metrics.report_time_zone();
-    present := agent_metrics.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
+    zone := agent_metrics_internal.report_time_zone();
+    present := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
     SELECT array_agg(x.agent_id ORDER BY x.agent_id), array_agg(x.bucket_seconds ORDER BY x.agent_id),
            array_agg(x.counts_leads ORDER BY x.agent_id), array_agg(x.snapshot ORDER BY x.agent_id),
            array_agg(x.foreign_to ORDER BY x.agent_id), array_agg(x.settings ORDER BY x.agent_id),
@@ -65,14 +65,14 @@ BEGIN
     INTO locked, seconds, leads, seen, foreign_ids, built_with, builds
     FROM (
         SELECT w.agent_id, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads, w.foreign_to,
-               agent_metrics.watermark_settings(zone, k.bucket_seconds, k.outcome_metric) AS settings,
+               agent_metrics_internal.watermark_settings(zone, k.bucket_seconds, k.outcome_metric) AS settings,
                CASE WHEN NOT refresh_batch.build THEN w.snapshot END AS snapshot
-        FROM agent_metrics.agent_watermarks w
+        FROM agent_metrics_internal.agent_watermarks w
         JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
         JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
         WHERE w.agent_id = ANY (refresh_batch.agent_ids)
           -- told in the statement that reads what they are told by, and after the present was read
-          AND (refresh_batch.build OR w.agent_id <> ALL ((SELECT agent_metrics.must_build(refresh_batch.agent_ids, zone))::text[]))) x;
+          AND (refresh_batch.build OR w.agent_id <> ALL ((SELECT agent_metrics_internal.must_build(refresh_batch.agent_ids, zone))::text[]))) x;
     IF locked IS NULL THEN
         RETURN;
     END IF;
@@ -89,17 +89,17 @@ BEGIN
     -- Agents that are built from nothing: their ids tell nothing, whatever is there is read once. An id that this
     -- cluster has yet to reach, and that is not this transaction's own, comes from another.
     IF builds IS NOT NULL THEN
-        DELETE FROM agent_metrics.rollups r WHERE r.agent_id = ANY (builds);
+        DELETE FROM agent_metrics_internal.rollups r WHERE r.agent_id = ANY (builds);
         DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (builds);
-        DELETE FROM agent_metrics.leads l WHERE l.agent_id = ANY (builds);
-        DELETE FROM agent_metrics.conversation_facts f WHERE f.agent_id = ANY (builds);
-        DELETE FROM agent_metrics.fact_days f WHERE f.agent_id = ANY (builds);
-        DELETE FROM agent_metrics.active_days a WHERE a.agent_id = ANY (builds);
-        DELETE FROM agent_metrics.changes c WHERE c.agent_id = ANY (builds) AND pg_visible_in_snapshot(c.changed_in, present);
+        DELETE FROM agent_metrics_internal.leads l WHERE l.agent_id = ANY (builds);
+        DELETE FROM agent_metrics_internal.conversation_facts f WHERE f.agent_id = ANY (builds);
+        DELETE FROM agent_metrics_internal.fact_days f WHERE f.agent_id = ANY (builds);
+        DELETE FROM agent_metrics_internal.active_days a WHERE a.agent_id = ANY (builds);
+        DELETE FROM agent_metrics_internal.changes c WHERE c.agent_id = ANY (builds) AND pg_visible_in_snapshot(c.changed_in, present);
         -- Archived turns are no rows to be found by their ids: their spans are.
-        DELETE FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (builds);
-        INSERT INTO agent_metrics.stale_ranges (agent_id, from_time, to_time)
-        SELECT DISTINCT b.id, a.from_time, a.to_time FROM unnest(builds) AS b (id) CROSS JOIN agent_metrics.archives a;
+        DELETE FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (builds);
+        INSERT INTO agent_metrics_internal.stale_ranges (agent_id, from_time, to_time)
+        SELECT DISTINCT b.id, a.from_time, a.to_time FROM unnest(builds) AS b (id) CROSS JOIN agent_metrics_internal.archives a;
         SELECT array_agg(CASE WHEN l.agent_id = ANY (builds) THEN
                              (SELECT CASE WHEN m.id >= pg_snapshot_xmax(pg_current_snapshot()) THEN m.id END
                               FROM (SELECT max(e.recorded_in) AS id FROM agent_metrics.agent_events e
@@ -111,23 +111,23 @@ BEGIN
 
     -- One cheap look over all: the largest id tells whether anything was written at all.
     SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO horizon FROM unnest(seen) AS s (snapshot);
-    has_log := EXISTS (SELECT FROM agent_metrics.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
+    has_log := EXISTS (SELECT FROM agent_metrics_internal.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
         OR coalesce((SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= horizon, false)
         OR coalesce((SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= horizon, false)
         OR coalesce((SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= horizon, false);
     has_changes := builds IS NOT NULL OR has_log
-        OR EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked))
+        OR EXISTS (SELECT FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked))
         OR coalesce((SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= horizon, false);
 
     -- A build goes partition by partition, so that what it holds at once is bounded; otherwise all is one span.
     FOR span IN
-        SELECT greatest(p.from_time, agent_metrics.first_moment()) AS from_time, least(p.to_time, agent_metrics.end_of_moments()) AS to_time
-        FROM agent_metrics.present_partitions() p WHERE builds IS NOT NULL AND has_changes
-        UNION SELECT agent_metrics.first_moment(), agent_metrics.end_of_moments() WHERE builds IS NULL AND has_changes
+        SELECT greatest(p.from_time, agent_metrics_internal.first_moment()) AS from_time, least(p.to_time, agent_metrics_internal.end_of_moments()) AS to_time
+        FROM agent_metrics_internal.present_partitions() p WHERE builds IS NOT NULL AND has_changes
+        UNION SELECT agent_metrics_internal.first_moment(), agent_metrics_internal.end_of_moments() WHERE builds IS NULL AND has_changes
         ORDER BY 1
     LOOP
-        has_stale := EXISTS (SELECT FROM agent_metrics.stale_ranges s WHERE s.agent_id = ANY (locked));
-        SELECT * INTO found FROM agent_metrics.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone,
+        has_stale := EXISTS (SELECT FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked));
+        SELECT * INTO found FROM agent_metrics_internal.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone,
             has_log, span.from_time, span.to_time);
         counted := counted || coalesce(found.counted, '[]');
 
@@ -135,14 +135,14 @@ BEGIN
         IF has_stale THEN
             SELECT r.conversation_agents, r.conversation_ids, r.from_times, r.to_times, r.dirty_agents, r.dirty_buckets
             INTO found.conversation_agents, found.conversation_ids, found.from_times, found.to_times, found.dirty_agents, found.dirty_buckets
-            FROM agent_metrics.add_stale_ranges(locked, seconds, zone, found.conversation_agents, found.conversation_ids, found.from_times,
+            FROM agent_metrics_internal.add_stale_ranges(locked, seconds, zone, found.conversation_agents, found.conversation_ids, found.from_times,
                 found.to_times, found.dirty_agents, found.dirty_buckets) r;
         END IF;
 
         -- Buckets that saw an update or a deletion: from their turns again, then upwards.
         IF found.dirty_agents IS NOT NULL THEN
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM agent_metrics.recompute_turns(found.dirty_agents, found.dirty_buckets, locked, seconds, foreign_ids, present, zone) t;
+            FROM agent_metrics_internal.recompute_turns(found.dirty_agents, found.dirty_buckets, locked, seconds, foreign_ids, present, zone) t;
             counted := counted || coalesce(found_rows, '[]');
             dirty_agents := dirty_agents || found.dirty_agents;
             dirty_buckets := dirty_buckets || found.dirty_buckets;
@@ -160,47 +160,47 @@ BEGIN
             -- So is the difference that conversations make, and then leads.
             SELECT c.counted, c.lead_agents, c.lead_ids, c.lead_starts, c.lead_qualified, added || c.deltas
             INTO found_rows, lead_agents, lead_ids, lead_starts, lead_qualified, added
-            FROM agent_metrics.refresh_conversations(found.arrived, found.conversation_agents, found.conversation_ids, found.from_times,
+            FROM agent_metrics_internal.refresh_conversations(found.arrived, found.conversation_agents, found.conversation_ids, found.from_times,
                 found.to_times, NOT has_stale, builds IS NOT NULL, locked, seconds, leads, present, foreign_ids, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
             IF lead_agents IS NOT NULL THEN
                 SELECT added || l.deltas INTO added
-                FROM agent_metrics.refresh_leads(lead_agents, lead_ids, CASE WHEN NOT has_stale THEN lead_starts END, lead_qualified, locked,
+                FROM agent_metrics_internal.refresh_leads(lead_agents, lead_ids, CASE WHEN NOT has_stale THEN lead_starts END, lead_qualified, locked,
                     seconds, zone) l;
             END IF;
 
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM agent_metrics.add_deltas(added, locked, seconds, zone) t;
+            FROM agent_metrics_internal.add_deltas(added, locked, seconds, zone) t;
             counted := counted || coalesce(found_rows, '[]');
         END IF;
 
         -- A bucket that lost all it held has no row, as a build would have none.
         IF dirty_agents IS NOT NULL OR EXISTS (SELECT FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) THEN
-            PERFORM agent_metrics.drop_empty_buckets(dirty_agents || lost.agents, dirty_buckets || lost.buckets, zone)
+            PERFORM agent_metrics_internal.drop_empty_buckets(dirty_agents || lost.agents, dirty_buckets || lost.buckets, zone)
             FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS buckets
                   FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) lost;
         END IF;
 
-        PERFORM agent_metrics.refresh_facts(locked, seconds, foreign_ids, present, horizon, zone, found.conversation_agents, found.conversation_ids,
+        PERFORM agent_metrics_internal.refresh_facts(locked, seconds, foreign_ids, present, horizon, zone, found.conversation_agents, found.conversation_ids,
             found.arrived, found.spans, found.dirty_agents, found.dirty_buckets);
     END LOOP;
 
-    UPDATE agent_metrics.agent_watermarks w
+    UPDATE agent_metrics_internal.agent_watermarks w
     SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun, settings = u.settings, schedule = s.schedule
     FROM unnest(locked, foreign_ids, built_with) AS u (agent_id, foreign_to, settings)
-    JOIN agent_metrics.schedules s ON s.agent_id = u.agent_id
+    JOIN agent_metrics_internal.schedules s ON s.agent_id = u.agent_id
     WHERE w.agent_id = u.agent_id;
 
     -- What every watermark has seen of the rows that concern all agents is no longer needed. Rows that another
     -- refresh is removing are left to it: refreshes of different agents do not wait for each other.
     IF has_changes THEN
-        DELETE FROM agent_metrics.changes c
+        DELETE FROM agent_metrics_internal.changes c
         WHERE c.change_id IN (
-            SELECT p.change_id FROM agent_metrics.changes p
+            SELECT p.change_id FROM agent_metrics_internal.changes p
             WHERE p.agent_id IS NULL
               -- an agent that has to be built may be at it, with a snapshot that nobody sees yet
-              AND NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w
+              AND NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w
                               WHERE w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(p.changed_in, w.snapshot))
             FOR UPDATE SKIP LOCKED);
     END IF;
@@ -213,4 +213,4 @@ BEGIN
     GROUP BY u.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_batch(text[], boolean) IS 'Refreshes agents, whose locks are held, together in one set of statements; build: from nothing, otherwise those that have to be built are left out. Internal: refresh_agents() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.refresh_batch(text[], boolean) IS 'Refreshes agents, whose locks are held, together in one set of statements; build: from nothing, otherwise those that have to be built are left out. Internal: refresh_agents() uses it.';

@@ -1,22 +1,22 @@
 -- Writing rollups: what arrived is added, what is dirty is computed again.
 
-CREATE FUNCTION agent_metrics.finest_bucket(at timestamptz, bucket_seconds integer, time_zone text) RETURNS timestamptz
+CREATE FUNCTION agent_metrics_internal.finest_bucket(at timestamptz, bucket_seconds integer, time_zone text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN agent_metrics.bucket_start(at, CASE bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, time_zone);
-COMMENT ON FUNCTION agent_metrics.finest_bucket(timestamptz, integer, text) IS
+RETURN agent_metrics_internal.bucket_start(at, CASE bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, time_zone);
+COMMENT ON FUNCTION agent_metrics_internal.finest_bucket(timestamptz, integer, text) IS
     'Start of the finest bucket that a moment lies in: five minutes, or an hour of the report zone''s clock. Internal: refresh() and verify() use it.';
 
 -- Ids can be compared only within one cluster and one table (a shard may move).
-CREATE FUNCTION agent_metrics.origin() RETURNS text
+CREATE FUNCTION agent_metrics_internal.origin() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    RETURN (SELECT c.system_identifier FROM pg_control_system() c) || '/' || 'agent_metrics.agent_watermarks'::regclass::oid;
+    RETURN (SELECT c.system_identifier FROM pg_control_system() c) || '/' || 'agent_metrics_internal.agent_watermarks'::regclass::oid;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.origin() IS 'Names the cluster and table that transaction ids stored here belong to.';
+COMMENT ON FUNCTION agent_metrics_internal.origin() IS 'Names the cluster and table that transaction ids stored here belong to.';
 
 -- A transaction's own id is in no snapshot, so it would count as seen what it writes later.
-CREATE FUNCTION agent_metrics.snapshot_without(seen pg_snapshot, own xid8) RETURNS pg_snapshot
+CREATE FUNCTION agent_metrics_internal.snapshot_without(seen pg_snapshot, own xid8) RETURNS pg_snapshot
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF own >= pg_snapshot_xmax(seen) THEN
@@ -27,26 +27,26 @@ BEGIN
             FROM (SELECT pg_snapshot_xip(seen) UNION SELECT own) AS x (id))::pg_snapshot;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.snapshot_without(pg_snapshot, xid8) IS 'The snapshot with one more transaction in progress.';
+COMMENT ON FUNCTION agent_metrics_internal.snapshot_without(pg_snapshot, xid8) IS 'The snapshot with one more transaction in progress.';
 
 -- Adds deltas to the rows of one level, each of which is written once, and returns them as one a bucket.
-CREATE FUNCTION agent_metrics.write_deltas(deltas agent_metrics.rollup_delta[], bucket_level text, time_zone text) RETURNS agent_metrics.rollup_delta[]
+CREATE FUNCTION agent_metrics_internal.write_deltas(deltas agent_metrics_internal.rollup_delta[], bucket_level text, time_zone text) RETURNS agent_metrics_internal.rollup_delta[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
-    merged agent_metrics.rollup_delta[] := ARRAY(
-        SELECT agent_metrics.sum_deltas(d.agent_id, d.start,
+    merged agent_metrics_internal.rollup_delta[] := ARRAY(
+        SELECT agent_metrics_internal.sum_deltas(d.agent_id, d.start,
                d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns, d.tool_calls, d.error_turns, d.cost_usd,
                d.latency, d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
                d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns,
                d.turns_squared, d.leads, d.qualified_leads)
         FROM (SELECT u.*, CASE write_deltas.bucket_level WHEN 'fine' THEN u.bucket
-                               ELSE agent_metrics.bucket_start(u.bucket, write_deltas.bucket_level, write_deltas.time_zone) END AS start
+                               ELSE agent_metrics_internal.bucket_start(u.bucket, write_deltas.bucket_level, write_deltas.time_zone) END AS start
               FROM unnest(write_deltas.deltas) u) d
         GROUP BY d.agent_id, d.start);
 BEGIN
-    INSERT INTO agent_metrics.rollups AS r (
+    INSERT INTO agent_metrics_internal.rollups AS r (
         agent_id, level, bucket,
         turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency, conversations,
         outcomes, successes, units, deflections, escalations, refusals, bookings, automations, unit_cost_usd,
@@ -76,52 +76,52 @@ BEGIN
     RETURN merged;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.write_deltas(agent_metrics.rollup_delta[], text, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.write_deltas(agent_metrics_internal.rollup_delta[], text, text) IS
     'Adds deltas to the rows of one level and returns them as one a bucket. Internal: refresh() uses it.';
 
 -- Adds deltas of finest buckets to their rows, and to the hours and days they lie in. All that a refresh adds is added
 -- here at once, so that a row is written once. finest_only: the levels above are merged afterwards.
-CREATE FUNCTION agent_metrics.add_deltas(
-    deltas agent_metrics.rollup_delta[], agent_ids text[], bucket_seconds integer[], time_zone text, finest_only boolean DEFAULT false)
+CREATE FUNCTION agent_metrics_internal.add_deltas(
+    deltas agent_metrics_internal.rollup_delta[], agent_ids text[], bucket_seconds integer[], time_zone text, finest_only boolean DEFAULT false)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 DECLARE
     -- of agents whose finest bucket is five minutes, of all by the hour, of all by the day
-    fine agent_metrics.rollup_delta[];
-    hour agent_metrics.rollup_delta[];
-    day  agent_metrics.rollup_delta[];
+    fine agent_metrics_internal.rollup_delta[];
+    hour agent_metrics_internal.rollup_delta[];
+    day  agent_metrics_internal.rollup_delta[];
 BEGIN
     SELECT array_agg(d) FILTER (WHERE a.bucket_seconds = 300), array_agg(d) FILTER (WHERE a.bucket_seconds = 3600) INTO fine, hour
     FROM unnest(add_deltas.deltas) d
     JOIN unnest(add_deltas.agent_ids, add_deltas.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id;
-    fine := agent_metrics.write_deltas(fine, 'fine', add_deltas.time_zone);
+    fine := agent_metrics_internal.write_deltas(fine, 'fine', add_deltas.time_zone);
     IF add_deltas.finest_only THEN
-        hour := agent_metrics.write_deltas(hour, 'hour', add_deltas.time_zone);
+        hour := agent_metrics_internal.write_deltas(hour, 'hour', add_deltas.time_zone);
     ELSE
-        hour := agent_metrics.write_deltas(hour || fine, 'hour', add_deltas.time_zone);
-        day := agent_metrics.write_deltas(hour, 'day', add_deltas.time_zone);
+        hour := agent_metrics_internal.write_deltas(hour || fine, 'hour', add_deltas.time_zone);
+        day := agent_metrics_internal.write_deltas(hour, 'day', add_deltas.time_zone);
     END IF;
     RETURN QUERY SELECT w.agent_id, count(*) FROM unnest(fine || hour || day) w GROUP BY w.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.add_deltas(agent_metrics.rollup_delta[], text[], integer[], text, boolean) IS
+COMMENT ON FUNCTION agent_metrics_internal.add_deltas(agent_metrics_internal.rollup_delta[], text[], integer[], text, boolean) IS
     'Adds deltas of finest buckets to their rows and to the levels above. Internal: refresh() uses it.';
 
 -- Computes the turn measures of buckets again from the level below.
-CREATE FUNCTION agent_metrics.merge_turns(agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
+CREATE FUNCTION agent_metrics_internal.merge_turns(agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH written AS (
-    INSERT INTO agent_metrics.rollups AS r (agent_id, level, bucket, turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency)
+    INSERT INTO agent_metrics_internal.rollups AS r (agent_id, level, bucket, turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency)
     SELECT b.agent_id, merge_turns.to_level, b.bucket, sum(s.turns)::bigint, sum(s.token_turns)::bigint, sum(s.tokens_input)::bigint, sum(s.tokens_output)::bigint, sum(s.cost_turns)::bigint, sum(s.tool_calls)::bigint, sum(s.error_turns)::bigint, sum(s.cost_usd), agent_metrics.merge(s.latency)
-    FROM (SELECT DISTINCT u.agent_id, agent_metrics.bucket_start(u.bucket, merge_turns.to_level, merge_turns.time_zone) AS bucket
+    FROM (SELECT DISTINCT u.agent_id, agent_metrics_internal.bucket_start(u.bucket, merge_turns.to_level, merge_turns.time_zone) AS bucket
           FROM unnest(merge_turns.agent_ids, merge_turns.starts) AS u (agent_id, bucket)) b
-    JOIN agent_metrics.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
-     AND s.bucket >= b.bucket AND s.bucket < agent_metrics.bucket_end(b.bucket, merge_turns.to_level, merge_turns.time_zone)
+    JOIN agent_metrics_internal.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
+     AND s.bucket >= b.bucket AND s.bucket < agent_metrics_internal.bucket_end(b.bucket, merge_turns.to_level, merge_turns.time_zone)
     GROUP BY b.agent_id, b.bucket
     ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
         turns = excluded.turns, token_turns = excluded.token_turns, tokens_input = excluded.tokens_input, tokens_output = excluded.tokens_output, cost_turns = excluded.cost_turns, tool_calls = excluded.tool_calls, error_turns = excluded.error_turns, cost_usd = excluded.cost_usd, latency = excluded.latency
@@ -129,12 +129,12 @@ BEGIN
     SELECT w.agent_id, count(*) FROM written w GROUP BY w.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.merge_turns(text[], timestamptz[], text, text, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.merge_turns(text[], timestamptz[], text, text, text) IS
     'Turn measures of hours from finest buckets, or of days from hours. Internal: refresh() uses it.';
 
 -- Computes the turn measures of finest buckets again from their turns, and of the hours and days above them.
 -- Its joins are of few buckets with short ranges of a key, which only a nested loop does by index.
-CREATE FUNCTION agent_metrics.recompute_turns(
+CREATE FUNCTION agent_metrics_internal.recompute_turns(
     agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
@@ -145,14 +145,14 @@ DECLARE
     to_times   timestamptz[];
     foreign_ids xid8[];
 BEGIN
-    SELECT array_agg(a.bucket_seconds ORDER BY d.position), array_agg(agent_metrics.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, recompute_turns.time_zone) ORDER BY d.position),
+    SELECT array_agg(a.bucket_seconds ORDER BY d.position), array_agg(agent_metrics_internal.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, recompute_turns.time_zone) ORDER BY d.position),
            array_agg(a.foreign_to ORDER BY d.position)
     INTO seconds, to_times, foreign_ids
     FROM unnest(recompute_turns.agent_ids, recompute_turns.starts) WITH ORDINALITY AS d (agent_id, bucket, position)
     JOIN unnest(recompute_turns.all_agents, recompute_turns.bucket_seconds, recompute_turns.foreign_to)
              AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id;
 
-    UPDATE agent_metrics.rollups r
+    UPDATE agent_metrics_internal.rollups r
     SET turns = 0, token_turns = 0, tokens_input = 0, tokens_output = 0, cost_turns = 0, tool_calls = 0, error_turns = 0, cost_usd = 0, latency = NULL
     FROM unnest(recompute_turns.agent_ids, recompute_turns.starts, seconds) AS d (agent_id, bucket, bucket_seconds)
     WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE d.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
@@ -160,10 +160,10 @@ BEGIN
     RETURN QUERY
     SELECT t.agent_id, t.buckets
     FROM (SELECT array_agg(f) AS deltas
-          FROM agent_metrics.compute_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
+          FROM agent_metrics_internal.compute_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
               array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.present, ARRAY[cardinality(to_times)]),
               foreign_ids, seconds, recompute_turns.time_zone, '0'::xid8) f) d
-    CROSS JOIN LATERAL agent_metrics.add_deltas(d.deltas, recompute_turns.all_agents, recompute_turns.bucket_seconds,
+    CROSS JOIN LATERAL agent_metrics_internal.add_deltas(d.deltas, recompute_turns.all_agents, recompute_turns.bucket_seconds,
         recompute_turns.time_zone, true) t;
 
     RETURN QUERY
@@ -171,29 +171,29 @@ BEGIN
     FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS starts
           FROM unnest(recompute_turns.agent_ids, recompute_turns.starts, seconds) AS d (agent_id, bucket, bucket_seconds)
           WHERE d.bucket_seconds = 300) f
-    CROSS JOIN LATERAL agent_metrics.merge_turns(f.agents, f.starts, 'hour', 'fine', recompute_turns.time_zone) t;
+    CROSS JOIN LATERAL agent_metrics_internal.merge_turns(f.agents, f.starts, 'hour', 'fine', recompute_turns.time_zone) t;
 
     RETURN QUERY
     SELECT t.agent_id, t.buckets
-    FROM agent_metrics.merge_turns(recompute_turns.agent_ids, recompute_turns.starts, 'day', 'hour', recompute_turns.time_zone) t;
+    FROM agent_metrics_internal.merge_turns(recompute_turns.agent_ids, recompute_turns.starts, 'day', 'hour', recompute_turns.time_zone) t;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
 -- Removes rows that hold nothing any more, of finest buckets that lost something and of the hours and days above them. Where
 -- there are no turns, conversations and leads, all that is counted of them is 0.
-CREATE FUNCTION agent_metrics.drop_empty_buckets(agent_ids text[], starts timestamptz[], time_zone text) RETURNS void
+CREATE FUNCTION agent_metrics_internal.drop_empty_buckets(agent_ids text[], starts timestamptz[], time_zone text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 BEGIN
-    DELETE FROM agent_metrics.rollups r
-    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE agent_metrics.bucket_start(u.bucket, l.level, drop_empty_buckets.time_zone) END AS bucket
+    DELETE FROM agent_metrics_internal.rollups r
+    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE agent_metrics_internal.bucket_start(u.bucket, l.level, drop_empty_buckets.time_zone) END AS bucket
            FROM unnest(drop_empty_buckets.agent_ids, drop_empty_buckets.starts) AS u (agent_id, bucket)
            CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)) d
     WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = d.level
       AND r.turns = 0 AND r.conversations = 0 AND r.leads = 0;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.drop_empty_buckets(text[], timestamptz[], text) IS
+COMMENT ON FUNCTION agent_metrics_internal.drop_empty_buckets(text[], timestamptz[], text) IS
     'Removes buckets that hold nothing any more. Internal: refresh() uses it.';

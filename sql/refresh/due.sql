@@ -7,7 +7,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $
 BEGIN
     RETURN QUERY
     SELECT d.agent_id, d.cadence, d.time_zone, d.refreshed_at, d.due_at
-    FROM agent_metrics.schedules d
+    FROM agent_metrics_internal.schedules d
     WHERE d.due_at <= due_agents.at
     ORDER BY d.due_at, d.agent_id;
 END

@@ -1,18 +1,18 @@
 -- What is known of turns and conversations beside the turns themselves: the rows, their sums by conversation and day,
 -- and the hours in which an agent was active. fact_rows() is the one definition, used by refresh(), verify() and trace().
 
-CREATE FUNCTION agent_metrics.has_facts() RETURNS boolean
+CREATE FUNCTION agent_metrics_internal.has_facts() RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     RETURN EXISTS (SELECT FROM agent_metrics.tool_call_verdicts) OR EXISTS (SELECT FROM agent_metrics.turn_scores)
         OR EXISTS (SELECT FROM agent_metrics.survey_answers) OR EXISTS (SELECT FROM agent_metrics.reviews)
-        OR EXISTS (SELECT FROM agent_metrics.business_events) OR EXISTS (SELECT FROM agent_metrics.conversation_facts);
+        OR EXISTS (SELECT FROM agent_metrics.business_events) OR EXISTS (SELECT FROM agent_metrics_internal.conversation_facts);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.has_facts() IS 'Whether anything is known of conversations beside their turns, or was. Internal: refresh() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.has_facts() IS 'Whether anything is known of conversations beside their turns, or was. Internal: refresh() uses it.';
 
 -- A fact of a turn names its conversation itself, which need not be the one that the turn names.
-CREATE FUNCTION agent_metrics.said_of_turns(agent text, from_time timestamptz, to_time timestamptz)
+CREATE FUNCTION agent_metrics_internal.said_of_turns(agent text, from_time timestamptz, to_time timestamptz)
 RETURNS TABLE (agent_id text, conversation_id text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
@@ -23,12 +23,12 @@ BEGIN
     UNION SELECT s.agent_id, s.conversation_id FROM agent_metrics.reviews s WHERE s.agent_id = $1 AND s.occurred_at >= $2 AND s.occurred_at <= $3;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.said_of_turns(text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION agent_metrics_internal.said_of_turns(text, timestamptz, timestamptz) IS
     'Conversations that count what was said of an agent''s turns of a span of time, both ends included. Internal: refresh() uses it.';
 
 -- One row per fact of these conversations. occurred_at is the moment that decides the day: the turn's, or that of the
 -- conversation's first turn. A conversation that is not in the books (evaluation, an unregistered agent) has none.
-CREATE FUNCTION agent_metrics.fact_rows(agent_ids text[], conversation_ids text[])
+CREATE FUNCTION agent_metrics_internal.fact_rows(agent_ids text[], conversation_ids text[])
 RETURNS TABLE (agent_id text, conversation_id text, event_id text, occurred_at timestamptz, measure text, numerator numeric,
                denominator numeric, numerator_squared numeric, denominator_squared numeric, product numeric, value double precision)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
@@ -119,8 +119,8 @@ BEGIN
        OR f.event_id IS NULL
        OR NOT EXISTS (SELECT FROM agent_metrics.agent_events e
                       WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid AND e.is_eval)
-          AND NOT EXISTS (SELECT FROM agent_metrics.archived_eval_turns e
-                          JOIN agent_metrics.archives x ON x.archive_id = e.archive_id AND x.state IN ('detached', 'archived')
+          AND NOT EXISTS (SELECT FROM agent_metrics_internal.archived_eval_turns e
+                          JOIN agent_metrics_internal.archives x ON x.archive_id = e.archive_id AND x.state IN ('detached', 'archived')
                           WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid)
     UNION ALL
     -- resolved: the first event that says so after the last one that says anything else
@@ -145,23 +145,23 @@ BEGIN
      ORDER BY r.agent_id, r.conversation_id, r.reviewed_at DESC, r.review_id DESC);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.fact_rows(text[], text[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.fact_rows(text[], text[]) IS
     'Facts about conversations beside their turns, one row each, with the moment that decides their day. Internal: refresh(), verify() and trace() use it.';
 
 -- Brings the facts of conversations, and the days they lie on, up to date.
-CREATE FUNCTION agent_metrics.refresh_conversation_facts(agent_ids text[], conversation_ids text[], time_zone text)
+CREATE FUNCTION agent_metrics_internal.refresh_conversation_facts(agent_ids text[], conversation_ids text[], time_zone text)
 RETURNS TABLE (changed_agents text[], changed_measures text[], changed_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 DECLARE
-    has_known boolean := EXISTS (SELECT FROM agent_metrics.conversation_facts);
+    has_known boolean := EXISTS (SELECT FROM agent_metrics_internal.conversation_facts);
 BEGIN
     RETURN QUERY
     WITH now_known AS MATERIALIZED (
-        SELECT f.agent_id, f.conversation_id, f.measure, agent_metrics.bucket_start(f.occurred_at, 'day', refresh_conversation_facts.time_zone) AS bucket,
+        SELECT f.agent_id, f.conversation_id, f.measure, agent_metrics_internal.bucket_start(f.occurred_at, 'day', refresh_conversation_facts.time_zone) AS bucket,
                count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator, sum(f.numerator_squared) AS numerator_squared,
                sum(f.denominator_squared) AS denominator_squared, sum(f.product) AS product, max(f.value) AS value
-        FROM agent_metrics.fact_rows(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) f
+        FROM agent_metrics_internal.fact_rows(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) f
         GROUP BY 1, 2, 3, 4
     ), known AS MATERIALIZED (
         SELECT k.agent_id, k.conversation_id, k.measure, k.bucket, k.facts, k.numerator, k.denominator,
@@ -169,7 +169,7 @@ BEGIN
         FROM (SELECT DISTINCT u.agent_id, u.conversation_id
               FROM unnest(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) AS u (agent_id, conversation_id)
               WHERE has_known) d
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversation_facts x
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.conversation_facts x
                             WHERE x.conversation_id = d.conversation_id AND x.agent_id || '' = d.agent_id OFFSET 0) k
     ), changed AS MATERIALIZED (
         -- a full join is never a nested loop, however few rows the planner expects
@@ -180,10 +180,10 @@ BEGIN
         FULL JOIN known k ON k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id AND k.measure = n.measure AND k.bucket = n.bucket
         WHERE n IS DISTINCT FROM k
     ), gone AS (
-        DELETE FROM agent_metrics.conversation_facts f USING changed c
+        DELETE FROM agent_metrics_internal.conversation_facts f USING changed c
         WHERE NOT c.is_now AND f.conversation_id = c.conversation_id AND f.agent_id || '' = c.agent_id AND f.measure = c.measure AND f.bucket = c.bucket
     ), written AS (
-        INSERT INTO agent_metrics.conversation_facts (agent_id, conversation_id, measure, bucket, facts, numerator, denominator, numerator_squared,
+        INSERT INTO agent_metrics_internal.conversation_facts (agent_id, conversation_id, measure, bucket, facts, numerator, denominator, numerator_squared,
                                                       denominator_squared, product, value)
         SELECT c.agent_id, c.conversation_id, c.measure, c.bucket, c.facts, c.numerator, c.denominator, c.numerator_squared,
                c.denominator_squared, c.product, c.value
@@ -197,27 +197,27 @@ BEGIN
     FROM (SELECT DISTINCT c.agent_id, c.measure, c.bucket FROM changed c) d;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversation_facts(text[], text[], text) IS
+COMMENT ON FUNCTION agent_metrics_internal.refresh_conversation_facts(text[], text[], text) IS
     'Brings the facts of conversations up to date and returns the measures and days that changed. Internal: refresh() uses it.';
 
-CREATE TYPE agent_metrics.fact_day AS (
+CREATE TYPE agent_metrics_internal.fact_day AS (
     agent_id text, measure text, bucket timestamptz, facts bigint, numerator numeric, denominator numeric, numerator_squared numeric,
     denominator_squared numeric, product numeric, sketch agent_metrics.quantile_sketch);
-COMMENT ON TYPE agent_metrics.fact_day IS 'One row of fact_days.';
-COMMENT ON COLUMN agent_metrics.fact_day.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.fact_day.measure IS 'Measure.';
-COMMENT ON COLUMN agent_metrics.fact_day.bucket IS 'Start of the report day.';
-COMMENT ON COLUMN agent_metrics.fact_day.facts IS 'Rows it was made of.';
-COMMENT ON COLUMN agent_metrics.fact_day.numerator IS 'Sum of numerators.';
-COMMENT ON COLUMN agent_metrics.fact_day.denominator IS 'Sum of denominators; of revenue, agent hours.';
-COMMENT ON COLUMN agent_metrics.fact_day.numerator_squared IS 'Sum of squares of numerators.';
-COMMENT ON COLUMN agent_metrics.fact_day.denominator_squared IS 'Sum of squares of denominators.';
-COMMENT ON COLUMN agent_metrics.fact_day.product IS 'Sum of products of the two.';
-COMMENT ON COLUMN agent_metrics.fact_day.sketch IS 'Sketch of values.';
+COMMENT ON TYPE agent_metrics_internal.fact_day IS 'One row of fact_days.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.measure IS 'Measure.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.bucket IS 'Start of the report day.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.facts IS 'Rows it was made of.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.numerator IS 'Sum of numerators.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.denominator IS 'Sum of denominators; of revenue, agent hours.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.numerator_squared IS 'Sum of squares of numerators.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.denominator_squared IS 'Sum of squares of denominators.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.product IS 'Sum of products of the two.';
+COMMENT ON COLUMN agent_metrics_internal.fact_day.sketch IS 'Sketch of values.';
 
 -- Sums of days, from the facts of conversations and, for the measure revenue, the agent's hours: the one definition.
-CREATE FUNCTION agent_metrics.compute_fact_days(agent_ids text[], measures text[], buckets timestamptz[])
-RETURNS SETOF agent_metrics.fact_day
+CREATE FUNCTION agent_metrics_internal.compute_fact_days(agent_ids text[], measures text[], buckets timestamptz[])
+RETURNS SETOF agent_metrics_internal.fact_day
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
@@ -232,29 +232,29 @@ BEGIN
         SELECT coalesce(sum(x.facts), 0)::bigint AS facts, sum(x.numerator) AS numerator, sum(x.denominator) AS denominator,
                sum(x.numerator_squared) AS numerator_squared, sum(x.denominator_squared) AS denominator_squared, sum(x.product) AS product,
                agent_metrics.quantile_sketch(x.value) AS sketch
-        FROM agent_metrics.conversation_facts x WHERE x.agent_id = d.agent_id AND x.measure = d.measure AND x.bucket = d.bucket) f
+        FROM agent_metrics_internal.conversation_facts x WHERE x.agent_id = d.agent_id AND x.measure = d.measure AND x.bucket = d.bucket) f
     LEFT JOIN LATERAL (
-        SELECT a.active_seconds / 3600 AS hours FROM agent_metrics.active_days a
+        SELECT a.active_seconds / 3600 AS hours FROM agent_metrics_internal.active_days a
         WHERE a.agent_id = d.agent_id AND a.bucket = d.bucket AND d.measure = 'revenue' AND a.active_seconds > 0) h ON true
     WHERE f.facts > 0 OR h.hours IS NOT NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.compute_fact_days(text[], text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.compute_fact_days(text[], text[], timestamptz[]) IS
     'Sums of measures over days; a day without any gives no row. Internal: refresh() and verify() use it.';
 
-CREATE FUNCTION agent_metrics.refresh_fact_days(agent_ids text[], measures text[], buckets timestamptz[]) RETURNS void
+CREATE FUNCTION agent_metrics_internal.refresh_fact_days(agent_ids text[], measures text[], buckets timestamptz[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     WITH now_known AS MATERIALIZED (
-        SELECT n.* FROM agent_metrics.compute_fact_days(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) n
+        SELECT n.* FROM agent_metrics_internal.compute_fact_days(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) n
     ), gone AS (
-        DELETE FROM agent_metrics.fact_days f
+        DELETE FROM agent_metrics_internal.fact_days f
         USING unnest(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) AS u (agent_id, measure, bucket)
         WHERE f.agent_id = u.agent_id AND f.measure = u.measure AND f.bucket = u.bucket
           AND NOT EXISTS (SELECT FROM now_known n WHERE n.agent_id = u.agent_id AND n.measure = u.measure AND n.bucket = u.bucket)
     )
-    INSERT INTO agent_metrics.fact_days (agent_id, measure, bucket, facts, numerator, denominator, numerator_squared, denominator_squared, product, sketch)
+    INSERT INTO agent_metrics_internal.fact_days (agent_id, measure, bucket, facts, numerator, denominator, numerator_squared, denominator_squared, product, sketch)
     SELECT n.agent_id, n.measure, n.bucket, n.facts, n.numerator, n.denominator, n.numerator_squared, n.denominator_squared, n.product, n.sketch
     FROM now_known n
     ON CONFLICT (agent_id, measure, bucket) DO UPDATE SET
@@ -263,4 +263,4 @@ BEGIN
         sketch = excluded.sketch;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_fact_days(text[], text[], timestamptz[]) IS 'Computes days of measures again. Internal: refresh() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.refresh_fact_days(text[], text[], timestamptz[]) IS 'Computes days of measures again. Internal: refresh() uses it.';

@@ -1,19 +1,19 @@
 -- What the log and the stamps say is dirty, and whether an agent is to be built from nothing.
 
-CREATE FUNCTION agent_metrics.watermark_settings(time_zone text, bucket_seconds integer, outcome_metric text) RETURNS text
+CREATE FUNCTION agent_metrics_internal.watermark_settings(time_zone text, bucket_seconds integer, outcome_metric text) RETURNS text
 -- neither STRICT nor IMMUTABLE, so that the planner puts the expression in its place: format() is STABLE
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN format('%s, %s seconds, leads: %s', time_zone, bucket_seconds, outcome_metric = 'qualified_lead_rate');
-COMMENT ON FUNCTION agent_metrics.watermark_settings(text, integer, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.watermark_settings(text, integer, text) IS
     'The settings that rollups are built with; when they differ from those stored, the agent is built again.';
 
 -- Agents that have to be built from nothing: never refreshed, another origin, other settings, a TRUNCATE since, or turns with
 -- ids that this cluster has yet to reach. No trigger lets such an id pass; it came with data that was loaded while triggers
 -- were off, and is seen once: from then on ids up to it are foreign to the agent.
-CREATE FUNCTION agent_metrics.must_build(agent_ids text[], time_zone text) RETURNS text[]
+CREATE FUNCTION agent_metrics_internal.must_build(agent_ids text[], time_zone text) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 DECLARE
-    here   text := agent_metrics.origin();
+    here   text := agent_metrics_internal.origin();
     next   xid8 := pg_snapshot_xmax(pg_current_snapshot());
     -- agents with turns that are visible and yet of no transaction that this cluster has begun
     loaded text[];
@@ -21,19 +21,19 @@ BEGIN
     IF (SELECT max(e.recorded_in) FROM agent_metrics.agent_events e
         WHERE e.recorded_in <> coalesce(pg_current_xact_id_if_assigned(), '0'::xid8)) >= next THEN
         loaded := ARRAY(SELECT DISTINCT e.agent_id FROM agent_metrics.agent_events e
-                        JOIN agent_metrics.agent_watermarks w ON w.agent_id = e.agent_id
+                        JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = e.agent_id
                         WHERE e.recorded_in >= next AND e.recorded_in <> coalesce(pg_current_xact_id_if_assigned(), '0'::xid8)
                           AND (w.foreign_to IS NULL OR e.recorded_in > w.foreign_to));
     END IF;
     RETURN ARRAY(
         SELECT u.id FROM unnest(must_build.agent_ids) AS u (id)
         WHERE u.id = ANY (loaded) OR NOT EXISTS (
-            SELECT FROM agent_metrics.agent_watermarks w
+            SELECT FROM agent_metrics_internal.agent_watermarks w
             JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
             JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
             WHERE w.agent_id = u.id AND w.snapshot IS NOT NULL AND w.origin = here
-              AND w.settings = agent_metrics.watermark_settings(must_build.time_zone, k.bucket_seconds, k.outcome_metric)
-              AND NOT EXISTS (SELECT FROM agent_metrics.changes c
+              AND w.settings = agent_metrics_internal.watermark_settings(must_build.time_zone, k.bucket_seconds, k.outcome_metric)
+              AND NOT EXISTS (SELECT FROM agent_metrics_internal.changes c
                               WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
                                 -- nor one of another cluster, since whose rows came here every agent was built
                                 AND (c.changed_in < pg_snapshot_xmax(pg_current_snapshot()) OR c.changed_in = pg_current_xact_id_if_assigned())
@@ -41,12 +41,12 @@ BEGIN
         ORDER BY u.id);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.must_build(text[], text) IS 'Of these agents those whose next refresh computes everything again.';
+COMMENT ON FUNCTION agent_metrics_internal.must_build(text[], text) IS 'Of these agents those whose next refresh computes everything again.';
 
 -- What the log and what the business says is dirty: conversations, with the span of their turns that were touched, and
 -- finest buckets to compute again. The log rows of these agents are taken out as they are read. For agents that have been
 -- built.
-CREATE FUNCTION agent_metrics.take_log(
+CREATE FUNCTION agent_metrics_internal.take_log(
     agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text, has_log boolean)
 RETURNS TABLE (counted jsonb, agents text[], ids text[], from_times timestamptz[], to_times timestamptz[], dirty_agents text[], dirty_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
@@ -56,12 +56,12 @@ BEGIN
     -- Turns that came from another cluster may have been counted: their buckets are computed again.
     IF EXISTS (SELECT FROM unnest(take_log.foreign_to) AS u (foreign_to) WHERE u.foreign_to IS NOT NULL) THEN
         SELECT array_agg(f.agent_id), array_agg(f.bucket) INTO dirty_agents, dirty_buckets
-        FROM (SELECT DISTINCT e.agent_id, agent_metrics.finest_bucket(e.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
+        FROM (SELECT DISTINCT e.agent_id, agent_metrics_internal.finest_bucket(e.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
               FROM agent_metrics.agent_events e
               JOIN unnest(take_log.agent_ids, take_log.bucket_seconds, take_log.seen, take_log.foreign_to)
                        AS a (agent_id, bucket_seconds, snapshot, foreign_to) ON a.agent_id = e.agent_id
               WHERE e.recorded_in >= take_log.horizon AND NOT e.is_eval AND e.recorded_in <= a.foreign_to
-                AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
+                AND e.occurred_at >= agent_metrics_internal.first_moment() AND e.occurred_at < agent_metrics_internal.end_of_moments()
                 AND pg_visible_in_snapshot(e.recorded_in, take_log.present) AND NOT pg_visible_in_snapshot(e.recorded_in, a.snapshot)) f;
     END IF;
     -- The usual case: nothing but turns that arrived.
@@ -72,20 +72,20 @@ BEGIN
     WITH agent AS MATERIALIZED (
         SELECT * FROM unnest(take_log.agent_ids, take_log.bucket_seconds, take_log.seen, take_log.foreign_to) AS u (agent_id, bucket_seconds, snapshot, foreign_to)
     ), log AS (
-        DELETE FROM agent_metrics.changes c
+        DELETE FROM agent_metrics_internal.changes c
         WHERE c.agent_id = ANY (take_log.agent_ids) AND pg_visible_in_snapshot(c.changed_in, take_log.present)
         RETURNING c.agent_id, c.conversation_id, c.measures_changed,
-                  CASE WHEN c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments() THEN c.occurred_at END AS occurred_at
+                  CASE WHEN c.occurred_at >= agent_metrics_internal.first_moment() AND c.occurred_at < agent_metrics_internal.end_of_moments() THEN c.occurred_at END AS occurred_at
     ), remapped AS MATERIALIZED (
         -- labels, and kinds of business events, whose meaning changed
         SELECT o.label, o.changed_in FROM agent_metrics.outcomes o WHERE o.changed_in >= take_log.horizon
         UNION ALL SELECT k.kind, k.changed_in FROM agent_metrics.event_kinds k WHERE k.changed_in >= take_log.horizon
-        UNION ALL SELECT c.label, c.changed_in FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.label IS NOT NULL
+        UNION ALL SELECT c.label, c.changed_in FROM agent_metrics_internal.changes c WHERE c.agent_id IS NULL AND c.label IS NOT NULL
     ), business AS MATERIALIZED (
         SELECT b.conversation_id, b.business_event_id, b.changed_in FROM agent_metrics.business_events b WHERE b.changed_in >= take_log.horizon
         UNION ALL
         SELECT c.conversation_id, c.business_event_id, c.changed_in
-        FROM agent_metrics.changes c WHERE c.agent_id IS NULL AND c.business_event_id IS NOT NULL
+        FROM agent_metrics_internal.changes c WHERE c.agent_id IS NULL AND c.business_event_id IS NOT NULL
         UNION ALL
         SELECT b.conversation_id, b.business_event_id, m.changed_in
         FROM remapped m JOIN agent_metrics.event_kinds k ON m.label IN (k.kind, k.meaning)
@@ -117,7 +117,7 @@ BEGIN
         JOIN agent a ON a.agent_id = r.agent_id
         WHERE m.changed_in < pg_snapshot_xmax(take_log.present) AND NOT pg_visible_in_snapshot(m.changed_in, a.snapshot)
     ), again AS (
-        SELECT l.agent_id, agent_metrics.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
+        SELECT l.agent_id, agent_metrics_internal.finest_bucket(l.occurred_at, a.bucket_seconds, take_log.time_zone) AS bucket
         FROM log l JOIN agent a ON a.agent_id = l.agent_id
         WHERE l.measures_changed AND l.occurred_at IS NOT NULL
         UNION
@@ -135,16 +135,16 @@ BEGIN
     RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_log(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean) IS
+COMMENT ON FUNCTION agent_metrics_internal.take_log(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean) IS
     'Conversations and buckets that changed by anything but turns that arrived. Internal: refresh() uses it.';
 
 -- What has arrived since the stored snapshots, added up, and what else is dirty. The log rows of these agents are taken out
 -- as they are read. has_log: there may be something else. from_time, to_time: the span of the turns that are read; a build
 -- goes span by span.
-CREATE FUNCTION agent_metrics.take_changes(
+CREATE FUNCTION agent_metrics_internal.take_changes(
     agent_ids text[], bucket_seconds integer[], seen pg_snapshot[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
     has_log boolean, from_time timestamptz, to_time timestamptz)
-RETURNS TABLE (counted jsonb, arrived agent_metrics.conversation_sums[], buckets agent_metrics.rollup_delta[], spans agent_metrics.active_span[],
+RETURNS TABLE (counted jsonb, arrived agent_metrics_internal.conversation_sums[], buckets agent_metrics_internal.rollup_delta[], spans agent_metrics_internal.active_span[],
                conversation_agents text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
                dirty_agents text[], dirty_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
@@ -154,7 +154,7 @@ DECLARE
     built_agent text := CASE WHEN take_changes.seen[1] IS NULL THEN take_changes.agent_ids[1] END;
 BEGIN
     SELECT (t.sums).conversations, (t.sums).buckets, (t.sums).spans INTO arrived, buckets, spans
-    FROM (SELECT agent_metrics.sum_turns(
+    FROM (SELECT agent_metrics_internal.sum_turns(
               e.agent_id, a.bucket_seconds, take_changes.time_zone, e.conversation_id, e.occurred_at, e.user_id, e.outcome_label,
               e.outcome_source, e.turn_index, e.event_id, e.business_event_id, e.token_usage_input, e.token_usage_output, e.cost_usd, e.latency_ms, e.tools_called, e.error IS NOT NULL,
               coalesce(e.recorded_in <= a.foreign_to AND a.snapshot IS NOT NULL, false)) AS sums
@@ -176,12 +176,12 @@ BEGIN
     IF built_agent IS NULL THEN
         SELECT t.counted, t.agents, t.ids, t.from_times, t.to_times, t.dirty_agents, t.dirty_buckets
         INTO counted, conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
-        FROM agent_metrics.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone, has_log) t;
+        FROM agent_metrics_internal.take_log(agent_ids, bucket_seconds, seen, foreign_to, present, horizon, time_zone, has_log) t;
     END IF;
     SELECT counted || coalesce(jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events)), '[]') INTO counted
     FROM (SELECT c.agent_id, sum(c.turns) AS events FROM unnest(arrived) c GROUP BY c.agent_id) n;
     RETURN NEXT;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION agent_metrics_internal.take_changes(text[], integer[], pg_snapshot[], xid8[], pg_snapshot, xid8, text, boolean, timestamptz, timestamptz) IS
     'What arrived since the stored snapshots, added up, and the conversations and buckets that changed otherwise. Internal: refresh() uses it.';

@@ -2,7 +2,7 @@
 -- rollup. Only refresh() writes here. Every measure is an integer, a numeric or an order-independent sketch,
 -- so adding is exact and never drifts; ratios are formed on read.
 
-CREATE TABLE agent_metrics.agent_watermarks (
+CREATE TABLE agent_metrics_internal.agent_watermarks (
     agent_id     text PRIMARY KEY,
     snapshot     pg_snapshot,
     origin       text NOT NULL DEFAULT '',
@@ -11,14 +11,14 @@ CREATE TABLE agent_metrics.agent_watermarks (
     refreshed_at timestamptz,
     schedule     text
 );
-COMMENT ON TABLE agent_metrics.agent_watermarks IS 'What each agent''s last refresh had seen. The row is the agent''s lock.';
-COMMENT ON COLUMN agent_metrics.agent_watermarks.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.agent_watermarks.snapshot IS 'Snapshot the last refresh read under; NULL: the next one builds everything.';
-COMMENT ON COLUMN agent_metrics.agent_watermarks.origin IS 'Cluster and table the snapshot belongs to; ids of another origin cannot be compared.';
-COMMENT ON COLUMN agent_metrics.agent_watermarks.settings IS 'Report time zone, finest bucket and lead counting the rollups were built with.';
-COMMENT ON COLUMN agent_metrics.agent_watermarks.foreign_to IS 'Largest id of another origin that this cluster has yet to reach; up to it rows are recomputed, never added.';
-COMMENT ON COLUMN agent_metrics.agent_watermarks.refreshed_at IS 'When the last refresh read the facts.';
-COMMENT ON COLUMN agent_metrics.agent_watermarks.schedule IS 'Cadence, kind and thresholds that the agent had then; when they differ it is due.';
+COMMENT ON TABLE agent_metrics_internal.agent_watermarks IS 'What each agent''s last refresh had seen. The row is the agent''s lock.';
+COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.snapshot IS 'Snapshot the last refresh read under; NULL: the next one builds everything.';
+COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.origin IS 'Cluster and table the snapshot belongs to; ids of another origin cannot be compared.';
+COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.settings IS 'Report time zone, finest bucket and lead counting the rollups were built with.';
+COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.foreign_to IS 'Largest id of another origin that this cluster has yet to reach; up to it rows are recomputed, never added.';
+COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.refreshed_at IS 'When the last refresh read the facts.';
+COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.schedule IS 'Cadence, kind and thresholds that the agent had then; when they differ it is due.';
 
 CREATE TABLE agent_metrics.conversations (
     agent_id        text NOT NULL,
@@ -84,20 +84,20 @@ CREATE INDEX conversations_unmapped ON agent_metrics.conversations (agent_id, un
 CREATE INDEX conversations_business_events ON agent_metrics.conversations USING gin (business_event_ids)
     WITH (fastupdate = off) WHERE business_event_ids IS NOT NULL;
 
-CREATE TABLE agent_metrics.leads (
+CREATE TABLE agent_metrics_internal.leads (
     agent_id     text NOT NULL,
     lead_id      text NOT NULL,
     started_at   timestamptz NOT NULL,
     is_qualified boolean NOT NULL,
     PRIMARY KEY (agent_id, lead_id)
 );
-COMMENT ON TABLE agent_metrics.leads IS 'One row per lead of an agent whose kind counts leads. Written by refresh().';
-COMMENT ON COLUMN agent_metrics.leads.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.leads.lead_id IS 'customer_id, else user_id, else conversation_id.';
-COMMENT ON COLUMN agent_metrics.leads.started_at IS 'First turn of its first conversation: decides the bucket.';
-COMMENT ON COLUMN agent_metrics.leads.is_qualified IS 'The business system marks one of its conversations qualified.';
+COMMENT ON TABLE agent_metrics_internal.leads IS 'One row per lead of an agent whose kind counts leads. Written by refresh().';
+COMMENT ON COLUMN agent_metrics_internal.leads.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.leads.lead_id IS 'customer_id, else user_id, else conversation_id.';
+COMMENT ON COLUMN agent_metrics_internal.leads.started_at IS 'First turn of its first conversation: decides the bucket.';
+COMMENT ON COLUMN agent_metrics_internal.leads.is_qualified IS 'The business system marks one of its conversations qualified.';
 
-CREATE TABLE agent_metrics.rollups (
+CREATE TABLE agent_metrics_internal.rollups (
     agent_id             text NOT NULL,
     level                text NOT NULL CHECK (level IN ('fine', 'hour', 'day')),
     bucket               timestamptz NOT NULL,
@@ -135,57 +135,57 @@ CREATE TABLE agent_metrics.rollups (
     PRIMARY KEY (agent_id, bucket, level)
 ) PARTITION BY LIST (level);
 
-CREATE TABLE agent_metrics.rollups_fine PARTITION OF agent_metrics.rollups FOR VALUES IN ('fine') WITH (fillfactor = 85);
+CREATE TABLE agent_metrics_internal.rollups_fine PARTITION OF agent_metrics_internal.rollups FOR VALUES IN ('fine') WITH (fillfactor = 85);
 
-CREATE TABLE agent_metrics.rollups_hour PARTITION OF agent_metrics.rollups FOR VALUES IN ('hour') WITH (fillfactor = 90);
+CREATE TABLE agent_metrics_internal.rollups_hour PARTITION OF agent_metrics_internal.rollups FOR VALUES IN ('hour') WITH (fillfactor = 90);
 
-CREATE TABLE agent_metrics.rollups_day PARTITION OF agent_metrics.rollups FOR VALUES IN ('day') WITH (fillfactor = 85);
-COMMENT ON TABLE agent_metrics.rollups IS 'Sums and sketches per agent, level and bucket; never a ratio. Written by refresh().';
-COMMENT ON TABLE agent_metrics.rollups_fine IS 'Finest buckets, for kinds whose finest bucket is shorter than an hour.';
-COMMENT ON TABLE agent_metrics.rollups_hour IS 'Hours of the report time zone.';
-COMMENT ON TABLE agent_metrics.rollups_day IS 'Days of the report time zone.';
-COMMENT ON COLUMN agent_metrics.rollups.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.rollups.level IS 'fine, hour or day.';
-COMMENT ON COLUMN agent_metrics.rollups.bucket IS 'Start of the bucket.';
-COMMENT ON COLUMN agent_metrics.rollups.turns IS 'Turns.';
-COMMENT ON COLUMN agent_metrics.rollups.token_turns IS 'Turns that report tokens.';
-COMMENT ON COLUMN agent_metrics.rollups.tokens_input IS 'Input tokens.';
-COMMENT ON COLUMN agent_metrics.rollups.tokens_output IS 'Output tokens.';
-COMMENT ON COLUMN agent_metrics.rollups.cost_turns IS 'Turns whose cost is known.';
-COMMENT ON COLUMN agent_metrics.rollups.tool_calls IS 'Tool calls.';
-COMMENT ON COLUMN agent_metrics.rollups.error_turns IS 'Turns with an error.';
-COMMENT ON COLUMN agent_metrics.rollups.cost_usd IS 'Known cost in US dollars.';
-COMMENT ON COLUMN agent_metrics.rollups.latency IS 'Sketch of latency_ms.';
-COMMENT ON COLUMN agent_metrics.rollups.conversations IS 'Conversations that began here.';
-COMMENT ON COLUMN agent_metrics.rollups.outcomes IS 'Of them, those with an outcome; the others are pending.';
-COMMENT ON COLUMN agent_metrics.rollups.successes IS 'Of them, successes.';
-COMMENT ON COLUMN agent_metrics.rollups.units IS 'Of them, units of work.';
-COMMENT ON COLUMN agent_metrics.rollups.deflections IS 'Of them, deflected with no human touch.';
-COMMENT ON COLUMN agent_metrics.rollups.escalations IS 'Of them, escalated.';
-COMMENT ON COLUMN agent_metrics.rollups.refusals IS 'Of them, refused.';
-COMMENT ON COLUMN agent_metrics.rollups.bookings IS 'Of them, booked.';
-COMMENT ON COLUMN agent_metrics.rollups.automations IS 'Of them, completed with no human step.';
-COMMENT ON COLUMN agent_metrics.rollups.unit_cost_usd IS 'Cost of the conversations that are units.';
-COMMENT ON COLUMN agent_metrics.rollups.conversation_cost_usd IS 'Cost of the conversations that began here, whenever their turns were.';
-COMMENT ON COLUMN agent_metrics.rollups.cost_usd_squared IS 'Sum over conversations of cost squared.';
-COMMENT ON COLUMN agent_metrics.rollups.tokens_squared IS 'Sum over conversations of tokens squared.';
-COMMENT ON COLUMN agent_metrics.rollups.tokens_by_turns IS 'Sum over conversations of tokens times token turns.';
-COMMENT ON COLUMN agent_metrics.rollups.turns_squared IS 'Sum over conversations of token turns squared.';
-COMMENT ON COLUMN agent_metrics.rollups.leads IS 'Leads whose first conversation began here.';
-COMMENT ON COLUMN agent_metrics.rollups.qualified_leads IS 'Of them, those the business system marks qualified.';
+CREATE TABLE agent_metrics_internal.rollups_day PARTITION OF agent_metrics_internal.rollups FOR VALUES IN ('day') WITH (fillfactor = 85);
+COMMENT ON TABLE agent_metrics_internal.rollups IS 'Sums and sketches per agent, level and bucket; never a ratio. Written by refresh().';
+COMMENT ON TABLE agent_metrics_internal.rollups_fine IS 'Finest buckets, for kinds whose finest bucket is shorter than an hour.';
+COMMENT ON TABLE agent_metrics_internal.rollups_hour IS 'Hours of the report time zone.';
+COMMENT ON TABLE agent_metrics_internal.rollups_day IS 'Days of the report time zone.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.level IS 'fine, hour or day.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.bucket IS 'Start of the bucket.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.turns IS 'Turns.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.token_turns IS 'Turns that report tokens.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_input IS 'Input tokens.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_output IS 'Output tokens.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.cost_turns IS 'Turns whose cost is known.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.tool_calls IS 'Tool calls.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.error_turns IS 'Turns with an error.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.cost_usd IS 'Known cost in US dollars.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.latency IS 'Sketch of latency_ms.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.conversations IS 'Conversations that began here.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.outcomes IS 'Of them, those with an outcome; the others are pending.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.successes IS 'Of them, successes.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.units IS 'Of them, units of work.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.deflections IS 'Of them, deflected with no human touch.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.escalations IS 'Of them, escalated.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.refusals IS 'Of them, refused.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.bookings IS 'Of them, booked.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.automations IS 'Of them, completed with no human step.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.unit_cost_usd IS 'Cost of the conversations that are units.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.conversation_cost_usd IS 'Cost of the conversations that began here, whenever their turns were.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.cost_usd_squared IS 'Sum over conversations of cost squared.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_squared IS 'Sum over conversations of tokens squared.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_by_turns IS 'Sum over conversations of tokens times token turns.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.turns_squared IS 'Sum over conversations of token turns squared.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.leads IS 'Leads whose first conversation began here.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.qualified_leads IS 'Of them, those the business system marks qualified.';
 
-CREATE TABLE agent_metrics.stale_ranges (
+CREATE TABLE agent_metrics_internal.stale_ranges (
     agent_id  text NOT NULL,
     from_time timestamptz NOT NULL,
     to_time   timestamptz NOT NULL,
     PRIMARY KEY (agent_id, from_time, to_time)
 );
-COMMENT ON TABLE agent_metrics.stale_ranges IS 'Spans of time that an agent''s next refresh computes again, for a partition came or went by hand.';
-COMMENT ON COLUMN agent_metrics.stale_ranges.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.stale_ranges.from_time IS 'First moment of the span.';
-COMMENT ON COLUMN agent_metrics.stale_ranges.to_time IS 'First moment after it.';
+COMMENT ON TABLE agent_metrics_internal.stale_ranges IS 'Spans of time that an agent''s next refresh computes again, for a partition came or went by hand.';
+COMMENT ON COLUMN agent_metrics_internal.stale_ranges.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.stale_ranges.from_time IS 'First moment of the span.';
+COMMENT ON COLUMN agent_metrics_internal.stale_ranges.to_time IS 'First moment after it.';
 
-CREATE TABLE agent_metrics.conversation_facts (
+CREATE TABLE agent_metrics_internal.conversation_facts (
     agent_id            text NOT NULL,
     conversation_id     text NOT NULL,
     measure             text NOT NULL,
@@ -199,21 +199,21 @@ CREATE TABLE agent_metrics.conversation_facts (
     value               double precision,
     PRIMARY KEY (conversation_id, agent_id, measure, bucket)
 );
-COMMENT ON TABLE agent_metrics.conversation_facts IS 'What is known of a conversation beside its turns: one row per measure and report day. Written by refresh().';
-COMMENT ON COLUMN agent_metrics.conversation_facts.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.conversation_id IS 'Conversation.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.measure IS 'Measure; agent_metrics.metrics says which metric is read from it.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.bucket IS 'Start of the report day: the turn''s, or that of the conversation''s first turn.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.facts IS 'Rows it was made of.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.numerator IS 'Sum of numerators.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.denominator IS 'Sum of denominators.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.numerator_squared IS 'Sum of squares of numerators; of self_report, weight of conversations whose two labels differ.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.denominator_squared IS 'Sum of squares of denominators.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.product IS 'Sum of products of the two; of self_report, weight of conversations that both call a success.';
-COMMENT ON COLUMN agent_metrics.conversation_facts.value IS 'The one value of a conversation that a percentile is of.';
-CREATE INDEX conversation_facts_day ON agent_metrics.conversation_facts (agent_id, measure, bucket);
+COMMENT ON TABLE agent_metrics_internal.conversation_facts IS 'What is known of a conversation beside its turns: one row per measure and report day. Written by refresh().';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.conversation_id IS 'Conversation.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.measure IS 'Measure; agent_metrics.metrics says which metric is read from it.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.bucket IS 'Start of the report day: the turn''s, or that of the conversation''s first turn.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.facts IS 'Rows it was made of.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.numerator IS 'Sum of numerators.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.denominator IS 'Sum of denominators.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.numerator_squared IS 'Sum of squares of numerators; of self_report, weight of conversations whose two labels differ.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.denominator_squared IS 'Sum of squares of denominators.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.product IS 'Sum of products of the two; of self_report, weight of conversations that both call a success.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.value IS 'The one value of a conversation that a percentile is of.';
+CREATE INDEX conversation_facts_day ON agent_metrics_internal.conversation_facts (agent_id, measure, bucket);
 
-CREATE TABLE agent_metrics.fact_days (
+CREATE TABLE agent_metrics_internal.fact_days (
     agent_id            text NOT NULL,
     measure             text NOT NULL,
     bucket              timestamptz NOT NULL,
@@ -226,19 +226,19 @@ CREATE TABLE agent_metrics.fact_days (
     sketch              agent_metrics.quantile_sketch,
     PRIMARY KEY (agent_id, measure, bucket)
 );
-COMMENT ON TABLE agent_metrics.fact_days IS 'Sums of conversation_facts per agent, measure and report day, and agent hours. Written by refresh().';
-COMMENT ON COLUMN agent_metrics.fact_days.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.fact_days.measure IS 'Measure; agent_metrics.metrics says which metric is read from it.';
-COMMENT ON COLUMN agent_metrics.fact_days.bucket IS 'Start of the report day.';
-COMMENT ON COLUMN agent_metrics.fact_days.facts IS 'Rows it was made of.';
-COMMENT ON COLUMN agent_metrics.fact_days.numerator IS 'Sum of numerators.';
-COMMENT ON COLUMN agent_metrics.fact_days.denominator IS 'Sum of denominators; of revenue, agent hours.';
-COMMENT ON COLUMN agent_metrics.fact_days.numerator_squared IS 'Sum of squares of numerators; of self_report, weight of conversations whose two labels differ.';
-COMMENT ON COLUMN agent_metrics.fact_days.denominator_squared IS 'Sum of squares of denominators.';
-COMMENT ON COLUMN agent_metrics.fact_days.product IS 'Sum of products of the two; of self_report, weight of conversations that both call a success.';
-COMMENT ON COLUMN agent_metrics.fact_days.sketch IS 'Sketch of the values of conversations.';
+COMMENT ON TABLE agent_metrics_internal.fact_days IS 'Sums of conversation_facts per agent, measure and report day, and agent hours. Written by refresh().';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.measure IS 'Measure; agent_metrics.metrics says which metric is read from it.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.bucket IS 'Start of the report day.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.facts IS 'Rows it was made of.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.numerator IS 'Sum of numerators.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.denominator IS 'Sum of denominators; of revenue, agent hours.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.numerator_squared IS 'Sum of squares of numerators; of self_report, weight of conversations whose two labels differ.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.denominator_squared IS 'Sum of squares of denominators.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.product IS 'Sum of products of the two; of self_report, weight of conversations that both call a success.';
+COMMENT ON COLUMN agent_metrics_internal.fact_days.sketch IS 'Sketch of the values of conversations.';
 
-CREATE TABLE agent_metrics.active_days (
+CREATE TABLE agent_metrics_internal.active_days (
     agent_id       text NOT NULL,
     bucket         timestamptz NOT NULL,
     spans          tstzmultirange NOT NULL,
@@ -246,9 +246,9 @@ CREATE TABLE agent_metrics.active_days (
     longest        interval NOT NULL,
     PRIMARY KEY (agent_id, bucket)
 );
-COMMENT ON TABLE agent_metrics.active_days IS 'When an agent was active, per report day. Written by refresh().';
-COMMENT ON COLUMN agent_metrics.active_days.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.active_days.bucket IS 'Start of the report day.';
-COMMENT ON COLUMN agent_metrics.active_days.spans IS 'Union of the turns, each drawn out by the 30 minutes that bridge a gap, from the day''s start to 30 minutes after its end.';
-COMMENT ON COLUMN agent_metrics.active_days.active_seconds IS 'Seconds of the day in active intervals.';
-COMMENT ON COLUMN agent_metrics.active_days.longest IS 'No turn that began on this day lasted longer.';
+COMMENT ON TABLE agent_metrics_internal.active_days IS 'When an agent was active, per report day. Written by refresh().';
+COMMENT ON COLUMN agent_metrics_internal.active_days.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.active_days.bucket IS 'Start of the report day.';
+COMMENT ON COLUMN agent_metrics_internal.active_days.spans IS 'Union of the turns, each drawn out by the 30 minutes that bridge a gap, from the day''s start to 30 minutes after its end.';
+COMMENT ON COLUMN agent_metrics_internal.active_days.active_seconds IS 'Seconds of the day in active intervals.';
+COMMENT ON COLUMN agent_metrics_internal.active_days.longest IS 'No turn that began on this day lasted longer.';

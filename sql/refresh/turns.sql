@@ -1,67 +1,67 @@
 -- What the turns of a bucket add up to: the one definition, used by refresh() and by verify() by way of compute_turns().
 
 -- What is added to one finest bucket: by turns, by conversations, by leads.
-CREATE TYPE agent_metrics.rollup_delta AS (
+CREATE TYPE agent_metrics_internal.rollup_delta AS (
     agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
     cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch,
     conversations bigint, outcomes bigint, successes bigint, units bigint, deflections bigint, escalations bigint,
     refusals bigint, bookings bigint, automations bigint, unit_cost_usd numeric, conversation_cost_usd numeric,
     cost_usd_squared numeric, tokens_squared numeric, tokens_by_turns numeric, turns_squared numeric, leads bigint,
     qualified_leads bigint);
-COMMENT ON TYPE agent_metrics.rollup_delta IS 'What is added to one finest bucket of one agent; the columns are those of rollups.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.bucket IS 'Start of the bucket.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.turns IS 'Turns.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.token_turns IS 'Turns that report tokens.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_input IS 'Input tokens.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_output IS 'Output tokens.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.cost_turns IS 'Turns whose cost is known.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.tool_calls IS 'Tool calls.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.error_turns IS 'Turns with an error.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.cost_usd IS 'Known cost in US dollars.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.latency IS 'Sketch of latency_ms.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.conversations IS 'Conversations that began here.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.outcomes IS 'Of them, those with an outcome; the others are pending.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.successes IS 'Of them, successes.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.units IS 'Of them, units of work.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.deflections IS 'Of them, deflected with no human touch.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.escalations IS 'Of them, escalated.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.refusals IS 'Of them, refused.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.bookings IS 'Of them, booked.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.automations IS 'Of them, completed with no human step.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.unit_cost_usd IS 'Cost of the conversations that are units.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.conversation_cost_usd IS 'Cost of the conversations that began here, whenever their turns were.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.cost_usd_squared IS 'Sum over conversations of cost squared.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_squared IS 'Sum over conversations of tokens squared.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.tokens_by_turns IS 'Sum over conversations of tokens times token turns.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.turns_squared IS 'Sum over conversations of token turns squared.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.leads IS 'Leads whose first conversation began here.';
-COMMENT ON COLUMN agent_metrics.rollup_delta.qualified_leads IS 'Of them, those the business system marks qualified.';
+COMMENT ON TYPE agent_metrics_internal.rollup_delta IS 'What is added to one finest bucket of one agent; the columns are those of rollups.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.bucket IS 'Start of the bucket.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.turns IS 'Turns.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.token_turns IS 'Turns that report tokens.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_input IS 'Input tokens.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_output IS 'Output tokens.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.cost_turns IS 'Turns whose cost is known.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tool_calls IS 'Tool calls.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.error_turns IS 'Turns with an error.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.cost_usd IS 'Known cost in US dollars.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.latency IS 'Sketch of latency_ms.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.conversations IS 'Conversations that began here.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.outcomes IS 'Of them, those with an outcome; the others are pending.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.successes IS 'Of them, successes.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.units IS 'Of them, units of work.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.deflections IS 'Of them, deflected with no human touch.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.escalations IS 'Of them, escalated.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.refusals IS 'Of them, refused.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.bookings IS 'Of them, booked.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.automations IS 'Of them, completed with no human step.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.unit_cost_usd IS 'Cost of the conversations that are units.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.conversation_cost_usd IS 'Cost of the conversations that began here, whenever their turns were.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.cost_usd_squared IS 'Sum over conversations of cost squared.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_squared IS 'Sum over conversations of tokens squared.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_by_turns IS 'Sum over conversations of tokens times token turns.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.turns_squared IS 'Sum over conversations of token turns squared.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.leads IS 'Leads whose first conversation began here.';
+COMMENT ON COLUMN agent_metrics_internal.rollup_delta.qualified_leads IS 'Of them, those the business system marks qualified.';
 
-CREATE FUNCTION agent_metrics.delta_sums_accumulate(
+CREATE FUNCTION agent_metrics_internal.delta_sums_accumulate(
     internal,
     text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
     bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
     bigint) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics.delta_sums_accumulate(
+COMMENT ON FUNCTION agent_metrics_internal.delta_sums_accumulate(
     internal,
     text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
     bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
     bigint) IS 'Step of sum_deltas().';
 
-CREATE FUNCTION agent_metrics.delta_sums_final(internal) RETURNS agent_metrics.rollup_delta
+CREATE FUNCTION agent_metrics_internal.delta_sums_final(internal) RETURNS agent_metrics_internal.rollup_delta
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics.delta_sums_final(internal) IS 'Result of sum_deltas().';
+COMMENT ON FUNCTION agent_metrics_internal.delta_sums_final(internal) IS 'Result of sum_deltas().';
 
-CREATE AGGREGATE agent_metrics.sum_deltas(
+CREATE AGGREGATE agent_metrics_internal.sum_deltas(
     agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
     cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch,
     conversations bigint, outcomes bigint, successes bigint, units bigint, deflections bigint, escalations bigint, refusals bigint,
     bookings bigint, automations bigint, unit_cost_usd numeric, conversation_cost_usd numeric, cost_usd_squared numeric,
     tokens_squared numeric, tokens_by_turns numeric, turns_squared numeric, leads bigint, qualified_leads bigint) (
-    SFUNC = agent_metrics.delta_sums_accumulate, STYPE = internal, SSPACE = 1024, FINALFUNC = agent_metrics.delta_sums_final, PARALLEL = SAFE);
-COMMENT ON AGGREGATE agent_metrics.sum_deltas(
+    SFUNC = agent_metrics_internal.delta_sums_accumulate, STYPE = internal, SSPACE = 1024, FINALFUNC = agent_metrics_internal.delta_sums_final, PARALLEL = SAFE);
+COMMENT ON AGGREGATE agent_metrics_internal.sum_deltas(
     text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
     bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
     bigint) IS 'Deltas of one bucket as one; group by agent and bucket. Internal: refresh() uses it.';
@@ -69,21 +69,21 @@ COMMENT ON AGGREGATE agent_metrics.sum_deltas(
 -- A window is an agent, a span of time and two snapshots: turns recorded after `after` and up to `present` count.
 -- `after` is NULL for all turns up to `present`. Ids up to `foreign_to` came from another cluster: they count
 -- whatever the present snapshot says of their number.
-CREATE FUNCTION agent_metrics.compute_live_turns(
+CREATE FUNCTION agent_metrics_internal.compute_live_turns(
     agent_ids text[], from_times timestamptz[], to_times timestamptz[], after pg_snapshot[], present pg_snapshot[],
     foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8)
-RETURNS SETOF agent_metrics.rollup_delta
+RETURNS SETOF agent_metrics_internal.rollup_delta
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_sort = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     SELECT e.agent_id,
-           agent_metrics.finest_bucket(e.occurred_at, w.bucket_seconds, compute_live_turns.time_zone) AS fine,
-           count(*), count(coalesce(agent_metrics.possible_tokens(e.token_usage_input), agent_metrics.possible_tokens(e.token_usage_output))),
-           coalesce(sum(agent_metrics.possible_tokens(e.token_usage_input)), 0)::bigint,
-           coalesce(sum(agent_metrics.possible_tokens(e.token_usage_output)), 0)::bigint,
-           count(agent_metrics.possible_cost(e.cost_usd)), coalesce(sum(agent_metrics.tool_count(e.tools_called)), 0)::bigint, count(e.error),
-           coalesce(sum(agent_metrics.possible_cost(e.cost_usd)), 0), agent_metrics.quantile_sketch(agent_metrics.possible_latency(e.latency_ms)),
+           agent_metrics_internal.finest_bucket(e.occurred_at, w.bucket_seconds, compute_live_turns.time_zone) AS fine,
+           count(*), count(coalesce(agent_metrics_internal.possible_tokens(e.token_usage_input), agent_metrics_internal.possible_tokens(e.token_usage_output))),
+           coalesce(sum(agent_metrics_internal.possible_tokens(e.token_usage_input)), 0)::bigint,
+           coalesce(sum(agent_metrics_internal.possible_tokens(e.token_usage_output)), 0)::bigint,
+           count(agent_metrics_internal.possible_cost(e.cost_usd)), coalesce(sum(agent_metrics_internal.tool_count(e.tools_called)), 0)::bigint, count(e.error),
+           coalesce(sum(agent_metrics_internal.possible_cost(e.cost_usd)), 0), agent_metrics.quantile_sketch(agent_metrics_internal.possible_latency(e.latency_ms)),
            0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
            0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::bigint, 0::bigint
     FROM unnest(compute_live_turns.agent_ids, compute_live_turns.from_times, compute_live_turns.to_times, compute_live_turns.after,
@@ -91,7 +91,7 @@ BEGIN
              AS w (agent_id, from_time, to_time, after, present, foreign_to, bucket_seconds)
     JOIN agent_metrics.agent_events e
       ON e.agent_id = w.agent_id AND e.occurred_at >= w.from_time AND e.occurred_at < w.to_time
-     AND e.occurred_at >= agent_metrics.first_moment() AND e.occurred_at < agent_metrics.end_of_moments()
+     AND e.occurred_at >= agent_metrics_internal.first_moment() AND e.occurred_at < agent_metrics_internal.end_of_moments()
     WHERE e.recorded_in >= compute_live_turns.since
       AND NOT e.is_eval
       AND (pg_visible_in_snapshot(e.recorded_in, w.present) OR (w.after IS NULL AND e.recorded_in <= w.foreign_to))
@@ -99,43 +99,43 @@ BEGIN
     GROUP BY e.agent_id, fine;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.compute_live_turns(text[], timestamptz[], timestamptz[], pg_snapshot[], pg_snapshot[], xid8[], integer[], text, xid8) IS
+COMMENT ON FUNCTION agent_metrics_internal.compute_live_turns(text[], timestamptz[], timestamptz[], pg_snapshot[], pg_snapshot[], xid8[], integer[], text, xid8) IS
     'Turn measures per finest bucket over windows of agent, time and snapshots. Internal: compute_turns() adds what was archived.';
 
 -- What has just arrived is added up in one pass, by conversation, by bucket and by the half hours in which an agent was
 -- active. It says what sum_conversations(), compute_live_turns() and compute_spans() say; verify() holds them together.
 
-CREATE TYPE agent_metrics.active_span AS (agent_id text, from_time timestamptz, to_time timestamptz, longest interval);
-COMMENT ON TYPE agent_metrics.active_span IS 'Turns of an agent one after another, drawn out by the 30 minutes that bridge a gap; see 10_activity.sql.';
-COMMENT ON COLUMN agent_metrics.active_span.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.active_span.from_time IS 'Begin of the first turn.';
-COMMENT ON COLUMN agent_metrics.active_span.to_time IS 'End of the turn that ended last, and 30 minutes.';
-COMMENT ON COLUMN agent_metrics.active_span.longest IS 'How long the longest turn lasted.';
+CREATE TYPE agent_metrics_internal.active_span AS (agent_id text, from_time timestamptz, to_time timestamptz, longest interval);
+COMMENT ON TYPE agent_metrics_internal.active_span IS 'Turns of an agent one after another, drawn out by the 30 minutes that bridge a gap; see 10_activity.sql.';
+COMMENT ON COLUMN agent_metrics_internal.active_span.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.active_span.from_time IS 'Begin of the first turn.';
+COMMENT ON COLUMN agent_metrics_internal.active_span.to_time IS 'End of the turn that ended last, and 30 minutes.';
+COMMENT ON COLUMN agent_metrics_internal.active_span.longest IS 'How long the longest turn lasted.';
 
-CREATE TYPE agent_metrics.turn_sums AS (
-    conversations agent_metrics.conversation_sums[], buckets agent_metrics.rollup_delta[], spans agent_metrics.active_span[]);
-COMMENT ON TYPE agent_metrics.turn_sums IS 'What turns add up to.';
-COMMENT ON COLUMN agent_metrics.turn_sums.conversations IS 'By conversation.';
-COMMENT ON COLUMN agent_metrics.turn_sums.buckets IS 'By finest bucket: the measures of turns, without those that are foreign.';
-COMMENT ON COLUMN agent_metrics.turn_sums.spans IS 'By time: when the agents were active.';
+CREATE TYPE agent_metrics_internal.turn_sums AS (
+    conversations agent_metrics_internal.conversation_sums[], buckets agent_metrics_internal.rollup_delta[], spans agent_metrics_internal.active_span[]);
+COMMENT ON TYPE agent_metrics_internal.turn_sums IS 'What turns add up to.';
+COMMENT ON COLUMN agent_metrics_internal.turn_sums.conversations IS 'By conversation.';
+COMMENT ON COLUMN agent_metrics_internal.turn_sums.buckets IS 'By finest bucket: the measures of turns, without those that are foreign.';
+COMMENT ON COLUMN agent_metrics_internal.turn_sums.spans IS 'By time: when the agents were active.';
 
-CREATE FUNCTION agent_metrics.turn_sums_accumulate(
+CREATE FUNCTION agent_metrics_internal.turn_sums_accumulate(
     internal, text, integer, text, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
     boolean, boolean) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics.turn_sums_accumulate(
+COMMENT ON FUNCTION agent_metrics_internal.turn_sums_accumulate(
     internal, text, integer, text, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb,
     boolean, boolean) IS 'Step of sum_turns().';
 
-CREATE FUNCTION agent_metrics.turn_sums_final(internal) RETURNS agent_metrics.turn_sums
+CREATE FUNCTION agent_metrics_internal.turn_sums_final(internal) RETURNS agent_metrics_internal.turn_sums
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics.turn_sums_final(internal) IS 'Result of sum_turns().';
+COMMENT ON FUNCTION agent_metrics_internal.turn_sums_final(internal) IS 'Result of sum_turns().';
 
-CREATE AGGREGATE agent_metrics.sum_turns(
+CREATE AGGREGATE agent_metrics_internal.sum_turns(
     agent_id text, bucket_seconds integer, time_zone text, conversation_id text, occurred_at timestamptz, user_id text, outcome_label text, outcome_source text,
     turn_index integer, event_id uuid, business_event_id text, token_usage_input bigint, token_usage_output bigint, cost_usd numeric,
     latency_ms double precision, tools_called jsonb, has_error boolean, is_foreign boolean) (
-    SFUNC = agent_metrics.turn_sums_accumulate, STYPE = internal, SSPACE = 1048576, FINALFUNC = agent_metrics.turn_sums_final, PARALLEL = SAFE);
-COMMENT ON AGGREGATE agent_metrics.sum_turns(
+    SFUNC = agent_metrics_internal.turn_sums_accumulate, STYPE = internal, SSPACE = 1048576, FINALFUNC = agent_metrics_internal.turn_sums_final, PARALLEL = SAFE);
+COMMENT ON AGGREGATE agent_metrics_internal.sum_turns(
     text, integer, text, text, timestamptz, text, text, text, integer, uuid, text, bigint, bigint, numeric, double precision, jsonb, boolean, boolean) IS
     'What turns add up to, by conversation, by finest bucket and by time, in one pass. Internal: refresh() uses it.';

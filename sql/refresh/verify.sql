@@ -11,7 +11,7 @@ COMMENT ON COLUMN agent_metrics.difference.stored IS 'What is stored.';
 COMMENT ON COLUMN agent_metrics.difference.recomputed IS 'What the facts give.';
 
 -- Nothing is found in a span that holds nothing, which would read as if all were well.
-CREATE FUNCTION agent_metrics.check_span(from_time timestamptz, to_time timestamptz) RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_span(from_time timestamptz, to_time timestamptz) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF from_time >= to_time THEN
@@ -22,7 +22,7 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_span(timestamptz, timestamptz) IS 'Refuses a span of time that ends before it has begun. Internal: verify() and rebuild() use it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_span(timestamptz, timestamptz) IS 'Refuses a span of time that ends before it has begun. Internal: verify() and rebuild() use it.';
 
 -- What a refresh has not seen yet is left out: turns newer than the watermark, buckets and conversations whose
 -- changes wait in the log. One statement, so that all of it is seen at one moment.
@@ -31,9 +31,9 @@ RETURNS SETOF agent_metrics.difference
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
-    zone  text := agent_metrics.report_time_zone();
-    begun timestamptz := greatest(agent_metrics.bucket_start($2, 'day', zone), agent_metrics.bucket_start(agent_metrics.first_moment(), 'day', zone));
-    ended timestamptz := least(agent_metrics.bucket_start($3, 'day', zone), agent_metrics.end_of_moments());
+    zone  text := agent_metrics_internal.report_time_zone();
+    begun timestamptz := greatest(agent_metrics_internal.bucket_start($2, 'day', zone), agent_metrics_internal.bucket_start(agent_metrics_internal.first_moment(), 'day', zone));
+    ended timestamptz := least(agent_metrics_internal.bucket_start($3, 'day', zone), agent_metrics_internal.end_of_moments());
     unbuilt text[];  -- agents whose next refresh computes everything again
 BEGIN
     IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
@@ -42,24 +42,24 @@ BEGIN
                   DETAIL = 'Only registered agents have rollups.',
                   HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
     END IF;
-    PERFORM agent_metrics.check_span($2, $3);
-    PERFORM agent_metrics.check_row_security();
+    PERFORM agent_metrics_internal.check_span($2, $3);
+    PERFORM agent_metrics_internal.check_row_security();
     IF ended < $3 THEN
-        ended := agent_metrics.bucket_end(ended, 'day', zone);
+        ended := agent_metrics_internal.bucket_end(ended, 'day', zone);
     END IF;
-    unbuilt := agent_metrics.must_build(ARRAY(SELECT w.agent_id FROM agent_metrics.agent_watermarks w), zone);
+    unbuilt := agent_metrics_internal.must_build(ARRAY(SELECT w.agent_id FROM agent_metrics_internal.agent_watermarks w), zone);
     RETURN QUERY
     WITH agent AS MATERIALIZED (
         SELECT w.agent_id, w.snapshot, w.foreign_to, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads
-        FROM agent_metrics.agent_watermarks w
+        FROM agent_metrics_internal.agent_watermarks w
         JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
         JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
         WHERE ($1 IS NULL OR w.agent_id = $1) AND w.agent_id <> ALL (unbuilt)
     ), waiting_range AS MATERIALIZED (
-        SELECT s.agent_id, s.from_time, s.to_time FROM agent_metrics.stale_ranges s
-        UNION SELECT a.agent_id, r.from_time, r.to_time FROM agent a CROSS JOIN agent_metrics.changed_ranges() r
+        SELECT s.agent_id, s.from_time, s.to_time FROM agent_metrics_internal.stale_ranges s
+        UNION SELECT a.agent_id, r.from_time, r.to_time FROM agent a CROSS JOIN agent_metrics_internal.changed_ranges() r
     ), waiting AS MATERIALIZED (
-        SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.measures_changed, c.changed_in FROM agent_metrics.changes c
+        SELECT c.agent_id, c.conversation_id, c.business_event_id, c.label, c.occurred_at, c.measures_changed, c.changed_in FROM agent_metrics_internal.changes c
     ), unseen AS MATERIALIZED (
         -- Turns that no refresh has seen. An id of another cluster is in no snapshot either, until this one has reached it; from
         -- then on it cannot be told from one of ours, and the next refresh looks at its bucket again.
@@ -73,7 +73,7 @@ BEGIN
         FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(begun) AS from_times, array_agg(ended) AS to_times,
                      array_agg(NULL::pg_snapshot) AS after, array_agg(a.snapshot) AS presents, array_agg(a.foreign_to) AS foreign_to,
                      array_agg(a.bucket_seconds) AS bucket_seconds FROM agent a) w
-        CROSS JOIN LATERAL agent_metrics.compute_turns(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to,
+        CROSS JOIN LATERAL agent_metrics_internal.compute_turns(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to,
             w.bucket_seconds, zone, '0'::xid8) f
     ), known AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.started_at, c.ended_at, c.turns, c.token_turns, c.tokens, c.cost_usd,
@@ -108,8 +108,8 @@ BEGIN
                     UNION SELECT e.agent_id, e.conversation_id
                     FROM agent a JOIN agent_metrics.agent_events e ON e.agent_id = a.agent_id
                     WHERE e.occurred_at >= begun AND e.occurred_at < ended) x) w
-        CROSS JOIN LATERAL agent_metrics.conclude_conversations(
-            agent_metrics.sum_conversations(w.agents, w.conversations, w.from_times, w.to_times, NULL, NULL)) n
+        CROSS JOIN LATERAL agent_metrics_internal.conclude_conversations(
+            agent_metrics_internal.sum_conversations(w.agents, w.conversations, w.from_times, w.to_times, NULL, NULL)) n
         WHERE n.started_at >= begun AND n.started_at < ended
     ), wrong_conversations AS (
         SELECT d.agent_id, 'conversation' AS level, max(d.started_at) AS bucket, d.conversation_id AS measure,
@@ -126,7 +126,7 @@ BEGIN
         SELECT a.agent_id, l.level FROM agent a CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)
         WHERE l.level <> 'fine' OR a.bucket_seconds = 300
     ), parts AS (
-        SELECT f.agent_id, l.level, agent_metrics.bucket_start(f.bucket, l.level, zone) AS bucket,
+        SELECT f.agent_id, l.level, agent_metrics_internal.bucket_start(f.bucket, l.level, zone) AS bucket,
                sum(f.turns) AS turns, sum(f.token_turns) AS token_turns, sum(f.tokens_input) AS tokens_input,
                sum(f.tokens_output) AS tokens_output, sum(f.cost_turns) AS cost_turns, sum(f.tool_calls) AS tool_calls,
                sum(f.error_turns) AS error_turns, sum(f.cost_usd) AS cost_usd, agent_metrics.merge(f.latency) AS latency,
@@ -138,7 +138,7 @@ BEGIN
         GROUP BY 1, 2, 3
         UNION ALL
         SELECT k.agent_id, l.level,
-               agent_metrics.bucket_start(k.started_at, l.level, zone),
+               agent_metrics_internal.bucket_start(k.started_at, l.level, zone),
                0, 0, 0, 0, 0, 0, 0, 0, NULL,
                count(*), count(*) FILTER (WHERE k.has_outcome), count(*) FILTER (WHERE k.is_success), count(*) FILTER (WHERE k.is_unit),
                count(*) FILTER (WHERE k.is_deflection), count(*) FILTER (WHERE k.is_escalation), count(*) FILTER (WHERE k.is_refusal),
@@ -149,7 +149,7 @@ BEGIN
         GROUP BY 1, 2, 3
         UNION ALL
         SELECT d.agent_id, l.level,
-               agent_metrics.bucket_start(d.started_at, l.level, zone),
+               agent_metrics_internal.bucket_start(d.started_at, l.level, zone),
                0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, count(*), count(*) FILTER (WHERE d.is_qualified)
         FROM (SELECT c.agent_id, c.lead_id, min(c.started_at) AS started_at, bool_or(c.is_qualified) AS is_qualified
               FROM agent a JOIN agent_metrics.conversations c ON c.agent_id = a.agent_id
@@ -162,7 +162,7 @@ BEGIN
                r.tool_calls, r.error_turns, r.cost_usd, r.latency, r.conversations, r.outcomes, r.successes, r.units, r.deflections,
                r.escalations, r.refusals, r.bookings, r.automations, r.unit_cost_usd, r.conversation_cost_usd, r.cost_usd_squared,
                r.tokens_squared, r.tokens_by_turns, r.turns_squared, r.leads, r.qualified_leads
-        FROM agent a JOIN agent_metrics.rollups r ON r.agent_id = a.agent_id
+        FROM agent a JOIN agent_metrics_internal.rollups r ON r.agent_id = a.agent_id
         WHERE r.bucket >= begun AND r.bucket < ended
     ), recomputed AS MATERIALIZED (
         SELECT p.agent_id, p.level, p.bucket, sum(p.turns) AS turns, sum(p.token_turns) AS token_turns, sum(p.tokens_input) AS tokens_input,
@@ -188,11 +188,11 @@ BEGIN
         GROUP BY s.agent_id, s.level, s.bucket, m.measure
     ), waiting_buckets AS MATERIALIZED (
         SELECT DISTINCT c.agent_id, l.level,
-               agent_metrics.bucket_start(c.occurred_at, l.level, zone) AS bucket
+               agent_metrics_internal.bucket_start(c.occurred_at, l.level, zone) AS bucket
         FROM (SELECT w.agent_id, w.occurred_at FROM waiting w WHERE w.measures_changed
               UNION SELECT u.agent_id, u.occurred_at FROM unseen u WHERE u.is_below) c
         JOIN level_of l ON l.agent_id = c.agent_id
-        WHERE c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments()
+        WHERE c.occurred_at >= agent_metrics_internal.first_moment() AND c.occurred_at < agent_metrics_internal.end_of_moments()
     )
     SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_conversations w
     UNION ALL
@@ -203,13 +203,13 @@ BEGIN
                ELSE m.stored::numeric IS DISTINCT FROM m.recomputed::numeric END
       AND NOT EXISTS (SELECT FROM waiting_buckets b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket)
       AND NOT EXISTS (SELECT FROM waiting_range r
-                      WHERE r.agent_id = m.agent_id AND r.from_time < agent_metrics.bucket_end(m.bucket, m.level, zone) AND r.to_time > m.bucket)
+                      WHERE r.agent_id = m.agent_id AND r.from_time < agent_metrics_internal.bucket_end(m.bucket, m.level, zone) AND r.to_time > m.bucket)
     UNION ALL
     SELECT v.agent_id, v.level, v.bucket, v.measure, v.stored, v.recomputed
     FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(a.snapshot) AS snapshots, array_agg(a.foreign_to) AS foreign_to FROM agent a) a
     CROSS JOIN (SELECT array_agg(d.agent_id) AS agents, array_agg(d.conversation_id) AS ids FROM dirty d) d
     CROSS JOIN (SELECT array_agg(u.agent_id) AS agents, array_agg(u.occurred_at) AS moments FROM unseen u WHERE u.is_below OR u.is_eval) u
-    CROSS JOIN LATERAL agent_metrics.verify_facts(a.agents, a.snapshots, a.foreign_to, begun, ended, zone, d.agents, d.ids, u.agents, u.moments) v;
+    CROSS JOIN LATERAL agent_metrics_internal.verify_facts(a.agents, a.snapshots, a.foreign_to, begun, ended, zone, d.agents, d.ids, u.agents, u.moments) v;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.verify(text, timestamptz, timestamptz) IS

@@ -1,7 +1,7 @@
 -- The part of verify() that is about facts and agent hours. unsettled_*: conversations with changes that no refresh has seen;
 -- unseen_*: turns.
 
-CREATE FUNCTION agent_metrics.verify_facts(
+CREATE FUNCTION agent_metrics_internal.verify_facts(
     agent_ids text[], snapshots pg_snapshot[], foreign_to xid8[], begun timestamptz, ended timestamptz, time_zone text,
     unsettled_agents text[], unsettled_conversations text[], unseen_agents text[], unseen_moments timestamptz[])
 RETURNS SETOF agent_metrics.difference
@@ -13,31 +13,31 @@ BEGIN
         SELECT u.agent_id, u.conversation_id FROM unnest(verify_facts.unsettled_agents, verify_facts.unsettled_conversations) AS u (agent_id, conversation_id)
     ), waiting_range AS MATERIALIZED (
         -- a turn of a day before may last into the day
-        SELECT s.agent_id, s.from_time - interval '1 hour' AS from_time, s.to_time + interval '26 hours' AS to_time FROM agent_metrics.stale_ranges s
+        SELECT s.agent_id, s.from_time - interval '1 hour' AS from_time, s.to_time + interval '26 hours' AS to_time FROM agent_metrics_internal.stale_ranges s
         UNION SELECT a.agent_id, r.from_time - interval '1 hour', r.to_time + interval '26 hours'
-        FROM unnest(verify_facts.agent_ids) AS a (agent_id) CROSS JOIN agent_metrics.changed_ranges() r
+        FROM unnest(verify_facts.agent_ids) AS a (agent_id) CROSS JOIN agent_metrics_internal.changed_ranges() r
         UNION SELECT u.agent_id, u.occurred_at - interval '1 hour', u.occurred_at + interval '26 hours'
         FROM unnest(verify_facts.unseen_agents, verify_facts.unseen_moments) AS u (agent_id, occurred_at)
-        WHERE u.occurred_at >= agent_metrics.first_moment() AND u.occurred_at < agent_metrics.end_of_moments()
+        WHERE u.occurred_at >= agent_metrics_internal.first_moment() AND u.occurred_at < agent_metrics_internal.end_of_moments()
         UNION SELECT c.agent_id, c.occurred_at - interval '1 hour', c.occurred_at + interval '26 hours'
-        FROM agent_metrics.changes c
+        FROM agent_metrics_internal.changes c
         WHERE c.agent_id = ANY (verify_facts.agent_ids) AND c.measures_changed
-          AND c.occurred_at >= agent_metrics.first_moment() AND c.occurred_at < agent_metrics.end_of_moments()
+          AND c.occurred_at >= agent_metrics_internal.first_moment() AND c.occurred_at < agent_metrics_internal.end_of_moments()
     ), stored_facts AS MATERIALIZED (
         SELECT f.agent_id, f.conversation_id, f.measure, f.bucket, f.facts, f.numerator, f.denominator,
                f.numerator_squared, f.denominator_squared, f.product, f.value
-        FROM agent_metrics.conversation_facts f
+        FROM agent_metrics_internal.conversation_facts f
         WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
     ), facts AS MATERIALIZED (
-        SELECT f.agent_id, f.conversation_id, f.measure, agent_metrics.bucket_start(f.occurred_at, 'day', verify_facts.time_zone) AS bucket,
+        SELECT f.agent_id, f.conversation_id, f.measure, agent_metrics_internal.bucket_start(f.occurred_at, 'day', verify_facts.time_zone) AS bucket,
                count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator, sum(f.numerator_squared) AS numerator_squared,
                sum(f.denominator_squared) AS denominator_squared, sum(f.product) AS product, max(f.value) AS value
         FROM (SELECT array_agg(c.agent_id) AS agents, array_agg(c.conversation_id) AS ids
               FROM agent_metrics.conversations c WHERE c.agent_id = ANY (verify_facts.agent_ids)) c
-        CROSS JOIN LATERAL agent_metrics.fact_rows(c.agents, c.ids) f
+        CROSS JOIN LATERAL agent_metrics_internal.fact_rows(c.agents, c.ids) f
         GROUP BY 1, 2, 3, 4
-        HAVING agent_metrics.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone) >= verify_facts.begun
-           AND agent_metrics.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone) < verify_facts.ended
+        HAVING agent_metrics_internal.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone) >= verify_facts.begun
+           AND agent_metrics_internal.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone) < verify_facts.ended
     ), wrong_facts AS (
         SELECT d.agent_id, 'conversation' AS level, d.bucket, d.measure || ' of ' || d.conversation_id AS measure,
                max(d.content) FILTER (WHERE d.is_stored) AS stored, max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
@@ -53,16 +53,16 @@ BEGIN
     ), stored_days AS MATERIALIZED (
         SELECT f.agent_id, f.measure, f.bucket, f.facts, f.numerator, f.denominator,
                f.numerator_squared, f.denominator_squared, f.product, f.sketch
-        FROM agent_metrics.fact_days f
+        FROM agent_metrics_internal.fact_days f
         WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
     ), days AS MATERIALIZED (
         SELECT n.*
         FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.measure) AS measures, array_agg(x.bucket) AS buckets
               FROM (SELECT s.agent_id, s.measure, s.bucket FROM stored_days s
                     UNION SELECT s.agent_id, s.measure, s.bucket FROM stored_facts s
-                    UNION SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics.active_days a
+                    UNION SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics_internal.active_days a
                     WHERE a.agent_id = ANY (verify_facts.agent_ids) AND a.bucket >= verify_facts.begun AND a.bucket < verify_facts.ended) x) k
-        CROSS JOIN LATERAL agent_metrics.compute_fact_days(k.agents, k.measures, k.buckets) n
+        CROSS JOIN LATERAL agent_metrics_internal.compute_fact_days(k.agents, k.measures, k.buckets) n
     ), wrong_days AS (
         SELECT d.agent_id, 'day' AS level, d.bucket, d.measure,
                max(d.content) FILTER (WHERE d.is_stored) AS stored, max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
@@ -76,20 +76,20 @@ BEGIN
                      array_agg(verify_facts.ended + interval '1 hour') AS to_times, array_agg(NULL::pg_snapshot) AS after,
                      array_agg(a.snapshot) AS presents, array_agg(a.foreign_to) AS foreign_to
               FROM unnest(verify_facts.agent_ids, verify_facts.snapshots, verify_facts.foreign_to) AS a (agent_id, snapshot, foreign_to)) w
-        CROSS JOIN LATERAL agent_metrics.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
+        CROSS JOIN LATERAL agent_metrics_internal.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
         UNION ALL
         SELECT h.agent_id, s.span
-        FROM agent_metrics.archived_activity h
-        JOIN agent_metrics.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        FROM agent_metrics_internal.archived_activity h
+        JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
         CROSS JOIN LATERAL unnest(h.spans) AS s (span)
         WHERE h.agent_id = ANY (verify_facts.agent_ids)
     ), active AS MATERIALIZED (
         SELECT s.agent_id, d.bucket, range_agg(s.span * d.stretch) AS spans
-        FROM span s CROSS JOIN LATERAL agent_metrics.days_of_span(s.span, verify_facts.time_zone) d
+        FROM span s CROSS JOIN LATERAL agent_metrics_internal.days_of_span(s.span, verify_facts.time_zone) d
         WHERE d.bucket >= verify_facts.begun AND d.bucket < verify_facts.ended
         GROUP BY s.agent_id, d.bucket
     ), stored_active AS MATERIALIZED (
-        SELECT a.agent_id, a.bucket, a.spans, a.active_seconds FROM agent_metrics.active_days a
+        SELECT a.agent_id, a.bucket, a.spans, a.active_seconds FROM agent_metrics_internal.active_days a
         WHERE a.agent_id = ANY (verify_facts.agent_ids) AND a.bucket >= verify_facts.begun AND a.bucket < verify_facts.ended
     )
     SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_facts w
@@ -101,9 +101,9 @@ BEGIN
     WHERE (s.spans IS DISTINCT FROM n.spans
            OR s.active_seconds <> (SELECT sum(greatest(extract(epoch FROM upper(x.span) - lower(x.span)) - 1800, 0)) FROM unnest(n.spans) AS x (span)))
       AND NOT EXISTS (SELECT FROM waiting_range r
-                      WHERE r.agent_id = coalesce(s.agent_id, n.agent_id) AND r.from_time < agent_metrics.bucket_end(coalesce(s.bucket, n.bucket), 'day', verify_facts.time_zone) + interval '1 hour'
+                      WHERE r.agent_id = coalesce(s.agent_id, n.agent_id) AND r.from_time < agent_metrics_internal.bucket_end(coalesce(s.bucket, n.bucket), 'day', verify_facts.time_zone) + interval '1 hour'
                         AND r.to_time > coalesce(s.bucket, n.bucket));
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.verify_facts(text[], pg_snapshot[], xid8[], timestamptz, timestamptz, text, text[], text[], text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.verify_facts(text[], pg_snapshot[], xid8[], timestamptz, timestamptz, text, text[], text[], text[], timestamptz[]) IS
     'Facts of conversations, their days and agent hours that are not what the facts give. Internal: verify() uses it.';

@@ -3,7 +3,7 @@
 -- When an agent is due, and why at once. A refresh that lies ahead was made by a clock that was wrong: it did not happen.
 -- What has changed since a refresh makes the agent due: what the rollups are built with, and what says when it is
 -- refreshed and what it is held to.
-CREATE OR REPLACE VIEW agent_metrics.schedules AS
+CREATE OR REPLACE VIEW agent_metrics_internal.schedules AS
 SELECT x.agent_id, x.cadence, x.time_zone, x.refreshed_at, x.schedule, x.why,
        CASE WHEN x.refreshed_at IS NULL OR x.is_ahead THEN least(x.registered_at, now())
             WHEN x.why IS NOT NULL THEN x.refreshed_at
@@ -23,12 +23,12 @@ FROM (SELECT d.*, CASE WHEN d.is_ahead THEN format('its last refresh lies ahead,
                           l.lines) AS schedule
             FROM agent_metrics.agents a
             JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-            CROSS JOIN agent_metrics.report p
-            LEFT JOIN agent_metrics.agent_watermarks w ON w.agent_id = a.agent_id
+            CROSS JOIN agent_metrics_internal.report p
+            LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = a.agent_id
             -- each refresh asks for them, so no text is made of them
             LEFT JOIN (SELECT t.agent_id, bit_xor(hash_record_extended(ROW(t.metric, t.effective_from, t.effective_to, t.value), 0)) AS lines
                        FROM agent_metrics.thresholds t GROUP BY t.agent_id) l ON l.agent_id = a.agent_id) d) x;
-COMMENT ON VIEW agent_metrics.schedules IS 'When each agent is due, and why if it is at once.';
+COMMENT ON VIEW agent_metrics_internal.schedules IS 'When each agent is due, and why if it is at once.';
 
 CREATE OR REPLACE VIEW agent_kpi.freshness WITH (security_barrier) AS
 SELECT d.agent_id, d.cadence, d.refreshed_at, d.due_at,
@@ -36,7 +36,7 @@ SELECT d.agent_id, d.cadence, d.refreshed_at, d.due_at,
        -- a refresh has five minutes from the moment it is due
        d.why IS NOT NULL OR d.due_at IS NOT NULL AND now() > d.due_at + interval '5 minutes' AS is_stale,
        d.display_name, d.actor, d.time_zone, d.why
-FROM agent_metrics.schedules d;
+FROM agent_metrics_internal.schedules d;
 COMMENT ON VIEW agent_kpi.freshness IS 'One row per registered agent: how old its numbers are. Unique: agent_id.';
 COMMENT ON COLUMN agent_kpi.freshness.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.freshness.cadence IS 'Five-field crontab by which the agent is refreshed.';

@@ -9,17 +9,17 @@
 -- business event and nobody new are added to it. knows_all: all that was there at the last refresh is known. build: what is
 -- known may be ahead of what arrives, since a build looks up conversations beyond the span that it reads.
 -- Planned anew each time: a plan made while an agent was built, for no known conversation, joins thousands by nested loops.
-CREATE FUNCTION agent_metrics.refresh_conversations(
-    arrived agent_metrics.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
+CREATE FUNCTION agent_metrics_internal.refresh_conversations(
+    arrived agent_metrics_internal.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
     knows_all boolean, build boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], present pg_snapshot,
     foreign_to xid8[], time_zone text)
-RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], deltas agent_metrics.rollup_delta[])
+RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], deltas agent_metrics_internal.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
-    new_sums     agent_metrics.conversation_sums[];
-    continued    agent_metrics.conversation_sums[];
+    new_sums     agent_metrics_internal.conversation_sums[];
+    continued    agent_metrics_internal.conversation_sums[];
     asked_agents text[];         -- the others: looked up
     asked_ids    text[];
     asked_from   timestamptz[];
@@ -27,9 +27,9 @@ DECLARE
     asked_foreign xid8[];
     known_agents text[];         -- of them those that are known, as they are stored
     known_ids    text[];
-    known_rows   agent_metrics.conversation[];
+    known_rows   agent_metrics_internal.conversation[];
     known_places tid[];
-    looked_up    agent_metrics.conversation_sums[];
+    looked_up    agent_metrics_internal.conversation_sums[];
 BEGIN
     -- The turns of a conversation lie where it was known to be, or where something was touched.
     SELECT array_agg(d.sums) FILTER (WHERE d.way = 'new'), array_agg(d.sums) FILTER (WHERE d.way = 'continued'),
@@ -61,19 +61,19 @@ BEGIN
                                         x.human_label, x.outcome_label, x.outcome_source, x.unmapped_label,
                                         x.has_outcome, x.is_success, x.is_unit, x.is_deflection, x.is_escalation,
                                         x.is_refusal, x.is_booking, x.is_automation, x.is_qualified, x.is_human_touched,
-                                        x.business_event_ids)::agent_metrics.conversation AS stored, x.ctid AS place, x.started_at, x.ended_at, x.lead_id
+                                        x.business_event_ids)::agent_metrics_internal.conversation AS stored, x.ctid AS place, x.started_at, x.ended_at, x.lead_id
                              FROM agent_metrics.conversations x
                              WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
 
     IF asked_agents IS NOT NULL THEN
-        looked_up := agent_metrics.sum_conversations(asked_agents, asked_ids, asked_from, asked_to, present, asked_foreign);
+        looked_up := agent_metrics_internal.sum_conversations(asked_agents, asked_ids, asked_from, asked_to, present, asked_foreign);
     END IF;
 
     RETURN QUERY
     WITH known AS MATERIALIZED (
         SELECT k.* FROM unnest(known_rows) k
     ), now_known AS MATERIALIZED (
-        SELECT * FROM agent_metrics.conclude_conversations(looked_up)
+        SELECT * FROM agent_metrics_internal.conclude_conversations(looked_up)
         WHERE looked_up IS NOT NULL
         UNION ALL
         SELECT k.agent_id, k.conversation_id, least(k.started_at, a.started_at), greatest(k.ended_at, a.ended_at), k.turns + a.turns,
@@ -93,7 +93,7 @@ BEGIN
         FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id
         WHERE n IS DISTINCT FROM k
         UNION ALL
-        SELECT 1, false, n.* FROM agent_metrics.conclude_conversations(new_sums) n WHERE new_sums IS NOT NULL
+        SELECT 1, false, n.* FROM agent_metrics_internal.conclude_conversations(new_sums) n WHERE new_sums IS NOT NULL
     ), gone AS (
         DELETE FROM agent_metrics.conversations c
         USING changed h
@@ -126,7 +126,7 @@ BEGIN
             h.is_booking, h.is_automation, h.is_qualified, h.is_human_touched, h.business_event_ids
         FROM changed h WHERE h.sign = 1 AND NOT h.has_other
     ), difference AS (
-        SELECT h.agent_id, agent_metrics.finest_bucket(h.started_at, a.bucket_seconds, refresh_conversations.time_zone) AS bucket,
+        SELECT h.agent_id, agent_metrics_internal.finest_bucket(h.started_at, a.bucket_seconds, refresh_conversations.time_zone) AS bucket,
                sum(h.sign) AS conversations, sum(h.sign * h.has_outcome::integer) AS outcomes, sum(h.sign * h.is_success::integer) AS successes,
                sum(h.sign * h.is_unit::integer) AS units, sum(h.sign * h.is_deflection::integer) AS deflections,
                sum(h.sign * h.is_escalation::integer) AS escalations, sum(h.sign * h.is_refusal::integer) AS refusals,
@@ -145,7 +145,7 @@ BEGIN
            (SELECT array_agg(ROW(d.agent_id, d.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL,
                      d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
                      d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared,
-                     d.tokens_by_turns, d.turns_squared, 0, 0)::agent_metrics.rollup_delta)
+                     d.tokens_by_turns, d.turns_squared, 0, 0)::agent_metrics_internal.rollup_delta)
             FROM difference d
             WHERE (d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings, d.automations,
                    d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns, d.turns_squared)
@@ -160,15 +160,15 @@ BEGIN
                 GROUP BY c.agent_id, c.lead_id) x) l;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_conversations(agent_metrics.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, boolean, text[], integer[], boolean[], pg_snapshot, xid8[], text) IS
+COMMENT ON FUNCTION agent_metrics_internal.refresh_conversations(agent_metrics_internal.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, boolean, text[], integer[], boolean[], pg_snapshot, xid8[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation. One that only
 -- gained conversations, and is known, is told by these, whose first moment is lead_starts; of any other all conversations
 -- are looked up.
-CREATE FUNCTION agent_metrics.refresh_leads(
+CREATE FUNCTION agent_metrics_internal.refresh_leads(
     agent_ids text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], all_agents text[], bucket_seconds integer[], time_zone text)
-RETURNS TABLE (deltas agent_metrics.rollup_delta[])
+RETURNS TABLE (deltas agent_metrics_internal.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
@@ -180,7 +180,7 @@ BEGIN
     ), known AS MATERIALIZED (
         SELECT k.agent_id, k.lead_id, k.started_at, k.is_qualified
         FROM asked d
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.leads x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) k
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.leads x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) k
     ), now_known AS MATERIALIZED (
         SELECT d.agent_id, d.lead_id, least(d.started_at, k.started_at) AS started_at, d.is_qualified OR k.is_qualified AS is_qualified
         FROM asked d JOIN known k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
@@ -202,21 +202,21 @@ BEGIN
     ), place AS MATERIALIZED (
         SELECT h.agent_id, h.lead_id, h.has_other, x.ctid AS at
         FROM changed h
-        CROSS JOIN LATERAL (SELECT x.ctid FROM agent_metrics.leads x WHERE x.agent_id = h.agent_id AND x.lead_id = h.lead_id LIMIT 1) x
+        CROSS JOIN LATERAL (SELECT x.ctid FROM agent_metrics_internal.leads x WHERE x.agent_id = h.agent_id AND x.lead_id = h.lead_id LIMIT 1) x
         WHERE h.sign = -1
     ), gone AS (
-        DELETE FROM agent_metrics.leads c
+        DELETE FROM agent_metrics_internal.leads c
         USING place p WHERE c.ctid = p.at AND c.agent_id = p.agent_id AND NOT p.has_other
     ), mended AS (
-        UPDATE agent_metrics.leads c SET started_at = h.started_at, is_qualified = h.is_qualified
+        UPDATE agent_metrics_internal.leads c SET started_at = h.started_at, is_qualified = h.is_qualified
         FROM place p JOIN changed h ON h.sign = 1 AND h.agent_id = p.agent_id AND h.lead_id = p.lead_id
         WHERE c.ctid = p.at AND c.agent_id = p.agent_id
     ), added AS (
-        INSERT INTO agent_metrics.leads (agent_id, lead_id, started_at, is_qualified)
+        INSERT INTO agent_metrics_internal.leads (agent_id, lead_id, started_at, is_qualified)
         SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1 AND NOT h.has_other
     )
-    SELECT array_agg(ROW(m.agent_id, m.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, m.leads, m.qualified_leads)::agent_metrics.rollup_delta)
-    FROM (SELECT h.agent_id, agent_metrics.finest_bucket(h.started_at, a.bucket_seconds, refresh_leads.time_zone) AS bucket,
+    SELECT array_agg(ROW(m.agent_id, m.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, m.leads, m.qualified_leads)::agent_metrics_internal.rollup_delta)
+    FROM (SELECT h.agent_id, agent_metrics_internal.finest_bucket(h.started_at, a.bucket_seconds, refresh_leads.time_zone) AS bucket,
                  sum(h.sign) AS leads, sum(h.sign * h.is_qualified::integer) AS qualified_leads
           FROM changed h
           JOIN unnest(refresh_leads.all_agents, refresh_leads.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
@@ -224,5 +224,5 @@ BEGIN
     WHERE (m.leads, m.qualified_leads) IS DISTINCT FROM (0, 0);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.refresh_leads(text[], text[], timestamptz[], boolean[], text[], integer[], text) IS
+COMMENT ON FUNCTION agent_metrics_internal.refresh_leads(text[], text[], timestamptz[], boolean[], text[], integer[], text) IS
     'Brings leads up to their conversations and returns what their buckets gain or lose. Internal: refresh() uses it.';

@@ -5,7 +5,7 @@ RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    answered date := date_trunc('quarter', agent_metrics.day_of($6, agent_metrics.report_time_zone())::timestamp)::date;
+    answered date := date_trunc('quarter', agent_metrics_internal.day_of($6, agent_metrics_internal.report_time_zone())::timestamp)::date;
     made     text;
 BEGIN
     IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
@@ -32,11 +32,11 @@ BEGIN
                                 'denominator', t.denominator, 'threshold', t.threshold, 'verdict', t.verdict, 'previous', t.previous_30d) ORDER BY t.position), '[]')
                          FROM agent_kpi.cfo_tiles t WHERE t.agent_id = $1),
                'eval_run', (SELECT to_jsonb(r) FROM agent_kpi.eval_runs r WHERE r.agent_id = $1 AND r.is_complete ORDER BY r.run_at DESC LIMIT 1),
-               'refreshed_at', (SELECT w.refreshed_at FROM agent_metrics.agent_watermarks w WHERE w.agent_id = $1)), $6
+               'refreshed_at', (SELECT w.refreshed_at FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = $1)), $6
     RETURNING decision_id INTO made;
     UPDATE agent_metrics.agents a SET sunset_at = CASE $2 WHEN 'sunset' THEN $6 END, replaced_by = $5
     WHERE a.agent_id = $1 AND (a.sunset_at, a.replaced_by) IS DISTINCT FROM (CASE $2 WHEN 'sunset' THEN $6 END, $5);
-    UPDATE agent_metrics.alerts a SET acknowledged_by = $3, acknowledged_at = $6, note = $2
+    UPDATE agent_metrics_internal.alerts a SET acknowledged_by = $3, acknowledged_at = $6, note = $2
     WHERE a.agent_id = $1 AND a.kind IN ('decision_due', 'decision_overdue') AND a.acknowledged_at IS NULL;
     RETURN made;
 END

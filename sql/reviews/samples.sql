@@ -9,8 +9,8 @@ RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    zone      text := agent_metrics.report_time_zone();
-    today     date := agent_metrics.day_of(now(), zone);
+    zone      text := agent_metrics_internal.report_time_zone();
+    today     date := agent_metrics_internal.day_of(now(), zone);
     one       interval := CASE $2 WHEN 'week' THEN interval '1 week' WHEN 'month' THEN interval '1 month' END;
     from_day  date;
     to_day    date;
@@ -40,29 +40,29 @@ BEGIN
     name := $2 || ' ' || from_day;
     -- One sample a period: drawing it again is reading it.
     PERFORM FROM agent_metrics.agents a WHERE a.agent_id = $1 FOR UPDATE;
-    IF EXISTS (SELECT FROM agent_metrics.review_samples s WHERE s.agent_id = $1 AND s.sample_id = name) THEN
+    IF EXISTS (SELECT FROM agent_metrics_internal.review_samples s WHERE s.agent_id = $1 AND s.sample_id = name) THEN
         RETURN name;
     END IF;
     -- It is drawn once and for good, so not from books that lack some of it.
-    IF NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at BETWEEN agent_metrics.day_start(to_day + 1, zone) AND now() + interval '5 minutes') THEN
+    IF NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at BETWEEN agent_metrics_internal.day_start(to_day + 1, zone) AND now() + interval '5 minutes') THEN
         RAISE EXCEPTION 'agent "%" was not refreshed since the % of % ended', $1, $2, from_day
             USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Conversations that are not in the books yet could not be drawn, and a sample is drawn once.',
                   HINT = format('SELECT agent_metrics.refresh(%L); then draw the sample.', $1);
     END IF;
     chosen := coalesce($4, ('x' || substr(md5($1 || ' ' || name), 1, 15))::bit(60)::bigint);
     SELECT count(*) INTO whole FROM agent_metrics.conversations c
-    WHERE c.agent_id = $1 AND c.started_at >= agent_metrics.day_start(from_day, zone) AND c.started_at < agent_metrics.day_start(to_day + 1, zone);
-    INSERT INTO agent_metrics.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
+    WHERE c.agent_id = $1 AND c.started_at >= agent_metrics_internal.day_start(from_day, zone) AND c.started_at < agent_metrics_internal.day_start(to_day + 1, zone);
+    INSERT INTO agent_metrics_internal.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
     VALUES ($1, name, from_day, to_day, chosen, whole, 0);
     WITH inside AS (
         SELECT c.conversation_id, c.turns, CASE WHEN NOT c.has_outcome THEN 'pending' WHEN c.is_success THEN 'success' ELSE 'no success' END AS outcome
         FROM agent_metrics.conversations c
-        WHERE c.agent_id = $1 AND c.started_at >= agent_metrics.day_start(from_day, zone) AND c.started_at < agent_metrics.day_start(to_day + 1, zone)
+        WHERE c.agent_id = $1 AND c.started_at >= agent_metrics_internal.day_start(from_day, zone) AND c.started_at < agent_metrics_internal.day_start(to_day + 1, zone)
     ), intents AS (
         SELECT DISTINCT ON (e.conversation_id) e.conversation_id, e.intent_classified AS intent
         FROM agent_metrics.agent_events e
         WHERE e.agent_id = $1 AND NOT e.is_eval AND e.intent_classified IS NOT NULL
-          AND e.occurred_at >= agent_metrics.day_start(from_day, zone) AND e.conversation_id IN (SELECT i.conversation_id FROM inside i)
+          AND e.occurred_at >= agent_metrics_internal.day_start(from_day, zone) AND e.conversation_id IN (SELECT i.conversation_id FROM inside i)
         ORDER BY e.conversation_id, e.occurred_at, e.turn_index, e.event_id
     ), common AS (
         SELECT n.intent FROM intents n GROUP BY n.intent ORDER BY count(*) DESC, n.intent COLLATE "C" LIMIT 5
@@ -83,7 +83,7 @@ BEGIN
                round(sum(w.more - floor(w.more)) OVER ()) AS left_over
         FROM wanted w
     ), strata AS (
-        INSERT INTO agent_metrics.review_strata (agent_id, sample_id, stratum, size, drawn)
+        INSERT INTO agent_metrics_internal.review_strata (agent_id, sample_id, stratum, size, drawn)
         SELECT $1, name, s.stratum, s.size, (s.least_of + coalesce(floor(s.more), 0) + CASE WHEN s.place <= s.left_over THEN 1 ELSE 0 END)::bigint
         FROM shared s
         RETURNING stratum, size, drawn
@@ -93,12 +93,12 @@ BEGIN
         SELECT r.conversation_id, r.stratum, r.lot, s.size::numeric / s.drawn AS weight
         FROM ranked r JOIN strata s ON s.stratum = r.stratum AND r.place <= s.drawn
     )
-    INSERT INTO agent_metrics.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
+    INSERT INTO agent_metrics_internal.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
     SELECT $1, name, t.conversation_id, t.stratum, t.weight,
            row_number() OVER (ORDER BY t.lot DESC, t.conversation_id COLLATE "C") <= ceil(0.1 * count(*) OVER ())
     FROM taken t;
-    UPDATE agent_metrics.review_samples s
-    SET drawn = (SELECT count(*) FROM agent_metrics.review_items i WHERE i.agent_id = $1 AND i.sample_id = name)
+    UPDATE agent_metrics_internal.review_samples s
+    SET drawn = (SELECT count(*) FROM agent_metrics_internal.review_items i WHERE i.agent_id = $1 AND i.sample_id = name)
     WHERE s.agent_id = $1 AND s.sample_id = name;
     RETURN name;
 END
@@ -106,13 +106,13 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.draw_review_sample(text, text, date, bigint, numeric, integer) IS
     'Draws the conversations of an agent''s week (a share, and so many at least) or month (200) to be reviewed, by outcome, intent and length, with the weight of each; a tenth is for two reviewers. "on" NULL: the last full one; seed NULL: made of agent and period. Returns the sample_id; again, the same sample.';
 
-CREATE FUNCTION agent_metrics.review_weight(agent_id text, sample_id text, conversation_id text) RETURNS numeric
+CREATE FUNCTION agent_metrics_internal.review_weight(agent_id text, sample_id text, conversation_id text) RETURNS numeric
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     stands_for numeric;
 BEGIN
-    SELECT i.weight INTO stands_for FROM agent_metrics.review_items i WHERE i.agent_id = $1 AND i.sample_id = $2 AND i.conversation_id = $3;
+    SELECT i.weight INTO stands_for FROM agent_metrics_internal.review_items i WHERE i.agent_id = $1 AND i.sample_id = $2 AND i.conversation_id = $3;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'conversation "%" is not in sample "%" of agent "%"', $3, $2, $1
             USING ERRCODE = 'invalid_parameter_value',
@@ -122,7 +122,7 @@ BEGIN
     RETURN stands_for;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.review_weight(text, text, text) IS 'How many conversations a drawn one stands for; an error when it was not drawn.';
+COMMENT ON FUNCTION agent_metrics_internal.review_weight(text, text, text) IS 'How many conversations a drawn one stands for; an error when it was not drawn.';
 
 CREATE FUNCTION agent_metrics.record_review(
     agent_id text, conversation_id text, reviewer text, sample_id text DEFAULT NULL, outcome_label text DEFAULT NULL, answer_verdict text DEFAULT NULL,

@@ -2,11 +2,11 @@
 
 DO $block$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = 'agent_metrics.breaches'::regclass AND t.tgname = 'alert_breach') THEN
-        CREATE TRIGGER alert_breach AFTER INSERT OR UPDATE ON agent_metrics.breaches FOR EACH ROW EXECUTE FUNCTION agent_metrics.alert_breach();
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = 'agent_metrics_internal.breaches'::regclass AND t.tgname = 'alert_breach') THEN
+        CREATE TRIGGER alert_breach AFTER INSERT OR UPDATE ON agent_metrics_internal.breaches FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.alert_breach();
     END IF;
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = 'agent_metrics.reviews'::regclass AND t.tgname = 'weigh_review') THEN
-        CREATE TRIGGER weigh_review BEFORE INSERT OR UPDATE ON agent_metrics.reviews FOR EACH ROW EXECUTE FUNCTION agent_metrics.weigh_review();
+        CREATE TRIGGER weigh_review BEFORE INSERT OR UPDATE ON agent_metrics.reviews FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.weigh_review();
     END IF;
 END
 $block$;

@@ -3,13 +3,13 @@
 CREATE OR REPLACE VIEW agent_kpi.decisions WITH (security_barrier) AS
 SELECT coalesce(q.agent_id, d.agent_id) AS agent_id, coalesce(q.quarter, d.quarter) AS quarter, coalesce(q.owner, a.owner) AS owner, q.asked_at, q.due_on,
        d.decision, d.decided_by, d.decided_at, d.reason, d.replaced_by,
-       coalesce(q.due_on < agent_metrics.day_of(now(), p.time_zone), false)
+       coalesce(q.due_on < agent_metrics_internal.day_of(now(), p.time_zone), false)
        AND NOT EXISTS (SELECT FROM agent_metrics.decisions x WHERE x.agent_id = q.agent_id AND x.quarter >= q.quarter) AS is_overdue, d.snapshot::text AS numbers
-FROM agent_metrics.decision_requests q
+FROM agent_metrics_internal.decision_requests q
 FULL JOIN (SELECT DISTINCT ON (x.agent_id, x.quarter) x.* FROM agent_metrics.decisions x
            ORDER BY x.agent_id, x.quarter, x.decided_at DESC, x.decision_id DESC) d ON d.agent_id = q.agent_id AND d.quarter = q.quarter
 LEFT JOIN agent_metrics.agents a ON a.agent_id = coalesce(q.agent_id, d.agent_id)
-CROSS JOIN agent_metrics.report p;
+CROSS JOIN agent_metrics_internal.report p;
 COMMENT ON VIEW agent_kpi.decisions IS 'One row per agent and quarter: whether to keep, replace or sunset it, asked and answered. Unique: agent_id, quarter.';
 COMMENT ON COLUMN agent_kpi.decisions.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.decisions.quarter IS 'First day of the quarter.';
@@ -27,8 +27,8 @@ COMMENT ON COLUMN agent_kpi.decisions.numbers IS 'The numbers it rested on, as J
 CREATE OR REPLACE VIEW agent_kpi.review_items WITH (security_barrier) AS
 SELECT i.agent_id, i.sample_id, i.conversation_id, i.stratum, i.weight, i.is_double, c.started_at, c.turns, c.outcome_label, s.from_day, s.to_day,
        r.reviewers AS reviewer_count, r.reviewers < CASE WHEN i.is_double THEN 2 ELSE 1 END AS is_open
-FROM agent_metrics.review_items i
-JOIN agent_metrics.review_samples s ON s.agent_id = i.agent_id AND s.sample_id = i.sample_id
+FROM agent_metrics_internal.review_items i
+JOIN agent_metrics_internal.review_samples s ON s.agent_id = i.agent_id AND s.sample_id = i.sample_id
 LEFT JOIN agent_metrics.conversations c ON c.agent_id = i.agent_id AND c.conversation_id = i.conversation_id
 CROSS JOIN LATERAL (SELECT count(DISTINCT x.reviewer) AS reviewers FROM agent_metrics.reviews x
                     WHERE x.conversation_id = i.conversation_id AND x.agent_id = i.agent_id AND x.sample_id = i.sample_id) r;
@@ -93,11 +93,11 @@ WITH answer AS (
 ), conversation AS (
     SELECT a.agent_id, a.sample_id, a.question, i.stratum, sum(a.x)::double precision AS x, sum(a.y)::double precision AS y
     FROM answer a
-    JOIN agent_metrics.review_items i ON i.agent_id = a.agent_id AND i.sample_id = a.sample_id AND i.conversation_id = a.conversation_id
+    JOIN agent_metrics_internal.review_items i ON i.agent_id = a.agent_id AND i.sample_id = a.sample_id AND i.conversation_id = a.conversation_id
     GROUP BY a.agent_id, a.sample_id, a.question, i.stratum, a.conversation_id
 ), looked_at AS (
     SELECT i.agent_id, i.sample_id, i.stratum, count(*)::double precision AS n
-    FROM agent_metrics.review_items i
+    FROM agent_metrics_internal.review_items i
     WHERE EXISTS (SELECT FROM agent_metrics.reviews r WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
     GROUP BY i.agent_id, i.sample_id, i.stratum
 ), stratum AS (
@@ -105,10 +105,10 @@ WITH answer AS (
     SELECT m.agent_id, m.month, m.period, m.question, s.size::double precision AS whole, coalesce(l.n, 0) AS n,
            coalesce(c.x, 0) AS x, coalesce(c.y, 0) AS y, coalesce(c.xx, 0) AS xx, coalesce(c.xy, 0) AS xy, coalesce(c.yy, 0) AS yy
     FROM (SELECT DISTINCT p.agent_id, date_trunc('month', p.from_day::timestamp)::date AS month, split_part(p.sample_id, ' ', 1) AS period, c.question
-          FROM conversation c JOIN agent_metrics.review_samples p ON p.agent_id = c.agent_id AND p.sample_id = c.sample_id WHERE c.y > 0) m
-    JOIN agent_metrics.review_samples p ON p.agent_id = m.agent_id AND date_trunc('month', p.from_day::timestamp)::date = m.month
+          FROM conversation c JOIN agent_metrics_internal.review_samples p ON p.agent_id = c.agent_id AND p.sample_id = c.sample_id WHERE c.y > 0) m
+    JOIN agent_metrics_internal.review_samples p ON p.agent_id = m.agent_id AND date_trunc('month', p.from_day::timestamp)::date = m.month
                                        AND split_part(p.sample_id, ' ', 1) = m.period
-    JOIN agent_metrics.review_strata s ON s.agent_id = p.agent_id AND s.sample_id = p.sample_id
+    JOIN agent_metrics_internal.review_strata s ON s.agent_id = p.agent_id AND s.sample_id = p.sample_id
     LEFT JOIN looked_at l ON l.agent_id = s.agent_id AND l.sample_id = s.sample_id AND l.stratum = s.stratum
     LEFT JOIN (SELECT c.agent_id, c.sample_id, c.question, c.stratum, sum(c.x) AS x, sum(c.y) AS y, sum(c.x * c.x) AS xx, sum(c.x * c.y) AS xy, sum(c.y * c.y) AS yy
                FROM conversation c GROUP BY c.agent_id, c.sample_id, c.question, c.stratum) c
@@ -135,9 +135,9 @@ SELECT DISTINCT ON (s.agent_id, s.month, s.question)
        s.agent_id, s.month, s.question, s.period AS sample_period, s.population AS population_count, s.reviewed AS reviewed_count, s.answered AS answered_count,
        s.open_strata AS open_strata_count, r.value, r.error AS standard_error,
        CASE WHEN r.error > 1e-9 OR s.is_whole THEN greatest(r.value - 1.959963984540054 * r.error, 0)
-            WHEN r.error IS NOT NULL THEN agent_metrics.weighted_low(r.value, s.effective_size) END AS ci_low,
+            WHEN r.error IS NOT NULL THEN agent_metrics_internal.weighted_low(r.value, s.effective_size) END AS ci_low,
        CASE WHEN r.error > 1e-9 OR s.is_whole THEN least(r.value + 1.959963984540054 * r.error, 1)
-            WHEN r.error IS NOT NULL THEN agent_metrics.weighted_high(r.value, s.effective_size) END AS ci_high
+            WHEN r.error IS NOT NULL THEN agent_metrics_internal.weighted_high(r.value, s.effective_size) END AS ci_high
 FROM summed s
 CROSS JOIN LATERAL (SELECT CASE WHEN s.open_strata = 0 THEN s.rate END AS value, CASE WHEN s.open_strata = 0 THEN s.error END AS error) r
 ORDER BY s.agent_id, s.month, s.question, s.open_strata = 0 DESC, s.period = 'month' DESC;
@@ -158,13 +158,13 @@ COMMENT ON COLUMN agent_kpi.review_rates.ci_high IS 'Upper end of it.';
 -- What the agent says of itself against what people say, on the same conversations.
 CREATE OR REPLACE VIEW agent_kpi.self_report_monthly WITH (security_barrier) AS
 WITH months AS (
-    SELECT c.agent_id, date_trunc('month', agent_metrics.day_of(c.started_at, p.time_zone)::timestamp)::date AS month, count(*) AS reviewed,
+    SELECT c.agent_id, date_trunc('month', agent_metrics_internal.day_of(c.started_at, p.time_zone)::timestamp)::date AS month, count(*) AS reviewed,
            count(*) FILTER (WHERE a.is_success AND h.is_success) AS both_yes, count(*) FILTER (WHERE a.is_success AND NOT h.is_success) AS agent_only,
            count(*) FILTER (WHERE NOT a.is_success AND h.is_success) AS human_only, count(*) FILTER (WHERE NOT a.is_success AND NOT h.is_success) AS both_no
     FROM agent_metrics.conversations c
     JOIN agent_metrics.outcomes a ON a.label = c.agent_label
     JOIN agent_metrics.outcomes h ON h.label = c.human_label
-    CROSS JOIN agent_metrics.report p
+    CROSS JOIN agent_metrics_internal.report p
     GROUP BY 1, 2
 )
 SELECT m.agent_id, m.month, m.reviewed AS reviewed_count, agent_metrics.ratio(m.both_yes + m.agent_only, m.reviewed) AS agent_success_rate,
@@ -174,9 +174,9 @@ SELECT m.agent_id, m.month, m.reviewed AS reviewed_count, agent_metrics.ratio(m.
        100 * agent_metrics.paired_high(m.both_yes, m.agent_only, m.human_only, m.both_no) AS ci_high,
        agent_metrics.mcnemar_exact(m.agent_only, m.human_only) AS p_value,
        agent_metrics.ratio(100 * (b.agent_only - b.human_only), b.reviewed) AS previous_gap_points,
-       agent_metrics.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed) AS widened_p,
+       agent_metrics_internal.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed) AS widened_p,
        (m.agent_only - m.human_only) * b.reviewed > (b.agent_only - b.human_only) * m.reviewed
-       AND coalesce(agent_metrics.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed), 1) <= 0.05 AS is_wider
+       AND coalesce(agent_metrics_internal.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed), 1) <= 0.05 AS is_wider
 FROM months m
 LEFT JOIN months b ON b.agent_id = m.agent_id AND b.month = (m.month - interval '1 month')::date;
 COMMENT ON VIEW agent_kpi.self_report_monthly IS 'One row per agent and month of conversations that both the agent and a human labelled: how much better the agent says it is. Unique: agent_id, month.';

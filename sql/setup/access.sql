@@ -2,78 +2,96 @@
 -- what setup() makes; which role has which level is in the table access_levels, so that setup() and ensure_partitions()
 -- give the same rights on what is made later. All grants are the tables' owner's, whoever calls.
 
-CREATE FUNCTION agent_metrics.level_rights() RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
+-- What a table is for, where its schema does not say it.
+--   fact    a writer brings it in: he may not choose the stamps by which a refresh finds his rows
+--   intake  ingest_events() keeps there, with its caller's rights, what it could not take and what it has seen
+--   price   ingest_events() reads it
+--   owner   only functions with the owner's rights write it: an admin who wrote it would choose who has which rights, what
+--           setup() does, or which tables those functions make, rename and drop
+CREATE FUNCTION agent_metrics_internal.table_purposes() RETURNS TABLE (relation text, purpose text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT v.relation, v.purpose
+    FROM (VALUES
+        ('agent_metrics.agent_events', 'fact'), ('agent_metrics.business_events', 'fact'), ('agent_metrics.tool_call_verdicts', 'fact'),
+        ('agent_metrics.turn_scores', 'fact'), ('agent_metrics.survey_answers', 'fact'), ('agent_metrics.reviews', 'fact'),
+        ('agent_metrics.infrastructure_costs', 'fact'), ('agent_metrics.eval_runs', 'fact'), ('agent_metrics.eval_results', 'fact'),
+        ('agent_metrics.quarantined_events', 'intake'), ('agent_metrics_internal.span_keys', 'intake'),
+        ('agent_metrics.token_prices', 'price'),
+        ('agent_metrics_internal.access_levels', 'owner'), ('agent_metrics_internal.migrations', 'owner'),
+        ('agent_metrics_internal.partition_splits', 'owner'), ('agent_metrics_internal.guarded_turns', 'owner'),
+        ('agent_metrics_internal.archives', 'owner')) AS v (relation, purpose);
+END;
+COMMENT ON FUNCTION agent_metrics_internal.table_purposes() IS
+    'Tables to which the levels of access have other rights than their schema gives. Internal: level_rights() uses it.';
+
+-- By schema and kind. Readers read agent_kpi, and call what its views call on their behalf (kpi_...). Writers bring facts
+-- in. Admins read everything, write every table that is not the owner's own, and call what setup() made in agent_metrics;
+-- what it made in agent_metrics_internal are parts of those.
+CREATE FUNCTION agent_metrics_internal.level_rights() RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    -- where a writer brings facts in; he may not choose the stamps by which a refresh finds his rows
-    facts  constant name[] := ARRAY['agent_events', 'business_events', 'tool_call_verdicts', 'turn_scores', 'survey_answers',
-                                    'reviews', 'infrastructure_costs', 'eval_runs', 'eval_results'];
     stamps constant name[] := ARRAY['recorded_in', 'changed_in', 'source_table', 'content_hash'];
-    -- the owner's own: an admin who wrote them would choose who has which rights, what setup() does, or which tables the
-    -- functions with the owner's rights make, rename and drop
-    owners constant name[] := ARRAY['access_levels', 'migrations', 'partition_splits', 'guarded_turns', 'archives'];
-    -- parts of functions with the owner's rights, which take the name of a table
-    inner_functions constant name[] := ARRAY['make_partition', 'attach_partition', 'copy_turns', 'guard_partition', 'check_restorable', 'copy_noted_turns', 'detach_partition', 'ensure_outer_partitions', 'forget_archive'];
 BEGIN
     RETURN QUERY
-    WITH relation AS (
-        SELECT c.oid, c.relname, c.relkind, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
+    WITH place AS (
+        SELECT n.oid, n.nspname FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
+    ), relation AS (
+        SELECT c.oid, c.relkind, n.nspname = 'agent_kpi' AS is_kpi, p.purpose
+        FROM place n
+        JOIN pg_class c ON c.relnamespace = n.oid
+        LEFT JOIN agent_metrics_internal.table_purposes() p ON p.relation = format('%I.%I', n.nspname, c.relname)
     ), made AS (
-        -- functions that setup() made; a trigger needs nobody's right to call its function, but whoever attaches a table
-        -- makes triggers there
-        SELECT p.oid, p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname = 'agent_metrics' AND (p.prorettype <> 'trigger'::regtype OR p.proname = 'follow_source')
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        -- functions that are no members: setup() made them
+        SELECT p.oid, n.nspname = 'agent_metrics' AS is_public, p.proname LIKE 'kpi\_%' AS is_of_views
+        FROM place n JOIN pg_proc p ON p.pronamespace = n.oid
+        WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     ), reader AS (
-        SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, 'USAGE' AS privilege FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
+        SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, 'USAGE' AS privilege
+        FROM place n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
         UNION ALL
-        SELECT 'table', r.oid, NULL, 'SELECT' FROM relation r WHERE r.nspname = 'agent_kpi' AND r.relkind IN ('v', 'm', 'r', 'p')
+        SELECT 'table', r.oid, NULL, 'SELECT' FROM relation r WHERE r.is_kpi AND r.relkind IN ('v', 'm', 'r', 'p')
         UNION ALL
-        -- what the views call on their reader's behalf
-        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.proname LIKE 'kpi\_%'
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_of_views
     ), writer AS (
-        SELECT 'schema', n.oid, NULL::name, 'USAGE' FROM pg_namespace n WHERE n.nspname = 'agent_metrics'
+        SELECT 'schema', n.oid, NULL::name, 'USAGE' FROM place n WHERE n.nspname = 'agent_metrics'
         UNION ALL
         SELECT 'column', r.oid, a.attname, p.privilege
         FROM relation r
         JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (stamps)
         CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p (privilege)
-        WHERE r.nspname = 'agent_metrics' AND r.relname = ANY (facts)
+        WHERE r.purpose = 'fact'
         UNION ALL
-        -- ingest_events() works with the caller's rights
         SELECT 'table', r.oid, NULL, p.privilege
         FROM relation r
-        JOIN (VALUES ('token_prices', 'SELECT'), ('quarantined_events', 'SELECT'), ('quarantined_events', 'INSERT'),
-                     ('span_keys', 'SELECT'), ('span_keys', 'INSERT')) AS p (relname, privilege) ON p.relname = r.relname
-        WHERE r.nspname = 'agent_metrics'
+        JOIN (VALUES ('price', 'SELECT'), ('intake', 'SELECT'), ('intake', 'INSERT')) AS p (purpose, privilege) ON p.purpose = r.purpose
     ), admin AS (
         SELECT x.* FROM reader x
         UNION ALL
         SELECT 'table', r.oid, NULL, p.privilege
         FROM relation r CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (privilege)
-        WHERE r.nspname = 'agent_metrics' AND r.relkind IN ('r', 'p', 'v')
-          AND (p.privilege = 'SELECT' OR (r.relkind <> 'v' AND r.relname <> ALL (owners)))
+        WHERE NOT r.is_kpi AND r.relkind IN ('r', 'p', 'v')
+          AND (p.privilege = 'SELECT' OR (r.relkind <> 'v' AND r.purpose IS DISTINCT FROM 'owner'))
         UNION ALL
         SELECT 'sequence', r.oid, NULL, p.privilege
-        FROM relation r CROSS JOIN unnest(ARRAY['USAGE', 'SELECT']) AS p (privilege) WHERE r.nspname = 'agent_metrics' AND r.relkind = 'S'
+        FROM relation r CROSS JOIN unnest(ARRAY['USAGE', 'SELECT']) AS p (privilege) WHERE NOT r.is_kpi AND r.relkind = 'S'
         UNION ALL
-        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.proname <> ALL (inner_functions) AND m.proname NOT LIKE 'kpi\_%'
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_public AND NOT m.is_of_views
     )
     SELECT 'reader', x.* FROM reader x UNION ALL SELECT 'writer', x.* FROM writer x UNION ALL SELECT 'admin', x.* FROM admin x;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.level_rights() IS 'Rights that each level of access has, on the objects that are there now: kind and oid of the object, column, privilege.';
+COMMENT ON FUNCTION agent_metrics_internal.level_rights() IS 'Rights that each level of access has, on the objects that are there now: kind and oid of the object, column, privilege.';
 
 -- What roles were given on the schemas, what is in them, and by default privileges for what will be; the owner's own and PUBLIC's apart.
-CREATE FUNCTION agent_metrics.rights_given() RETURNS TABLE (
+CREATE FUNCTION agent_metrics_internal.rights_given() RETURNS TABLE (
     kind text, object oid, column_name name, target text, owner oid, grantor oid, grantee oid, privilege text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH place AS (SELECT n.* FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')),
+    WITH place AS (SELECT n.* FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')),
     object AS (
         SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, format('SCHEMA %I', n.nspname) AS target, n.nspowner AS owner, n.nspacl AS acl FROM place n
         UNION ALL
@@ -100,33 +118,33 @@ BEGIN
     WHERE a.grantee <> 0 AND (a.grantee <> o.owner OR o.kind = 'default');
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.rights_given() IS 'Rights that roles were given on the schemas of the extension and on what is in them, by whom. Internal: grant_levels() and revoke_access() use it.';
+COMMENT ON FUNCTION agent_metrics_internal.rights_given() IS 'Rights that roles were given on the schemas of the extension and on what is in them, by whom. Internal: grant_levels() and revoke_access() use it.';
 
 -- Only rights that are missing are granted: nothing is written when all are there.
-CREATE FUNCTION agent_metrics.grant_levels() RETURNS bigint
+CREATE FUNCTION agent_metrics_internal.grant_levels() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     here      bigint := (SELECT c.system_identifier FROM pg_control_system() c);
     statement text;
     granted   bigint := 0;
 BEGIN
-    IF EXISTS (SELECT FROM agent_metrics.access_levels a
+    IF EXISTS (SELECT FROM agent_metrics_internal.access_levels a
                WHERE a.cluster <> here OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role_oid AND r.rolname = a.role_name)) THEN
         -- Restored in another cluster, a role is who has its name there. In its own it is who has its oid: a role that
         -- was dropped and made again is another, and one that was renamed is the same.
-        UPDATE agent_metrics.access_levels a SET role_oid = r.oid, cluster = here FROM pg_roles r WHERE a.cluster <> here AND r.rolname = a.role_name;
-        UPDATE agent_metrics.access_levels a SET role_name = r.rolname FROM pg_roles r WHERE a.cluster = here AND r.oid = a.role_oid AND r.rolname <> a.role_name;
-        DELETE FROM agent_metrics.access_levels a WHERE a.cluster <> here OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role_oid);
+        UPDATE agent_metrics_internal.access_levels a SET role_oid = r.oid, cluster = here FROM pg_roles r WHERE a.cluster <> here AND r.rolname = a.role_name;
+        UPDATE agent_metrics_internal.access_levels a SET role_name = r.rolname FROM pg_roles r WHERE a.cluster = here AND r.oid = a.role_oid AND r.rolname <> a.role_name;
+        DELETE FROM agent_metrics_internal.access_levels a WHERE a.cluster <> here OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role_oid);
     END IF;
     FOR statement IN
         WITH wanted AS (
             SELECT DISTINCT a.role_oid AS grantee, r.kind, r.object, r.column_name, r.privilege
-            FROM agent_metrics.access_levels a JOIN agent_metrics.level_rights() r ON r.level = a.level
+            FROM agent_metrics_internal.access_levels a JOIN agent_metrics_internal.level_rights() r ON r.level = a.level
         ), missing AS (
             SELECT w.*, format(CASE w.kind WHEN 'schema' THEN 'SCHEMA %1$s' WHEN 'sequence' THEN 'SEQUENCE %2$s' WHEN 'function' THEN 'ROUTINE %3$s'
                                ELSE 'TABLE %2$s' END, w.object::regnamespace, w.object::regclass, w.object::regprocedure) AS target
             FROM wanted w
-            WHERE NOT EXISTS (SELECT FROM agent_metrics.rights_given() g
+            WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.rights_given() g
                               WHERE g.grantee = w.grantee AND g.object = w.object AND g.kind = w.kind AND g.privilege = w.privilege
                                 AND g.column_name IS NOT DISTINCT FROM w.column_name AND g.grantor = g.owner)
               -- the owner needs none
@@ -147,21 +165,21 @@ BEGIN
     RETURN granted;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.grant_levels() IS
+COMMENT ON FUNCTION agent_metrics_internal.grant_levels() IS
     'Grants what the roles of access_levels have by their level and lack, and returns how many statements it took; roles that are gone leave the table. Only the tables'' owner may.';
 
-CREATE FUNCTION agent_metrics.check_granter() RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_granter() RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     owner name;
 BEGIN
-    IF to_regclass('agent_metrics.access_levels') IS NULL THEN
+    IF to_regclass('agent_metrics_internal.access_levels') IS NULL THEN
         RAISE EXCEPTION 'agent_metrics has no tables yet'
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = 'Access is given to tables and views, which setup() makes.',
                   HINT = 'SELECT agent_metrics.setup();';
     END IF;
-    SELECT pg_get_userbyid(c.relowner) INTO owner FROM pg_class c WHERE c.oid = 'agent_metrics.access_levels'::regclass;
+    SELECT pg_get_userbyid(c.relowner) INTO owner FROM pg_class c WHERE c.oid = 'agent_metrics_internal.access_levels'::regclass;
     IF NOT pg_has_role(owner, 'USAGE') THEN
         RAISE EXCEPTION 'only the owner of the tables gives access to them'
             USING ERRCODE = 'insufficient_privilege',
@@ -170,7 +188,7 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_granter() IS 'Refuses whoever has not the rights of the tables'' owner. Internal: grant_access() and revoke_access() use it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_granter() IS 'Refuses whoever has not the rights of the tables'' owner. Internal: grant_access() and revoke_access() use it.';
 
 CREATE FUNCTION agent_metrics.grant_access(role regrole, level text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -190,12 +208,12 @@ BEGIN
                   DETAIL = 'Access is given to a role that is there.',
                   HINT = 'CREATE ROLE ... LOGIN; then call it again.';
     END IF;
-    PERFORM agent_metrics.check_granter();
-    PERFORM agent_metrics.serialize_setup();  -- two sessions that grant on one object disturb each other
-    INSERT INTO agent_metrics.access_levels (role_oid, role_name, level, cluster)
+    PERFORM agent_metrics_internal.check_granter();
+    PERFORM agent_metrics_internal.serialize_setup();  -- two sessions that grant on one object disturb each other
+    INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster)
     VALUES (role::oid, role_name, level, (SELECT c.system_identifier FROM pg_control_system() c))
     ON CONFLICT DO NOTHING;
-    PERFORM agent_metrics.grant_levels();
+    PERFORM agent_metrics_internal.grant_levels();
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.grant_access(regrole, text) IS
@@ -208,16 +226,16 @@ DECLARE
     role_name name := pg_get_userbyid(role::oid);
     statement text;
 BEGIN
-    PERFORM agent_metrics.check_granter();
-    PERFORM agent_metrics.serialize_setup();
-    DELETE FROM agent_metrics.access_levels a WHERE a.role_oid = role::oid;
+    PERFORM agent_metrics_internal.check_granter();
+    PERFORM agent_metrics_internal.serialize_setup();
+    DELETE FROM agent_metrics_internal.access_levels a WHERE a.role_oid = role::oid;
     FOR statement IN
         SELECT DISTINCT format('REVOKE ALL ON %s FROM %I', g.target, role_name)
-        FROM agent_metrics.rights_given() g
+        FROM agent_metrics_internal.rights_given() g
         WHERE g.grantee = role::oid AND g.kind NOT IN ('column', 'default') AND g.grantor = g.owner AND pg_has_role(g.owner, 'USAGE')
         UNION
         SELECT format('REVOKE ALL (%s) ON %s FROM %I', string_agg(DISTINCT quote_ident(g.column_name), ', '), g.target, role_name)
-        FROM agent_metrics.rights_given() g
+        FROM agent_metrics_internal.rights_given() g
         WHERE g.grantee = role::oid AND g.kind = 'column' AND g.grantor = g.owner AND pg_has_role(g.owner, 'USAGE')
         GROUP BY g.target
     LOOP
@@ -235,7 +253,7 @@ BEGIN
                             (SELECT d.defaclnamespace::regnamespace FROM pg_default_acl d WHERE d.oid = g.object), g.target, role_name)
                 ELSE format('SET ROLE %1$I; REVOKE ALL%2$s ON %3$s FROM %4$I; RESET ROLE;', pg_get_userbyid(g.grantor),
                             ' (' || quote_ident(g.column_name) || ')', g.target, role_name) END
-    FROM agent_metrics.rights_given() g
+    FROM agent_metrics_internal.rights_given() g
     WHERE g.grantee = role::oid AND (g.kind = 'default' OR g.grantor <> g.owner OR NOT pg_has_role(g.owner, 'USAGE'));
 END
 $function$;

@@ -44,8 +44,8 @@ BEGIN
         FROM pg_catalog.pg_namespace n
         JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner
         JOIN pg_catalog.pg_roles c ON c.oid = caller
-        WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
-        ORDER BY n.nspname DESC
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
+        ORDER BY n.nspname = 'agent_metrics' DESC, n.nspname DESC
     LOOP
         IF stranger.thing IS NOT NULL THEN
             RAISE EXCEPTION 'schema % holds something that is not of the extension agent_metrics: %', stranger.nspname, stranger.thing

@@ -1,7 +1,7 @@
 -- What settings, kinds and agents may say.
 
 -- Every view and every refresh reads the time zone, so a wrong one is refused where it is written.
-CREATE OR REPLACE FUNCTION agent_metrics.check_setting() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_setting() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF NEW.name = 'report_time_zone' AND NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.value) THEN
@@ -19,11 +19,11 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_setting() IS 'Trigger: refuses a time zone that is unknown and a number of days that is none.';
-REVOKE ALL ON FUNCTION agent_metrics.check_setting() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_setting() IS 'Trigger: refuses a time zone that is unknown and a number of days that is none.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_setting() FROM PUBLIC;
 
 -- An agent's settings are checked where they are written, so that a bad cadence never reaches the scheduler.
-CREATE OR REPLACE FUNCTION agent_metrics.check_agent() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_agent() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF NEW.kind IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind) THEN
@@ -39,15 +39,15 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_agent() IS 'Trigger: refuses an unknown kind, a broken or too frequent cadence, an unknown time zone.';
-REVOKE ALL ON FUNCTION agent_metrics.check_agent() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_agent() IS 'Trigger: refuses an unknown kind, a broken or too frequent cadence, an unknown time zone.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_agent() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.check_agent_kind() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_agent_kind() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     PERFORM agent_metrics.check_cadence(NEW.cadence, 'UTC');
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_agent_kind() IS 'Trigger: refuses a kind whose default cadence is broken or too frequent.';
-REVOKE ALL ON FUNCTION agent_metrics.check_agent_kind() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_agent_kind() IS 'Trigger: refuses a kind whose default cadence is broken or too frequent.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_agent_kind() FROM PUBLIC;

@@ -1,5 +1,5 @@
 -- setup() runs what it finds in these schemas with its caller's rights, so it must all be his or the extension's.
-CREATE FUNCTION agent_metrics.check_ownership() RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_ownership() RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     place record;
@@ -9,8 +9,8 @@ BEGIN
         SELECT n.nspname, n.nspowner, o.rolname AS owner,
                (SELECT pg_get_userbyid(c.relowner) = current_user FROM pg_class c WHERE c.oid = to_regclass('agent_metrics.agent_events')) AS has_tables
         FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
-        WHERE n.nspname IN ('agent_metrics', 'agent_kpi') AND n.nspowner <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user)
-        ORDER BY n.nspname DESC
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal') AND n.nspowner <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user)
+        ORDER BY n.nspname = 'agent_metrics' DESC, n.nspname DESC
     LOOP
         RAISE EXCEPTION 'schema % belongs to %, not to %', place.nspname, place.owner, current_user
             USING ERRCODE = 'insufficient_privilege',
@@ -30,7 +30,7 @@ BEGIN
                            AND s.classid = d.classid AND s.objid = d.objid AND s.deptype = 'o'), 10) AS owner
         FROM pg_namespace n
         JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
-        WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
           AND d.classid NOT IN ('pg_extension'::regclass, 'pg_default_acl'::regclass, 'pg_publication_namespace'::regclass)
           AND NOT EXISTS (SELECT FROM pg_depend m JOIN pg_extension e ON e.oid = m.refobjid AND e.extname = 'agent_metrics'
                           WHERE m.classid = d.classid AND m.objid = d.objid AND m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e')
@@ -45,7 +45,7 @@ BEGIN
         JOIN pg_proc p ON p.oid = t.tgfoid
         JOIN pg_roles r ON r.oid = p.proowner
         CROSS JOIN LATERAL pg_identify_object('pg_trigger'::regclass, t.oid, 0) i
-        WHERE n.nspname IN ('agent_metrics', 'agent_kpi') AND p.proowner <> n.nspowner AND NOT r.rolsuper
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal') AND p.proowner <> n.nspowner AND NOT r.rolsuper
           AND p.pronamespace <> n.oid
         UNION ALL
         -- and so do the functions that defaults, checks, indexes, rules, policies and types call, there or under an operator
@@ -64,7 +64,7 @@ BEGIN
         JOIN pg_proc p ON p.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE (SELECT o.oprcode FROM pg_operator o WHERE o.oid = d.refobjid) END
         JOIN pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
         CROSS JOIN LATERAL pg_identify_object('pg_proc'::regclass, p.oid, 0) i
-        WHERE n.nspname IN ('agent_metrics', 'agent_kpi') AND p.proowner <> n.nspowner AND p.pronamespace <> n.oid
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal') AND p.proowner <> n.nspowner AND p.pronamespace <> n.oid
     )
     SELECT count(*) AS number, min(format('%s %s', w.type, w.identity)) AS first,
            left(string_agg(format('%s %s of %s', w.type, w.identity, pg_get_userbyid(w.owner)), ', ' ORDER BY w.type, w.identity), 2000) AS listed,
@@ -81,11 +81,11 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_ownership() IS
+COMMENT ON FUNCTION agent_metrics_internal.check_ownership() IS
     'Refuses a caller who does not own the schemas, and whatever is in them that is neither a member of the extension nor his. Internal: setup() uses it.';
 
 -- The guard of the install script, for the schema that setup() makes.
-CREATE FUNCTION agent_metrics.check_empty(name text) RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_empty(name text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     thing   text;
@@ -112,4 +112,4 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.check_empty(text) IS 'Refuses a schema that is there already, unless it is empty and nobody but its owner may create in it. Internal: setup() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_empty(text) IS 'Refuses a schema that is there already, unless it is empty and nobody but its owner may create in it. Internal: setup() uses it.';

@@ -12,7 +12,7 @@ COMMENT ON COLUMN agent_metrics.settings.value IS 'Its value, as text.';
 COMMENT ON COLUMN agent_metrics.settings.description IS 'What it does.';
 
 -- Who has which access. Rows, not default privileges, so that setup() and ensure_partitions() grant it on what is new.
-CREATE TABLE agent_metrics.access_levels (
+CREATE TABLE agent_metrics_internal.access_levels (
     role_oid   oid NOT NULL,
     role_name  text NOT NULL,
     level      text NOT NULL CHECK (level IN ('reader', 'writer', 'admin')),
@@ -21,15 +21,15 @@ CREATE TABLE agent_metrics.access_levels (
     granted_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (role_oid, level, cluster)
 );
-COMMENT ON TABLE agent_metrics.access_levels IS 'Which roles have which access; written by grant_access() and revoke_access().';
-COMMENT ON COLUMN agent_metrics.access_levels.role_oid IS 'The role in its cluster; one that is dropped and made again is another.';
-COMMENT ON COLUMN agent_metrics.access_levels.role_name IS 'Its name, by which it is found in another cluster that a dump is restored in.';
-COMMENT ON COLUMN agent_metrics.access_levels.level IS 'reader, writer or admin.';
-COMMENT ON COLUMN agent_metrics.access_levels.cluster IS 'System identifier of the cluster whose role it is.';
-COMMENT ON COLUMN agent_metrics.access_levels.granted_by IS 'Who granted it.';
-COMMENT ON COLUMN agent_metrics.access_levels.granted_at IS 'When.';
+COMMENT ON TABLE agent_metrics_internal.access_levels IS 'Which roles have which access; written by grant_access() and revoke_access().';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.role_oid IS 'The role in its cluster; one that is dropped and made again is another.';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.role_name IS 'Its name, by which it is found in another cluster that a dump is restored in.';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.level IS 'reader, writer or admin.';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.cluster IS 'System identifier of the cluster whose role it is.';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.granted_by IS 'Who granted it.';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.granted_at IS 'When.';
 CREATE TRIGGER check_setting BEFORE INSERT OR UPDATE ON agent_metrics.settings
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_setting();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_setting();
 
 CREATE TABLE agent_metrics.owners (
     owner    text PRIMARY KEY CHECK (btrim(owner) <> ''),
@@ -86,9 +86,9 @@ COMMENT ON COLUMN agent_metrics.agents.vertical IS 'Vertical for benchmarks, suc
 COMMENT ON COLUMN agent_metrics.agents.baseline_agent_id IS 'The human team this agent is set beside.';
 COMMENT ON COLUMN agent_metrics.agents.registered_at IS 'When the agent was registered.';
 CREATE TRIGGER check_agent BEFORE INSERT OR UPDATE ON agent_metrics.agents
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_agent();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_agent();
 CREATE TRIGGER check_agent_kind BEFORE INSERT OR UPDATE ON agent_metrics.agent_kinds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_agent_kind();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_agent_kind();
 
 -- Thresholds with an end, a deputy and a kind; breaches of them; the history of definitions.
 COMMENT ON COLUMN agent_metrics.owners.is_team IS 'A team rather than one person or role.';
@@ -100,7 +100,7 @@ COMMENT ON COLUMN agent_metrics.agents.replaced_by IS 'Agent that took its place
 -- What the program agent-metrics keeps about itself: who leads, and what did not work.
 
 -- A row and not a lock: whoever may connect can take an advisory lock, and a pooler lends one session to many.
-CREATE TABLE agent_metrics.scheduler_lease (
+CREATE TABLE agent_metrics_internal.scheduler_lease (
     lease       text PRIMARY KEY DEFAULT 'scheduler' CHECK (lease = 'scheduler'),
     term        bigint NOT NULL DEFAULT 1,
     holder      uuid,
@@ -112,18 +112,18 @@ CREATE TABLE agent_metrics.scheduler_lease (
     expires_at  timestamptz NOT NULL CHECK (isfinite(expires_at)),
     CONSTRAINT is_short CHECK (expires_at >= renewed_at AND expires_at <= renewed_at + interval '1 hour')
 );
-COMMENT ON TABLE agent_metrics.scheduler_lease IS 'Which agent-metrics run leads; one row, written by take_lead(), renew_lead() and release_lead(). Whose lease ran out is followed by another.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.lease IS 'The one lease there is.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.term IS 'Counts the leaders.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.holder IS 'Id that the process chose for itself; NULL: it stopped and let go.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.who IS 'The process in words, for people.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.role_name IS 'Role it works as.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.address IS 'Address it came from; NULL: a socket of this machine.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.acquired_at IS 'When it began to lead.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.renewed_at IS 'When it was last heard of.';
-COMMENT ON COLUMN agent_metrics.scheduler_lease.expires_at IS 'When another may take over.';
+COMMENT ON TABLE agent_metrics_internal.scheduler_lease IS 'Which agent-metrics run leads; one row, written by take_lead(), renew_lead() and release_lead(). Whose lease ran out is followed by another.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.lease IS 'The one lease there is.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.term IS 'Counts the leaders.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.holder IS 'Id that the process chose for itself; NULL: it stopped and let go.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.who IS 'The process in words, for people.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.role_name IS 'Role it works as.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.address IS 'Address it came from; NULL: a socket of this machine.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.acquired_at IS 'When it began to lead.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.renewed_at IS 'When it was last heard of.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.expires_at IS 'When another may take over.';
 
-CREATE TABLE agent_metrics.job_problems (
+CREATE TABLE agent_metrics_internal.job_problems (
     job       text NOT NULL,
     subject   text NOT NULL DEFAULT '',
     problem   text NOT NULL,
@@ -132,10 +132,10 @@ CREATE TABLE agent_metrics.job_problems (
     attempts  bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (job, subject)
 );
-COMMENT ON TABLE agent_metrics.job_problems IS 'Jobs of the program that failed when they were last tried; written by record_jobs(), and gone as soon as the job works.';
-COMMENT ON COLUMN agent_metrics.job_problems.job IS 'refresh, attached tables, prices, adjustments, thresholds, audits, partitions or alerts.';
-COMMENT ON COLUMN agent_metrics.job_problems.subject IS 'Agent or attached table it is about; empty: none.';
-COMMENT ON COLUMN agent_metrics.job_problems.problem IS 'The server''s words.';
-COMMENT ON COLUMN agent_metrics.job_problems.since IS 'When it began to fail.';
-COMMENT ON COLUMN agent_metrics.job_problems.last_seen IS 'When it was last tried.';
-COMMENT ON COLUMN agent_metrics.job_problems.attempts IS 'How often it failed in a row.';
+COMMENT ON TABLE agent_metrics_internal.job_problems IS 'Jobs of the program that failed when they were last tried; written by record_jobs(), and gone as soon as the job works.';
+COMMENT ON COLUMN agent_metrics_internal.job_problems.job IS 'refresh, attached tables, prices, adjustments, thresholds, audits, partitions or alerts.';
+COMMENT ON COLUMN agent_metrics_internal.job_problems.subject IS 'Agent or attached table it is about; empty: none.';
+COMMENT ON COLUMN agent_metrics_internal.job_problems.problem IS 'The server''s words.';
+COMMENT ON COLUMN agent_metrics_internal.job_problems.since IS 'When it began to fail.';
+COMMENT ON COLUMN agent_metrics_internal.job_problems.last_seen IS 'When it was last tried.';
+COMMENT ON COLUMN agent_metrics_internal.job_problems.attempts IS 'How often it failed in a row.';

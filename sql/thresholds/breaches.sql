@@ -22,18 +22,18 @@ BEGIN
     WITH verdict AS MATERIALIZED (
         SELECT v.agent_id, v.metric, v.value, v.ci_low, v.ci_high, v.numerator, v.denominator, v.threshold, v.direction, v.owner,
                coalesce(v.deputy, o.deputy) AS deputy, v.verdict, v.day AS window_from, v.definition_version
-        FROM agent_metrics.window_values v
+        FROM agent_metrics_internal.window_values v
         LEFT JOIN agent_metrics.owners o ON o.owner = v.owner
         WHERE v.span = 'to_today' AND v.threshold IS NOT NULL
           AND EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = v.agent_id AND t.metric = v.metric)
     ), closing AS (
-        UPDATE agent_metrics.breaches b SET closed_at = clock_timestamp(), evaluated_at = clock_timestamp()
+        UPDATE agent_metrics_internal.breaches b SET closed_at = clock_timestamp(), evaluated_at = clock_timestamp()
         WHERE b.closed_at IS NULL
           AND NOT EXISTS (SELECT FROM verdict v WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND v.verdict <> 'pass')
         RETURNING b.breach_id, b.agent_id, b.metric, 'closed' AS change, b.threshold, b.owner
     ), following AS (
         -- an open breach shows the window last judged
-        UPDATE agent_metrics.breaches b
+        UPDATE agent_metrics_internal.breaches b
         SET value = v.value, ci_low = v.ci_low, ci_high = v.ci_high, numerator = v.numerator, denominator = v.denominator, threshold = v.threshold,
             owner = v.owner, deputy = v.deputy, window_from = v.window_from, window_to = v.window_from + 29, definition_version = v.definition_version,
             evaluated_at = clock_timestamp()
@@ -44,24 +44,24 @@ BEGIN
     ), broken AS (
         SELECT v.* FROM verdict v
         WHERE v.verdict = 'breach'
-          AND NOT EXISTS (SELECT FROM agent_metrics.breaches b WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at IS NULL)
+          AND NOT EXISTS (SELECT FROM agent_metrics_internal.breaches b WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at IS NULL)
     ), reopening AS (
-        UPDATE agent_metrics.breaches b
+        UPDATE agent_metrics_internal.breaches b
         SET closed_at = NULL, reopened_at = clock_timestamp(), reopenings = b.reopenings + 1, evaluated_at = clock_timestamp(),
             value = v.value, ci_low = v.ci_low, ci_high = v.ci_high, numerator = v.numerator, denominator = v.denominator, threshold = v.threshold,
             owner = v.owner, deputy = v.deputy, window_from = v.window_from, window_to = v.window_from + 29, definition_version = v.definition_version
         FROM broken v
         WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes'
-          AND NOT EXISTS (SELECT FROM agent_metrics.breaches l
+          AND NOT EXISTS (SELECT FROM agent_metrics_internal.breaches l
                           WHERE l.agent_id = b.agent_id AND l.metric = b.metric AND (l.closed_at, l.breach_id) > (b.closed_at, b.breach_id))
         RETURNING b.breach_id, b.agent_id, b.metric, 'reopened' AS change, b.threshold, b.owner
     ), opening AS (
-        INSERT INTO agent_metrics.breaches AS b (agent_id, metric, opened_at, window_from, window_to, value, ci_low, ci_high, numerator, denominator,
+        INSERT INTO agent_metrics_internal.breaches AS b (agent_id, metric, opened_at, window_from, window_to, value, ci_low, ci_high, numerator, denominator,
                                                  threshold, direction, owner, deputy, definition_version, evaluated_at)
         SELECT v.agent_id, v.metric, clock_timestamp(), v.window_from, v.window_from + 29, v.value, v.ci_low, v.ci_high, v.numerator, v.denominator,
                v.threshold, v.direction, v.owner, v.deputy, v.definition_version, clock_timestamp()
         FROM broken v
-        WHERE NOT EXISTS (SELECT FROM agent_metrics.breaches b
+        WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.breaches b
                           WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes')
         ON CONFLICT (agent_id, metric) WHERE closed_at IS NULL DO NOTHING
         RETURNING b.breach_id, b.agent_id, b.metric, 'opened' AS change, b.threshold, b.owner
@@ -79,7 +79,7 @@ CREATE FUNCTION agent_metrics.acknowledge(breach_id text, by text, note text, ac
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    known agent_metrics.breaches;
+    known agent_metrics_internal.breaches;
 BEGIN
     IF coalesce(btrim($2), '') = '' OR coalesce(btrim($3), '') = '' THEN
         RAISE EXCEPTION 'breach "%" cannot be acknowledged without %', $1, CASE WHEN coalesce(btrim($2), '') = '' THEN 'a name' ELSE 'a cause' END
@@ -87,10 +87,10 @@ BEGIN
                   DETAIL = 'An acknowledgement says who took the breach up and what the cause is.',
                   HINT = 'SELECT agent_metrics.acknowledge(breach_id, ''Head of Support'', ''the CRM was down'', ''retry for an hour'');';
     END IF;
-    UPDATE agent_metrics.breaches b SET acknowledged_at = clock_timestamp(), acknowledged_by = $2, cause = $3, action = $4
+    UPDATE agent_metrics_internal.breaches b SET acknowledged_at = clock_timestamp(), acknowledged_by = $2, cause = $3, action = $4
     WHERE b.breach_id = $1 AND b.acknowledged_at IS NULL;
     IF NOT FOUND THEN
-        SELECT b.* INTO known FROM agent_metrics.breaches b WHERE b.breach_id = $1;
+        SELECT b.* INTO known FROM agent_metrics_internal.breaches b WHERE b.breach_id = $1;
         IF known.breach_id IS NULL THEN
             RAISE EXCEPTION 'unknown breach "%"', $1
                 USING ERRCODE = 'invalid_parameter_value',

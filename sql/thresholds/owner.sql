@@ -1,6 +1,6 @@
 -- What a threshold may say; and a kind's thresholds, which follow to its agents.
 
-CREATE OR REPLACE FUNCTION agent_metrics.check_threshold() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_threshold() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     metric_unit text;
@@ -51,11 +51,11 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-REVOKE ALL ON FUNCTION agent_metrics.check_threshold() FROM PUBLIC;
-COMMENT ON FUNCTION agent_metrics.check_threshold() IS 'Trigger: refuses a threshold without owner, of an unknown metric, with an impossible value, or that overlaps another.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_threshold() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_threshold() IS 'Trigger: refuses a threshold without owner, of an unknown metric, with an impossible value, or that overlaps another.';
 
 -- A kind's lines are copied to its agents, so that one look-up finds an agent's line whoever set it.
-CREATE OR REPLACE FUNCTION agent_metrics.follow_kind_threshold() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.follow_kind_threshold() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP IN ('UPDATE', 'DELETE') THEN
@@ -75,10 +75,10 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.follow_kind_threshold() IS 'Trigger: copies a kind''s threshold to its agents that have none of their own for the metric.';
-REVOKE ALL ON FUNCTION agent_metrics.follow_kind_threshold() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.follow_kind_threshold() IS 'Trigger: copies a kind''s threshold to its agents that have none of their own for the metric.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.follow_kind_threshold() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics.own_threshold() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.own_threshold() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     -- Not the copy that the trigger above makes.
@@ -88,5 +88,5 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.own_threshold() IS 'Trigger: an edited threshold is the agent''s own.';
-REVOKE ALL ON FUNCTION agent_metrics.own_threshold() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.own_threshold() IS 'Trigger: an edited threshold is the agent''s own.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.own_threshold() FROM PUBLIC;

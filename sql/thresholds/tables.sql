@@ -33,7 +33,7 @@ COMMENT ON COLUMN agent_metrics.thresholds.owner IS 'Who answers for it. There i
 COMMENT ON COLUMN agent_metrics.thresholds.review_on IS 'When the line is to be looked at again.';
 COMMENT ON COLUMN agent_metrics.thresholds.note IS 'Why the line is where it is.';
 CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.thresholds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_threshold();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold();
 COMMENT ON COLUMN agent_metrics.thresholds.effective_to IS 'Last report day the line holds; NULL: until the next row of the agent and metric.';
 COMMENT ON COLUMN agent_metrics.thresholds.deputy IS 'Who answers when the owner does not; NULL: the owner''s own deputy.';
 COMMENT ON COLUMN agent_metrics.thresholds.is_from_kind IS 'Comes from the agent''s kind and follows it; an edit makes it the agent''s own.';
@@ -61,13 +61,13 @@ COMMENT ON COLUMN agent_metrics.kind_thresholds.deputy IS 'Who answers when the 
 COMMENT ON COLUMN agent_metrics.kind_thresholds.review_on IS 'When the line is to be looked at again.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.note IS 'Why the line is where it is.';
 CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.kind_thresholds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.check_threshold();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold();
 CREATE TRIGGER follow_kind_threshold AFTER INSERT OR UPDATE OR DELETE ON agent_metrics.kind_thresholds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_kind_threshold();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.follow_kind_threshold();
 CREATE TRIGGER own_threshold BEFORE UPDATE ON agent_metrics.thresholds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics.own_threshold();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.own_threshold();
 
-CREATE TABLE agent_metrics.breaches (
+CREATE TABLE agent_metrics_internal.breaches (
     breach_id       text NOT NULL DEFAULT agent_metrics.new_event_id()::text,
     agent_id        text NOT NULL,
     metric          text NOT NULL,
@@ -94,30 +94,30 @@ CREATE TABLE agent_metrics.breaches (
     action          text,
     PRIMARY KEY (agent_id, breach_id)
 );
-COMMENT ON TABLE agent_metrics.breaches IS 'Times in which a metric was on the wrong side of its threshold. Written by evaluate_thresholds() and acknowledge().';
-COMMENT ON COLUMN agent_metrics.breaches.breach_id IS 'Id of the breach.';
-COMMENT ON COLUMN agent_metrics.breaches.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.breaches.metric IS 'Metric.';
-COMMENT ON COLUMN agent_metrics.breaches.opened_at IS 'When the verdict was first breach.';
-COMMENT ON COLUMN agent_metrics.breaches.closed_at IS 'When the verdict was pass again, or there was no threshold any more; NULL: open.';
-COMMENT ON COLUMN agent_metrics.breaches.reopened_at IS 'When it was last opened again, within a day of its closing.';
-COMMENT ON COLUMN agent_metrics.breaches.reopenings IS 'How often it was opened again.';
-COMMENT ON COLUMN agent_metrics.breaches.window_from IS 'First report day of the window last judged while open.';
-COMMENT ON COLUMN agent_metrics.breaches.window_to IS 'Last report day of it: the day of the judgement.';
-COMMENT ON COLUMN agent_metrics.breaches.value IS 'Value over that window.';
-COMMENT ON COLUMN agent_metrics.breaches.ci_low IS 'Lower end of the 95% interval.';
-COMMENT ON COLUMN agent_metrics.breaches.ci_high IS 'Upper end of the 95% interval.';
-COMMENT ON COLUMN agent_metrics.breaches.numerator IS 'Numerator.';
-COMMENT ON COLUMN agent_metrics.breaches.denominator IS 'Denominator.';
-COMMENT ON COLUMN agent_metrics.breaches.threshold IS 'The line at that time.';
-COMMENT ON COLUMN agent_metrics.breaches.direction IS '+ when higher is better, - when lower is better.';
-COMMENT ON COLUMN agent_metrics.breaches.owner IS 'Who answers for the line.';
-COMMENT ON COLUMN agent_metrics.breaches.deputy IS 'Who answers when the owner does not.';
-COMMENT ON COLUMN agent_metrics.breaches.definition_version IS 'Version of the metric''s definition.';
-COMMENT ON COLUMN agent_metrics.breaches.evaluated_at IS 'When it was last judged.';
-COMMENT ON COLUMN agent_metrics.breaches.acknowledged_at IS 'When somebody took it up; NULL: nobody yet.';
-COMMENT ON COLUMN agent_metrics.breaches.acknowledged_by IS 'Who took it up.';
-COMMENT ON COLUMN agent_metrics.breaches.cause IS 'What he found.';
-COMMENT ON COLUMN agent_metrics.breaches.action IS 'What he does about it.';
-CREATE UNIQUE INDEX breaches_open ON agent_metrics.breaches (agent_id, metric) WHERE closed_at IS NULL;
-CREATE INDEX breaches_metric ON agent_metrics.breaches (agent_id, metric, closed_at);
+COMMENT ON TABLE agent_metrics_internal.breaches IS 'Times in which a metric was on the wrong side of its threshold. Written by evaluate_thresholds() and acknowledge().';
+COMMENT ON COLUMN agent_metrics_internal.breaches.breach_id IS 'Id of the breach.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.metric IS 'Metric.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.opened_at IS 'When the verdict was first breach.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.closed_at IS 'When the verdict was pass again, or there was no threshold any more; NULL: open.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.reopened_at IS 'When it was last opened again, within a day of its closing.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.reopenings IS 'How often it was opened again.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.window_from IS 'First report day of the window last judged while open.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.window_to IS 'Last report day of it: the day of the judgement.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.value IS 'Value over that window.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.ci_low IS 'Lower end of the 95% interval.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.ci_high IS 'Upper end of the 95% interval.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.numerator IS 'Numerator.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.denominator IS 'Denominator.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.threshold IS 'The line at that time.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.direction IS '+ when higher is better, - when lower is better.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.owner IS 'Who answers for the line.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.deputy IS 'Who answers when the owner does not.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.definition_version IS 'Version of the metric''s definition.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.evaluated_at IS 'When it was last judged.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.acknowledged_at IS 'When somebody took it up; NULL: nobody yet.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.acknowledged_by IS 'Who took it up.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.cause IS 'What he found.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.action IS 'What he does about it.';
+CREATE UNIQUE INDEX breaches_open ON agent_metrics_internal.breaches (agent_id, metric) WHERE closed_at IS NULL;
+CREATE INDEX breaches_metric ON agent_metrics_internal.breaches (agent_id, metric, closed_at);

@@ -7,7 +7,7 @@ CREATE FUNCTION agent_metrics.mcnemar_mid(lost bigint, gained bigint) RETURNS do
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 -- An impossible count is refused by the exact test. Numeric: the difference of two large counts is exact.
-CREATE FUNCTION agent_metrics.mcnemar_chi2(lost bigint, gained bigint) RETURNS double precision
+CREATE FUNCTION agent_metrics_internal.mcnemar_chi2(lost bigint, gained bigint) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN lost < 0 OR gained < 0 THEN agent_metrics.mcnemar_exact(lost, gained)
                 ELSE (power(abs(lost::numeric - gained) - 1, 2) / nullif(lost::numeric + gained, 0))::double precision END;
@@ -21,10 +21,10 @@ CREATE FUNCTION agent_metrics.bonett_price_high(lost bigint, gained bigint, tota
 CREATE FUNCTION agent_metrics.minimum_detectable_change(total bigint, discordance double precision, power double precision DEFAULT 0.8, alpha double precision DEFAULT 0.05) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
-CREATE FUNCTION agent_metrics.moved_more_than(hits1 bigint, total1 bigint, hits2 bigint, total2 bigint, points integer DEFAULT 2) RETURNS boolean
+CREATE FUNCTION agent_metrics_internal.moved_more_than(hits1 bigint, total1 bigint, hits2 bigint, total2 bigint, points integer DEFAULT 2) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
-CREATE FUNCTION agent_metrics.widened_p(first1 bigint, second1 bigint, total1 bigint, first2 bigint, second2 bigint, total2 bigint) RETURNS double precision
+CREATE FUNCTION agent_metrics_internal.widened_p(first1 bigint, second1 bigint, total1 bigint, first2 bigint, second2 bigint, total2 bigint) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION agent_metrics.wilcoxon_signed_rank(differences double precision[]) RETURNS double precision
@@ -33,7 +33,7 @@ CREATE FUNCTION agent_metrics.wilcoxon_signed_rank(differences double precision[
 CREATE FUNCTION agent_metrics.benjamini_hochberg(p double precision[]) RETURNS double precision[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
-CREATE FUNCTION agent_metrics.holm(p double precision[]) RETURNS double precision[]
+CREATE FUNCTION agent_metrics_internal.holm(p double precision[]) RETURNS double precision[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION agent_metrics.cohen_kappa(both_yes bigint, first_only bigint, second_only bigint, both_no bigint) RETURNS double precision
@@ -63,7 +63,7 @@ COMMENT ON FUNCTION agent_metrics.mcnemar_exact(bigint, bigint) IS
     'McNemar''s exact two-sided p, of pairs that went from pass to fail (lost) and from fail to pass (gained); 1 where nothing changed.';
 COMMENT ON FUNCTION agent_metrics.mcnemar_mid(bigint, bigint) IS
     'McNemar''s mid-p, of pairs that went from pass to fail (lost) and from fail to pass (gained); 1 where nothing changed.';
-COMMENT ON FUNCTION agent_metrics.mcnemar_chi2(bigint, bigint) IS
+COMMENT ON FUNCTION agent_metrics_internal.mcnemar_chi2(bigint, bigint) IS
     'McNemar''s chi square with Edwards'' correction for continuity, (|lost - gained| - 1)^2 / (lost + gained), of one degree of freedom; NULL where nothing changed. To be held against what others report: mcnemar_exact decides.';
 COMMENT ON FUNCTION agent_metrics.bonett_price_low(bigint, bigint, bigint, double precision) IS
     'Lower end of the Bonett-Price interval of the change (gained - lost) / total; NULL without pairs.';
@@ -71,15 +71,15 @@ COMMENT ON FUNCTION agent_metrics.bonett_price_high(bigint, bigint, bigint, doub
     'Upper end of the Bonett-Price interval of the change (gained - lost) / total; NULL without pairs.';
 COMMENT ON FUNCTION agent_metrics.minimum_detectable_change(bigint, double precision, double precision, double precision) IS
     'Smallest change of a rate that total pairs show with this power, when a share of them (discordance) changes at all; one beyond the discordance says that nothing could be shown. NULL: none.';
-COMMENT ON FUNCTION agent_metrics.moved_more_than(bigint, bigint, bigint, bigint, integer) IS
+COMMENT ON FUNCTION agent_metrics_internal.moved_more_than(bigint, bigint, bigint, bigint, integer) IS
     'Whether a rate moved by more than so many percentage points, compared in integers.';
-COMMENT ON FUNCTION agent_metrics.widened_p(bigint, bigint, bigint, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION agent_metrics_internal.widened_p(bigint, bigint, bigint, bigint, bigint, bigint) IS
     'Two-sided p that a paired gap (first - second) / total changed between two independent samples, such as two months; NULL where nothing varies.';
 COMMENT ON FUNCTION agent_metrics.wilcoxon_signed_rank(double precision[]) IS
     'Two-sided p of Wilcoxon''s signed-rank test that paired differences lie round zero; zeros and NULLs are left out, NULL where nothing is left. At most a million.';
 COMMENT ON FUNCTION agent_metrics.benjamini_hochberg(double precision[]) IS
     'p values adjusted for their number by Benjamini and Hochberg, in the order given; NULL stays NULL and counts for nothing. At most a million.';
-COMMENT ON FUNCTION agent_metrics.holm(double precision[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.holm(double precision[]) IS
     'p values adjusted for their number by Holm, in the order given; NULL stays NULL and counts for nothing. At most a million.';
 COMMENT ON FUNCTION agent_metrics.cohen_kappa(bigint, bigint, bigint, bigint) IS
     'Cohen''s kappa of two raters: yes of both, of the first alone, of the second alone, of neither. NULL where chance explains all.';

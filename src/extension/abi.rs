@@ -1325,7 +1325,7 @@ impl Relation {
 pub fn is_follower() -> bool {
     // SAFETY: names end with zero bytes; what is not found has oid 0, on which nobody has a right: it is not asked.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"agent_metrics".as_ptr(), true);
+        let schema = pg_sys::get_namespace_oid(c"agent_metrics_internal".as_ptr(), true);
         let table = pg_sys::get_relname_relid(c"attached_tables".as_ptr(), schema);
         table != pg_sys::InvalidOid
             && pg_sys::pg_class_aclcheck(

@@ -137,6 +137,6 @@ sql_functions! {
     /// The sum; NULL of no deltas.
     fn delta_sums_final(call) {
         let Some(sums) = call.state::<Sums>(0) else { return Ok(None) };
-        sums.row(RowType::cached(call, "agent_metrics.rollup_delta")).map(Some)
+        sums.row(RowType::cached(call, "agent_metrics_internal.rollup_delta")).map(Some)
     }
 }

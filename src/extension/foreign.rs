@@ -16,7 +16,7 @@ fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, SqlError> {
         return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             "permission denied to follow attached tables",
-            "It takes the right to change agent_metrics.attached_tables.",
+            "It takes the right to change agent_metrics_internal.attached_tables.",
             "SELECT agent_metrics.grant_access(role, 'admin') gives it.",
         ));
     }

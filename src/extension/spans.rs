@@ -25,7 +25,7 @@ fn links(call: &Call) -> Result<Vec<i32>, SqlError> {
             PgSqlErrorCode::ERRCODE_ARRAY_ELEMENT_ERROR,
             "the lists of link_spans() differ in length",
             "Each has one element for each span, in the same order.",
-            "Use agent_metrics.map_spans(), which makes them.",
+            "Use agent_metrics_internal.map_spans(), which makes them.",
         ));
     }
     let [traces, ids, parents, kinds] = [0, 1, 2, 3].map(|position| abi::texts(call, position));

@@ -16,6 +16,25 @@ use futures_util::SinkExt;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+/// A call, or a table with what follows it, with its schema: what `golden/public.txt` does not name is internal.
+pub fn full(what: &str) -> String {
+    let name: String = what
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    let is_public = include_str!("../golden/public.txt")
+        .lines()
+        .any(|line| line.split([' ', '(']).nth(1) == Some(&name));
+    format!(
+        "{}.{what}",
+        if is_public {
+            "agent_metrics"
+        } else {
+            "agent_metrics_internal"
+        }
+    )
+}
+
 /// How long a condition may take to come true before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(240);
 

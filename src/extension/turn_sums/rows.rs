@@ -9,7 +9,7 @@ impl TurnSums {
     /// Everything, as one row of type `turn_sums`.
     pub(super) fn finish(&mut self) -> Result<Datum, SqlError> {
         let agents: Vec<Datum> = self.agents.iter().map(|id| self.text(*id)).collect();
-        RowType::named("agent_metrics.turn_sums").row([
+        RowType::named("agent_metrics_internal.turn_sums").row([
             self.conversation_rows(&agents)?,
             self.bucket_rows(&agents)?,
             self.span_rows(&agents)?,
@@ -21,7 +21,7 @@ impl TurnSums {
     }
 
     fn conversation_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, SqlError> {
-        let kind = RowType::named("agent_metrics.conversation_sums");
+        let kind = RowType::named("agent_metrics_internal.conversation_sums");
         let rows = self.conversations.iter().map(|one| {
             abi::check_for_interrupts();
             let [agent, judge, crm, human] =
@@ -56,7 +56,7 @@ impl TurnSums {
     }
 
     fn bucket_rows(&mut self, agents: &[Datum]) -> Result<Option<Datum>, SqlError> {
-        let kind = RowType::named("agent_metrics.rollup_delta");
+        let kind = RowType::named("agent_metrics_internal.rollup_delta");
         let (none, zero) = (Some(abi::int8(0)), Some(abi::zero()));
         let rows = self.buckets.iter_mut().map(|one| {
             abi::check_for_interrupts();
@@ -97,7 +97,7 @@ impl TurnSums {
 
     /// Spans that touch are one.
     fn span_rows(&self, agents: &[Datum]) -> Result<Option<Datum>, SqlError> {
-        let kind = RowType::named("agent_metrics.active_span");
+        let kind = RowType::named("agent_metrics_internal.active_span");
         let mut spans = self.spans.to_vec();
         spans.sort_unstable_by_key(|span| (span.agent, span.from));
         let mut united: Vec<Span> = Vec::new();

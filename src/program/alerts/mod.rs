@@ -98,7 +98,7 @@ impl Outbox {
                 let buried = limited(client, LIMITS, async || {
                     Ok(client
                         .execute(
-                            "SELECT agent_metrics.bury_alert($1, $2, $3, $4)",
+                            "SELECT agent_metrics_internal.bury_alert($1, $2, $3, $4)",
                             &[&message.channel, &message.message_id, alert, why],
                         )
                         .await?)
@@ -142,7 +142,7 @@ impl Outbox {
             let recorded = limited(client, LIMITS, async || {
                 Ok(client
                     .execute(
-                        "SELECT agent_metrics.record_delivery($1, $2, $3, $4, $5, $6, $7)",
+                        "SELECT agent_metrics_internal.record_delivery($1, $2, $3, $4, $5, $6, $7)",
                         &[
                             &message.channel,
                             &message.message_id,
@@ -224,7 +224,7 @@ async fn claim(client: &Client, now: DateTime<Utc>) -> Result<Vec<Claimed>> {
                 "SELECT c.channel, c.kind, c.url_env, c.secret_env, c.message_id, c.attempts,
                         ARRAY(SELECT x.alert ->> 'alert_id' FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n) ORDER BY x.n),
                         ARRAY(SELECT convert_to(x.alert::text, 'SQL_ASCII') FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n) ORDER BY x.n)
-                 FROM agent_metrics.claim_alerts($1, $2) c",
+                 FROM agent_metrics_internal.claim_alerts($1, $2) c",
                 &[&now, &LEASE_SECONDS],
             )
             .await?)

@@ -158,7 +158,7 @@ pub fn check_name(name: &str) -> Result<()> {
     check_component(name)?;
     if name.starts_with('.') || !name.ends_with(".parquet") || name.chars().any(char::is_control) {
         bail!(
-            "\"{name}\" in agent_metrics.archives is no name of an archive; put the right one there"
+            "\"{name}\" in agent_metrics_internal.archives is no name of an archive; put the right one there"
         );
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A partition is written to a file, the file is read back, and its count and checksum are compared with the server's;
 //! only then does an empty partition take its place, and only then is the old table dropped. Each step is a
-//! transaction or a rename, and `agent_metrics.archives` says how far an archive has come, so that a kill at any
+//! transaction or a rename, and `agent_metrics_internal.archives` says how far an archive has come, so that a kill at any
 //! moment loses nothing and the next run goes on. What the turns add up to stays in the database, so no number changes.
 //! A partition that is written to meanwhile is archived again; a lock is waited for a tenth of a second at a time, so
 //! that no insert waits longer.
@@ -105,13 +105,13 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
         .with_context(|| format!("{} is no file name", path.display()))?;
     let row = database
         .query_opt(
-            "SELECT a.archive_id, a.state, a.turns, a.checksum FROM agent_metrics.archives a WHERE a.file = $1",
+            "SELECT a.archive_id, a.state, a.turns, a.checksum FROM agent_metrics_internal.archives a WHERE a.file = $1",
             &[&name],
         )
         .await?;
     let Some(row) = row else {
         bail!(
-            "{name} is no archive of this database; SELECT file, state FROM agent_metrics.archives lists them"
+            "{name} is no archive of this database; SELECT file, state FROM agent_metrics_internal.archives lists them"
         );
     };
     let (id, state): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -182,7 +182,7 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
         .execute("SELECT agent_metrics.finish_restore($1)", &[&id])
         .await?;
     transaction
-        .execute("SELECT agent_metrics.erase_again()", &[])
+        .execute("SELECT agent_metrics_internal.erase_again()", &[])
         .await?;
     transaction.commit().await?;
     say!("restored {inserted} turns from {name}");
@@ -264,7 +264,7 @@ async fn detach(database: &Database, id: i64) -> Result<()> {
 async fn drop_table(database: &Database, folder: &Folder, id: i64) -> Result<()> {
     let row = database
         .query_one(
-            "SELECT a.file, a.folder, a.partition, a.checksum FROM agent_metrics.archives a WHERE a.archive_id = $1",
+            "SELECT a.file, a.folder, a.partition, a.checksum FROM agent_metrics_internal.archives a WHERE a.archive_id = $1",
             &[&id],
         )
         .await?;
@@ -358,7 +358,7 @@ async fn file_of(database: &Database, folder: &Folder, candidate: &Candidate) ->
     }
     let earlier: i64 = database
         .query_one(
-            "SELECT count(*) FROM agent_metrics.archives a WHERE a.partition = $1",
+            "SELECT count(*) FROM agent_metrics_internal.archives a WHERE a.partition = $1",
             &[&candidate.partition],
         )
         .await?

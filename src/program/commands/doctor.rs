@@ -122,24 +122,24 @@ const CHECKS: &[(&str, &str)] = &[
     (
         "SELECT format('rows that ship with agent_metrics are missing, as after a dump without rows was restored: none in %s',
                        string_agg(m.relation, ', ' ORDER BY m.relation)), ''
-         FROM agent_metrics.missing_rows() m HAVING count(*) > 0",
+         FROM agent_metrics_internal.missing_rows() m HAVING count(*) > 0",
         "agent-metrics setup, as the owner of the tables",
     ),
     (
-        "SELECT format('trigger %s of table %s %s, so rows that come are not checked, stamped or logged as they should be', b.trigger_name, b.table_name, b.problem),
-                b.table_name
-         FROM agent_metrics.broken_triggers() b ORDER BY b.table_name, b.trigger_name LIMIT 20",
+        "SELECT format('trigger %s of table %s %s, so rows that come are not checked, stamped or logged as they should be', b.trigger_name, b.relation, b.problem),
+                b.relation
+         FROM agent_metrics_internal.broken_triggers() b ORDER BY b.relation, b.trigger_name LIMIT 20",
         "agent-metrics setup puts it right; then agent-metrics rebuild counts what came meanwhile",
     ),
     (
         "SELECT format('agent %s has %s turns between %s and %s and %s of them in its books: %s', u.agent_id, u.turns, u.first_at::text, u.last_at::text, u.counted, u.reason),
                 u.agent_id
-         FROM agent_metrics.uncounted_turns() u ORDER BY u.agent_id",
+         FROM agent_metrics_internal.uncounted_turns() u ORDER BY u.agent_id",
         "agent-metrics rebuild {} counts them; a moment that nobody meant is put right by UPDATE agent_metrics.agent_events",
     ),
     (
         "SELECT format('%s of %s stands on table %s, which can neither be archived, split nor dropped while it does', b.object, b.owner, b.partition), b.cure
-         FROM agent_metrics.partition_blockers() b ORDER BY b.partition, b.object LIMIT 20",
+         FROM agent_metrics_internal.partition_blockers() b ORDER BY b.partition, b.object LIMIT 20",
         "have it read agent_metrics.agent_events, which holds the same turns, or {}",
     ),
     (
@@ -152,7 +152,7 @@ const CHECKS: &[(&str, &str)] = &[
     (
         "SELECT format('job %s fails since %s, %s times: %s', concat_ws(' of ', p.job, nullif(p.subject, '')),
                        to_char(p.since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), p.attempts, p.problem), p.subject
-         FROM agent_metrics.job_problems p ORDER BY p.job, p.subject",
+         FROM agent_metrics_internal.job_problems p ORDER BY p.job, p.subject",
         WHO_HOLDS,
     ),
     (
@@ -190,7 +190,7 @@ const CHECKS: &[(&str, &str)] = &[
     (
         "SELECT format('alert %s of agent %s was given up on channel %s after %s attempts: %s', d.alert_id, d.agent_id, d.channel, d.attempts,
                        coalesce(d.last_error, 'no reason')), d.channel
-         FROM agent_metrics.alert_deliveries d WHERE d.state = 'dead' ORDER BY d.channel, d.alert_id LIMIT 20",
+         FROM agent_metrics_internal.alert_deliveries d WHERE d.state = 'dead' ORDER BY d.channel, d.alert_id LIMIT 20",
         "mend the channel, then SELECT agent_metrics.requeue_alerts('{}')",
     ),
     (

@@ -39,7 +39,7 @@ pub async fn rebuild(
     for agent in agents {
         let rows = database
             .query(
-                "SELECT d.begins::text, d.turns FROM agent_metrics.days_to_rebuild($1, $2::text::timestamptz, $3::text::timestamptz) d",
+                "SELECT d.begins::text, d.turns FROM agent_metrics_internal.days_to_rebuild($1, $2::text::timestamptz, $3::text::timestamptz) d",
                 &[agent, &span.from, &span.to],
             )
             .await?;

@@ -79,7 +79,7 @@ pub async fn print(client: &Client) -> Result<()> {
     let problems = client
         .query(
             "SELECT convert_to(concat_ws(' of ', p.job, nullif(p.subject, '')), 'SQL_ASCII'), convert_to(p.problem, 'SQL_ASCII'), p.attempts
-             FROM agent_metrics.job_problems p ORDER BY p.job, p.subject",
+             FROM agent_metrics_internal.job_problems p ORDER BY p.job, p.subject",
             &[],
         )
         .await;

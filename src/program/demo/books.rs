@@ -38,7 +38,7 @@ pub async fn bring_money(client: &Client) -> Result<()> {
 pub async fn close_last_month(client: &Client) -> Result<()> {
     let numbers: i64 = client
         .query_one(
-            "SELECT agent_metrics.close_period((date_trunc('month', now() AT TIME ZONE agent_metrics.report_time_zone()) - interval '1 month')::date, 'Head of Finance')",
+            "SELECT agent_metrics.close_period((date_trunc('month', now() AT TIME ZONE agent_metrics_internal.report_time_zone()) - interval '1 month')::date, 'Head of Finance')",
             &[],
         )
         .await?

@@ -13,7 +13,7 @@ const REVIEWS: &str = "
            CASE WHEN s.dice % 1000 < 8 THEN 'unsupported' WHEN s.dice % 1000 < 10 THEN 'contradicted' ELSE 'supported' END,
            s.dice / 1000 % 100 >= 5, s.dice / 1000 % 100 < 5 AND s.dice / 100000 % 10 > 0,
            c.is_escalation, CASE WHEN c.is_escalation THEN s.dice / 7 % 100 >= 5 ELSE s.dice / 7 % 1000 < 4 END
-    FROM (SELECT i.*, ('x' || left(md5(i.conversation_id || ' reviewed'), 7))::bit(28)::integer AS dice FROM agent_metrics.review_items i) s
+    FROM (SELECT i.*, ('x' || left(md5(i.conversation_id || ' reviewed'), 7))::bit(28)::integer AS dice FROM agent_metrics_internal.review_items i) s
     JOIN agent_metrics.conversations c ON c.agent_id = s.agent_id AND c.conversation_id = s.conversation_id
     WHERE c.has_outcome";
 
@@ -21,7 +21,7 @@ const REVIEWS: &str = "
 pub async fn review(client: &Client) -> Result<()> {
     client
         .batch_execute(
-            "SELECT agent_metrics.draw_review_sample(a.agent_id, 'week', (now() AT TIME ZONE agent_metrics.report_time_zone())::date - 7 * n.week)
+            "SELECT agent_metrics.draw_review_sample(a.agent_id, 'week', (now() AT TIME ZONE agent_metrics_internal.report_time_zone())::date - 7 * n.week)
              FROM agent_metrics.agents a CROSS JOIN generate_series(1, 4) AS n (week) WHERE a.actor = 'ai'",
         )
         .await?;

@@ -10,7 +10,7 @@
 //! are refreshed all the same, and it is tried again the next time.
 //!
 //! Nothing waits for long for a lock that somebody holds: each call has its [`Limits`], and what failed is a row of
-//! `agent_metrics.job_problems`.
+//! `agent_metrics_internal.job_problems`.
 
 use std::fmt;
 
@@ -249,8 +249,8 @@ async fn to_build(client: &Client, agents: &[String]) -> Result<Vec<String>> {
     let rows = client
         .query(
             "SELECT u.agent_id FROM unnest($1::text[]) AS u (agent_id)
-             WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_watermarks w
-                               WHERE w.agent_id = u.agent_id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics.origin())",
+             WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w
+                               WHERE w.agent_id = u.agent_id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics_internal.origin())",
             &[&agents],
         )
         .await?;
@@ -381,7 +381,7 @@ pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
     let names = limited(client, CHORE, async || {
         let rows = client
             .query(
-                "SELECT convert_to(a.source, 'SQL_ASCII') FROM agent_metrics.attached_tables a ORDER BY a.source",
+                "SELECT convert_to(a.source, 'SQL_ASCII') FROM agent_metrics_internal.attached_tables a ORDER BY a.source",
                 &[],
             )
             .await?;
@@ -397,8 +397,8 @@ pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
             let rows = client
                 .query(
                     "SELECT convert_to(format('%s cannot be followed: %s', s.source, s.problem), 'SQL_ASCII')
-                     FROM (SELECT a.source FROM agent_metrics.attached_tables a ORDER BY a.source OFFSET $1 LIMIT 1) a
-                     CROSS JOIN LATERAL agent_metrics.follow_source_table(a.source, false) s WHERE s.problem IS NOT NULL",
+                     FROM (SELECT a.source FROM agent_metrics_internal.attached_tables a ORDER BY a.source OFFSET $1 LIMIT 1) a
+                     CROSS JOIN LATERAL agent_metrics_internal.follow_source_table(a.source, false) s WHERE s.problem IS NOT NULL",
                     &[&i64::try_from(place).unwrap_or(i64::MAX)],
                 )
                 .await?;
@@ -414,7 +414,7 @@ pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
     }
     let tidied = limited(client, CHORE, async || {
         client
-            .execute("SELECT agent_metrics.tidy_sources()", &[])
+            .execute("SELECT agent_metrics_internal.tidy_sources()", &[])
             .await?;
         Ok(())
     });
@@ -443,7 +443,10 @@ async fn price(client: &Client) -> Result<()> {
 pub async fn adjust(client: &Client, problems: &mut Problems) -> Result<()> {
     let recorded = limited(client, CHORE, async || {
         let row = client
-            .query_one("SELECT agent_metrics.record_adjustments('1 day')", &[])
+            .query_one(
+                "SELECT agent_metrics_internal.record_adjustments('1 day')",
+                &[],
+            )
             .await?;
         Ok(row.try_get::<_, i64>(0)?)
     });
@@ -467,7 +470,7 @@ async fn call(
         let rows = client
             .query(
                 "SELECT r.agent_id, r.events_changed, r.conversations_changed, r.buckets_written, r.elapsed_ms
-                 FROM agent_metrics.refresh_agents($1, $2) r ORDER BY r.agent_id",
+                 FROM agent_metrics_internal.refresh_agents($1, $2) r ORDER BY r.agent_id",
                 &[&agents, &wait],
             )
             .await?;

@@ -1,4 +1,4 @@
-//! One leader at a time, by a lease: a row of `agent_metrics.scheduler_lease` that only who has level `admin` may write.
+//! One leader at a time, by a lease: a row of `agent_metrics_internal.scheduler_lease` that only who has level `admin` may write.
 //!
 //! State: the id that this process chose, and the term it leads in. The row says who leads and until when, by the
 //! server's clock; the leader renews it, from a session of its own, so that no long refresh keeps it from doing so. Whoever
@@ -50,7 +50,7 @@ impl Candidate {
         // In one message, unnamed: a pooler may give the next one to another session.
         let rows = client
             .query_typed(
-                "SELECT agent_metrics.take_lead($1::uuid, $2, $3)",
+                "SELECT agent_metrics_internal.take_lead($1::uuid, $2, $3)",
                 &[
                     (&self.id, Type::TEXT),
                     (&self.who, Type::TEXT),
@@ -77,7 +77,7 @@ impl Candidate {
                 (&seconds, Type::INT4),
             ];
             let renewal = client.query_typed(
-                "SELECT agent_metrics.renew_lead($1::uuid, $2, $3)",
+                "SELECT agent_metrics_internal.renew_lead($1::uuid, $2, $3)",
                 &parameters,
             );
             let error = match tokio::time::timeout(PATIENCE, renewal).await {
@@ -109,8 +109,10 @@ impl Candidate {
     pub async fn release(&self, client: &Client) {
         let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] =
             [(&self.id, Type::TEXT)];
-        let release =
-            client.query_typed("SELECT agent_metrics.release_lead($1::uuid)", &parameters);
+        let release = client.query_typed(
+            "SELECT agent_metrics_internal.release_lead($1::uuid)",
+            &parameters,
+        );
         let _ = tokio::time::timeout(RENEWAL, release).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What did not work: said in the log when it begins and when it changes, and kept in `agent_metrics.job_problems`, where
+//! What did not work: said in the log when it begins and when it changes, and kept in `agent_metrics_internal.job_problems`, where
 //! `status` and `doctor` find it, until the job works again.
 //!
 //! State: what is known of each job, so that a job that goes on working costs no statement.
@@ -74,7 +74,7 @@ impl Problems {
         let written = limited(client, LIMITS, async || {
             client
                 .execute(
-                    "SELECT agent_metrics.record_jobs($1, $2, $3)",
+                    "SELECT agent_metrics_internal.record_jobs($1, $2, $3)",
                     &[&jobs, &subjects, &problems],
                 )
                 .await?;

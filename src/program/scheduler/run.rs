@@ -11,7 +11,7 @@
 //!
 //! Failure: a lost server is sought again with growing patience. An agent that fails is tried again with growing
 //! patience too, alone, and blocks nobody. Any other job is tried again in the next round; what fails is a row of
-//! `agent_metrics.job_problems`. A database whose version is another's ends the program: waiting would not
+//! `agent_metrics_internal.job_problems`. A database whose version is another's ends the program: waiting would not
 //! mend it. On SIGTERM or SIGINT the running statement is cancelled (a refresh is one transaction, so nothing is half
 //! done), the lease is let go, the sessions are closed, and the program exits 0.
 
