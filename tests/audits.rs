@@ -194,7 +194,6 @@ fn bad_runs_are_refused_whole() {
     // statistics of what cannot be
     for sql in [
         "SELECT agent_metrics.mcnemar_exact(-1, 2)",
-        "SELECT agent_metrics_internal.mcnemar_chi2(2, -1)",
         "SELECT agent_metrics.bonett_price_low(5, 6, 10)",
         "SELECT agent_metrics.stratified_rate('{10}', '{11}', '{1}')",
         "SELECT agent_metrics.stratified_rate('{10}', '{1.5}', '{1}')",

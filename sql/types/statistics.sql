@@ -6,12 +6,6 @@ CREATE FUNCTION agent_metrics.mcnemar_exact(lost bigint, gained bigint) RETURNS 
 CREATE FUNCTION agent_metrics.mcnemar_mid(lost bigint, gained bigint) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
--- An impossible count is refused by the exact test. Numeric: the difference of two large counts is exact.
-CREATE FUNCTION agent_metrics_internal.mcnemar_chi2(lost bigint, gained bigint) RETURNS double precision
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN lost < 0 OR gained < 0 THEN agent_metrics.mcnemar_exact(lost, gained)
-                ELSE (power(abs(lost::numeric - gained) - 1, 2) / nullif(lost::numeric + gained, 0))::double precision END;
-
 CREATE FUNCTION agent_metrics.bonett_price_low(lost bigint, gained bigint, total bigint, confidence double precision DEFAULT 0.95) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
@@ -31,9 +25,6 @@ CREATE FUNCTION agent_metrics.wilcoxon_signed_rank(differences double precision[
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION agent_metrics.benjamini_hochberg(p double precision[]) RETURNS double precision[]
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-
-CREATE FUNCTION agent_metrics_internal.holm(p double precision[]) RETURNS double precision[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION agent_metrics.cohen_kappa(both_yes bigint, first_only bigint, second_only bigint, both_no bigint) RETURNS double precision
@@ -63,8 +54,6 @@ COMMENT ON FUNCTION agent_metrics.mcnemar_exact(bigint, bigint) IS
     'McNemar''s exact two-sided p, of pairs that went from pass to fail (lost) and from fail to pass (gained); 1 where nothing changed.';
 COMMENT ON FUNCTION agent_metrics.mcnemar_mid(bigint, bigint) IS
     'McNemar''s mid-p, of pairs that went from pass to fail (lost) and from fail to pass (gained); 1 where nothing changed.';
-COMMENT ON FUNCTION agent_metrics_internal.mcnemar_chi2(bigint, bigint) IS
-    'McNemar''s chi square with Edwards'' correction for continuity, (|lost - gained| - 1)^2 / (lost + gained), of one degree of freedom; NULL where nothing changed. To be held against what others report: mcnemar_exact decides.';
 COMMENT ON FUNCTION agent_metrics.bonett_price_low(bigint, bigint, bigint, double precision) IS
     'Lower end of the Bonett-Price interval of the change (gained - lost) / total; NULL without pairs.';
 COMMENT ON FUNCTION agent_metrics.bonett_price_high(bigint, bigint, bigint, double precision) IS
@@ -79,8 +68,6 @@ COMMENT ON FUNCTION agent_metrics.wilcoxon_signed_rank(double precision[]) IS
     'Two-sided p of Wilcoxon''s signed-rank test that paired differences lie round zero; zeros and NULLs are left out, NULL where nothing is left. At most a million.';
 COMMENT ON FUNCTION agent_metrics.benjamini_hochberg(double precision[]) IS
     'p values adjusted for their number by Benjamini and Hochberg, in the order given; NULL stays NULL and counts for nothing. At most a million.';
-COMMENT ON FUNCTION agent_metrics_internal.holm(double precision[]) IS
-    'p values adjusted for their number by Holm, in the order given; NULL stays NULL and counts for nothing. At most a million.';
 COMMENT ON FUNCTION agent_metrics.cohen_kappa(bigint, bigint, bigint, bigint) IS
     'Cohen''s kappa of two raters: yes of both, of the first alone, of the second alone, of neither. NULL where chance explains all.';
 COMMENT ON FUNCTION agent_metrics.gwet_ac1(bigint, bigint, bigint, bigint) IS

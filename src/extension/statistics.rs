@@ -179,11 +179,6 @@ sql_functions! {
         Ok(abi::new_float8_array(multiple::benjamini_hochberg(&probabilities(call)?)))
     }
 
-    /// `holm(p[])`
-    fn holm(call) {
-        Ok(abi::new_float8_array(multiple::holm(&probabilities(call)?)))
-    }
-
     /// `cohen_kappa(both, first, second, neither)`
     fn cohen_kappa(call) { number(raters(call)?.cohen_kappa()) }
 

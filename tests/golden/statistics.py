@@ -47,12 +47,11 @@ def mcnemar():
         (MAX, MAX - 5 * 10**9), (MAX, 1), (0, MAX),
     ]:
         if lost + gained == 0:
-            exact, mid, chi = mpf(1), mpf(1), None
+            exact, mid = mpf(1), mpf(1)
         else:
             cdf, pmf = tail(min(lost, gained), max(lost, gained))
             exact = min(mpf(1), 2 * cdf)
             mid = 1 - pmf / 2 if lost == gained else 2 * cdf - pmf
-            chi = (abs(mpf(lost) - gained) - 1) ** 2 / (mpf(lost) + gained)
             if exact < mpf(10) ** -307:
                 exact = mid = mpf(0)
             elif lost != gained and lost + gained < 2**53:
@@ -62,7 +61,6 @@ def mcnemar():
                 assert abs(normal / exact - 1) < 1e-12
         say(f"mcnemar_exact({lost}, {gained})", exact)
         say(f"mcnemar_mid({lost}, {gained})", mid)
-        say(f"mcnemar_chi2({lost}, {gained})", chi)
 
 
 def wilson_bounds(hits, total, confidence):

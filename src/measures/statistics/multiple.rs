@@ -15,20 +15,6 @@ pub fn benjamini_hochberg(p: &[Option<f64>]) -> Vec<Option<f64>> {
     adjusted
 }
 
-/// Holm (1979): the probability of even one false finding.
-#[must_use]
-pub fn holm(p: &[Option<f64>]) -> Vec<Option<f64>> {
-    let order = ascending(p);
-    let count = order.len() as f64;
-    let mut adjusted = vec![None; p.len()];
-    let mut most = 0.0_f64;
-    for (rank, (place, value)) in order.into_iter().enumerate() {
-        most = most.max((value * (count - rank as f64)).min(1.0));
-        adjusted[place] = Some(most);
-    }
-    adjusted
-}
-
 /// Places and values of what is given, smallest first.
 fn ascending(p: &[Option<f64>]) -> Vec<(usize, f64)> {
     let mut order: Vec<(usize, f64)> = p
@@ -62,7 +48,6 @@ mod tests {
             "{adjusted:?}"
         );
         assert_eq!(adjusted.iter().filter(|p| p.unwrap() <= 0.05).count(), 2);
-        assert_eq!(holm(&p).iter().filter(|p| p.unwrap() <= 0.05).count(), 1);
         assert_eq!(
             benjamini_hochberg(&[Some(0.04), None, Some(0.01)]),
             [Some(0.04), None, Some(0.02)]
