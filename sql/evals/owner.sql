@@ -37,7 +37,7 @@ BEGIN
                                    IS NOT DISTINCT FROM (NEW.eval_set, NEW.case_count, NEW.content_hash, NEW.frozen_at)) THEN
         RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
     END IF;
-    RAISE EXCEPTION 'eval set % is frozen', CASE WHEN TG_OP = 'TRUNCATE' THEN 'of table ' || TG_TABLE_NAME ELSE '"' || OLD.eval_set || '"' END
+    RAISE EXCEPTION 'eval set % is frozen', CASE WHEN TG_OP = 'TRUNCATE' THEN 'of table ' || TG_ARGV[0] ELSE '"' || OLD.eval_set || '"' END
         USING ERRCODE = 'object_not_in_prerequisite_state',
               DETAIL = 'Runs over a set can be compared only while its cases stay the same.',
               HINT = 'Make a new set with a name of its own; the description and the tolerances of a frozen set may still change.';

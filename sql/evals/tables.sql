@@ -39,9 +39,9 @@ CREATE TRIGGER check_eval_case BEFORE INSERT OR UPDATE OR DELETE ON agent_metric
 CREATE TRIGGER check_eval_set BEFORE UPDATE OR DELETE ON agent_metrics.eval_sets
     FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_eval_set();
 CREATE TRIGGER check_eval_sets BEFORE TRUNCATE ON agent_metrics.eval_sets
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_set();
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_set('eval_sets');
 CREATE TRIGGER check_eval_cases BEFORE TRUNCATE ON agent_metrics.eval_cases
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_set();
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.check_eval_set('eval_cases');
 
 CREATE TABLE agent_metrics.eval_plans (
     agent_id text NOT NULL,

@@ -33,9 +33,9 @@ BEGIN ATOMIC
         ('agent_metrics.event_kinds', 'log_event_kind', 'BEFORE UPDATE OR DELETE', 'ROW', 'log_event_kind'),
         -- the log tells of rows that were accepted before anything was checked, so it is only stamped
         ('agent_metrics_internal.changes', 'zz_stamp_row', 'BEFORE INSERT OR UPDATE', 'ROW', 'stamp_row'),
-        ('agent_metrics.turn_scores', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_fact'),
-        ('agent_metrics.survey_answers', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_fact'),
-        ('agent_metrics.reviews', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_fact')) AS v (relation, trigger_name, fires, level, function_name)
+        ('agent_metrics.turn_scores', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_turn_score'),
+        ('agent_metrics.survey_answers', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_survey_answer'),
+        ('agent_metrics.reviews', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_review')) AS v (relation, trigger_name, fires, level, function_name)
     UNION ALL
     SELECT 'agent_metrics.' || u.name, 'log_fact', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'agent_metrics_internal.log_fact'
     FROM unnest(ARRAY['tool_call_verdicts', 'turn_scores', 'survey_answers', 'reviews']) AS u (name)

@@ -109,40 +109,53 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.log_fact() IS 'Trigger: logs the conversation that a fact is about, before and after.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_fact() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics_internal.check_fact() RETURNS trigger
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_turn_score() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    CASE TG_TABLE_NAME
-    WHEN 'turn_scores' THEN
-        IF NEW.score IS NULL OR NOT NEW.score BETWEEN 0 AND 1 THEN
-            RAISE EXCEPTION 'impossible score %', coalesce(NEW.score::text, 'NULL')
-                USING ERRCODE = 'numeric_value_out_of_range',
-                      DETAIL = 'A score lies between 0 and 1.',
-                      HINT = 'Divide a score of 4 out of 5 first: 0.8.';
-        END IF;
-    WHEN 'survey_answers' THEN
-        IF NEW.score IS NULL OR NOT NEW.score BETWEEN 0 AND 10 THEN
-            RAISE EXCEPTION 'impossible answer %', coalesce(NEW.score::text, 'NULL')
-                USING ERRCODE = 'numeric_value_out_of_range',
-                      DETAIL = 'The question has answers from 0 to 10.',
-                      HINT = 'A survey on another scale is no NPS; do not load it here.';
-        END IF;
-    WHEN 'reviews' THEN
-        IF NEW.weight IS NULL OR NEW.weight = 'NaN' OR NOT (NEW.weight > 0 AND NEW.weight <= 1e9) THEN
-            RAISE EXCEPTION 'impossible weight %', coalesce(NEW.weight::text, 'NULL')
-                USING ERRCODE = 'numeric_value_out_of_range',
-                      DETAIL = 'A review stands for one conversation or more: its weight is 1 / the chance that it had to be drawn.',
-                      HINT = 'Leave weight out (1) where every conversation was reviewed; one of twenty drawn weighs 20.';
-        END IF;
-        IF NEW.answer_verdict NOT IN ('supported', 'unsupported', 'contradicted', 'refused') THEN
-            RAISE EXCEPTION 'unknown verdict "%"', NEW.answer_verdict
-                USING ERRCODE = 'invalid_parameter_value',
-                      DETAIL = 'The verdicts on a factual answer are supported, unsupported, contradicted and refused.',
-                      HINT = 'Leave answer_verdict NULL where the answer states no fact.';
-        END IF;
-    END CASE;
+    IF NEW.score IS NULL OR NOT NEW.score BETWEEN 0 AND 1 THEN
+        RAISE EXCEPTION 'impossible score %', coalesce(NEW.score::text, 'NULL')
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = 'A score lies between 0 and 1.',
+                  HINT = 'Divide a score of 4 out of 5 first: 0.8.';
+    END IF;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_fact() IS 'Trigger: refuses a score, an answer or a weight that cannot be, and names it.';
-REVOKE ALL ON FUNCTION agent_metrics_internal.check_fact() FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.check_turn_score() IS 'Trigger: refuses a score that cannot be, and names it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_turn_score() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_survey_answer() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF NEW.score IS NULL OR NOT NEW.score BETWEEN 0 AND 10 THEN
+        RAISE EXCEPTION 'impossible answer %', coalesce(NEW.score::text, 'NULL')
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = 'The question has answers from 0 to 10.',
+                  HINT = 'A survey on another scale is no NPS; do not load it here.';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_survey_answer() IS 'Trigger: refuses an answer that cannot be, and names it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_survey_answer() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_review() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF NEW.weight IS NULL OR NEW.weight = 'NaN' OR NOT (NEW.weight > 0 AND NEW.weight <= 1e9) THEN
+        RAISE EXCEPTION 'impossible weight %', coalesce(NEW.weight::text, 'NULL')
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = 'A review stands for one conversation or more: its weight is 1 / the chance that it had to be drawn.',
+                  HINT = 'Leave weight out (1) where every conversation was reviewed; one of twenty drawn weighs 20.';
+    END IF;
+    IF NEW.answer_verdict NOT IN ('supported', 'unsupported', 'contradicted', 'refused') THEN
+        RAISE EXCEPTION 'unknown verdict "%"', NEW.answer_verdict
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'The verdicts on a factual answer are supported, unsupported, contradicted and refused.',
+                  HINT = 'Leave answer_verdict NULL where the answer states no fact.';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_review() IS 'Trigger: refuses a weight or a verdict that cannot be, and names it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_review() FROM PUBLIC;

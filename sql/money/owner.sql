@@ -48,7 +48,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 BEGIN
     RAISE EXCEPTION 'closed books do not change'
         USING ERRCODE = 'object_not_in_prerequisite_state',
-              DETAIL = format('%s of %s.%s was refused: what was reported stays as it was reported.', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+              DETAIL = format('%s of %s was refused: what was reported stays as it was reported.', TG_OP, TG_ARGV[0]),
               HINT = 'A fact that comes late is written where facts are; agent_kpi.adjustments shows what it changes.';
 END
 $function$;

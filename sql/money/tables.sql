@@ -159,14 +159,14 @@ COMMENT ON COLUMN agent_metrics_internal.adjustments.denominator_before IS 'Deno
 COMMENT ON COLUMN agent_metrics_internal.adjustments.denominator_after IS 'Denominator after it.';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.cause IS 'The facts that came late, as far as they can be told.';
 CREATE TRIGGER refuse_change BEFORE UPDATE OF month, closed_at, closed_by, note OR DELETE ON agent_metrics_internal.closed_periods
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change('closed_periods');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics_internal.closed_periods
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change('closed_periods');
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics_internal.reported_values
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change('reported_values');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics_internal.reported_values
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change('reported_values');
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON agent_metrics_internal.adjustments
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change('adjustments');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics_internal.adjustments
-    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change('adjustments');

@@ -4,11 +4,12 @@ CREATE OR REPLACE FUNCTION agent_metrics_internal.check_threshold() RETURNS trig
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     metric_unit text;
-    whose       text := CASE TG_TABLE_NAME WHEN 'thresholds' THEN to_jsonb(NEW) ->> 'agent_id' ELSE to_jsonb(NEW) ->> 'kind' END;
+    is_of_agent constant boolean := TG_ARGV[0] = 'agent';
+    whose       text := CASE WHEN is_of_agent THEN to_jsonb(NEW) ->> 'agent_id' ELSE to_jsonb(NEW) ->> 'kind' END;
     other       record;
 BEGIN
     IF NEW.owner IS NULL OR btrim(NEW.owner) = '' THEN
-        RAISE EXCEPTION 'the threshold for % of % "%" has no owner', NEW.metric, CASE TG_TABLE_NAME WHEN 'thresholds' THEN 'agent' ELSE 'kind' END, whose
+        RAISE EXCEPTION 'the threshold for % of % "%" has no owner', NEW.metric, TG_ARGV[0], whose
             USING ERRCODE = 'not_null_violation',
                   DETAIL = 'A threshold that nobody answers for is not a threshold.',
                   HINT = 'Name a person, role or team that is a row of agent_metrics.owners.';
@@ -39,7 +40,7 @@ BEGIN
     EXECUTE format('SELECT t.effective_from, t.effective_to FROM agent_metrics.%I t
                     WHERE t.%I = $1 AND t.metric = $2 AND t.effective_from <> $3 AND ($5 IS NULL OR t.effective_from <> $5)
                       AND (t.effective_from < $3 AND t.effective_to >= $3 OR t.effective_from > $3 AND t.effective_from <= $4) LIMIT 1',
-                   TG_TABLE_NAME, CASE TG_TABLE_NAME WHEN 'thresholds' THEN 'agent_id' ELSE 'kind' END)
+                   CASE WHEN is_of_agent THEN 'thresholds' ELSE 'kind_thresholds' END, CASE WHEN is_of_agent THEN 'agent_id' ELSE 'kind' END)
     INTO other USING whose, NEW.metric, NEW.effective_from, NEW.effective_to, CASE TG_OP WHEN 'UPDATE' THEN OLD.effective_from END;
     IF other.effective_from IS NOT NULL THEN
         RAISE EXCEPTION 'the threshold for % of "%" from % overlaps the one from % to %', NEW.metric, whose, NEW.effective_from,

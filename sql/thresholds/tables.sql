@@ -33,7 +33,7 @@ COMMENT ON COLUMN agent_metrics.thresholds.owner IS 'Who answers for it. There i
 COMMENT ON COLUMN agent_metrics.thresholds.review_on IS 'When the line is to be looked at again.';
 COMMENT ON COLUMN agent_metrics.thresholds.note IS 'Why the line is where it is.';
 CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.thresholds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold('agent');
 COMMENT ON COLUMN agent_metrics.thresholds.effective_to IS 'Last report day the line holds; NULL: until the next row of the agent and metric.';
 COMMENT ON COLUMN agent_metrics.thresholds.deputy IS 'Who answers when the owner does not; NULL: the owner''s own deputy.';
 COMMENT ON COLUMN agent_metrics.thresholds.is_from_kind IS 'Comes from the agent''s kind and follows it; an edit makes it the agent''s own.';
@@ -61,7 +61,7 @@ COMMENT ON COLUMN agent_metrics.kind_thresholds.deputy IS 'Who answers when the 
 COMMENT ON COLUMN agent_metrics.kind_thresholds.review_on IS 'When the line is to be looked at again.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.note IS 'Why the line is where it is.';
 CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.kind_thresholds
-    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold();
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold('kind');
 CREATE TRIGGER follow_kind_threshold AFTER INSERT OR UPDATE OR DELETE ON agent_metrics.kind_thresholds
     FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.follow_kind_threshold();
 CREATE TRIGGER own_threshold BEFORE UPDATE ON agent_metrics.thresholds
