@@ -128,7 +128,7 @@ BEGIN
 
     RETURN QUERY
     SELECT 'archive ' || a.folder || '/' || a.file, NULL::bigint, 'not reached: delete the file, or restore it, which erases him again'
-    FROM agent_metrics_internal.archives a WHERE a.state IN ('detached', 'archived') ORDER BY a.from_time;
+    FROM agent_metrics_internal.archives a WHERE a.is_counted ORDER BY a.from_time;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.erase_user(text) IS

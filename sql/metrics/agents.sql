@@ -1,59 +1,81 @@
--- One row per agent and day or hour: one column a metric, and the counts.
+-- One row per agent and day or hour: the counts, and one column a metric, made of the metrics' rows. A view that is there keeps
+-- its columns in their places, since dashboards rest on them: new ones go last, and one whose metric is gone shows NULL.
+DO $do$
+DECLARE
+    span     text;
+    time_column text;  -- the column that names the row's time
+    columns  text;
+    of_facts text;
+    remark   record;
+BEGIN
+    FOREACH span IN ARRAY ARRAY['daily', 'hourly'] LOOP
+        time_column := CASE span WHEN 'daily' THEN 'day' ELSE 'hour' END;
+        SELECT string_agg(format('max(%2$s) FILTER (WHERE s.measure = %1$L) AS %3$I', m.measure,
+                   CASE WHEN m.fraction IS NOT NULL THEN format('agent_metrics.percentile(s.sketch, %L::double precision)', m.fraction)
+                        ELSE 'agent_metrics.ratio(s.numerator, s.denominator)' END, m.metric), ', ' ORDER BY m.metric)
+        INTO of_facts
+        FROM agent_metrics.metrics m WHERE m.source = 'facts' AND m.place IS NOT NULL;
 
-CREATE OR REPLACE VIEW agent_kpi.agent_daily AS
-SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day,
-       coalesce(r.turns, 0) AS turns, coalesce(r.conversations, 0) AS conversations, coalesce(r.outcomes, 0) AS with_outcome,
-       coalesce(r.conversations - r.outcomes, 0) AS pending, coalesce(r.successes, 0) AS successes, coalesce(r.units, 0) AS units,
-       coalesce(r.escalations, 0) AS escalations, coalesce(r.refusals, 0) AS refusals, coalesce(r.tool_calls, 0) AS tool_calls,
-       coalesce(r.error_turns, 0) AS error_turns,
-       agent_metrics.ratio(r.successes, r.outcomes) AS task_success_rate,
-       agent_metrics.percentile(r.latency, 0.50) AS latency_p50_ms,
-       agent_metrics.percentile(r.latency, 0.95) AS latency_p95_ms,
-       CASE WHEN r.cost_turns > 0 THEN agent_metrics.ratio(r.cost_usd, r.units) END AS cost_per_unit_usd,
-       CASE k.outcome_metric WHEN 'deflection_rate' THEN agent_metrics.ratio(r.deflections, r.outcomes) END AS deflection_rate,
-       CASE k.outcome_metric WHEN 'qualified_lead_rate' THEN agent_metrics.ratio(r.qualified_leads, r.leads) END AS qualified_lead_rate,
-       CASE k.outcome_metric WHEN 'qualified_lead_rate' THEN agent_metrics.ratio(r.bookings, r.outcomes) END AS booking_conversion_rate,
-       CASE k.outcome_metric WHEN 'automation_rate' THEN agent_metrics.ratio(r.automations, r.outcomes) END AS automation_rate,
-       agent_metrics.ratio(r.tokens_input + r.tokens_output, r.token_turns) AS tokens_per_turn,
-       CASE WHEN r.cost_turns > 0 THEN r.cost_usd::double precision END AS token_spend_usd,
-       w.refreshed_at,
-       f.tool_call_accuracy,
-       f.instruction_following_score,
-       f.revenue_per_agent_hour_usd,
-       f.time_to_resolution_p50_s,
-       f.time_to_resolution_p95_s,
-       f.escalation_accuracy,
-       f.escalation_precision,
-       f.escalation_missed_rate,
-       f.hallucination_rate,
-       f.out_of_scope_refusal_rate,
-       f.over_refusal_rate,
-       f.self_report_gap,
-       f.revenue_usd, f.agent_hours,
-       agent_metrics.ratio(agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, r.day, 1), f.agent_hours) AS infra_cost_per_agent_hour_usd,
-       CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, 'numerator'), agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, 'denominator')) END AS nps_delta,
-       agent_metrics.ratio(agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, 'passed'), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, 'graded')) AS eval_success_rate
-FROM agent_metrics_internal.daily_measures r
+        WITH wanted (name, place, expression) AS (
+            SELECT x.* FROM (VALUES
+                ('agent_id', 1, 'r.agent_id'), ('agent_kind', 2, 'a.kind'), ('actor', 3, 'a.actor'),
+                (time_column, 4, CASE span WHEN 'daily' THEN 'r.day' ELSE 'r.bucket' END),
+                ('turns', 5, 'coalesce(r.turns, 0)'), ('conversations', 6, 'coalesce(r.conversations, 0)'),
+                ('with_outcome', 7, 'coalesce(r.outcomes, 0)'), ('pending', 8, 'coalesce(r.conversations - r.outcomes, 0)'),
+                ('successes', 9, 'coalesce(r.successes, 0)'), ('units', 10, 'coalesce(r.units, 0)'),
+                ('escalations', 11, 'coalesce(r.escalations, 0)'), ('refusals', 12, 'coalesce(r.refusals, 0)'),
+                ('tool_calls', 13, 'coalesce(r.tool_calls, 0)'), ('error_turns', 14, 'coalesce(r.error_turns, 0)'),
+                ('refreshed_at', 25, 'w.refreshed_at')) AS x
+            UNION ALL
+            SELECT x.* FROM (VALUES ('revenue_usd', 38, 'f.revenue_usd'), ('agent_hours', 39, 'f.agent_hours')) AS x WHERE span = 'daily'
+            UNION ALL
+            SELECT m.metric, m.place, format(CASE WHEN m.for_outcome IS NULL THEN '%2$s' ELSE 'CASE k.outcome_metric WHEN %1$L THEN %2$s END' END,
+                   m.for_outcome,
+                   CASE WHEN m.fraction IS NOT NULL THEN format('agent_metrics.percentile(r.latency, %L::double precision)', m.fraction)
+                        WHEN m.denominator IS NULL THEN format('(%s)::double precision', agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'))
+                        ELSE format('agent_metrics.ratio(%s, %s)', agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'),
+                                    agent_metrics_internal.sum_of_measures(m.denominator, 'bucket')) END)
+            FROM agent_metrics.metrics m WHERE m.source = 'rollups' AND m.place IS NOT NULL
+            UNION ALL
+            SELECT m.metric, m.place, CASE m.source
+                WHEN 'infrastructure' THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, r.day, 1), f.agent_hours)'
+                WHEN 'survey' THEN 'CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, ''numerator''), agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, ''denominator'')) END'
+                WHEN 'eval_runs' THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''passed''), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''graded''))'
+                ELSE format('f.%I', m.metric) END
+            FROM agent_metrics.metrics m WHERE span = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs') AND m.place IS NOT NULL
+        ), present AS (
+            SELECT a.attname::text AS name, a.attnum AS number FROM pg_attribute a
+            WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
+        )
+        SELECT string_agg(format('%s AS %I', coalesce(w.expression, 'NULL::double precision'), coalesce(w.name, p.name)), E',\n       '
+                          ORDER BY p.number, w.place, w.name)
+        INTO columns
+        FROM wanted w FULL JOIN present p ON p.name = w.name;
+
+        EXECUTE format($view$
+CREATE OR REPLACE VIEW agent_kpi.agent_%1$s AS
+SELECT %2$s
+FROM agent_metrics_internal.%1$s_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id
-LEFT JOIN (
-    SELECT s.agent_id, s.bucket,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'tool_calls') AS tool_call_accuracy,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'instruction_scores') AS instruction_following_score,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'revenue') AS revenue_per_agent_hour_usd,
-           max(agent_metrics.percentile(s.sketch, 0.50)) FILTER (WHERE s.measure = 'resolutions') AS time_to_resolution_p50_s,
-           max(agent_metrics.percentile(s.sketch, 0.95)) FILTER (WHERE s.measure = 'resolutions') AS time_to_resolution_p95_s,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'escalations') AS escalation_accuracy,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'escalated') AS escalation_precision,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'to_escalate') AS escalation_missed_rate,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'answers') AS hallucination_rate,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'out_of_scope') AS out_of_scope_refusal_rate,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'in_scope') AS over_refusal_rate,
-           max(agent_metrics.ratio(s.numerator, s.denominator)) FILTER (WHERE s.measure = 'self_report') AS self_report_gap,
-           max(s.numerator) FILTER (WHERE s.measure = 'revenue') AS revenue_usd, max(s.denominator) FILTER (WHERE s.measure = 'revenue') AS agent_hours,
-           bool_or(s.measure = 'survey') AS has_survey
-    FROM agent_metrics_internal.fact_days s GROUP BY s.agent_id, s.bucket) f ON f.agent_id = r.agent_id AND f.bucket = r.bucket;
+LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id %3$s$view$, span, columns,
+            CASE span WHEN 'daily' THEN format('LEFT JOIN (
+    SELECT s.agent_id, s.bucket, %s,
+           max(s.numerator) FILTER (WHERE s.measure = ''revenue'') AS revenue_usd,
+           max(s.denominator) FILTER (WHERE s.measure = ''revenue'') AS agent_hours,
+           bool_or(s.measure = ''survey'') AS has_survey
+    FROM agent_metrics_internal.fact_days s
+    GROUP BY s.agent_id, s.bucket) f ON f.agent_id = r.agent_id AND f.bucket = r.bucket', of_facts) ELSE '' END);
+        FOR remark IN
+            SELECT a.attname, coalesce(m.definition, 'The metric is gone.') AS words
+            FROM pg_attribute a LEFT JOIN agent_metrics.metrics m ON m.metric = a.attname
+            WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
+        LOOP
+            EXECUTE format('COMMENT ON COLUMN agent_kpi.agent_%s.%I IS %L', span, remark.attname, remark.words);
+        END LOOP;
+    END LOOP;
+END
+$do$;
 COMMENT ON VIEW agent_kpi.agent_daily IS 'One row per agent and report day, days without data too. Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_kind IS 'Kind of agent.';
@@ -69,56 +91,10 @@ COMMENT ON COLUMN agent_kpi.agent_daily.escalations IS 'Conversations handed to 
 COMMENT ON COLUMN agent_kpi.agent_daily.refusals IS 'Conversations that ended in a refusal.';
 COMMENT ON COLUMN agent_kpi.agent_daily.tool_calls IS 'Tool calls.';
 COMMENT ON COLUMN agent_kpi.agent_daily.error_turns IS 'Turns with an error.';
-COMMENT ON COLUMN agent_kpi.agent_daily.task_success_rate IS 'Successes / conversations with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_daily.latency_p50_ms IS 'Median latency in milliseconds.';
-COMMENT ON COLUMN agent_kpi.agent_daily.latency_p95_ms IS '95th percentile of latency in milliseconds.';
-COMMENT ON COLUMN agent_kpi.agent_daily.cost_per_unit_usd IS 'Cost / units, in US dollars.';
-COMMENT ON COLUMN agent_kpi.agent_daily.deflection_rate IS 'Support: deflected / with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_daily.qualified_lead_rate IS 'Sales: qualified leads / leads.';
-COMMENT ON COLUMN agent_kpi.agent_daily.booking_conversion_rate IS 'Sales: bookings / with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_daily.automation_rate IS 'Ops: automated / with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_daily.tokens_per_turn IS 'Tokens / turns that report tokens.';
-COMMENT ON COLUMN agent_kpi.agent_daily.token_spend_usd IS 'Known cost in US dollars.';
 COMMENT ON COLUMN agent_kpi.agent_daily.refreshed_at IS 'When the numbers were last brought up to date.';
-COMMENT ON COLUMN agent_kpi.agent_daily.tool_call_accuracy IS 'Tool calls judged correct / judged.';
-COMMENT ON COLUMN agent_kpi.agent_daily.instruction_following_score IS 'Mean score of graded turns.';
-COMMENT ON COLUMN agent_kpi.agent_daily.revenue_per_agent_hour_usd IS 'Revenue / agent hours.';
-COMMENT ON COLUMN agent_kpi.agent_daily.time_to_resolution_p50_s IS 'Median seconds from first turn to resolution.';
-COMMENT ON COLUMN agent_kpi.agent_daily.time_to_resolution_p95_s IS '95th percentile of them.';
-COMMENT ON COLUMN agent_kpi.agent_daily.escalation_accuracy IS 'Rightly escalated or rightly kept / reviewed for it.';
-COMMENT ON COLUMN agent_kpi.agent_daily.escalation_precision IS 'Rightly escalated / escalated, of those reviewed.';
-COMMENT ON COLUMN agent_kpi.agent_daily.escalation_missed_rate IS 'Wrongly kept / to be escalated, of those reviewed.';
-COMMENT ON COLUMN agent_kpi.agent_daily.hallucination_rate IS 'Factual answers unsupported or contradicted / attempted, of those reviewed.';
-COMMENT ON COLUMN agent_kpi.agent_daily.out_of_scope_refusal_rate IS 'Out-of-scope requests refused / reviewed.';
-COMMENT ON COLUMN agent_kpi.agent_daily.over_refusal_rate IS 'In-scope requests refused / reviewed.';
-COMMENT ON COLUMN agent_kpi.agent_daily.self_report_gap IS 'Success by the agent''s word - success by a person''s, in points.';
 COMMENT ON COLUMN agent_kpi.agent_daily.revenue_usd IS 'Charges less refunds of conversations that began on the day.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_hours IS 'Hours in which the agent was active.';
-COMMENT ON COLUMN agent_kpi.agent_daily.eval_success_rate IS 'Cases passed / cases graded in the eval runs of the day.';
-COMMENT ON COLUMN agent_kpi.agent_daily.infra_cost_per_agent_hour_usd IS 'Infrastructure cost allocated to the agent / agent hours.';
-COMMENT ON COLUMN agent_kpi.agent_daily.nps_delta IS 'NPS less that of the human baseline; NULL under 30 answers on either side.';
 
-CREATE OR REPLACE VIEW agent_kpi.agent_hourly AS
-SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.bucket AS hour,
-       coalesce(r.turns, 0) AS turns, coalesce(r.conversations, 0) AS conversations, coalesce(r.outcomes, 0) AS with_outcome,
-       coalesce(r.conversations - r.outcomes, 0) AS pending, coalesce(r.successes, 0) AS successes, coalesce(r.units, 0) AS units,
-       coalesce(r.escalations, 0) AS escalations, coalesce(r.refusals, 0) AS refusals, coalesce(r.tool_calls, 0) AS tool_calls,
-       coalesce(r.error_turns, 0) AS error_turns,
-       agent_metrics.ratio(r.successes, r.outcomes) AS task_success_rate,
-       agent_metrics.percentile(r.latency, 0.50) AS latency_p50_ms,
-       agent_metrics.percentile(r.latency, 0.95) AS latency_p95_ms,
-       CASE WHEN r.cost_turns > 0 THEN agent_metrics.ratio(r.cost_usd, r.units) END AS cost_per_unit_usd,
-       CASE k.outcome_metric WHEN 'deflection_rate' THEN agent_metrics.ratio(r.deflections, r.outcomes) END AS deflection_rate,
-       CASE k.outcome_metric WHEN 'qualified_lead_rate' THEN agent_metrics.ratio(r.qualified_leads, r.leads) END AS qualified_lead_rate,
-       CASE k.outcome_metric WHEN 'qualified_lead_rate' THEN agent_metrics.ratio(r.bookings, r.outcomes) END AS booking_conversion_rate,
-       CASE k.outcome_metric WHEN 'automation_rate' THEN agent_metrics.ratio(r.automations, r.outcomes) END AS automation_rate,
-       agent_metrics.ratio(r.tokens_input + r.tokens_output, r.token_turns) AS tokens_per_turn,
-       CASE WHEN r.cost_turns > 0 THEN r.cost_usd::double precision END AS token_spend_usd,
-       w.refreshed_at
-FROM agent_metrics_internal.hourly_measures r
-JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
-JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id;
 COMMENT ON VIEW agent_kpi.agent_hourly IS 'One row per agent and hour with data. Unique: agent_id, hour.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.agent_kind IS 'Kind of agent.';
@@ -134,16 +110,6 @@ COMMENT ON COLUMN agent_kpi.agent_hourly.escalations IS 'Conversations handed to
 COMMENT ON COLUMN agent_kpi.agent_hourly.refusals IS 'Conversations that ended in a refusal.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.tool_calls IS 'Tool calls.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.error_turns IS 'Turns with an error.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.task_success_rate IS 'Successes / conversations with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.latency_p50_ms IS 'Median latency in milliseconds.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.latency_p95_ms IS '95th percentile of latency in milliseconds.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.cost_per_unit_usd IS 'Cost / units, in US dollars.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.deflection_rate IS 'Support: deflected / with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.qualified_lead_rate IS 'Sales: qualified leads / leads.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.booking_conversion_rate IS 'Sales: bookings / with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.automation_rate IS 'Ops: automated / with an outcome.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.tokens_per_turn IS 'Tokens / turns that report tokens.';
-COMMENT ON COLUMN agent_kpi.agent_hourly.token_spend_usd IS 'Known cost in US dollars.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.refreshed_at IS 'When the numbers were last brought up to date.';
 
 CREATE OR REPLACE VIEW agent_kpi.agent_daily_sketch AS

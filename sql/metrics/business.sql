@@ -7,23 +7,29 @@ SELECT x.agent_kind, x.metric, x.month,
        max(x.n) FILTER (WHERE x.actor = 'ai') AS ai_n, max(x.n) FILTER (WHERE x.actor = 'human') AS human_n
 FROM (
     SELECT v.agent_kind, v.metric, v.actor, v.day AS month,
-           CASE v.metric WHEN 'token_spend_usd' THEN sum(v.numerator)::double precision
-                         ELSE agent_metrics.ratio(sum(v.numerator), sum(v.denominator)) END AS value,
+           CASE WHEN v.has_denominator THEN agent_metrics.ratio(sum(v.numerator), sum(v.denominator))
+                ELSE sum(v.numerator)::double precision END AS value,
            sum(v.denominator) AS n
     FROM agent_metrics_internal.monthly_values v
-    WHERE v.metric NOT IN ('nps_delta', 'latency_p50_ms', 'latency_p95_ms', 'time_to_resolution_p50_s', 'time_to_resolution_p95_s')
-    GROUP BY 1, 2, 3, 4
+    -- a difference of two agents has no sum, and sketches are merged below
+    WHERE v.interval_method NOT IN ('difference', 'order_statistics')
+    GROUP BY v.agent_kind, v.metric, v.actor, v.day, v.has_denominator
     UNION ALL
-    SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction), agent_metrics.sketch_count(l.sketch)::numeric
-    FROM (SELECT a.kind AS agent_kind, a.actor, r.day AS month, agent_metrics.merge(r.latency) AS sketch
-          FROM agent_metrics_internal.monthly_measures r JOIN agent_metrics.agents a ON a.agent_id = r.agent_id GROUP BY 1, 2, 3) l
-    CROSS JOIN (VALUES ('latency_p50_ms', 0.50::double precision), ('latency_p95_ms', 0.95)) AS m (metric, fraction)
-    UNION ALL
-    SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction), agent_metrics.sketch_count(l.sketch)::numeric
-    FROM (SELECT a.kind AS agent_kind, a.actor, date_trunc('month', agent_metrics_internal.day_of(s.bucket, p.time_zone)::timestamp)::date AS month, agent_metrics.merge(s.sketch) AS sketch
-          FROM agent_metrics_internal.fact_days s JOIN agent_metrics.agents a ON a.agent_id = s.agent_id CROSS JOIN agent_metrics_internal.report p
-          WHERE s.measure = 'resolutions' GROUP BY 1, 2, 3) l
-    CROSS JOIN (VALUES ('time_to_resolution_p50_s', 0.50::double precision), ('time_to_resolution_p95_s', 0.95)) AS m (metric, fraction)) x
+    SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction),
+           agent_metrics.sketch_count(l.sketch)::numeric
+    FROM (SELECT 'rollups' AS source, a.kind AS agent_kind, a.actor, r.day AS month, agent_metrics.merge(r.latency) AS sketch
+          FROM agent_metrics_internal.monthly_measures r JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
+          GROUP BY a.kind, a.actor, r.day
+          UNION ALL
+          SELECT 'facts', a.kind, a.actor, n.month, agent_metrics.merge(s.sketch)
+          FROM agent_metrics_internal.fact_days s
+          JOIN agent_metrics.agents a ON a.agent_id = s.agent_id
+          CROSS JOIN agent_metrics_internal.report p
+          CROSS JOIN LATERAL (
+              SELECT date_trunc('month', agent_metrics_internal.day_of(s.bucket, p.time_zone)::timestamp)::date AS month) n
+          WHERE s.measure = 'resolutions'
+          GROUP BY a.kind, a.actor, n.month) l
+    JOIN agent_metrics.metrics m ON m.source = l.source AND m.interval_method = 'order_statistics') x
 GROUP BY x.agent_kind, x.metric, x.month
 HAVING count(x.value) > 0;
 COMMENT ON VIEW agent_kpi.ai_vs_human IS 'One row per kind of agent, metric and month that has a value: all AI agents of the kind beside all its human teams, never blended. Unique: agent_kind, metric, month.';

@@ -77,7 +77,9 @@ COMMENT ON COLUMN agent_kpi.kpi_monthly.pending IS 'Conversations without an out
 COMMENT ON COLUMN agent_kpi.kpi_monthly.refreshed_at IS 'When the numbers were last brought up to date.';
 
 CREATE OR REPLACE VIEW agent_kpi.metric_catalogue WITH (security_barrier) AS
-SELECT m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version
+SELECT m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version,
+       m.source, array_to_string(m.numerator, ' + ') AS numerator, array_to_string(m.denominator, ' + ') AS denominator,
+       m.fraction, m.interval_method, m.for_outcome, m.for_actor, m.is_core
 FROM agent_metrics.metrics m;
 COMMENT ON VIEW agent_kpi.metric_catalogue IS 'What every metric means. Unique: metric.';
 COMMENT ON COLUMN agent_kpi.metric_catalogue.metric IS 'Metric.';
@@ -86,3 +88,15 @@ COMMENT ON COLUMN agent_kpi.metric_catalogue.unit IS 'fraction (0..1), usd, ms, 
 COMMENT ON COLUMN agent_kpi.metric_catalogue.direction IS '+ when higher is better, - when lower is better.';
 COMMENT ON COLUMN agent_kpi.metric_catalogue.definition IS 'The definition in words.';
 COMMENT ON COLUMN agent_kpi.metric_catalogue.definition_version IS 'Raised whenever the definition changes.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.source IS
+    'Where its sums are: rollups, facts, infrastructure, survey, eval_runs or drift.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.numerator IS 'Sums above the line; NULL: a percentile, or a source that has its own.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.denominator IS
+    'Sums below the line; NULL: a plain sum, or a source that has its own.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.fraction IS 'Of a percentile: 0.95 is the 95th.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.interval_method IS
+    'How its 95% interval is come by: wilson, weighted_wilson, order_statistics, delta, newcombe, difference or none.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.for_outcome IS 'Only kinds with this outcome metric have it; NULL: all kinds.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.for_actor IS 'Only ai or only human agents have it; NULL: both.';
+COMMENT ON COLUMN agent_kpi.metric_catalogue.is_core IS
+    'A tile of every agent. The tile of class outcome is the outcome metric of the agent''s kind.';

@@ -4,7 +4,9 @@ CREATE OR REPLACE FUNCTION agent_metrics_internal.version_definition() RETURNS t
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        IF (OLD.definition, OLD.measure, OLD.unit, OLD.direction) IS NOT DISTINCT FROM (NEW.definition, NEW.measure, NEW.unit, NEW.direction)
+        IF (OLD.definition, OLD.source, OLD.numerator, OLD.denominator, OLD.measure, OLD.fraction, OLD.unit, OLD.direction)
+           IS NOT DISTINCT FROM
+           (NEW.definition, NEW.source, NEW.numerator, NEW.denominator, NEW.measure, NEW.fraction, NEW.unit, NEW.direction)
            AND NEW.definition_version = OLD.definition_version THEN
             RETURN NEW;
         END IF;
@@ -171,18 +173,19 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = 
 DECLARE
     span  tstzrange := agent_metrics_internal.kpi_span($3, $4, $5);
     n     bigint;
-    below bigint;  -- values that the line is not below of ('-'), or that lie below the line ('+')
+    below bigint;  -- values at or below the threshold ('-'), or values below it ('+')
+    asked record;
 BEGIN
-    -- Readers call this through the views, and could call it themselves: a line or an hour of their choice would tell them
-    -- the single values.
-    IF $6 IS DISTINCT FROM (CASE WHEN $2 LIKE '%\_p50\_%' THEN 0.50 WHEN $2 LIKE '%\_p95\_%' THEN 0.95 END)
-       OR NOT EXISTS (SELECT FROM agent_metrics.thresholds t JOIN agent_metrics.metrics m ON m.metric = t.metric
-                      WHERE t.agent_id = $1 AND t.metric = $2 AND t.value = $8 AND m.direction = $7)
+    -- Readers call this through the views, and could call it themselves: a threshold or an hour of their choice would tell
+    -- them the single values.
+    SELECT m.source, m.measure, m.fraction, m.direction INTO asked FROM agent_metrics.metrics m WHERE m.metric = $2;
+    IF (asked.fraction, asked.direction) IS DISTINCT FROM ($6, $7)
+       OR NOT EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = $2 AND t.value = $8)
        OR $5 = 0 AND NOT EXISTS (SELECT FROM agent_metrics_internal.rollups r WHERE r.agent_id = $1 AND r.level = 'hour' AND r.bucket = $4) THEN
         RETURN NULL;
     END IF;
-    IF $2 LIKE 'latency%' THEN
-        IF EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.state IN ('detached', 'archived') AND tstzrange(a.from_time, a.to_time) && span) THEN
+    IF asked.source = 'rollups' THEN
+        IF EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.is_counted AND tstzrange(a.from_time, a.to_time) && span) THEN
             RETURN NULL;
         END IF;
         SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN e.latency_ms <= $8 ELSE e.latency_ms < $8 END) INTO n, below
@@ -193,7 +196,7 @@ BEGIN
     ELSE
         SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN f.value <= $8 ELSE f.value < $8 END) INTO n, below
         FROM agent_metrics_internal.conversation_facts f
-        WHERE f.agent_id = $1 AND f.measure = 'resolutions' AND f.bucket >= lower(span) AND f.bucket < upper(span);
+        WHERE f.agent_id = $1 AND f.measure = asked.measure AND f.bucket >= lower(span) AND f.bucket < upper(span);
     END IF;
     RETURN CASE WHEN n = 0 THEN NULL
                 WHEN $7 = '-' AND below >= agent_metrics_internal.rank_high(n, $6) THEN 'pass'

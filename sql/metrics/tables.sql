@@ -8,8 +8,23 @@ CREATE TABLE agent_metrics.metrics (
     definition         text NOT NULL,
     definition_version integer NOT NULL DEFAULT 1,
     position           integer NOT NULL DEFAULT 100,
-    measure            text
+    is_core            boolean NOT NULL DEFAULT false CHECK (NOT is_core OR metric_class <> 'outcome'),
+    source             text NOT NULL DEFAULT 'rollups'
+                       CHECK (source IN ('rollups', 'facts', 'infrastructure', 'survey', 'eval_runs', 'drift')),
+    numerator          text[],
+    denominator        text[],
+    measure            text,
+    fraction           double precision CHECK (fraction > 0 AND fraction < 1),
+    interval_method    text NOT NULL DEFAULT 'none'
+                       CHECK (interval_method IN ('wilson', 'weighted_wilson', 'order_statistics', 'delta', 'newcombe', 'difference', 'none')),
+    has_pending        boolean NOT NULL DEFAULT false,
+    for_outcome        text,
+    for_actor          text CHECK (for_actor IN ('ai', 'human')),
+    place              integer
 );
+CREATE UNIQUE INDEX metrics_core ON agent_metrics.metrics (metric_class) WHERE is_core;
+CREATE TRIGGER check_metric BEFORE INSERT OR UPDATE ON agent_metrics.metrics
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_metric();
 COMMENT ON TABLE agent_metrics.metrics IS 'The metric catalogue: what every number means.';
 COMMENT ON COLUMN agent_metrics.metrics.metric IS 'Name of the metric.';
 COMMENT ON COLUMN agent_metrics.metrics.metric_class IS 'capability, economics, outcome or trust.';
@@ -18,7 +33,17 @@ COMMENT ON COLUMN agent_metrics.metrics.direction IS '+ when higher is better, -
 COMMENT ON COLUMN agent_metrics.metrics.definition IS 'The definition in words: numerator / denominator and what is left out.';
 COMMENT ON COLUMN agent_metrics.metrics.definition_version IS 'Raised whenever the definition changes.';
 COMMENT ON COLUMN agent_metrics.metrics.position IS 'Order in which a person wants to read the metrics.';
-COMMENT ON COLUMN agent_metrics.metrics.measure IS 'Measure of fact_days that holds its sums; NULL: its sums are in the rollups.';
+COMMENT ON COLUMN agent_metrics.metrics.is_core IS 'A tile of every agent, one a class; the tile of class outcome is the outcome metric of the agent''s kind.';
+COMMENT ON COLUMN agent_metrics.metrics.source IS 'Where its sums are: rollups (numerator and denominator name them), facts (measure names them), infrastructure (allocated cost / hours), survey (two agents'' answers), eval_runs (results of runs), or drift (of single runs: in no view by day).';
+COMMENT ON COLUMN agent_metrics.metrics.numerator IS 'Of rollups: the sums that are added up above the line, such as ARRAY[''successes'']; NULL of a percentile.';
+COMMENT ON COLUMN agent_metrics.metrics.denominator IS 'Of rollups: the sums below the line, such as ARRAY[''outcomes'']; NULL: a plain sum; ARRAY[''latency''] of a percentile.';
+COMMENT ON COLUMN agent_metrics.metrics.measure IS 'Of facts: the measure of fact_days that holds its sums.';
+COMMENT ON COLUMN agent_metrics.metrics.fraction IS 'Of a percentile: the share of values that lie at or below it, such as 0.95.';
+COMMENT ON COLUMN agent_metrics.metrics.interval_method IS 'How its 95% interval is come by: wilson (a share), weighted_wilson (a share of weighted facts), order_statistics (a percentile), delta (a ratio), newcombe (two labels of the same conversations), difference (of two agents), none.';
+COMMENT ON COLUMN agent_metrics.metrics.has_pending IS 'Conversations without an outcome are shown beside it as pending.';
+COMMENT ON COLUMN agent_metrics.metrics.for_outcome IS 'Only kinds whose outcome metric is this one have it; NULL: all kinds.';
+COMMENT ON COLUMN agent_metrics.metrics.for_actor IS 'Only ai or only human agents have it; NULL: both.';
+COMMENT ON COLUMN agent_metrics.metrics.place IS 'Its place among the columns of agent_kpi.agent_daily and agent_hourly; NULL: no column. A view that is there keeps its columns, and new ones go last.';
 
 CREATE TABLE agent_metrics.benchmarks (
     vertical  text NOT NULL,

@@ -1,23 +1,41 @@
 -- The CFO's page: four tiles an AI agent, one for each class of metric.
 
+-- The core metrics are those that say is_core, and the outcome metric of the agent's kind. Their names stand in the views, since
+-- the planner computes only the metrics that it can see.
+DO $do$
+DECLARE
+    core constant text := (SELECT coalesce(string_agg(quote_literal(m.metric) || ', ', '' ORDER BY m.position), '')
+                           FROM agent_metrics.metrics m WHERE m.is_core);
+BEGIN
+    EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_kpi.cfo_tiles WITH (security_barrier) AS
 SELECT v.agent_id, v.metric, v.metric_class, v.value AS value_30d, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner,
        b.value AS previous_30d, bench.value AS benchmark, v.refreshed_at,
        v.display_name, v.agent_kind, v.unit, v.numerator, v.denominator, v.pending, v.position, v.definition,
-       -- at the present rate this many more observations bring the interval clear of the line
+       -- at the present rate this many more observations bring the interval clear of the threshold
        CASE WHEN v.verdict = 'inconclusive' AND v.unit = 'fraction'
-            THEN agent_metrics_internal.observations_needed(v.value, v.threshold, v.effective_size::double precision) END AS needed
+            THEN agent_metrics_internal.observations_needed(v.value, v.threshold, v.effective_size::double precision) END AS needed,
+       bench.verified AS is_benchmark_verified
 FROM agent_metrics_internal.window_values v
 LEFT JOIN agent_metrics_internal.window_values b
        ON b.span = 'previous_30d' AND b.agent_id = v.agent_id AND b.metric = v.metric
        -- said again, since the planner does not conclude it: otherwise it computes the other metrics too
-      AND b.metric IN ('task_success_rate', 'cost_per_unit_usd', b.outcome_metric, 'hallucination_rate')
+      AND b.metric IN (%1$s b.outcome_metric)
 LEFT JOIN LATERAL (
-    SELECT x.value FROM agent_metrics.benchmarks x JOIN agent_metrics.agents a ON a.agent_id = v.agent_id
-    WHERE x.metric = v.metric AND x.vertical IN (a.vertical, a.kind, 'any') AND x.statistic IN ('median', 'range_high', 'abandonment_line', 'regulated_bar')
+    SELECT x.value, x.verified
+    FROM agent_metrics.benchmarks x JOIN agent_metrics.agents a ON a.agent_id = v.agent_id
+    WHERE x.metric = v.metric AND x.vertical IN (a.vertical, a.kind, 'any')
+      AND x.statistic IN ('median', 'range_high', 'abandonment_line', 'regulated_bar')
     ORDER BY array_position(ARRAY[a.vertical, a.kind, 'any'], x.vertical), x.statistic LIMIT 1) bench ON true
-WHERE v.span = '30d' AND v.actor = 'ai'
-  AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', v.outcome_metric, 'hallucination_rate');
+WHERE v.span = '30d' AND v.actor = 'ai' AND v.metric IN (%1$s v.outcome_metric)$view$, core);
+
+    EXECUTE format($view$
+CREATE OR REPLACE VIEW agent_kpi.cfo_spark WITH (security_barrier) AS
+SELECT v.agent_id, v.metric, v.day, v.value, v.threshold
+FROM agent_metrics_internal.spark_values v
+WHERE v.actor = 'ai' AND v.metric IN (%1$s v.outcome_metric)$view$, core);
+END
+$do$;
 COMMENT ON VIEW agent_kpi.cfo_tiles IS 'One row per AI agent and core metric, over the 30 report days that end yesterday. Unique: agent_id, metric.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.metric IS 'Metric; agent_kpi.metric_catalogue says what it means.';
@@ -41,12 +59,7 @@ COMMENT ON COLUMN agent_kpi.cfo_tiles.pending IS 'Conversations without an outco
 COMMENT ON COLUMN agent_kpi.cfo_tiles.position IS 'Order of the tiles.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.definition IS 'The definition in words.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.needed IS 'When inconclusive: how many more observations would settle it at the present rate.';
-
-CREATE OR REPLACE VIEW agent_kpi.cfo_spark WITH (security_barrier) AS
-SELECT v.agent_id, v.metric, v.day, v.value, v.threshold
-FROM agent_metrics_internal.spark_values v
-WHERE v.actor = 'ai'
-  AND v.metric IN ('task_success_rate', 'cost_per_unit_usd', v.outcome_metric, 'hallucination_rate');
+COMMENT ON COLUMN agent_kpi.cfo_tiles.is_benchmark_verified IS 'Whether somebody checked that figure; NULL: there is none.';
 COMMENT ON VIEW agent_kpi.cfo_spark IS 'One row per tile and day of the last 30, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.metric IS 'Metric; agent_kpi.metric_catalogue says what it means.';

@@ -12,17 +12,117 @@ COMMENT ON COLUMN agent_metrics.trace_row.numerator IS 'What it adds to the nume
 COMMENT ON COLUMN agent_metrics.trace_row.denominator IS 'What it adds to the denominator; NULL of a plain sum.';
 COMMENT ON COLUMN agent_metrics.trace_row.value IS 'The value that a percentile is of.';
 
-CREATE FUNCTION agent_metrics.trace(metric text, agent_id text, from_time timestamptz, to_time timestamptz)
+-- What turns, conversations, leads and archived buckets add to sums of the rollups. A row that adds nothing is left out.
+CREATE FUNCTION agent_metrics_internal.trace_sums(
+    numerator text[], denominator text[], is_percentile boolean, agent_id text, from_time timestamptz, to_time timestamptz)
+RETURNS SETOF agent_metrics.trace_row
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
+DECLARE
+    source record;
+    above  text;
+    below  text;
+BEGIN
+    FOR source IN
+        SELECT x.* FROM (VALUES
+            ('turn', 'row', 'e.conversation_id, e.event_id::text', 'e.occurred_at', 'e.latency_ms',
+             'agent_metrics_internal.agent_watermarks w JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id',
+             'w.agent_id = $1 AND e.agent_id = $1 AND NOT e.is_eval
+              AND (pg_visible_in_snapshot(e.recorded_in, w.snapshot) OR e.recorded_in <= w.foreign_to)'),
+            ('turn', 'archive', 'NULL, ''archive '' || b.archive_id', 'b.bucket', 'NULL',
+             'agent_metrics_internal.archived_buckets b JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id',
+             'b.agent_id = $1 AND a.is_counted'),
+            ('conversation', 'row', 'c.conversation_id, NULL', 'c.started_at', 'NULL', 'agent_metrics.conversations c', 'c.agent_id = $1'),
+            ('lead', 'row', '(SELECT min(c.conversation_id) FROM agent_metrics.conversations c
+                              WHERE c.agent_id = l.agent_id AND c.lead_id = l.lead_id AND c.started_at = l.started_at), NULL',
+             'l.started_at', 'NULL', 'agent_metrics_internal.leads l', 'l.agent_id = $1'))
+            AS x (grain, place, ids, moment, value, tables, condition)
+        WHERE NOT (trace_sums.is_percentile AND x.place = 'archive')
+    LOOP
+        above := agent_metrics_internal.sum_of_measures(trace_sums.numerator, source.place, source.grain);
+        below := agent_metrics_internal.sum_of_measures(trace_sums.denominator, source.place, source.grain);
+        CONTINUE WHEN above = 'NULL' AND below = 'NULL';
+        RETURN QUERY EXECUTE format($query$
+            SELECT x.conversation_id, x.event_id, x.occurred_at,
+                   -- a row that counts below the line and not above it adds 0 there
+                   CASE WHEN x.denominator IS NOT NULL AND %8$L THEN coalesce(x.numerator, 0) ELSE x.numerator END, x.denominator, x.value
+            FROM (SELECT %1$s, %2$s, (%3$s)::numeric, (%4$s)::numeric, (%5$s)::double precision FROM %6$s
+                  WHERE %7$s AND %2$s >= $2 AND %2$s < $3)
+                 AS x (conversation_id, event_id, occurred_at, numerator, denominator, value)
+            WHERE x.numerator IS NOT NULL OR x.denominator IS NOT NULL$query$,
+            source.ids, source.moment, above, below, CASE WHEN trace_sums.is_percentile THEN source.value ELSE 'NULL' END,
+            source.tables, source.condition, above <> 'NULL')
+        USING trace_sums.agent_id, trace_sums.from_time, trace_sums.to_time;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.trace_sums(text[], text[], boolean, text, timestamptz, timestamptz) IS
+    'The rows behind sums of the rollups. Internal: trace() uses it.';
+
+-- The rows behind sums of fact_days. NPS: of both agents over a common denominator, as in kpi_nps(). Revenue and
+-- infrastructure: each active interval adds its hours below the line.
+CREATE FUNCTION agent_metrics_internal.trace_facts(source text, measure text, agent_id text, from_time timestamptz, to_time timestamptz)
 RETURNS SETOF agent_metrics.trace_row
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
-    known record;
-    base  text;
-    mine  numeric;
+    base   text;
+    mine   numeric;
     theirs numeric;
 BEGIN
-    SELECT m.metric, m.measure INTO known FROM agent_metrics.metrics m WHERE m.metric = $1;
+    IF trace_facts.measure = 'revenue' THEN
+        RETURN QUERY
+        SELECT NULL::text, NULL::text, lower(h.active), CASE trace_facts.source WHEN 'facts' THEN 0::numeric END,
+               extract(epoch FROM upper(h.active) - lower(h.active)) / 3600, NULL::double precision
+        FROM agent_metrics_internal.active_days d
+        CROSS JOIN LATERAL unnest(d.spans) AS s (span)
+        CROSS JOIN LATERAL (
+            SELECT tstzrange(lower(s.span), greatest(lower(s.span), upper(s.span) - interval '30 minutes'))
+                   * tstzrange(trace_facts.from_time, trace_facts.to_time) AS active) h
+        WHERE d.agent_id = trace_facts.agent_id AND d.bucket > trace_facts.from_time - interval '3 days'
+          AND d.bucket < trace_facts.to_time AND NOT isempty(h.active);
+    END IF;
+    IF trace_facts.source = 'infrastructure' THEN
+        RETURN QUERY
+        SELECT NULL::text, s.cost_id, s.occurred_at, s.amount_usd, NULL::numeric, NULL::double precision
+        FROM agent_metrics.infrastructure_shares(trace_facts.agent_id, trace_facts.from_time, trace_facts.to_time) s;
+        RETURN;
+    END IF;
+    IF trace_facts.source = 'survey' THEN
+        base := (SELECT b.agent_id FROM agent_metrics.agents a JOIN agent_metrics.agents b ON b.agent_id = a.baseline_agent_id
+                 WHERE a.agent_id = trace_facts.agent_id AND a.actor = 'ai' AND b.actor = 'human');
+        SELECT sum(f.denominator) FILTER (WHERE f.agent_id = trace_facts.agent_id), sum(f.denominator) FILTER (WHERE f.agent_id = base)
+        INTO mine, theirs
+        FROM agent_metrics_internal.fact_days f
+        WHERE f.agent_id IN (trace_facts.agent_id, base) AND f.measure = trace_facts.measure
+          AND f.bucket >= trace_facts.from_time AND f.bucket < trace_facts.to_time;
+        IF coalesce(mine, 0) < 30 OR coalesce(theirs, 0) < 30 THEN
+            RETURN;
+        END IF;
+    END IF;
+    RETURN QUERY
+    SELECT r.conversation_id, r.event_id, r.occurred_at,
+           CASE WHEN base IS NULL THEN r.numerator WHEN r.agent_id = base THEN - r.numerator * mine ELSE r.numerator * theirs END,
+           CASE WHEN base IS NULL THEN r.denominator WHEN r.agent_id = base THEN 0 ELSE theirs END, r.value
+    FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.conversation_id) AS ids
+          FROM agent_metrics_internal.conversation_facts f
+          WHERE f.agent_id IN (trace_facts.agent_id, base) AND f.measure = trace_facts.measure
+            AND f.bucket > trace_facts.from_time - interval '3 days' AND f.bucket < trace_facts.to_time) f
+    CROSS JOIN LATERAL agent_metrics_internal.fact_rows(f.agents, f.ids) r
+    WHERE r.measure = trace_facts.measure AND r.occurred_at >= trace_facts.from_time AND r.occurred_at < trace_facts.to_time;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.trace_facts(text, text, text, timestamptz, timestamptz) IS
+    'The rows behind sums of facts. Internal: trace() uses it.';
+
+CREATE FUNCTION agent_metrics.trace(metric text, agent_id text, from_time timestamptz, to_time timestamptz)
+RETURNS SETOF agent_metrics.trace_row
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
+#variable_conflict use_column
+DECLARE
+    known record;
+BEGIN
+    SELECT m.metric, m.source, m.numerator, m.denominator, m.measure, m.fraction INTO known
+    FROM agent_metrics.metrics m WHERE m.metric = $1;
     IF known.metric IS NULL THEN
         RAISE EXCEPTION 'unknown metric "%"', $1
             USING ERRCODE = 'invalid_parameter_value',
@@ -41,89 +141,17 @@ BEGIN
                   DETAIL = 'A number is of a day, an hour or another span; from is its first moment, to the first after it.',
                   HINT = 'SELECT * FROM agent_metrics.trace(''task_success_rate'', ''support-bot'', ''2026-03-01'', ''2026-03-02'');';
     END IF;
-
-    -- Turns, and what is left of archived ones.
-    IF $1 IN ('cost_per_unit_usd', 'cost_per_resolution_usd', 'cost_per_qualified_lead_usd', 'token_spend_usd', 'tokens_per_turn', 'latency_p50_ms', 'latency_p95_ms') THEN
-        RETURN QUERY
-        SELECT e.conversation_id, e.event_id::text, e.occurred_at,
-               CASE WHEN $1 = 'tokens_per_turn' THEN (coalesce(e.token_usage_input, 0) + coalesce(e.token_usage_output, 0))::numeric
-                    WHEN $1 NOT LIKE 'latency%' THEN e.cost_usd END,
-               CASE WHEN $1 = 'tokens_per_turn' OR $1 LIKE 'latency%' THEN 1::numeric END,
-               CASE WHEN $1 LIKE 'latency%' THEN e.latency_ms END
-        FROM agent_metrics_internal.agent_watermarks w
-        JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id
-        WHERE w.agent_id = $2 AND e.agent_id = $2 AND e.occurred_at >= $3 AND e.occurred_at < $4 AND NOT e.is_eval
-          AND (pg_visible_in_snapshot(e.recorded_in, w.snapshot) OR e.recorded_in <= w.foreign_to)
-          AND CASE WHEN $1 = 'tokens_per_turn' THEN coalesce(e.token_usage_input, e.token_usage_output) IS NOT NULL
-                   WHEN $1 LIKE 'latency%' THEN e.latency_ms IS NOT NULL ELSE e.cost_usd IS NOT NULL END
-        UNION ALL
-        SELECT NULL, 'archive ' || b.archive_id, b.bucket, CASE WHEN $1 = 'tokens_per_turn' THEN (b.tokens_input + b.tokens_output)::numeric ELSE b.cost_usd END,
-               CASE WHEN $1 = 'tokens_per_turn' THEN b.token_turns::numeric END, NULL
-        FROM agent_metrics_internal.archived_buckets b
-        JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.state IN ('detached', 'archived')
-        WHERE b.agent_id = $2 AND b.bucket >= $3 AND b.bucket < $4 AND $1 NOT LIKE 'latency%'
-          AND CASE WHEN $1 = 'tokens_per_turn' THEN b.token_turns ELSE b.cost_turns END > 0;
-    END IF;
-    IF $1 LIKE 'cost\_per\_%' THEN
-        RETURN QUERY
-        SELECT c.conversation_id, NULL::text, c.started_at, NULL::numeric, 1::numeric, NULL::double precision
-        FROM agent_metrics.conversations c
-        WHERE c.agent_id = $2 AND c.started_at >= $3 AND c.started_at < $4 AND c.is_unit;
-    ELSIF $1 IN ('task_success_rate', 'deflection_rate', 'automation_rate', 'booking_conversion_rate') THEN
-        RETURN QUERY
-        SELECT c.conversation_id, NULL::text, c.started_at,
-               CASE $1 WHEN 'task_success_rate' THEN c.is_success WHEN 'deflection_rate' THEN c.is_deflection
-                       WHEN 'automation_rate' THEN c.is_automation ELSE c.is_booking END::integer::numeric, 1::numeric, NULL::double precision
-        FROM agent_metrics.conversations c
-        WHERE c.agent_id = $2 AND c.started_at >= $3 AND c.started_at < $4 AND c.has_outcome;
-    ELSIF $1 = 'qualified_lead_rate' THEN
-        RETURN QUERY
-        SELECT (SELECT min(c.conversation_id) FROM agent_metrics.conversations c
-                WHERE c.agent_id = l.agent_id AND c.lead_id = l.lead_id AND c.started_at = l.started_at),
-               NULL::text, l.started_at, l.is_qualified::integer::numeric, 1::numeric, NULL::double precision
-        FROM agent_metrics_internal.leads l
-        WHERE l.agent_id = $2 AND l.started_at >= $3 AND l.started_at < $4;
-    ELSIF known.measure = 'eval_cases' THEN
+    IF known.source = 'rollups' THEN
+        RETURN QUERY SELECT * FROM agent_metrics_internal.trace_sums(known.numerator, known.denominator, known.fraction IS NOT NULL, $2, $3, $4);
+    ELSIF known.source = 'eval_runs' THEN
         RETURN QUERY
         SELECT NULL::text, format('%s, case %s', r.run_id, c.case_id), r.run_at, c.is_passed::integer::numeric, 1::numeric, NULL::double precision
         FROM agent_metrics.eval_runs r
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.eval_case_results x WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id AND x.is_passed IS NOT NULL) c
+        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.eval_case_results x
+                            WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id AND x.is_passed IS NOT NULL) c
         WHERE r.agent_id = $2 AND r.run_at >= $3 AND r.run_at < $4;
     ELSIF known.measure IS NOT NULL THEN
-        IF known.measure = 'revenue' THEN
-            -- hours: each active interval
-            RETURN QUERY
-            SELECT NULL::text, NULL::text, lower(h.active), CASE WHEN $1 = 'revenue_per_agent_hour_usd' THEN 0::numeric END, extract(epoch FROM upper(h.active) - lower(h.active)) / 3600, NULL::double precision
-            FROM agent_metrics_internal.active_days d
-            CROSS JOIN LATERAL unnest(d.spans) AS s (span)
-            CROSS JOIN LATERAL (SELECT tstzrange(lower(s.span), greatest(lower(s.span), upper(s.span) - interval '30 minutes')) * tstzrange($3, $4) AS active) h
-            WHERE d.agent_id = $2 AND d.bucket > $3 - interval '3 days' AND d.bucket < $4 AND NOT isempty(h.active);
-        END IF;
-        IF $1 = 'infra_cost_per_agent_hour_usd' THEN
-            RETURN QUERY
-            SELECT NULL::text, s.cost_id, s.occurred_at, s.amount_usd, NULL::numeric, NULL::double precision
-            FROM agent_metrics.infrastructure_shares($2, $3, $4) s;
-        ELSE
-            base := CASE WHEN $1 = 'nps_delta' THEN (SELECT b.agent_id FROM agent_metrics.agents a JOIN agent_metrics.agents b ON b.agent_id = a.baseline_agent_id
-                                                    WHERE a.agent_id = $2 AND a.actor = 'ai' AND b.actor = 'human') END;
-            IF $1 = 'nps_delta' THEN
-                SELECT sum(f.denominator) FILTER (WHERE f.agent_id = $2), sum(f.denominator) FILTER (WHERE f.agent_id = base) INTO mine, theirs
-                FROM agent_metrics_internal.fact_days f
-                WHERE f.agent_id IN ($2, base) AND f.measure = 'survey' AND f.bucket >= $3 AND f.bucket < $4;
-                IF coalesce(mine, 0) < 30 OR coalesce(theirs, 0) < 30 THEN
-                    RETURN;
-                END IF;
-            END IF;
-            RETURN QUERY
-            SELECT r.conversation_id, r.event_id, r.occurred_at,
-                   CASE WHEN $1 <> 'nps_delta' THEN r.numerator WHEN r.agent_id = $2 THEN r.numerator * theirs ELSE - r.numerator * mine END,
-                   CASE WHEN $1 <> 'nps_delta' THEN r.denominator WHEN r.agent_id = $2 THEN theirs ELSE 0 END, r.value
-            FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.conversation_id) AS ids
-                  FROM agent_metrics_internal.conversation_facts f
-                  WHERE f.agent_id IN ($2, base) AND f.measure = known.measure AND f.bucket > $3 - interval '3 days' AND f.bucket < $4) f
-            CROSS JOIN LATERAL agent_metrics_internal.fact_rows(f.agents, f.ids) r
-            WHERE r.measure = known.measure AND r.occurred_at >= $3 AND r.occurred_at < $4;
-        END IF;
+        RETURN QUERY SELECT * FROM agent_metrics_internal.trace_facts(known.source, known.measure, $2, $3, $4);
     END IF;
 END
 $function$;

@@ -122,7 +122,7 @@ BEGIN
                   DETAIL = 'History is priced again only over a span that is named.',
                   HINT = 'SELECT * FROM agent_metrics.reprice(''support-bot'', ''2026-01-01'', ''2026-02-01'');';
     END IF;
-    IF EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.state IN ('detached', 'archived') AND a.from_time < $3 AND a.to_time > $2) THEN
+    IF EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.is_counted AND a.from_time < $3 AND a.to_time > $2) THEN
         RAISE NOTICE 'archived turns in this span keep their cost'
             USING DETAIL = 'They are in files, not in the database.', HINT = 'agent-metrics restore brings them back.';
     END IF;

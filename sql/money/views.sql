@@ -103,7 +103,7 @@ BEGIN
               UNION ALL
               SELECT c.day, c.provider, c.model, c.turns, c.unpriced_turns, c.cost_usd, c.computed_usd
               FROM agent_metrics_internal.archived_model_costs c
-              JOIN agent_metrics_internal.archives a ON a.archive_id = c.archive_id AND a.state IN ('detached', 'archived')
+              JOIN agent_metrics_internal.archives a ON a.archive_id = c.archive_id AND a.is_counted
               WHERE c.day >= (turns_from AT TIME ZONE 'UTC')::date AND c.day < (turns_to AT TIME ZONE 'UTC')::date AND c.agent_id <> ALL (teams)) x
         GROUP BY 1, 2, 3
     ), named AS (

@@ -30,7 +30,7 @@ BEGIN
           FROM unnest(compute_turns.agent_ids, compute_turns.from_times, compute_turns.to_times, compute_turns.after, compute_turns.bucket_seconds)
                    AS w (agent_id, from_time, to_time, after, bucket_seconds)
           JOIN agent_metrics_internal.archived_buckets b ON b.agent_id = w.agent_id AND b.bucket >= w.from_time AND b.bucket < w.to_time
-          JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.state IN ('detached', 'archived')
+          JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.is_counted
           WHERE w.after IS NULL) t
     GROUP BY t.agent_id, t.bucket;
 END

@@ -44,7 +44,8 @@ CREATE TABLE agent_metrics_internal.archives (
     bytes       bigint,
     began_at    timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
-    mark        text
+    mark        text,
+    is_counted  boolean NOT NULL GENERATED ALWAYS AS (state IN ('detached', 'archived')) STORED
 );
 COMMENT ON TABLE agent_metrics_internal.archives IS 'Monthly partitions that agent-metrics archive wrote to Parquet files, or is writing.';
 COMMENT ON COLUMN agent_metrics_internal.archives.archive_id IS 'Identity.';
@@ -52,6 +53,7 @@ COMMENT ON COLUMN agent_metrics_internal.archives.partition IS 'Name of the part
 COMMENT ON COLUMN agent_metrics_internal.archives.from_time IS 'First moment of its turns.';
 COMMENT ON COLUMN agent_metrics_internal.archives.to_time IS 'First moment after them.';
 COMMENT ON COLUMN agent_metrics_internal.archives.state IS 'writing: the turns are in the database; detached: the file is checked, the old table is yet to be dropped; archived: in the file alone; restored: in the database again.';
+COMMENT ON COLUMN agent_metrics_internal.archives.is_counted IS 'What it holds counts for its turns: they are in no table that counts. The one place that says which archives do.';
 COMMENT ON COLUMN agent_metrics_internal.archives.folder IS 'Folder the file was written to, as the program saw it.';
 COMMENT ON COLUMN agent_metrics_internal.archives.file IS 'Name of the file.';
 COMMENT ON COLUMN agent_metrics_internal.archives.turns IS 'Turns in the file.';

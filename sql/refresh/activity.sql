@@ -201,7 +201,7 @@ BEGIN
         SELECT a.agent_id, s.span, interval '0'
         FROM agent a
         JOIN agent_metrics_internal.archived_activity h ON h.agent_id = a.agent_id
-        JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.is_counted
         CROSS JOIN LATERAL unnest(h.spans * a.spans) AS s (span)
     )
     SELECT w.changed_agents, w.changed_buckets
@@ -234,7 +234,7 @@ BEGIN
         UNION ALL
         SELECT h.agent_id, s.span, interval '0'
         FROM agent_metrics_internal.archived_activity h
-        JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.is_counted
         CROSS JOIN LATERAL unnest(h.spans) AS s (span)
         WHERE h.agent_id = ANY (rebuild_fact_days.agent_ids)
           AND s.span && tstzrange(first - interval '2 days', after_all + interval '1 hour')) f) f;

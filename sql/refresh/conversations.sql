@@ -242,7 +242,7 @@ BEGIN
                   WHERE has_archives) a
             CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.archived_conversations x
                                 WHERE x.conversation_id = a.conversation_id AND x.agent_id = a.agent_id OFFSET 0) r
-            JOIN agent_metrics_internal.archives x ON x.archive_id = r.archive_id AND x.state IN ('detached', 'archived')) t
+            JOIN agent_metrics_internal.archives x ON x.archive_id = r.archive_id AND x.is_counted) t
         GROUP BY t.agent_id, t.conversation_id
         HAVING sum(t.turns) > 0) s);
 END

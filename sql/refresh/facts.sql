@@ -120,7 +120,7 @@ BEGIN
        OR NOT EXISTS (SELECT FROM agent_metrics.agent_events e
                       WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid AND e.is_eval)
           AND NOT EXISTS (SELECT FROM agent_metrics_internal.archived_eval_turns e
-                          JOIN agent_metrics_internal.archives x ON x.archive_id = e.archive_id AND x.state IN ('detached', 'archived')
+                          JOIN agent_metrics_internal.archives x ON x.archive_id = e.archive_id AND x.is_counted
                           WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid)
     UNION ALL
     -- resolved: the first event that says so after the last one that says anything else

@@ -22,7 +22,7 @@ BEGIN
                    GROUP BY e.agent_id) l ON l.agent_id = w.agent_id
         LEFT JOIN (SELECT b.agent_id, sum(b.turns) AS turns
                    FROM agent_metrics_internal.archived_buckets b
-                   JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.state IN ('detached', 'archived')
+                   JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.is_counted
                    GROUP BY b.agent_id) o ON o.agent_id = w.agent_id
         LEFT JOIN (SELECT r.agent_id, sum(r.turns) AS turns FROM agent_metrics_internal.rollups r WHERE r.level = 'day' GROUP BY r.agent_id) c ON c.agent_id = w.agent_id
         WHERE w.snapshot IS NOT NULL AND w.agent_id <> ALL (unbuilt)
@@ -40,7 +40,7 @@ BEGIN
                 UNION ALL
                 SELECT b.agent_id, agent_metrics_internal.bucket_start(b.bucket, 'day', zone), b.turns, 0
                 FROM agent_metrics_internal.archived_buckets b
-                JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.state IN ('detached', 'archived')
+                JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.is_counted
                 WHERE b.agent_id = ANY (wrong)
                 UNION ALL
                 SELECT r.agent_id, r.bucket, 0, r.turns FROM agent_metrics_internal.rollups r WHERE r.agent_id = ANY (wrong) AND r.level = 'day') x

@@ -80,7 +80,7 @@ BEGIN
         UNION ALL
         SELECT h.agent_id, s.span
         FROM agent_metrics_internal.archived_activity h
-        JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.state IN ('detached', 'archived')
+        JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.is_counted
         CROSS JOIN LATERAL unnest(h.spans) AS s (span)
         WHERE h.agent_id = ANY (verify_facts.agent_ids)
     ), active AS MATERIALIZED (
