@@ -4,13 +4,14 @@ use crate::books::assert_books;
 use crate::harness::empty_db;
 
 /// One story, page by page.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     include_str!("../README.md"),
     include_str!("../docs/bi.md"),
     include_str!("../docs/ingest.md"),
     include_str!("../docs/money.md"),
     include_str!("../docs/audits.md"),
     include_str!("../docs/thresholds-and-alerts.md"),
+    include_str!("../docs/recipes/add-a-metric.md"),
     include_str!("../docs/recipes/add-a-column.md"),
     include_str!("../docs/recipes/add-an-event-kind.md"),
     include_str!("../docs/recipes/add-a-channel.md"),

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod add_metric;
 mod aggregates;
 mod alert_rules;
 mod alerts;
