@@ -44,6 +44,7 @@ mod large_counts;
 mod lease;
 mod licences;
 mod manifest;
+mod measures;
 mod memory;
 mod odd_servers;
 mod ownership;
