@@ -57,14 +57,3 @@ fn every_script_is_named_once_and_none_in_vain() {
 }
 
 /// On another node a table may bear another name (a shard's), and a trigger is told what it stands on by its argument.
-#[test]
-fn no_function_looks_at_the_name_of_its_table() {
-    assert_eq!(
-        db("no_table_names").lines(
-            "SELECT p.oid::regprocedure FROM pg_proc p
-             WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
-               AND p.prosrc ~* 'TG_TABLE_NAME|TG_RELNAME|TG_TABLE_SCHEMA'"
-        ),
-        [""; 0]
-    );
-}

@@ -69,6 +69,7 @@ mod refresh_meaning;
 mod refresh_sessions;
 mod restore;
 mod samples;
+mod scale_out;
 mod scheduler;
 mod setup;
 mod sketches;

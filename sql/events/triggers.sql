@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     FOR one IN
         SELECT f.relation, f.trigger_name, f.fires, f.level, f.function_name FROM agent_metrics_internal.fact_triggers() f
-        WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = f.relation::regclass AND t.tgname = f.trigger_name)
+        WHERE NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = f.relation::regclass AND t.tgname = f.trigger_name)
     LOOP
         EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', one.trigger_name, one.fires, one.relation, one.level, one.function_name);
     END LOOP;

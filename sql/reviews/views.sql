@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW agent_kpi.decisions WITH (security_barrier) AS
 SELECT coalesce(q.agent_id, d.agent_id) AS agent_id, coalesce(q.quarter, d.quarter) AS quarter, coalesce(q.owner, a.owner) AS owner, q.asked_at, q.due_on,
        d.decision, d.decided_by, d.decided_at, d.reason, d.replaced_by,
        coalesce(q.due_on < agent_metrics_internal.day_of(now(), p.time_zone), false)
-       AND NOT EXISTS (SELECT FROM agent_metrics.decisions x WHERE x.agent_id = q.agent_id AND x.quarter >= q.quarter) AS is_overdue, d.snapshot::text AS numbers
+       AND NOT EXISTS (SELECT 1 FROM agent_metrics.decisions x WHERE x.agent_id = q.agent_id AND x.quarter >= q.quarter) AS is_overdue, d.snapshot::text AS numbers
 FROM agent_metrics_internal.decision_requests q
 FULL JOIN (SELECT DISTINCT ON (x.agent_id, x.quarter) x.* FROM agent_metrics.decisions x
            ORDER BY x.agent_id, x.quarter, x.decided_at DESC, x.decision_id DESC) d ON d.agent_id = q.agent_id AND d.quarter = q.quarter
@@ -98,7 +98,7 @@ WITH answer AS (
 ), reviewed_stratum AS (
     SELECT i.agent_id, i.sample_id, i.stratum, count(*)::double precision AS n
     FROM agent_metrics_internal.review_items i
-    WHERE EXISTS (SELECT FROM agent_metrics.reviews r WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
+    WHERE EXISTS (SELECT 1 FROM agent_metrics.reviews r WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
     GROUP BY i.agent_id, i.sample_id, i.stratum
 ), stratum AS (
     -- each question that a month's samples of one kind answer, over all their strata: one without an answer counts too
@@ -114,7 +114,7 @@ WITH answer AS (
                FROM conversation c GROUP BY c.agent_id, c.sample_id, c.question, c.stratum) c
            ON c.agent_id = s.agent_id AND c.sample_id = s.sample_id AND c.stratum = s.stratum AND c.question = m.question
     -- a week that nobody has begun with is left out
-    WHERE EXISTS (SELECT FROM reviewed_stratum b WHERE b.agent_id = p.agent_id AND b.sample_id = p.sample_id)
+    WHERE EXISTS (SELECT 1 FROM reviewed_stratum b WHERE b.agent_id = p.agent_id AND b.sample_id = p.sample_id)
 ), rated_stratum AS (
     SELECT t.*, sum(t.whole / nullif(t.n, 0) * t.x) OVER w / nullif(sum(t.whole / nullif(t.n, 0) * t.y) OVER w, 0) AS rate,
            sum(t.whole / nullif(t.n, 0) * t.y) OVER w AS answers

@@ -54,10 +54,10 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT 'agent_metrics_internal.migrations' WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.migrations)
-    UNION ALL SELECT 'agent_metrics.settings' WHERE NOT EXISTS (SELECT FROM agent_metrics.settings)
-    UNION ALL SELECT 'agent_metrics.metrics' WHERE NOT EXISTS (SELECT FROM agent_metrics.metrics)
-    UNION ALL SELECT 'agent_metrics.agent_kinds' WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_kinds);
+    SELECT 'agent_metrics_internal.migrations' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.migrations)
+    UNION ALL SELECT 'agent_metrics.settings' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.settings)
+    UNION ALL SELECT 'agent_metrics.metrics' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.metrics)
+    UNION ALL SELECT 'agent_metrics.agent_kinds' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.agent_kinds);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.missing_rows() IS
