@@ -55,5 +55,3 @@ fn every_script_is_named_once_and_none_in_vain() {
         .collect();
     assert_eq!(run, stated);
 }
-
-/// On another node a table may bear another name (a shard's), and a trigger is told what it stands on by its argument.
