@@ -39,7 +39,7 @@ BEGIN
     SELECT row_number() OVER (ORDER BY s.number, f.place), f.found[2], f.found[1]
     FROM agent_metrics_internal.setup_scripts() s
     -- the first quantifier decides that all of them take as little as they can
-    CROSS JOIN LATERAL regexp_matches(agent_metrics_internal.setup_script(s.number), '(INSERT\sINTO\s(agent_metrics(?:_internal)?\.[a-z_]+?)\s.*?ON CONFLICT DO NOTHING;)', 'g')
+    CROSS JOIN LATERAL regexp_matches(agent_metrics_internal.setup_script(s.number), '(INSERT\sINTO\s(agent_metrics(?:_internal)??\.[a-z_]+?)\s.*?ON CONFLICT DO NOTHING;)', 'g')
         WITH ORDINALITY AS f (found, place)
     WHERE s.kind = 'rows';
 END
