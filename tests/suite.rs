@@ -78,6 +78,7 @@ mod strangers;
 mod terminal;
 mod tls;
 mod trace;
+mod upgrade;
 mod user_objects;
 mod verify;
 mod verify_waits;
