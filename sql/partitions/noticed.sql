@@ -111,7 +111,7 @@ COMMENT ON FUNCTION agent_metrics_internal.check_partitions() IS
 
 -- Adds to what is dirty all that lies in the agents' stale spans, which are taken out as they are read.
 CREATE FUNCTION agent_metrics_internal.add_stale_ranges(
-    agent_ids text[], bucket_seconds integer[], time_zone text,
+    refreshed agent_metrics_internal.refreshed_agent[], time_zone text,
     INOUT conversation_agents text[], INOUT conversation_ids text[], INOUT from_times timestamptz[], INOUT to_times timestamptz[],
     INOUT dirty_agents text[], INOUT dirty_buckets timestamptz[])
 RETURNS record
@@ -119,7 +119,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 BEGIN
     WITH changed_range AS (
-        DELETE FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (add_stale_ranges.agent_ids)
+        DELETE FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (ARRAY(SELECT a.agent_id FROM unnest(add_stale_ranges.refreshed) a))
         RETURNING s.agent_id, s.from_time, s.to_time
     ), touched_turn AS MATERIALIZED (
         -- turns that are there, live or archived
@@ -171,13 +171,13 @@ BEGIN
         -- a bucket that is stored may begin before the span does
         SELECT b.agent_id, b.bucket
         FROM changed_range r
-        JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = r.agent_id
+        JOIN unnest(add_stale_ranges.refreshed) a ON a.agent_id = r.agent_id
         JOIN agent_metrics_internal.rollups b ON b.agent_id = r.agent_id AND b.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END
          AND b.bucket > r.from_time - make_interval(secs => a.bucket_seconds) AND b.bucket < r.to_time
     ), dirty_bucket AS (
         SELECT m.agent_id, agent_metrics_internal.finest_bucket(m.five, a.bucket_seconds, add_stale_ranges.time_zone) AS bucket
         FROM touched_moment m
-        JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = m.agent_id
+        JOIN unnest(add_stale_ranges.refreshed) a ON a.agent_id = m.agent_id
         UNION
         SELECT * FROM unnest(add_stale_ranges.dirty_agents, add_stale_ranges.dirty_buckets)
     )
@@ -188,5 +188,5 @@ BEGIN
     CROSS JOIN (SELECT array_agg(x.agent_id) AS agents, array_agg(x.bucket) AS buckets FROM dirty_bucket x) b;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.add_stale_ranges(text[], integer[], text, text[], text[], timestamptz[], timestamptz[], text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.add_stale_ranges(agent_metrics_internal.refreshed_agent[], text, text[], text[], timestamptz[], timestamptz[], text[], timestamptz[]) IS
     'What is dirty, with all that lies in the stale spans of the agents. Internal: refresh() uses it.';

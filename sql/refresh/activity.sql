@@ -102,7 +102,7 @@ COMMENT ON FUNCTION agent_metrics_internal.write_spans(text[], tstzrange[], inte
 
 -- What every refresh does beside the rollups, in its transaction: agent hours, and the facts of what it found changed.
 CREATE FUNCTION agent_metrics_internal.refresh_facts(
-    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], current_snapshot pg_snapshot, oldest_unseen_xid xid8, time_zone text,
+    refreshed agent_metrics_internal.refreshed_agent[], current_snapshot pg_snapshot, oldest_unseen_xid xid8, time_zone text,
     conversation_agents text[], conversation_ids text[], arrived agent_metrics_internal.conversation_sums[],
     spans agent_metrics_internal.active_span[], dirty_agents text[], dirty_buckets timestamptz[])
 RETURNS void
@@ -127,7 +127,7 @@ BEGIN
     -- Turns that were updated or deleted: around their buckets, computed again.
     IF refresh_facts.dirty_agents IS NOT NULL THEN
         SELECT agents || w.changed_agents, days || w.changed_buckets INTO agents, days
-        FROM agent_metrics_internal.recompute_spans(refresh_facts.agent_ids, refresh_facts.bucket_seconds, refresh_facts.foreign_to, refresh_facts.current_snapshot,
+        FROM agent_metrics_internal.recompute_spans(refresh_facts.refreshed, refresh_facts.current_snapshot,
             refresh_facts.time_zone, refresh_facts.dirty_agents, refresh_facts.dirty_buckets) w;
     END IF;
     measures := array_fill('revenue'::text, ARRAY[coalesce(cardinality(agents), 0)]);
@@ -141,12 +141,12 @@ BEGIN
         INTO conversation_agents, conversation_ids
         FROM agent_metrics.agent_events e
         CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(e.agent_id, e.occurred_at, e.occurred_at) f
-        WHERE refresh_facts.oldest_unseen_xid > '0'::xid8 AND e.recorded_in >= refresh_facts.oldest_unseen_xid AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
+        WHERE refresh_facts.oldest_unseen_xid > '0'::xid8 AND e.recorded_in >= refresh_facts.oldest_unseen_xid AND e.is_eval AND e.agent_id = ANY (ARRAY(SELECT a.agent_id FROM unnest(refresh_facts.refreshed) a));
         -- A turn that was updated or deleted may have been one of an evaluation run, or have become one.
         SELECT conversation_agents || array_agg(f.agent_id), conversation_ids || array_agg(f.conversation_id)
         INTO conversation_agents, conversation_ids
         FROM unnest(refresh_facts.dirty_agents, refresh_facts.dirty_buckets) AS d (agent_id, bucket)
-        JOIN unnest(refresh_facts.agent_ids, refresh_facts.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id
+        JOIN unnest(refresh_facts.refreshed) a ON a.agent_id = d.agent_id
         CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(d.agent_id, d.bucket, agent_metrics_internal.bucket_end(
             d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, refresh_facts.time_zone)) f;
         IF conversation_agents IS NOT NULL THEN
@@ -162,12 +162,12 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.refresh_facts(text[], integer[], xid8[], pg_snapshot, xid8, text, text[], text[], agent_metrics_internal.conversation_sums[], agent_metrics_internal.active_span[], text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.refresh_facts(agent_metrics_internal.refreshed_agent[], pg_snapshot, xid8, text, text[], text[], agent_metrics_internal.conversation_sums[], agent_metrics_internal.active_span[], text[], timestamptz[]) IS
     'Brings agent hours and the facts of changed conversations up to date. Internal: refresh() uses it.';
 
 -- Its joins are of short ranges of a key, which only a nested loop does by index, as in recompute_turns().
 CREATE FUNCTION agent_metrics_internal.recompute_spans(
-    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], current_snapshot pg_snapshot, time_zone text, dirty_agents text[], dirty_buckets timestamptz[])
+    refreshed agent_metrics_internal.refreshed_agent[], current_snapshot pg_snapshot, time_zone text, dirty_agents text[], dirty_buckets timestamptz[])
 RETURNS TABLE (changed_agents text[], changed_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
@@ -178,7 +178,7 @@ BEGIN
         -- As far as a turn of the bucket may have reached, before or after the change.
         SELECT d.agent_id, a.foreign_to, tstzrange(d.bucket, agent_metrics_internal.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, recompute_spans.time_zone) + l.longest + interval '30 minutes') AS span, l.longest
         FROM unnest(recompute_spans.dirty_agents, recompute_spans.dirty_buckets) AS d (agent_id, bucket)
-        JOIN unnest(recompute_spans.agent_ids, recompute_spans.bucket_seconds, recompute_spans.foreign_to) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id
+        JOIN unnest(recompute_spans.refreshed) a ON a.agent_id = d.agent_id
         CROSS JOIN LATERAL (
             SELECT greatest(
                 interval '0',
@@ -210,7 +210,7 @@ BEGIN
     CROSS JOIN LATERAL agent_metrics_internal.write_spans(f.agents, f.spans, f.longest, r.agents, r.spans, recompute_spans.time_zone) w;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.recompute_spans(text[], integer[], xid8[], pg_snapshot, text, text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.recompute_spans(agent_metrics_internal.refreshed_agent[], pg_snapshot, text, text[], timestamptz[]) IS
     'Computes agent hours around buckets that saw an update or a deletion again. Internal: refresh() uses it.';
 
 -- For rebuild(): agent hours of a span, the day before it and the day after it, and all sums of its days, from nothing.

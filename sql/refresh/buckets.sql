@@ -67,7 +67,7 @@ COMMENT ON FUNCTION agent_metrics_internal.write_deltas(agent_metrics_internal.r
 -- Adds deltas of finest buckets to their rows, and to the hours and days they lie in. All that a refresh adds is added
 -- here at once, so that a row is written once. finest_only: the levels above are merged afterwards.
 CREATE FUNCTION agent_metrics_internal.add_deltas(
-    deltas agent_metrics_internal.rollup_delta[], agent_ids text[], bucket_seconds integer[], time_zone text, finest_only boolean DEFAULT false)
+    deltas agent_metrics_internal.rollup_delta[], refreshed agent_metrics_internal.refreshed_agent[], time_zone text, finest_only boolean DEFAULT false)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
@@ -79,7 +79,7 @@ DECLARE
 BEGIN
     SELECT array_agg(d) FILTER (WHERE a.bucket_seconds = 300), array_agg(d) FILTER (WHERE a.bucket_seconds = 3600) INTO fine, hour
     FROM unnest(add_deltas.deltas) d
-    JOIN unnest(add_deltas.agent_ids, add_deltas.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id;
+    JOIN unnest(add_deltas.refreshed) a ON a.agent_id = d.agent_id;
     fine := agent_metrics_internal.write_deltas(fine, 'fine', add_deltas.time_zone);
     IF add_deltas.finest_only THEN
         hour := agent_metrics_internal.write_deltas(hour, 'hour', add_deltas.time_zone);
@@ -90,7 +90,7 @@ BEGIN
     RETURN QUERY SELECT w.agent_id, count(*) FROM unnest(fine || hour || day) w GROUP BY w.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.add_deltas(agent_metrics_internal.rollup_delta[], text[], integer[], text, boolean) IS
+COMMENT ON FUNCTION agent_metrics_internal.add_deltas(agent_metrics_internal.rollup_delta[], agent_metrics_internal.refreshed_agent[], text, boolean) IS
     'Adds deltas of finest buckets to their rows and to the levels above. Internal: refresh() uses it.';
 
 DO $do$
@@ -145,7 +145,7 @@ COMMENT ON FUNCTION agent_metrics_internal.merge_turns(text[], timestamptz[], te
 -- Computes the turn measures of finest buckets again from their turns, and of the hours and days above them.
 -- Its joins are of few buckets with short ranges of a key, which only a nested loop does by index.
 CREATE FUNCTION agent_metrics_internal.recompute_turns(
-    agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], current_snapshot pg_snapshot, time_zone text)
+    agent_ids text[], starts timestamptz[], refreshed agent_metrics_internal.refreshed_agent[], current_snapshot pg_snapshot, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
@@ -159,8 +159,7 @@ BEGIN
            array_agg(a.foreign_to ORDER BY d.position)
     INTO seconds, to_times, foreign_ids
     FROM unnest(recompute_turns.agent_ids, recompute_turns.starts) WITH ORDINALITY AS d (agent_id, bucket, position)
-    JOIN unnest(recompute_turns.all_agents, recompute_turns.bucket_seconds, recompute_turns.foreign_to)
-             AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id;
+    JOIN unnest(recompute_turns.refreshed) a ON a.agent_id = d.agent_id;
 
     PERFORM agent_metrics_internal.clear_turns(recompute_turns.agent_ids, recompute_turns.starts, seconds);
 
@@ -170,8 +169,8 @@ BEGIN
           FROM agent_metrics_internal.compute_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
               array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.current_snapshot, ARRAY[cardinality(to_times)]),
               foreign_ids, seconds, recompute_turns.time_zone, '0'::xid8) f) d
-    CROSS JOIN LATERAL agent_metrics_internal.add_deltas(d.deltas, recompute_turns.all_agents, recompute_turns.bucket_seconds,
-        recompute_turns.time_zone, true) t;
+    CROSS JOIN LATERAL agent_metrics_internal.add_deltas(
+        d.deltas, recompute_turns.refreshed, recompute_turns.time_zone, true) t;
 
     RETURN QUERY
     SELECT t.agent_id, t.buckets
@@ -185,7 +184,7 @@ BEGIN
     FROM agent_metrics_internal.merge_turns(recompute_turns.agent_ids, recompute_turns.starts, 'day', 'hour', recompute_turns.time_zone) t;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.recompute_turns(text[], timestamptz[], agent_metrics_internal.refreshed_agent[], pg_snapshot, text) IS
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
 -- Removes rows that hold nothing any more, of finest buckets that lost something and of the hours and days above them. Where

@@ -2,6 +2,16 @@
 -- sum_conversations() looks them up by key, archived ones too, and sum_turns() (06_turns.sql) adds up what has just
 -- arrived. resolve_outcomes() then says what that means, with what the business and reviewers said.
 
+CREATE TYPE agent_metrics_internal.refreshed_agent AS (
+    agent_id text, bucket_seconds integer, counts_leads boolean, last_snapshot pg_snapshot, foreign_to xid8, settings text);
+COMMENT ON TYPE agent_metrics_internal.refreshed_agent IS 'An agent whose lock a refresh holds.';
+COMMENT ON COLUMN agent_metrics_internal.refreshed_agent.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.refreshed_agent.bucket_seconds IS 'Its finest bucket: 300, or 3600 for an hour.';
+COMMENT ON COLUMN agent_metrics_internal.refreshed_agent.counts_leads IS 'Whether its kind counts leads.';
+COMMENT ON COLUMN agent_metrics_internal.refreshed_agent.last_snapshot IS 'What its last refresh saw; NULL: everything is built.';
+COMMENT ON COLUMN agent_metrics_internal.refreshed_agent.foreign_to IS 'Ids up to this one came from another cluster; NULL: none.';
+COMMENT ON COLUMN agent_metrics_internal.refreshed_agent.settings IS 'The settings that its rollups are built with.';
+
 CREATE TYPE agent_metrics_internal.conversation_sums AS (
     agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
     tokens bigint, cost_usd numeric, user_id text, agent_label text, judge_label text, crm_label text, crm_said_at timestamptz,

@@ -15,8 +15,7 @@ BEGIN
     EXECUTE format($create$
 CREATE FUNCTION agent_metrics_internal.refresh_conversations(
     arrived agent_metrics_internal.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
-    knows_all boolean, build boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], current_snapshot pg_snapshot,
-    foreign_to xid8[], time_zone text)
+    knows_all boolean, build boolean, refreshed agent_metrics_internal.refreshed_agent[], current_snapshot pg_snapshot, time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], deltas agent_metrics_internal.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 SET enable_mergejoin = off AS $function$
@@ -58,7 +57,7 @@ BEGIN
                 FULL JOIN unnest(refresh_conversations.agent_ids, refresh_conversations.conversation_ids, refresh_conversations.from_times,
                                  refresh_conversations.to_times) AS u (agent_id, conversation_id, from_time, to_time)
                   ON u.agent_id = a.agent_id AND u.conversation_id = a.conversation_id) t
-          JOIN unnest(refresh_conversations.all_agents, refresh_conversations.foreign_to) AS f (agent_id, foreign_to) ON f.agent_id = t.agent_id
+          JOIN unnest(refresh_conversations.refreshed) f ON f.agent_id = t.agent_id
           -- agent_id is kept from the index on it, as in sum_conversations
           LEFT JOIN LATERAL (SELECT ROW(x.agent_id, x.conversation_id, x.started_at, x.ended_at, x.turns, x.token_turns,
                                         x.tokens, x.cost_usd, x.lead_id, x.agent_label, x.judge_label, x.crm_label,
@@ -140,7 +139,7 @@ BEGIN
                sum(h.sign * h.tokens::numeric * h.token_turns) AS tokens_by_turns,
                sum(h.sign * h.token_turns::numeric * h.token_turns) AS turns_squared
         FROM changed_row h
-        JOIN unnest(refresh_conversations.all_agents, refresh_conversations.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
+        JOIN unnest(refresh_conversations.refreshed) a ON a.agent_id = h.agent_id
         GROUP BY 1, 2
     )
     SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'conversations', n.conversations))
@@ -151,8 +150,7 @@ BEGIN
           FROM (SELECT c.agent_id, c.lead_id, CASE WHEN bool_and(c.sign > 0) THEN min(c.started_at) END AS started_at, bool_or(c.is_qualified) AS is_qualified
                 FROM (SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified, sum(h.sign) AS sign
                       FROM changed_row h
-                      JOIN unnest(refresh_conversations.all_agents, refresh_conversations.counts_leads) AS a (agent_id, counts_leads)
-                        ON a.agent_id = h.agent_id AND a.counts_leads
+                      JOIN unnest(refresh_conversations.refreshed) a ON a.agent_id = h.agent_id AND a.counts_leads
                       GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c
                 GROUP BY c.agent_id, c.lead_id) x) l;
 END
@@ -162,7 +160,7 @@ $function$$create$,
         agent_metrics_internal.measure_list('0', ARRAY['conversation', 'interval']));
 END
 $do$;
-COMMENT ON FUNCTION agent_metrics_internal.refresh_conversations(agent_metrics_internal.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, boolean, text[], integer[], boolean[], pg_snapshot, xid8[], text) IS
+COMMENT ON FUNCTION agent_metrics_internal.refresh_conversations(agent_metrics_internal.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, boolean, agent_metrics_internal.refreshed_agent[], pg_snapshot, text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation. One that only
@@ -172,7 +170,7 @@ DO $do$
 BEGIN
     EXECUTE format($create$
 CREATE FUNCTION agent_metrics_internal.refresh_leads(
-    agent_ids text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], all_agents text[], bucket_seconds integer[], time_zone text)
+    agent_ids text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], refreshed agent_metrics_internal.refreshed_agent[], time_zone text)
 RETURNS TABLE (deltas agent_metrics_internal.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
@@ -224,12 +222,12 @@ BEGIN
     FROM (SELECT h.agent_id, agent_metrics_internal.finest_bucket(h.started_at, a.bucket_seconds, refresh_leads.time_zone) AS bucket,
                  sum(h.sign) AS leads, sum(h.sign * h.is_qualified::integer) AS qualified_leads
           FROM changed_row h
-          JOIN unnest(refresh_leads.all_agents, refresh_leads.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
+          JOIN unnest(refresh_leads.refreshed) a ON a.agent_id = h.agent_id
           GROUP BY 1, 2) d
     WHERE (d.leads, d.qualified_leads) IS DISTINCT FROM (0, 0);
 END
 $function$$create$, agent_metrics_internal.measure_row(ARRAY['lead']));
 END
 $do$;
-COMMENT ON FUNCTION agent_metrics_internal.refresh_leads(text[], text[], timestamptz[], boolean[], text[], integer[], text) IS
+COMMENT ON FUNCTION agent_metrics_internal.refresh_leads(text[], text[], timestamptz[], boolean[], agent_metrics_internal.refreshed_agent[], text) IS
     'Brings leads up to their conversations and returns what their buckets gain or lose. Internal: refresh() uses it.';
