@@ -65,6 +65,7 @@ BEGIN
                             NULL::text[], 'refused', why;
         RETURN;
     END IF;
+    -- One statement: all that is compared is tested together, since p values are adjusted for their number.
     RETURN QUERY
     WITH case_pair AS (
         SELECT c.case_id, o.is_passed AS passed_then, c.is_passed AS passes_now,

@@ -148,6 +148,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 SET datestyle = 'ISO' SET jit = off AS $function$
 #variable_conflict use_column
 BEGIN
+    -- One statement: what is stored and what is reported as left are of one snapshot.
     RETURN QUERY
     WITH evaluation AS MATERIALIZED (
         SELECT e.position::integer AS position, r.*

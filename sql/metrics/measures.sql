@@ -4,6 +4,7 @@
 -- in_bucket: the sum, from a row r of a bucket. in_row: what one turn (e), conversation (c) or lead (l) adds; NULL:
 -- nothing. in_archive: the same of an archived bucket (b). part_of: what it is a part of, so that their
 -- quotient is a share.
+-- One statement: it is a list.
 CREATE FUNCTION agent_metrics_internal.measures()
 RETURNS TABLE (measure text, type text, grain text, part_of text, in_bucket text, in_row text,
                in_archive text, words text)

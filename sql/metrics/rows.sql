@@ -4,6 +4,7 @@
 -- A metric is a row. metric, class, unit, direction, position, is_core,
 -- source, numerator, denominator, measure, fraction, interval_method, has_pending, for_outcome, for_actor, place,
 -- definition in words
+-- One statement: it is a list.
 INSERT INTO agent_metrics.metrics (
     metric, metric_class, unit, direction, position, is_core,
     source, numerator, denominator, measure, fraction, interval_method, has_pending, for_outcome, for_actor, place,

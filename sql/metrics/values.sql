@@ -49,6 +49,7 @@ BEGIN
                 ) s ON m.measure IS NOT NULL$facts$
             ELSE $facts$LEFT JOIN agent_metrics_internal.fact_days s
                   ON s.agent_id = r.agent_id AND s.measure = m.measure AND s.bucket = r.bucket$facts$ END;
+        -- One statement: a view is one; its steps are told above.
         EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_metrics_internal.%1$s_values AS
 SELECT %2$s l.agent_id, l.agent_kind, l.actor, l.metric, l.metric_class, l.unit, l.direction, l.definition, l.position,

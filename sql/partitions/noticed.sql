@@ -132,6 +132,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 BEGIN
+    -- One statement: the ranges are taken out as they are read, in one snapshot.
     WITH changed_range AS (
         DELETE FROM agent_metrics_internal.stale_ranges s
         WHERE s.agent_id = ANY (ARRAY(SELECT a.agent_id FROM unnest(add_stale_ranges.refreshed) a))

@@ -172,6 +172,7 @@ DECLARE
     -- what is empty is not looked into a thousand times
     has_reviews boolean := EXISTS (SELECT 1 FROM agent_metrics.reviews);
 BEGIN
+    -- One statement: a conversation is resolved in one pass over what was said of it.
     RETURN QUERY
     WITH summed_conversation AS MATERIALIZED (
         SELECT u.* FROM unnest(resolve_outcomes.sums) u
@@ -263,6 +264,7 @@ SET hash_mem_multiplier = 12 AS $function$
 DECLARE
     has_archives boolean := EXISTS (SELECT 1 FROM agent_metrics_internal.archives);
 BEGIN
+    -- One statement: turns that are there and those that are archived add up alike.
     RETURN (
     SELECT array_agg(ROW(
         s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd,

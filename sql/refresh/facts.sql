@@ -85,6 +85,7 @@ BEGIN
     IF NOT (has_verdicts OR has_scores OR has_answers OR has_reviews OR has_business) THEN
         RETURN;
     END IF;
+    -- One statement: the facts of a conversation are of one snapshot, whichever table they lie in.
     RETURN QUERY
     WITH asked_conversation AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.started_at, c.agent_label, c.business_event_ids

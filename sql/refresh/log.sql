@@ -81,6 +81,7 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
+    -- One statement: log rows are taken out as they are read, in one snapshot.
     WITH agent AS MATERIALIZED (
         SELECT u.* FROM unnest(consume_log.refreshed) u
     ), logged_change AS (

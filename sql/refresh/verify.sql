@@ -52,6 +52,7 @@ BEGIN
     END IF;
     unbuilt := agent_metrics_internal.must_build(
         ARRAY(SELECT w.agent_id FROM agent_metrics_internal.agent_watermarks w), zone);
+    -- One statement: all is compared in one snapshot, so that what commits meanwhile is no difference.
     RETURN QUERY
     WITH agent AS MATERIALIZED (
         SELECT w.agent_id, w.snapshot, w.foreign_to, k.bucket_seconds,

@@ -9,6 +9,7 @@ LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 BEGIN
+    -- One statement: all is compared in one snapshot, so that what commits meanwhile is no difference.
     RETURN QUERY
     WITH unseen_conversation AS MATERIALIZED (
         SELECT u.agent_id, u.conversation_id

@@ -87,6 +87,7 @@ BEGIN
             asked_agents, asked_ids, asked_from, asked_to, current_snapshot, asked_foreign);
     END IF;
 
+    -- One statement: what is written and what buckets gain or lose are the two sides of one comparison.
     RETURN QUERY
     WITH stored_row AS MATERIALIZED (
         SELECT k.* FROM unnest(known_rows) k

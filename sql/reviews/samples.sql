@@ -60,6 +60,7 @@ BEGIN
       AND c.started_at < agent_metrics_internal.day_start(to_day + 1, zone);
     INSERT INTO agent_metrics_internal.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
     VALUES ($1, name, from_day, to_day, chosen, whole, 0);
+    -- One statement: a sample is drawn once, from one snapshot.
     WITH period_conversation AS (
         SELECT c.conversation_id, c.turns, CASE WHEN NOT c.has_outcome THEN 'pending'
                                                 WHEN c.is_success THEN 'success'

@@ -92,6 +92,7 @@ COMMENT ON COLUMN agent_kpi.review_agreement.gwet_ac1 IS
 -- the reviews would be bent towards the strata that gave more than their share. Of questions that not every
 -- conversation answers (a factual answer, a request out of scope) both the hits and the answers are estimated: a
 -- combined ratio (Cochran 1977, 6.11), which is the plain stratified rate where all answer.
+-- One statement: a view is one.
 CREATE OR REPLACE VIEW agent_kpi.review_rates WITH (security_barrier) AS
 WITH answer AS (
     SELECT DISTINCT ON (r.agent_id, r.sample_id, r.conversation_id, r.event_id, q.asked)

@@ -28,6 +28,7 @@ BEGIN
                                        'says ALTER SCHEMA %I OWNER TO %I;',
                                        place.owner, place.nspname, current_user) END;
     END LOOP;
+    -- One statement: every sort of object stands in one list.
     WITH object AS (
         SELECT d.classid, d.objid, n.nspowner,
                -- the superuser of initdb owns what has no entry

@@ -19,6 +19,7 @@ CREATE FUNCTION agent_metrics.evaluate_thresholds() RETURNS SETOF agent_metrics.
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 BEGIN
+    -- One statement: breaches are opened, followed and closed by one look at the verdicts.
     RETURN QUERY
     WITH verdict AS MATERIALIZED (
         SELECT v.agent_id, v.metric, v.value, v.ci_low, v.ci_high, v.numerator, v.denominator, v.threshold, v.direction,
