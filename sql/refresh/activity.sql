@@ -34,7 +34,7 @@ END;
 COMMENT ON FUNCTION agent_metrics_internal.days_of_span(tstzrange, text) IS
     'Report days that a span concerns, each with the half hour after it. Internal: agent hours.';
 
--- Turns of windows as spans of half hours. `after` NULL: all up to `present`.
+-- Turns of windows as spans of half hours; last_snapshot NULL: every turn that current_snapshot sees.
 CREATE FUNCTION agent_metrics_internal.compute_spans(
     agent_ids text[], from_times timestamptz[], to_times timestamptz[], last_snapshot pg_snapshot[],
     current_snapshot pg_snapshot[], foreign_to xid8[], since xid8)

@@ -1,15 +1,15 @@
 -- refresh: brings the rollups up to what has committed, at a cost that follows the change.
 --
 -- A refresh of some agents, in one transaction:
---   1. lock their watermarks; in the next statement read the present snapshot;
---   2. turns recorded between the stored and the present snapshot are added to their buckets, exactly;
+--   1. lock their watermarks; in the next statement read the current snapshot;
+--   2. turns recorded between the last and the current snapshot are added to their buckets, exactly;
 --      buckets that saw an update or a deletion are computed again and merged upwards;
 --   3. conversations that any fact touched are computed again, and their difference is added to their buckets;
 --      leads likewise;
---   4. the present snapshot is stored.
+--   4. the current snapshot is stored as the last.
 -- Its statements are look-ups by key. Their plans are made once, maybe when the tables were empty, so sequential
 -- scans are kept out of them.
--- A fact that commits while this runs is not visible in the present snapshot, so the next refresh finds it.
+-- A fact that commits while this runs is not visible in the current snapshot, so the next refresh finds it.
 --
 -- A refresh of agents whose locks are held: under which snapshot, what has arrived and what is dirty.
 

@@ -1,5 +1,5 @@
 -- What a conversation is: the one definition, in two steps. What its turns add up to comes from one of two places:
--- sum_conversations() looks them up by key, archived ones too, and sum_turns() (06_turns.sql) adds up what has just
+-- sum_conversations() looks them up by key, archived ones too, and sum_turns() (turns.sql) adds up what has just
 -- arrived. resolve_outcomes() then says what that means, with what the business and reviewers said.
 
 CREATE TYPE agent_metrics_internal.refreshed_agent AS (
@@ -162,7 +162,7 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.business_of(agent_metrics_internal.conversation_key[]) IS
     'The business events of conversations: the one definition. Internal: conversations and facts use it.';
 
--- All by hash, since a plan that is made once guesses ten rows of whatever it is given, and texts are slow to sort.
+-- Every join is by hash: a plan that is made once expects ten rows of an array, and texts are slow to sort.
 CREATE FUNCTION agent_metrics_internal.resolve_outcomes(sums agent_metrics_internal.conversation_sums[])
 RETURNS SETOF agent_metrics_internal.conversation
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -250,8 +250,8 @@ COMMENT ON FUNCTION agent_metrics_internal.resolve_outcomes(agent_metrics_intern
     'Conversations, from what their turns add up to and what the business and reviewers said of them. '
     'Internal: refresh() and verify() use it.';
 
--- present: turns that it sees count, and those whose ids are from another cluster, up to foreign_to; NULL: all that are
--- there. A turn that commits while a refresh runs is left to the next, which may add it to what is stored.
+-- Turns that current_snapshot sees count, and those whose ids are from another cluster, up to foreign_to. Where it is
+-- NULL, all turns count. A turn that commits while a refresh runs is left to the next, which may add it to what is stored.
 CREATE FUNCTION agent_metrics_internal.sum_conversations(
     agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
     current_snapshot pg_snapshot, foreign_to xid8[])

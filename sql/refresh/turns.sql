@@ -32,9 +32,9 @@ CREATE AGGREGATE agent_metrics_internal.sum_deltas(delta agent_metrics_internal.
 COMMENT ON AGGREGATE agent_metrics_internal.sum_deltas(agent_metrics_internal.rollup_delta, timestamptz) IS
     'Deltas as one, of the bucket that is named; group by agent and bucket. Internal: refresh() uses it.';
 
--- A window is an agent, a span of time and two snapshots: turns recorded after `after` and up to `present` count.
--- `after` is NULL for all turns up to `present`. Ids up to `foreign_to` came from another cluster: they count
--- whatever the present snapshot says of their number.
+-- A window is an agent, a span of time and two snapshots. A turn counts when current_snapshot sees it and last_snapshot
+-- does not. Where last_snapshot is NULL, every turn counts that current_snapshot sees. Ids up to foreign_to came from
+-- another cluster: their turns count whatever a snapshot says of their number.
 CREATE FUNCTION agent_metrics_internal.compute_live_turns(
     agent_ids text[], from_times timestamptz[], to_times timestamptz[], last_snapshot pg_snapshot[],
     current_snapshot pg_snapshot[], foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8)
