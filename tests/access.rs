@@ -1,8 +1,8 @@
 //! Who may do what: a reader, a writer, an admin, everybody.
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Db, db, empty_db};
 use crate::setup::{login, views};
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Db, db, empty_db};
 
 #[test]
 fn a_reader_sees_every_view_and_no_raw_table() {
@@ -307,7 +307,7 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
             "REVOKE ALL ON ALL TABLES IN SCHEMA agent_kpi FROM {name}"
         ));
         assert_eq!(may(&name).as_deref(), Some("f"));
-        db.exec(&format!("SELECT {}()", crate::harness::full(again)));
+        db.exec(&format!("SELECT {}()", crate::support::full(again)));
         assert_eq!(may(&name).as_deref(), Some("t"), "{again}");
     }
     // renamed, it is the same role

@@ -1,7 +1,7 @@
 //! `docs/recipes/add-a-metric.md`, followed to the letter; and rows from which no metric can be made.
 
-use crate::books::{refresh, shop};
-use crate::harness::{Db, db};
+use crate::support::books::{refresh, shop};
+use crate::support::{Db, db};
 use crate::trace::assert_traced;
 
 const RECIPE: &str = include_str!("../docs/recipes/add-a-metric.md");
@@ -42,7 +42,11 @@ fn a_metric_is_one_row() {
         db.lines("SELECT DISTINCT metric FROM agent_kpi.kpi_daily WHERE agent_id = 'sal' AND metric IN ('error_rate', 'cost_per_conversation_usd')"),
         ["error_rate"]
     );
-    assert!(assert_traced(&db).iter().any(|line| line.starts_with("error_rate|")));
+    assert!(
+        assert_traced(&db)
+            .iter()
+            .any(|line| line.starts_with("error_rate|"))
+    );
     assert_eq!(
         db.lines("SELECT count(*), sum(numerator), sum(denominator) FROM agent_metrics.trace('error_rate', 'sup', '-infinity', 'infinity')"),
         db.lines("SELECT count(*), count(error), count(*) FROM agent_metrics.agent_events WHERE agent_id = 'sup' AND NOT is_eval")
@@ -84,21 +88,91 @@ fn a_metric_is_one_row() {
 fn a_metric_that_cannot_be_formed_is_refused_when_it_is_written() {
     let db = db("bad_metric");
     for (name, columns, values, message) in [
-        ("x", "numerator, denominator", "ARRAY['profit'], ARRAY['turns']", "made of \"profit\""),
-        ("x", "numerator, denominator", "ARRAY['turns; DROP TABLE x'], NULL", "made of \"turns; DROP TABLE x\""),
-        ("x", "numerator, denominator", "ARRAY['cost_usd_squared'], NULL", "made of \"cost_usd_squared\""),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY['profit'], ARRAY['turns']",
+            "made of \"profit\"",
+        ),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY['turns; DROP TABLE x'], NULL",
+            "made of \"turns; DROP TABLE x\"",
+        ),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY['cost_usd_squared'], NULL",
+            "made of \"cost_usd_squared\"",
+        ),
         ("x", "denominator", "ARRAY['turns']", "it needs a numerator"),
-        ("x", "numerator, denominator, interval_method", "ARRAY['tool_calls'], ARRAY['turns'], 'wilson'", "is of a share"),
-        ("x", "numerator, denominator, interval_method", "ARRAY['outcomes'], ARRAY['successes'], 'wilson'", "is of a share"),
-        ("x", "numerator, denominator, interval_method", "ARRAY['cost_usd'], ARRAY['turns'], 'delta'", "whose squares are kept"),
-        ("x", "denominator, fraction", "ARRAY['turns'], 0.5", "a percentile of rollups is of latency"),
-        ("x", "denominator, fraction", "ARRAY['latency'], 0.5", "has an interval by order_statistics"),
-        ("x", "numerator, denominator", "ARRAY['latency'], ARRAY['turns']", "latency is no sum"),
-        ("x", "source, measure", "'facts', 'horoscopes'", "its measure must be one of"),
-        ("x", "source, measure", "'facts', NULL", "its measure must be one of"),
-        ("x", "source, numerator", "'eval_runs', ARRAY['turns']", "only rollups have"),
-        ("turns", "numerator, denominator", "ARRAY['turns'], NULL", "has that name already"),
-        ("Error Rate", "numerator, denominator", "ARRAY['turns'], NULL", "becomes a column"),
+        (
+            "x",
+            "numerator, denominator, interval_method",
+            "ARRAY['tool_calls'], ARRAY['turns'], 'wilson'",
+            "is of a share",
+        ),
+        (
+            "x",
+            "numerator, denominator, interval_method",
+            "ARRAY['outcomes'], ARRAY['successes'], 'wilson'",
+            "is of a share",
+        ),
+        (
+            "x",
+            "numerator, denominator, interval_method",
+            "ARRAY['cost_usd'], ARRAY['turns'], 'delta'",
+            "whose squares are kept",
+        ),
+        (
+            "x",
+            "denominator, fraction",
+            "ARRAY['turns'], 0.5",
+            "a percentile of rollups is of latency",
+        ),
+        (
+            "x",
+            "denominator, fraction",
+            "ARRAY['latency'], 0.5",
+            "has an interval by order_statistics",
+        ),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY['latency'], ARRAY['turns']",
+            "latency is no sum",
+        ),
+        (
+            "x",
+            "source, measure",
+            "'facts', 'horoscopes'",
+            "its measure must be one of",
+        ),
+        (
+            "x",
+            "source, measure",
+            "'facts', NULL",
+            "its measure must be one of",
+        ),
+        (
+            "x",
+            "source, numerator",
+            "'eval_runs', ARRAY['turns']",
+            "only rollups have",
+        ),
+        (
+            "turns",
+            "numerator, denominator",
+            "ARRAY['turns'], NULL",
+            "has that name already",
+        ),
+        (
+            "Error Rate",
+            "numerator, denominator",
+            "ARRAY['turns'], NULL",
+            "becomes a column",
+        ),
     ] {
         let error = db.error(&format!(
             "INSERT INTO agent_metrics.metrics (metric, metric_class, unit, direction, definition, {columns})
@@ -106,7 +180,10 @@ fn a_metric_that_cannot_be_formed_is_refused_when_it_is_written() {
         ));
         assert_eq!(error.sqlstate, "22023", "{error:?}");
         assert!(error.message.contains(message), "{error:?}");
-        assert!(!error.hint.is_empty() && !error.detail.is_empty(), "{error:?}");
+        assert!(
+            !error.hint.is_empty() && !error.detail.is_empty(),
+            "{error:?}"
+        );
     }
     // one core metric a class: the page has four tiles
     assert_eq!(

@@ -1,11 +1,11 @@
 //! Aggregates over sketches in SQL: the answers at every edge, the errors, and that serial, parallel and partition-wise
 //! plans give the same bytes.
 
-use crate::books::within;
-use crate::harness::{Session, SqlError, db, empty_db};
+use crate::support::books::within;
+use crate::support::{Session, SqlError, db, empty_db};
 
 /// A database with the extension and no tables: the types need no more. Names resolve without the schema.
-pub fn types(name: &str) -> crate::harness::Db {
+pub fn types(name: &str) -> crate::support::Db {
     let db = empty_db(name);
     db.exec("CREATE EXTENSION agent_metrics; SET search_path = public, agent_metrics, agent_metrics_internal");
     db

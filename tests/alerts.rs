@@ -15,8 +15,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::runtime::Runtime;
 
 use crate::bad_input::refused_by_us;
-use crate::harness::{Db, Session, db};
 use crate::program::{command, program};
+use crate::support::{Db, Session, db};
 
 /// How the receiver behaves.
 #[derive(Clone, Copy, PartialEq)]

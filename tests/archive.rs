@@ -6,10 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::books::{assert_books, assert_oracle, refresh};
-use crate::harness::{Db, Session};
 use crate::partitions::two_months;
 use crate::program::{fails, works};
+use crate::support::books::{assert_books, assert_oracle, refresh};
+use crate::support::{Db, Session};
 
 /// Two months older than the hot days, and an empty folder.
 pub fn two_old_months(name: &str) -> (Db, [String; 2], PathBuf) {

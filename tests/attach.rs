@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Db, Session};
 use crate::program::{program, works};
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Db, Session};
 
 /// A CRM with tickets by uuid and payments by text, in a schema and of an owner of its own.
 pub fn crm(name: &str) -> (Db, String) {

@@ -1,7 +1,7 @@
 //! Attached tables of a hostile owner: whatever he makes of his table, his code runs with nobody's rights but his own.
 
-use crate::harness::{Db, Session, db};
 use crate::setup::login;
+use crate::support::{Db, Session, db};
 
 /// A CRM whose owner logs in, with a table that is attached by a superuser, and a log that everybody's code can write to.
 /// Returns the database, its owner's session and name, and the program's session.
@@ -134,7 +134,7 @@ fn the_trigger_is_nobodys_to_use() {
         "open_source('crm.tickets'::regclass, ARRAY['id'])",
         "hold_still('agent_metrics.agent_events'::regclass, true)",
     ] {
-        let error = crm.error(&format!("SELECT {}", crate::harness::full(call)));
+        let error = crm.error(&format!("SELECT {}", crate::support::full(call)));
         assert_eq!(error.sqlstate, "42501", "{error}");
         assert!(
             !error.detail.is_empty() && !error.hint.is_empty(),

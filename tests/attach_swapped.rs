@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Db, Session, db};
 use crate::setup::login;
+use crate::support::{Db, Session, db};
 
 /// Tables of the CRM, attached by a superuser; its owner and his session.
 fn crm(name: &str) -> (Db, String, Session) {
@@ -149,7 +149,7 @@ fn the_crm_neither_waits_nor_fails_whatever_we_hold() {
     ] {
         holder.exec(&format!(
             "BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
-            crate::harness::full(table)
+            crate::support::full(table)
         ));
         crm.exec(&format!(
             "INSERT INTO crm.tickets VALUES ('{table}', 'solved', now())"

@@ -1,7 +1,7 @@
 //! Audits: frozen sets, runs, drift after a planted regression; every refusal. Real runs are in eval_statistics.rs.
 
 use crate::bad_input::refused_by_us;
-use crate::harness::{Db, Session, db};
+use crate::support::{Db, Session, db};
 
 /// A frozen set of 200 cases and an agent.
 pub fn frozen(name: &str) -> Db {

@@ -2,8 +2,8 @@
 //! What is not refused, because an event is never lost to a typo, is kept, listed, and counted once it is mended.
 //! Thresholds, settings and names are in bad_settings.rs.
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, Session, SqlError, db};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, Session, SqlError, db};
 
 /// Everything that a statement could have changed, as text.
 fn everything(session: &Session) -> Vec<String> {
@@ -32,7 +32,7 @@ fn everything(session: &Session) -> Vec<String> {
     let each = tables.map(|table| {
         format!(
             "SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t",
-            crate::harness::full(table)
+            crate::support::full(table)
         )
     });
     session.lines(&each.join(" UNION ALL "))

@@ -1,7 +1,7 @@
 //! Thresholds, settings, names and files without sense: every refusal, and that nothing changed.
 
 use crate::bad_input::{one_agent, refused, refused_by_constraint, refused_by_us};
-use crate::books::refresh;
+use crate::support::books::refresh;
 
 #[test]
 fn thresholds_without_owner_or_sense_are_refused() {

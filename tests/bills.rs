@@ -1,7 +1,7 @@
 //! Bills of providers: imported once, in cents and dollars, and held against the turns.
 
-use crate::harness::db;
 use crate::prices::{priced, turn};
+use crate::support::db;
 
 const ANTHROPIC: &str = r#"{"data": [{"starting_at": "2026-03-01T00:00:00Z", "ending_at": "2026-03-02T00:00:00Z", "results": [
     {"currency": "USD", "amount": "1.24", "description": "Large - Input", "cost_type": "tokens", "model": "large", "token_type": "uncached_input_tokens"},

@@ -1,7 +1,7 @@
 //! What is accepted can be refreshed: texts, moments and JSON have bounds where they are written.
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Db, db};
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Db, db};
 
 /// SQL for that many bytes of hexadecimal digits, which no compression makes shorter than half; others in each row.
 fn noise(bytes: usize) -> String {
@@ -15,7 +15,7 @@ fn with_noise(db: &Db) {
     );
 }
 
-fn event(db: &Db, column: &str, value: &str) -> Result<(), crate::harness::SqlError> {
+fn event(db: &Db, column: &str, value: &str) -> Result<(), crate::support::SqlError> {
     db.attempt(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id{}) VALUES ({}, {}, {}{})",
         if ["agent_id", "occurred_at", "conversation_id"].contains(&column) { String::new() } else { format!(", {column}") },

@@ -1,7 +1,7 @@
 //! Which days the daily views have: from an agent's first day in earnest to today.
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, db};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, db};
 
 /// A human team with one turn on each of these days.
 fn team(name: &str, days: &[&str]) -> Db {

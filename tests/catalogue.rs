@@ -1,8 +1,8 @@
 //! Each metric of the catalogue on a case small enough to be worked out by hand, with its edges. trace.rs holds every one
 //! of them against its rows; books.rs against an oracle.
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, Session, db};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, Session, db};
 use crate::trace::assert_traced;
 
 /// A database with a support agent, its human team, and conversations `c1` .. `c9` of one turn each, an hour apart, on

@@ -1,8 +1,8 @@
 //! Closed books: what was reported stays; what came later is an adjustment, and the two add up to what is known now.
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Db, Session};
 use crate::program::works;
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Db, Session};
 
 /// The shop of March 2026 with money, closed.
 fn closed(name: &str) -> Db {

@@ -3,10 +3,10 @@
 use std::fs;
 
 use crate::archive::{archive, file_of, name_of, no_folder, verified};
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Db, db};
 use crate::partitions::two_months;
 use crate::program::works;
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Db, db};
 
 #[test]
 fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
@@ -47,7 +47,7 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
     for table in ["reviews", "turn_scores"] {
         assert_eq!(
             db.number(&format!(
-                "SELECT count(*) FROM {} x WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.event_id = x.event_id)", crate::harness::full(table)
+                "SELECT count(*) FROM {} x WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.event_id = x.event_id)", crate::support::full(table)
             )),
             0.0,
             "{table}"
@@ -55,7 +55,7 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         assert!(
             db.number(&format!(
                 "SELECT count(*) FROM {}",
-                crate::harness::full(table)
+                crate::support::full(table)
             )) > 0.0
         );
     }
@@ -69,7 +69,7 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         assert_eq!(
             db.number(&format!(
                 "SELECT count(*) FROM {} WHERE {column} = 'user1'",
-                crate::harness::full(table)
+                crate::support::full(table)
             )),
             0.0,
             "{table}"

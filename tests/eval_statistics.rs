@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::fixtures::{Row, answers, compare, file, truth};
-use crate::harness::{Session, db};
+use crate::support::{Session, db};
 
 /// Stages a file of eval results; false: there is no data here.
 fn stage(db: &Session, dataset: &str) -> bool {
@@ -256,7 +256,7 @@ fn the_statistics_of_the_specification_in_sql() {
             1e-9,
         ),
     ] {
-        let value = db.number(&format!("SELECT {}", crate::harness::full(sql)));
+        let value = db.number(&format!("SELECT {}", crate::support::full(sql)));
         assert!(
             (value - expected).abs() <= tolerance,
             "{sql} is {value}, and should be {expected}"

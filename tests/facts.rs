@@ -1,7 +1,7 @@
 //! What the hot path does in Rust, held against the plain SQL it stands for: amounts, the latest of some rows, sums.
 
-use crate::books::{assert_books, refresh};
-use crate::harness::db;
+use crate::support::books::{assert_books, refresh};
+use crate::support::db;
 
 #[test]
 fn amounts_are_judged_as_numeric_compares_them() {

@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::books::{assert_books, within};
-use crate::harness::{Db, Session, db};
+use crate::support::books::{assert_books, within};
+use crate::support::{Db, Session, db};
 use crate::trace::assert_traced;
 
 /// Turns without a time are put here, `turn_index` seconds apart; the truth files put them on the day "all".

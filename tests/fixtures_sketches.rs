@@ -1,8 +1,8 @@
 //! Real latencies: every percentile of the truth files, from sketches.
 
-use crate::books::within;
 use crate::fixtures::{answers, compare, file, truth};
-use crate::harness::{Db, db};
+use crate::support::books::within;
+use crate::support::{Db, db};
 
 /// Compares `_nearest` of a truth file with sketches of a staged table's columns, made per row and merged from parts.
 fn sketches(dataset: &str, group: &str, measures: &[&str], filter: &str) -> Option<Db> {

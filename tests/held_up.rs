@@ -1,7 +1,7 @@
 //! Nothing that somebody holds keeps agents from being refreshed: what cannot be done meanwhile is named, and done later.
 
-use crate::harness::{Db, Session};
 use crate::program::{Running, backdate, insert, program, two_agents, works};
+use crate::support::{Db, Session};
 
 /// Locks something in a session of its own, which is returned with it.
 fn hold(db: &Db, sql: &str) -> Session {

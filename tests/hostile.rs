@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Db, Session};
 use crate::ingest::{SECOND, TEN, conversation, ingest, otlp, shop, span};
+use crate::support::{Db, Session};
 
 /// A document of so many levels.
 fn nested(levels: usize) -> String {
@@ -304,7 +304,7 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
             ),
         ),
     ] {
-        let error = db.error(&format!("INSERT INTO {}", crate::harness::full(&insert)));
+        let error = db.error(&format!("INSERT INTO {}", crate::support::full(&insert)));
         assert_eq!(error.sqlstate, sqlstate, "{insert}: {error}");
         assert!(!error.hint.is_empty(), "{error}");
     }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::books::assert_books;
-use crate::harness::{Db, Session, db};
 use crate::program::{Running, program, works};
+use crate::support::books::assert_books;
+use crate::support::{Db, Session, db};
 
 /// Roles of this test, which belong to the whole cluster.
 struct Cast {

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::thread;
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, Session, db};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, Session, db};
 
 /// Nanoseconds since 1970 of 2026-03-01 10:00 UTC.
 pub const TEN: u64 = 1_772_359_200_000_000_000;

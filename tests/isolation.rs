@@ -3,9 +3,9 @@
 
 use std::thread;
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Db, Session, SqlError};
 use crate::refresh_sessions::{insert, pid, until_blocked};
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Db, Session, SqlError};
 
 /// Everything a refresh writes, as text.
 fn written(session: &Session) -> Vec<String> {
@@ -37,7 +37,7 @@ fn held<T>(db: &Db, table: &str, meanwhile: impl FnOnce(&str) -> T) -> (Result<(
         holder.exec("BEGIN");
         holder.exec(&format!(
             "LOCK TABLE {} IN SHARE MODE",
-            crate::harness::full(table)
+            crate::support::full(table)
         ));
         let waits = scope.spawn(|| refresher.attempt("SELECT agent_metrics.refresh()"));
         until_blocked(db, &refresher_pid);
@@ -248,14 +248,14 @@ fn maintenance_and_a_dump_go_on_while_a_refresh_is_held() {
             "rollups",
             "leads",
         ] {
-            other.exec(&format!("VACUUM (ANALYZE) {}", crate::harness::full(table)));
+            other.exec(&format!("VACUUM (ANALYZE) {}", crate::support::full(table)));
         }
         // It gives way rather than have inserts wait behind it.
         if let Err(error) = other.attempt("SELECT agent_metrics.ensure_partitions(9)") {
             assert_eq!(error.sqlstate, "55P03", "{error}");
         }
         other.exec(&insert("beside"));
-        crate::harness::cluster::run(
+        crate::support::cluster::run(
             "pg_dump",
             &["--lock-wait-timeout=2000", "--dbname", db.url()],
         )

@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, Session};
 use crate::ingest::{SECOND, TEN, conversation, ingest, otlp, shop, span};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, Session};
 
 /// gen_ai.evaluation.result as an event of a span or, with eventName, as a log record. Values as `span` takes them.
 fn result(name_key: &str, more: &str, attributes: &[(&str, &str)]) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::db;
+use crate::support::db;
 
 #[test]
 fn every_script_is_named_once_and_none_in_vain() {

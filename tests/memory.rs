@@ -1,7 +1,7 @@
 //! What the sketch and a retry cost in memory: the peak of a backend's own pages, read from the kernel. The sketch at full
 //! size is at the end of `make bench-aggregates`.
 
-use crate::harness::{Db, db, empty_db};
+use crate::support::{Db, db, empty_db};
 
 /// Megabytes of a new session's own memory at its peak, above what it had before the query.
 fn peak(db: &Db, query: &str) -> f64 {

@@ -1,9 +1,9 @@
 //! Servers and roles that are not as the program would have them: each is named in words, with what makes it so.
 
-use crate::harness::cluster::Cluster;
-use crate::harness::{Session, server, url_of};
 use crate::program::{fails, insert, program, two_agents, works};
 use crate::setup::login;
+use crate::support::cluster::Cluster;
+use crate::support::{Session, server, url_of};
 
 fn doctor(url: &str) -> String {
     let (code, stdout, stderr) = program(url, &["doctor"]);

@@ -2,12 +2,12 @@
 //! after the owner has changed, and access follows the table of levels.
 
 use crate::access::revoke;
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::cluster::run;
-use crate::harness::empty_db;
 use crate::hostile_install::{THINGS, made_in};
 use crate::program::{fails, program};
 use crate::setup::login;
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::cluster::run;
+use crate::support::empty_db;
 
 #[test]
 fn setup_is_refused_to_whoever_does_not_own_the_schemas() {
@@ -276,7 +276,7 @@ fn a_dump_without_rows_is_set_up() {
     let (_, said, _) = program(restored.url(), &["doctor"]);
     assert!(!said.contains("rows that ship"), "{said}");
     // as a fresh one, row by row
-    let fresh = crate::harness::db("owner_fresh");
+    let fresh = crate::support::db("owner_fresh");
     let filled = fresh.lines(
         "SELECT oid::regclass FROM pg_class c WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition
            AND oid <> 'agent_metrics_internal.known_partitions'::regclass
@@ -318,7 +318,7 @@ fn a_dump_without_rows_is_set_up() {
         assert_eq!(
             restored.number(&format!(
                 "SELECT count(*) FROM {}",
-                crate::harness::full(table)
+                crate::support::full(table)
             )) > 0.0,
             rows,
             "{table}"
@@ -365,7 +365,7 @@ fn nobody_who_may_only_connect_holds_up_setup() {
             stranger
                 .error(&format!(
                     "BEGIN; LOCK TABLE {}",
-                    crate::harness::full(table)
+                    crate::support::full(table)
                 ))
                 .sqlstate,
             "42501"

@@ -8,7 +8,7 @@ use agent_metrics::program::connect::config::Server;
 use agent_metrics::program::{format, page, shutdown::Stop};
 
 use crate::audits::{frozen, run};
-use crate::harness::{Db, db, server};
+use crate::support::{Db, db, server};
 
 /// An agent whose every text tries to be markup.
 const NASTY: &str = "<script>alert(\"x\")</script>&'/\u{e9}?#%";
@@ -338,7 +338,7 @@ fn an_unreachable_database_is_said_and_a_reachable_one_found_again() {
     let db = company("page_outage");
     let served = Served::new(db.url());
     assert_eq!(served.get("/healthz").0, 200);
-    let other = crate::harness::Session::open(server());
+    let other = crate::support::Session::open(server());
     let allow = |allowed: bool| {
         other.exec(&format!(
             "ALTER DATABASE \"{}\" ALLOW_CONNECTIONS {allowed}",

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 
 use agent_metrics::program::text;
 
-use crate::harness::db;
 use crate::program::{PATIENCE, Running, backdate, command, insert, two_agents};
+use crate::support::db;
 
 /// The page and the scheduler in a process that may open so many files.
 fn with_files(url: &str, files: u32) -> (Running, String) {

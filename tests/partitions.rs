@@ -2,10 +2,10 @@
 
 use std::thread;
 
-use crate::books::{
+use crate::support::books::{
     Rollups, assert_books, assert_only, oracle_differences, refresh, shop, written_days,
 };
-use crate::harness::{Db, Session, db};
+use crate::support::{Db, Session, db};
 
 /// A database with turns in two old months, both of which have a partition of their own: `sup` and `ops`, three
 /// conversations a day on the first five days of either month. The days, oldest month first.

@@ -1,6 +1,6 @@
 //! What the planner makes of the questions that analysts ask.
 
-use crate::harness::{Db, db};
+use crate::support::{Db, db};
 
 /// Rows that the planner expects of the node at the top.
 fn expected(db: &Db, sql: &str) -> f64 {
@@ -50,7 +50,7 @@ fn tiles_compute_what_they_show_and_no_more() {
     );
     db.exec("SELECT * FROM agent_metrics.refresh()");
     for table in ["agents", "metrics", "rollups_day", "fact_days"] {
-        db.exec(&format!("ANALYZE {}", crate::harness::full(table)));
+        db.exec(&format!("ANALYZE {}", crate::support::full(table)));
     }
     for view in ["cfo_tiles", "cfo_spark", "kpi_daily"] {
         let plan = db

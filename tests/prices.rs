@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, Session, db};
 use crate::program::works;
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, Session, db};
 
 /// The prices of statistics.md's worked example.
 const PRICES: &str = "

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Db, Session, db};
 use crate::setup::login;
+use crate::support::{Db, Session, db};
 
 const ROLES: [&str; 4] = ["everybody", "reader", "writer", "admin"];
 

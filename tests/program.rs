@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::harness::{Db, Session, db, empty_db, server, url_of};
+use crate::support::{Db, Session, db, empty_db, server, url_of};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,7 @@
 //! The SQL of the README and of docs/ is executed, in the order in which a reader comes to it.
 
-use crate::books::assert_books;
-use crate::harness::empty_db;
+use crate::support::books::assert_books;
+use crate::support::empty_db;
 
 /// One story, page by page.
 const PAGES: [&str; 11] = [

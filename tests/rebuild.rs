@@ -1,7 +1,7 @@
 //! Rebuild: whatever is wrong in the books of a span is right afterwards, and nothing else is written.
 
-use crate::books::{Rollups, assert_books, refresh, shop, written_days};
 use crate::program::{fails, works};
+use crate::support::books::{Rollups, assert_books, refresh, shop, written_days};
 
 /// Ways to spoil the books of the fourth of March, each of them found by `verify()`.
 const DAMAGE: [&str; 6] = [

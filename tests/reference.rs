@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::harness::{Db, db};
+use crate::support::{Db, db};
 
 /// Text for a cell of a table.
 fn cell(text: &str) -> String {

@@ -5,8 +5,8 @@
 //! another day was even written. What happens when sessions meet is in refresh_sessions.rs, when facts
 //! come to mean something else in refresh_meaning.rs.
 
-use crate::books::{Rollups, assert_books, assert_only, refresh, shop};
-use crate::harness::db;
+use crate::support::books::{Rollups, assert_books, assert_only, refresh, shop};
+use crate::support::db;
 
 /// The turn of the shop that `a-d-c-t` names.
 fn turn(name: &str) -> String {
@@ -317,7 +317,7 @@ fn refresh_of_updated_rows_no_other_session_has_seen() {
         db.lines("SELECT bucket AT TIME ZONE 'UTC', turns FROM agent_metrics_internal.rollups WHERE level = 'day' AND bucket >= '2026-04-01' AND turns > 0"),
         ["2026-04-01 00:00:00|1"]
     );
-    let written = crate::books::written_days(&before, &Rollups::of(&db));
+    let written = crate::support::books::written_days(&before, &Rollups::of(&db));
     assert!(
         written.iter().all(|day| day.starts_with("sup 2026-04-")),
         "{written:?}"

@@ -2,8 +2,10 @@
 //! registered later, the report time zone. And what must make no difference: settings of a session, a turn that comes
 //! twice, traffic of evaluations, no change at all.
 
-use crate::books::{Rollups, assert_books, assert_only, oracle_differences, refresh, shop};
-use crate::harness::db;
+use crate::support::books::{
+    Rollups, assert_books, assert_only, oracle_differences, refresh, shop,
+};
+use crate::support::db;
 
 #[test]
 fn refresh_sees_a_mapping_that_was_made_changed_or_taken_away() {
@@ -172,7 +174,7 @@ fn refresh_brings_in_all_of_an_agent_that_is_registered_later() {
     refresh(&db);
     assert_books(&db);
     assert!(
-        crate::books::written_days(&before, &Rollups::of(&db))
+        crate::support::books::written_days(&before, &Rollups::of(&db))
             .iter()
             .all(|day| day.starts_with("newcomer "))
     );
@@ -197,7 +199,7 @@ fn refresh_rebuilds_an_agent_whose_kind_changes() {
     refresh(&db);
     assert_books(&db);
     assert!(
-        crate::books::written_days(&before, &Rollups::of(&db))
+        crate::support::books::written_days(&before, &Rollups::of(&db))
             .iter()
             .all(|day| day.starts_with("sup "))
     );
@@ -284,7 +286,7 @@ fn refresh_rebuilds_days_and_hours_when_the_report_time_zone_changes() {
         refresh(&db);
         assert_books(&db);
         assert_eq!(
-            crate::books::written_days(&before, &Rollups::of(&db)).len(),
+            crate::support::books::written_days(&before, &Rollups::of(&db)).len(),
             2,
             "in {zone}"
         );
@@ -327,7 +329,7 @@ fn refresh_and_rebuild_of_the_hour_that_the_clock_shows_twice() {
 #[test]
 fn refresh_does_not_depend_on_the_settings_of_a_session() {
     let db = shop("refresh_settings");
-    let plain = |session: &crate::harness::Session| {
+    let plain = |session: &crate::support::Session| {
         session.lines(
             "SELECT agent_id, level, extract(epoch FROM bucket)::bigint, turns, conversations, successes, leads, cost_usd, latency
              FROM agent_metrics_internal.rollups ORDER BY 1, 2, 3",
@@ -361,7 +363,7 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
         "UPDATE agent_metrics.agent_events SET latency_ms = 77 WHERE conversation_id LIKE '%-9-1'",
     );
     odd.exec("SELECT agent_metrics.refresh()");
-    let days = |session: &crate::harness::Session| {
+    let days = |session: &crate::support::Session| {
         session.lines("SELECT agent_id, to_char(day, 'YYYY-MM-DD'), metric, numerator FROM agent_kpi.kpi_daily WHERE denominator > 0 ORDER BY 1, 2, 3")
     };
     assert_eq!(days(&odd), days(&db));
@@ -387,7 +389,7 @@ fn refresh_of_nothing_writes_nothing() {
     );
     assert_eq!(db.lines("SELECT agent_id, events_changed, conversations_changed FROM agent_metrics.refresh('sup')"), ["sup|3|1"]);
     assert_eq!(
-        crate::books::written_days(&before, &Rollups::of(&db)),
+        crate::support::books::written_days(&before, &Rollups::of(&db)),
         ["sup 2026-03-01"]
     );
     // verify() is silent about what waits, and the oracle is not

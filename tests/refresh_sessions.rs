@@ -5,8 +5,10 @@
 
 use std::thread;
 
-use crate::books::{Rollups, assert_books, oracle_differences, refresh, shop, written_days};
-use crate::harness::{Db, Session};
+use crate::support::books::{
+    Rollups, assert_books, oracle_differences, refresh, shop, written_days,
+};
+use crate::support::{Db, Session};
 
 /// One more turn of `sup` on the first of May, in a conversation of that name.
 pub fn insert(name: &str) -> String {

@@ -1,8 +1,8 @@
 //! The database elsewhere: restored into clusters whose transaction counter is lower or higher, and read on a standby.
 
-use crate::books::{assert_books, fill_shop, refresh};
-use crate::harness::cluster::{Cluster, run};
-use crate::harness::{Db, Session, db};
+use crate::support::books::{assert_books, fill_shop, refresh};
+use crate::support::cluster::{Cluster, run};
+use crate::support::{Db, Session, db};
 
 /// The counter of a cluster.
 fn next_id(session: &Session) -> f64 {
@@ -52,7 +52,7 @@ fn restored_is_right(db: &Db, cluster: &Cluster) {
     let content = |session: &Session, table: &str| {
         session.lines(&format!(
             "SELECT t.* FROM {} t ORDER BY t::text",
-            crate::harness::full(table)
+            crate::support::full(table)
         ))
     };
     for table in [

@@ -1,7 +1,7 @@
 //! Review samples, and what the agent says of itself against what people say.
 
 use crate::bad_input::refused_by_us;
-use crate::harness::db;
+use crate::support::db;
 
 #[test]
 fn review_samples_are_stratified_seeded_and_replayable() {
@@ -195,7 +195,7 @@ fn the_self_report_gap_and_whether_it_widened() {
 }
 
 /// A month of 200 conversations that the agent calls a success or not, and the sample of it; nobody has reviewed it yet.
-fn month_to_review(db: &crate::harness::Db, on: &str, said_good: u32) {
+fn month_to_review(db: &crate::support::Db, on: &str, said_good: u32) {
     db.exec(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
          SELECT 'bot', '{on}'::timestamptz + make_interval(mins => n), '{on}-' || lpad(n::text, 3, '0'), CASE WHEN n <= {said_good} THEN 'success' ELSE 'failure' END

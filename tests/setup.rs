@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::cluster::run;
-use crate::harness::{Db, Session, db, empty_db, url_of};
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::cluster::run;
+use crate::support::{Db, Session, db, empty_db, url_of};
 
 const PASSWORD: &str = "only-for-this-test";
 
@@ -365,7 +365,7 @@ fn dump_and_restore_bring_everything_back() {
     let rows = |session: &Session, table: &str| {
         session.lines(&format!(
             "SELECT t.* FROM {} t ORDER BY t::text",
-            crate::harness::full(table)
+            crate::support::full(table)
         ))
     };
     for table in [

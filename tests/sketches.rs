@@ -3,7 +3,7 @@
 use futures_util::{SinkExt, TryStreamExt};
 
 use crate::aggregates::{assert_ours, line, plan, types};
-use crate::harness::{Session, SqlError};
+use crate::support::{Session, SqlError};
 
 #[test]
 fn sketches_merge_to_the_sketch_of_all_values() {

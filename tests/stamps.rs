@@ -1,8 +1,8 @@
 //! Rows are stamped, logged and checked whichever way they come; what came while nobody did so is found.
 
-use crate::books::{assert_books, oracle_differences, refresh, shop};
-use crate::harness::cluster::Cluster;
-use crate::harness::{Db, db};
+use crate::support::books::{assert_books, oracle_differences, refresh, shop};
+use crate::support::cluster::Cluster;
+use crate::support::{Db, db};
 
 fn events_changed(db: &Db) -> f64 {
     db.number("SELECT coalesce(sum(events_changed), 0) FROM agent_metrics.refresh()")

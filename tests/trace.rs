@@ -1,8 +1,8 @@
 //! Every number traces to rows: the sums of trace() are the number in the views, for every metric of the catalogue, on
 //! hand-made, real and random data, at hour, day and thirty days.
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Session, db};
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Session, db};
 
 /// Numbers of a view that are not what trace() adds up to. `span` gives the first and last moment of a row.
 fn untraced(session: &Session, rows: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What a DBA does to our tables: columns, triggers, policies, tablespaces, publications, partitions of his own.
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::Db;
+use crate::support::Db;
+use crate::support::books::{assert_books, refresh, shop};
 
 fn old_turns(db: &Db, turns: i32) {
     db.exec(&format!(

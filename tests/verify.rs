@@ -1,6 +1,6 @@
 //! What guards the numbers: `verify()` finds a wrong value wherever it stands, and so does the oracle of books.rs.
 
-use crate::books::{assert_books, assert_oracle, oracle_differences, shop};
+use crate::support::books::{assert_books, assert_oracle, oracle_differences, shop};
 
 #[test]
 fn verify_finds_a_planted_wrong_value_in_every_place() {

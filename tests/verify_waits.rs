@@ -1,8 +1,8 @@
 //! `verify()` calls nothing wrong that no refresh has seen yet; and what was changed and changed back ends as it began.
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::Session;
 use crate::partitions::two_months;
+use crate::support::Session;
+use crate::support::books::{assert_books, refresh, shop};
 
 fn verified(session: &Session, what: &str) {
     assert_eq!(

@@ -1,7 +1,7 @@
 //! The views that business reads: what they show is what the other views and the rows say, and none mixes AI and people.
 
-use crate::books::{assert_books, refresh, shop};
-use crate::harness::{Db, db};
+use crate::support::books::{assert_books, refresh, shop};
+use crate::support::{Db, db};
 use crate::trace::{assert_traced, random_facts};
 
 /// Two AI agents and a human team of one kind, and two of another, with turns in the last two months.

@@ -11,8 +11,8 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, Session, db};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, Session, db};
 
 const STEPS: usize = 350;
 /// Sessions write disjoint rows, so that none ever waits for another one's lock.

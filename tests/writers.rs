@@ -15,8 +15,8 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Db, Session, db};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Db, Session, db};
 
 const WRITERS: usize = 8;
 const AGENTS: [&str; 3] = ["sup", "sal", "ops"];

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use chrono::{DateTime, Duration, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use crate::books::{assert_books, refresh};
-use crate::harness::{Session, db};
+use crate::support::books::{assert_books, refresh};
+use crate::support::{Session, db};
 
 /// Names that AT TIME ZONE takes for abbreviations, so that it cannot tell whether the data differ.
 const ABBREVIATIONS: &str = "'CET', 'EET', 'MET', 'WET', 'EST', 'HST', 'MST'";
@@ -217,7 +217,7 @@ fn questions_that_have_no_bucket_are_refused_or_answered() {
         ("day_of(now(), 'no zone')", "22023"),
         ("day_start('5874897-12-31', 'UTC')", "22008"),
     ] {
-        let error = db.error(&format!("SELECT {}", crate::harness::full(call)));
+        let error = db.error(&format!("SELECT {}", crate::support::full(call)));
         assert_eq!(error.sqlstate, code, "{call}");
     }
     assert_eq!(

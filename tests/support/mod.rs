@@ -6,6 +6,7 @@
 
 #![allow(dead_code)]
 
+pub mod books;
 pub mod cluster;
 
 use std::fmt;

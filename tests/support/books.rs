@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::harness::{Db, Session, db};
+use crate::support::{Db, Session, db};
 
 /// Largest relative error of a percentile.
 pub const RELATIVE_ERROR: f64 = 1.0 / 128.0;
