@@ -1,8 +1,8 @@
 //! Who may do what: a reader, a writer, an admin, everybody.
 
-use crate::setup::{login, views};
+use crate::setup::views;
 use crate::support::books::{assert_books, refresh, shop};
-use crate::support::{Db, db, empty_db};
+use crate::support::{Db, db, empty_db, login};
 
 #[test]
 fn a_reader_sees_every_view_and_no_raw_table() {

@@ -7,7 +7,7 @@ use chrono::{TimeDelta, Utc};
 use crate::alerts::{NOTHING, Receiver, SENT, enqueue, moment, webhook};
 use crate::audits::{frozen, run};
 use crate::bad_input::refused_by_us;
-use crate::program::program;
+use crate::support::program::program;
 
 #[test]
 fn quiet_hours_digests_reminders_and_deputies() {

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::runtime::Runtime;
 
 use crate::bad_input::refused_by_us;
-use crate::program::{command, program};
+use crate::support::program::{command, program};
 use crate::support::{Db, Session, db};
 
 /// How the receiver behaves.

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::partitions::two_months;
-use crate::program::{fails, works};
 use crate::support::books::{assert_books, assert_oracle, refresh};
+use crate::support::program::{fails, works};
 use crate::support::{Db, Session};
 
 /// Two months older than the hot days, and an empty folder.
@@ -290,8 +290,10 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
 
 /// Runs archive, which has to fail after it may have said something; its standard error.
 fn fails_somehow(db: &Db, folder: &Path) -> String {
-    let (code, _, stderr) =
-        crate::program::program(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
+    let (code, _, stderr) = crate::support::program::program(
+        db.url(),
+        &["archive", "--folder", folder.to_str().unwrap()],
+    );
     assert_eq!(code, 1, "{stderr}");
     stderr
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use agent_metrics::program::archive::file::Reader;
 
 use crate::archive::{archive, file_of, name_of, two_old_months, verified};
-use crate::program::{fails, works};
+use crate::support::program::{fails, works};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777

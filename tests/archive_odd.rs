@@ -3,9 +3,9 @@
 use std::fs;
 
 use crate::archive::{archive, name_of, two_old_months, verified};
-use crate::program::{program, works};
 use crate::support::Db;
 use crate::support::books::refresh;
+use crate::support::program::{program, works};
 
 fn restore_all(db: &Db, folder: &std::path::Path) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use crate::program::{program, works};
 use crate::support::books::{assert_books, refresh, shop};
+use crate::support::program::{program, works};
 use crate::support::{Db, Session};
 
 /// A CRM with tickets by uuid and payments by text, in a schema and of an owner of its own.

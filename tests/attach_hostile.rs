@@ -1,7 +1,6 @@
 //! Attached tables of a hostile owner: whatever he makes of his table, his code runs with nobody's rights but his own.
 
-use crate::setup::login;
-use crate::support::{Db, Session, db};
+use crate::support::{Db, Session, db, login};
 
 /// A CRM whose owner logs in, with a table that is attached by a superuser, and a log that everybody's code can write to.
 /// Returns the database, its owner's session and name, and the program's session.

@@ -1,7 +1,7 @@
 //! Attaching: every mapping that cannot be, with SQLSTATE, message, detail and hint.
 
 use crate::attach::{PAYMENTS, crm, done};
-use crate::setup::login;
+use crate::support::login;
 
 #[test]
 fn a_mapping_that_cannot_be_is_refused() {

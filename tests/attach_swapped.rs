@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::setup::login;
-use crate::support::{Db, Session, db};
+use crate::support::{Db, Session, db, login};
 
 /// Tables of the CRM, attached by a superuser; its owner and his session.
 fn crm(name: &str) -> (Db, String, Session) {

@@ -1,8 +1,8 @@
 //! Breaches: opened once, acknowledged with cause and action, closed on recovery, the same story within a day; nothing
 //! flaps at the line, and no verdict differs from the exact one.
 
-use crate::program::works;
 use crate::support::books::refresh;
+use crate::support::program::works;
 use crate::support::{Db, Session, db};
 
 /// An agent with so many successes and failures today, and one threshold: 0.92 of success.

@@ -1,8 +1,8 @@
 //! The server's clock was wrong for a while, or what an agent is refreshed by has changed: neither keeps a refresh from
 //! being due, and both are named.
 
-use crate::program::{program, two_agents, works};
 use crate::support::books::refresh;
+use crate::support::program::{program, two_agents, works};
 use crate::support::{Db, Session};
 
 const DUE: &str = "SELECT agent_id FROM agent_metrics.due_agents() ORDER BY 1";

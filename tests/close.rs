@@ -1,7 +1,7 @@
 //! Closed books: what was reported stays; what came later is an adjustment, and the two add up to what is known now.
 
-use crate::program::works;
 use crate::support::books::{assert_books, refresh, shop};
+use crate::support::program::works;
 use crate::support::{Db, Session};
 
 /// The shop of March 2026 with money, closed.

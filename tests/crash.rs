@@ -14,10 +14,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::program::{command, works};
 use crate::support::Session;
 use crate::support::books::{assert_books, refresh};
 use crate::support::cluster::Cluster;
+use crate::support::program::{command, works};
 
 const WRITERS: usize = 3;
 /// Turns that a writer inserts at once.

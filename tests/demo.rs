@@ -1,7 +1,7 @@
 //! `agent-metrics demo`: twelve tiles, once, and nobody else's data touched.
 
-use crate::program::{fails, two_agents, works};
 use crate::support::db;
+use crate::support::program::{fails, two_agents, works};
 
 #[test]
 fn the_demo_shows_twelve_tiles_and_a_second_run_adds_nothing() {

@@ -4,8 +4,8 @@ use std::fs;
 
 use crate::archive::{archive, file_of, name_of, no_folder, verified};
 use crate::partitions::two_months;
-use crate::program::works;
 use crate::support::books::{assert_books, refresh, shop};
+use crate::support::program::works;
 use crate::support::{Db, db};
 
 #[test]

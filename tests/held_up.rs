@@ -1,6 +1,6 @@
 //! Nothing that somebody holds keeps agents from being refreshed: what cannot be done meanwhile is named, and done later.
 
-use crate::program::{Running, backdate, insert, program, two_agents, works};
+use crate::support::program::{Running, backdate, insert, program, two_agents, works};
 use crate::support::{Db, Session};
 
 /// Locks something in a session of its own, which is returned with it.

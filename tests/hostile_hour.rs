@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::program::{Running, program, works};
 use crate::support::books::assert_books;
+use crate::support::program::{Running, program, works};
 use crate::support::{Db, Session, db};
 
 /// Roles of this test, which belong to the whole cluster.

@@ -1,9 +1,8 @@
 //! CREATE EXTENSION and setup() in a database where others may create, under names that need quoting, and from a dump.
 
-use crate::setup::login;
 use crate::support::books::{assert_books, refresh};
 use crate::support::cluster::run;
-use crate::support::{Db, SqlError, empty_db};
+use crate::support::{Db, SqlError, empty_db, login};
 
 /// What somebody could make in a schema before the extension comes, to be called or to be in its way.
 pub const THINGS: &[(&str, &str)] = &[

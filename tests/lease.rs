@@ -1,8 +1,7 @@
 //! The scheduler's lead: a row that only an admin may write, taken over when it ran out, whatever the clock did.
 
-use crate::program::{Running, backdate, insert, program, two_agents, works};
-use crate::setup::login;
-use crate::support::{Db, db};
+use crate::support::program::{Running, backdate, insert, program, two_agents, works};
+use crate::support::{Db, db, login};
 
 const FIRST: &str = "00000000-0000-0000-0000-00000000000a";
 const SECOND: &str = "00000000-0000-0000-0000-00000000000b";

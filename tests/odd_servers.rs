@@ -1,9 +1,8 @@
 //! Servers and roles that are not as the program would have them: each is named in words, with what makes it so.
 
-use crate::program::{fails, insert, program, two_agents, works};
-use crate::setup::login;
 use crate::support::cluster::Cluster;
-use crate::support::{Session, server, url_of};
+use crate::support::program::{fails, insert, program, two_agents, works};
+use crate::support::{Session, login, server, url_of};
 
 fn doctor(url: &str) -> String {
     let (code, stdout, stderr) = program(url, &["doctor"]);

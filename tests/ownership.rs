@@ -3,11 +3,10 @@
 
 use crate::access::revoke;
 use crate::hostile_install::{THINGS, made_in};
-use crate::program::{fails, program};
-use crate::setup::login;
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::cluster::run;
-use crate::support::empty_db;
+use crate::support::program::{fails, program};
+use crate::support::{empty_db, login};
 
 #[test]
 fn setup_is_refused_to_whoever_does_not_own_the_schemas() {

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 
 use agent_metrics::program::text;
 
-use crate::program::{PATIENCE, Running, backdate, command, insert, two_agents};
 use crate::support::db;
+use crate::support::program::{PATIENCE, Running, backdate, command, insert, two_agents};
 
 /// The page and the scheduler in a process that may open so many files.
 fn with_files(url: &str, files: u32) -> (Running, String) {

@@ -4,8 +4,8 @@
 use std::fs;
 
 use crate::archive::{archive, name_of, two_old_months, verified};
-use crate::program::{fails, program, works};
 use crate::support::books::{assert_books, refresh, shop};
+use crate::support::program::{fails, program, works};
 use crate::support::{Session, SqlError};
 
 fn refused(session: &Session, sql: &str, sqlstate: &str, words: &[&str]) -> SqlError {

@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::archive::{archive, file_of, name_of, two_old_months, verified};
-use crate::program::works;
 use crate::support::books::{assert_books, refresh, shop};
+use crate::support::program::works;
 use crate::support::{Db, Session};
 
 const ID: &str = "(SELECT archive_id FROM agent_metrics_internal.archives WHERE state = 'writing')";

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use crate::program::works;
 use crate::support::books::{assert_books, refresh};
+use crate::support::program::works;
 use crate::support::{Db, Session, db};
 
 /// The prices of statistics.md's worked example.

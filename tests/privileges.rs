@@ -2,10 +2,9 @@
 //! the table in SECURITY.md. After a change that is meant: `make privileges` writes both anew.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use crate::setup::login;
-use crate::support::{Db, Session, db};
+use crate::support::golden::{held_against, path};
+use crate::support::{Db, Session, db, login};
 
 const ROLES: [&str; 4] = ["everybody", "reader", "writer", "admin"];
 
@@ -135,28 +134,6 @@ fn lines(db: &Db, roles: &[(String, Session)]) -> Vec<Line> {
             }
         })
         .collect()
-}
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-/// Compares with a file, or writes it when that is asked for.
-pub fn held_against(file: &str, now: &str) {
-    let path = path(file);
-    if std::env::var_os("AGENT_METRICS_WRITE").is_some() {
-        std::fs::write(&path, now).unwrap();
-        return;
-    }
-    let kept = std::fs::read_to_string(&path).unwrap();
-    let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
-    let (kept, now) = (lines(&kept), lines(now));
-    let gone: Vec<&String> = kept.iter().filter(|line| !now.contains(line)).collect();
-    let come: Vec<&String> = now.iter().filter(|line| !kept.contains(line)).collect();
-    assert!(
-        kept == now,
-        "{file} says otherwise; if that is meant: make privileges\nonly there: {gone:#?}\nonly here: {come:#?}"
-    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What people call, write and read is written down in `golden/public.txt`, so that it grows on purpose. After a change
 //! that is meant: `make privileges` writes it anew.
 
-use crate::privileges::held_against;
 use crate::support::db;
+use crate::support::golden::held_against;
 
 #[test]
 fn the_public_surface_is_what_the_file_says() {

@@ -1,7 +1,7 @@
 //! Rebuild: whatever is wrong in the books of a span is right afterwards, and nothing else is written.
 
-use crate::program::{fails, works};
 use crate::support::books::{Rollups, assert_books, refresh, shop, written_days};
+use crate::support::program::{fails, works};
 
 /// Ways to spoil the books of the fourth of March, each of them found by `verify()`.
 const DAMAGE: [&str; 6] = [
@@ -123,7 +123,7 @@ fn the_program_rebuilds_day_by_day_and_can_be_stopped() {
     holder.exec(
         "BEGIN; SELECT FROM agent_metrics_internal.agent_watermarks WHERE agent_id = 'sal' FOR UPDATE",
     );
-    let child = crate::program::command(db.url(), &["rebuild"])
+    let child = crate::support::program::command(db.url(), &["rebuild"])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

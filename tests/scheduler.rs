@@ -9,7 +9,7 @@ use agent_metrics::program::shutdown::Stop;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
-use crate::program::{PATIENCE, Running, backdate, fails, insert, two_agents, works};
+use crate::support::program::{PATIENCE, Running, backdate, fails, insert, two_agents, works};
 
 #[test]
 fn two_run_and_one_leads() {

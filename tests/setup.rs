@@ -4,19 +4,7 @@ use std::thread;
 
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::cluster::run;
-use crate::support::{Db, Session, db, empty_db, url_of};
-
-const PASSWORD: &str = "only-for-this-test";
-
-/// Makes a role that can log in, and opens a session as it. Roles belong to the cluster, so the name has the database's.
-pub fn login(db: &Db, role: &str) -> (String, Session) {
-    let role = format!("{}_{role}", db.name());
-    db.exec(&format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'"));
-    let url = url_of(db.name());
-    let (_, host) = url.split_once('@').unwrap();
-    let session = Session::open(&format!("postgresql://{role}:{PASSWORD}@{host}"));
-    (role, session)
-}
+use crate::support::{Session, db, empty_db, login};
 
 /// Every row that ships or that a user writes, and every object with its definition.
 fn state(session: &Session) -> Vec<String> {

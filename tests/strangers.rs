@@ -1,8 +1,8 @@
 //! What a reader and a stranger gain by functions and statements of their own: nothing that SECURITY.md does not give.
 
-use crate::setup::{login, views};
+use crate::setup::views;
 use crate::support::books::{fill_shop, refresh};
-use crate::support::{Session, db};
+use crate::support::{Session, db, login};
 
 /// Views that hide no row and no value of what they read: they sum, and a condition that is not leakproof, such as one with
 /// `now()`, has to reach their tables. All others are barriers.

@@ -1,6 +1,6 @@
 //! What somebody wrote is shown as text: no label moves the cursor, forges a line of a log or turns a line round.
 
-use crate::program::{Running, backdate, program, two_agents, works};
+use crate::support::program::{Running, backdate, program, two_agents, works};
 
 /// Clears the screen, sets the window's title, forges a line, turns the rest round.
 const NASTY: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\r\nall is well\u{202e}\u{2028}";

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::program::{fails, works};
 use crate::support::cluster::Cluster;
+use crate::support::program::{fails, works};
 
 fn ran(program: &str, arguments: &[&str], folder: &Path) {
     let output = Command::new(program)

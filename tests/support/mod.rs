@@ -8,6 +8,8 @@
 
 pub mod books;
 pub mod cluster;
+pub mod golden;
+pub mod program;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -325,4 +327,16 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+const PASSWORD: &str = "only-for-this-test";
+
+/// Makes a role that can log in, and opens a session as it. Roles belong to the cluster, so the name has the database's.
+pub fn login(db: &Db, role: &str) -> (String, Session) {
+    let role = format!("{}_{role}", db.name());
+    db.exec(&format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'"));
+    let url = url_of(db.name());
+    let (_, host) = url.split_once('@').unwrap();
+    let session = Session::open(&format!("postgresql://{role}:{PASSWORD}@{host}"));
+    (role, session)
 }
