@@ -1,0 +1,7 @@
+//! The rules of the project, held.
+
+mod licences;
+mod manifest;
+mod privileges;
+mod public_names;
+mod rooms;
