@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 
 use crate::alerts::outbox::{NOTHING, Receiver, SENT, enqueue, moment, webhook};
 use crate::evals::audits::{frozen, run};
-use crate::events::bad_input::refused_by_us;
+use crate::support::asserts::{assert_no_rows, refused_by_us};
 use crate::support::program::program;
 
 #[test]
@@ -271,7 +271,10 @@ fn keep_or_replace_is_asked_answered_and_kept() {
         db.lines("SELECT jsonb_array_length(snapshot -> 'tiles'), snapshot -> 'tiles' -> 0 ->> 'metric' FROM agent_metrics.decisions WHERE agent_id = 'bot'"),
         ["4|task_success_rate"]
     );
-    assert_eq!(db.number("SELECT count(*) FROM agent_kpi.alerts WHERE kind LIKE 'decision%' AND acknowledged_at IS NULL"), 0.0);
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_kpi.alerts WHERE kind LIKE 'decision%' AND acknowledged_at IS NULL",
+    );
     // after the end nobody asks, and the history stays
     db.exec("SELECT agent_metrics.decide('bot', 'sunset', 'Head of Support', 'replaced', at => '2026-06-01')");
     assert_eq!(audit("2026-07-01 00:00+00").len(), 1);

@@ -1,5 +1,6 @@
 //! Attached tables of a hostile owner: whatever he makes of his table, his code runs with nobody's rights but his own.
 
+use crate::support::asserts::{assert_explained, assert_no_rows, assert_refused, assert_sqlstate};
 use crate::support::{Db, Session, db, login};
 
 /// A CRM whose owner logs in, with a table that is attached by a superuser, and a log that everybody's code can write to.
@@ -127,17 +128,17 @@ fn the_trigger_is_nobodys_to_use() {
     let (db, crm, owner, program) = crm("hostile_trigger");
     crm.exec("CREATE TABLE crm.mine (id text, status text, closed_at timestamptz, chat text, to_jsonb text)");
     let make = "CREATE TRIGGER x AFTER INSERT OR DELETE ON crm.mine FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_source('crm.tickets')";
-    assert_eq!(crm.error(make).sqlstate, "42501");
+    assert_sqlstate(&crm, make, "42501");
     // nor is what reads and locks tables of others
     for call in [
         "open_source('crm.tickets'::regclass, ARRAY['id'])",
         "hold_still('agent_metrics.agent_events'::regclass, true)",
     ] {
-        let error = crm.error(&format!("SELECT {}", crate::support::full(call)));
-        assert_eq!(error.sqlstate, "42501", "{error}");
-        assert!(
-            !error.detail.is_empty() && !error.hint.is_empty(),
-            "{error}"
+        assert_explained(
+            &crm,
+            &format!("SELECT {}", crate::support::full(call)),
+            "42501",
+            "",
         );
     }
     // and on another table it does nothing
@@ -145,10 +146,7 @@ fn the_trigger_is_nobodys_to_use() {
     db.exec("SELECT agent_metrics.sync_business_events()");
     let before = db.lines("SELECT * FROM agent_metrics.business_events");
     crm.exec("INSERT INTO crm.mine VALUES ('77', 'a', now(), 'c', 'x'); INSERT INTO crm.mine SELECT * FROM crm.tickets; DELETE FROM crm.mine");
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.attached_changes"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.attached_changes");
     db.exec("SELECT agent_metrics.sync_business_events()");
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.business_events"),
@@ -175,24 +173,23 @@ fn what_is_not_plain_is_refused_with_words() {
         ("a", "is of type text[]"),
         ("j", "is of type jsonb"),
     ] {
-        let error = db.error(&attach("crm.odd", &format!("{odd}, kind => '{column}'")));
-        assert_eq!(error.sqlstate, "42804", "{error}");
-        assert!(
-            error.message.contains(words) && error.detail.contains("domain"),
-            "{error}"
+        let error = assert_refused(
+            &db,
+            &attach("crm.odd", &format!("{odd}, kind => '{column}'")),
+            "42804",
+            words,
         );
+        assert!(error.detail.contains("domain"), "{error}");
     }
     for source in ["crm.v", "crm.m"] {
-        let error = db.error(&attach(
-            source,
-            "business_event_id => 'id', occurred_at => 'closed_at', kind => 'status'",
-        ));
-        assert_eq!(error.sqlstate, "42501", "{error}");
-        assert!(
-            error
-                .message
-                .contains(&format!("belongs to role {owner}, whose code is not run")),
-            "{error}"
+        assert_refused(
+            &db,
+            &attach(
+                source,
+                "business_event_id => 'id', occurred_at => 'closed_at', kind => 'status'",
+            ),
+            "42501",
+            &format!("belongs to role {owner}, whose code is not run"),
         );
     }
     // a view of ours over his table is read, until something in his table is code
@@ -247,7 +244,7 @@ fn what_is_not_plain_is_refused_with_words() {
         "{}",
         problem()
     );
-    assert_eq!(crm.lines("SELECT * FROM crm.log"), [""; 0]);
+    assert_no_rows(&crm, "SELECT * FROM crm.log");
     // an enum is read through the server's own function
     crm.exec("CREATE FUNCTION crm.to_text(crm.e) RETURNS text LANGUAGE sql AS $$ SELECT crm.trick('cast') $$; CREATE CAST (crm.e AS text) WITH FUNCTION crm.to_text(crm.e) AS IMPLICIT;
               INSERT INTO crm.odd (id, at, e, b) VALUES ('o1', now(), 'a', true)");
@@ -261,11 +258,9 @@ fn what_is_not_plain_is_refused_with_words() {
     crm.exec("INSERT INTO crm.odd (id, at, e, b) VALUES ('o2', now(), 'a', false)");
     db.exec("SELECT agent_metrics.sync_business_events()");
     assert_eq!(db.lines("SELECT kind FROM agent_metrics.business_events WHERE business_event_id LIKE 'o_' ORDER BY 1"), ["false", "true"]);
-    assert_eq!(
-        crm.lines(&format!(
-            "SELECT DISTINCT what FROM crm.log WHERE who <> '{owner}'"
-        )),
-        [""; 0]
+    assert_no_rows(
+        &crm,
+        &format!("SELECT DISTINCT what FROM crm.log WHERE who <> '{owner}'"),
     );
     db.exec("DROP VIEW public.ours");
     done(db, &owner, vec![crm, program]);

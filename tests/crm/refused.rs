@@ -1,6 +1,7 @@
 //! Attaching: every mapping that cannot be, with SQLSTATE, message, detail and hint.
 
 use crate::crm::attach::{PAYMENTS, crm, done};
+use crate::support::asserts::{assert_explained, assert_no_rows, assert_sqlstate};
 use crate::support::login;
 
 #[test]
@@ -90,20 +91,14 @@ fn a_mapping_that_cannot_be_is_refused() {
             "is not attached",
         ),
     ] {
-        let error = db.error(&sql);
-        assert_eq!(error.sqlstate, sqlstate, "{error}");
-        assert!(error.message.contains(words), "{error}");
-        assert!(
-            !error.detail.is_empty() && !error.hint.is_empty(),
-            "{error}"
-        );
+        assert_explained(&db, &sql, sqlstate, words);
     }
     db.exec(PAYMENTS);
-    assert_eq!(db.error(PAYMENTS).sqlstate, "42710");
-    assert_eq!(
-        db.error("SELECT agent_metrics.attach_business_events('no.table', 'a', 'b', 'c')")
-            .sqlstate,
-        "3F000"
+    assert_sqlstate(&db, PAYMENTS, "42710");
+    assert_sqlstate(
+        &db,
+        "SELECT agent_metrics.attach_business_events('no.table', 'a', 'b', 'c')",
+        "3F000",
     );
     assert_eq!(
         db.lines("SELECT source FROM agent_metrics_internal.attached_tables"),
@@ -143,13 +138,7 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
             "is written by",
         ),
     ] {
-        let error = admin.error(&sql);
-        assert_eq!(error.sqlstate, sqlstate, "{sql}: {error}");
-        assert!(error.message.contains(words), "{error}");
-        assert!(
-            !error.detail.is_empty() && !error.hint.is_empty(),
-            "{error}"
-        );
+        assert_explained(&admin, &sql, sqlstate, words);
     }
     // what he may read he attaches, by hand too, and it stays that
     admin.exec(&row(open, "c.oid", "current_user"));
@@ -162,10 +151,11 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
         "relation_owner = 'postgres'",
         "attached_by = 'postgres'",
     ] {
-        let error = admin.error(&format!(
-            "UPDATE agent_metrics_internal.attached_tables SET {change}"
-        ));
-        assert_eq!(error.sqlstate, "55000", "{change}: {error}");
+        let error = assert_sqlstate(
+            &admin,
+            &format!("UPDATE agent_metrics_internal.attached_tables SET {change}"),
+            "55000",
+        );
         assert!(error.hint.contains("detach_business_events"), "{error}");
     }
     admin.exec("SELECT"); // the refused statement has let go of the row
@@ -178,11 +168,9 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
         db.lines("SELECT mode, wants_triggers FROM agent_metrics_internal.attached_tables"),
         ["compare|f"]
     );
-    assert_eq!(
-        db.number(
-            "SELECT count(*) FROM pg_trigger WHERE tgrelid = '\"The CRM\".payments'::regclass"
-        ),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM pg_trigger WHERE tgrelid = '\"The CRM\".payments'::regclass",
     );
     assert_eq!(
         db.number("SELECT count(customer_id) FROM agent_metrics.business_events WHERE source_table IS NOT NULL"),

@@ -1,6 +1,6 @@
 //! Audits: frozen sets, runs, drift after a planted regression; every refusal. Real runs are in statistics.rs.
 
-use crate::events::bad_input::refused_by_us;
+use crate::support::asserts::{assert_sqlstate, refused_by_us};
 use crate::support::{Db, Session, db};
 
 /// A frozen set of 200 cases and an agent.
@@ -92,10 +92,10 @@ fn what_is_frozen_does_not_change() {
         "\"none\"",
     );
     // a case twice
-    assert_eq!(
-        db.error("INSERT INTO agent_metrics.eval_cases VALUES ('small', 'c3')")
-            .sqlstate,
-        "23505"
+    assert_sqlstate(
+        &db,
+        "INSERT INTO agent_metrics.eval_cases VALUES ('small', 'c3')",
+        "23505",
     );
     // a case that comes while the set is being frozen waits, and is then refused
     db.exec("INSERT INTO agent_metrics.eval_cases SELECT 'small', 'd' || n FROM generate_series(1, 50) AS n");
@@ -160,12 +160,10 @@ fn bad_runs_are_refused_whole() {
         "23514",
         "trial 2",
     );
-    assert_eq!(
-        db.error(
-            "INSERT INTO agent_metrics.eval_results VALUES ('bot', 'r', 'c1'), ('bot', 'r', 'c1')"
-        )
-        .sqlstate,
-        "23505"
+    assert_sqlstate(
+        &db,
+        "INSERT INTO agent_metrics.eval_results VALUES ('bot', 'r', 'c1'), ('bot', 'r', 'c1')",
+        "23505",
     );
     refused_by_us(
         &db,
@@ -199,12 +197,12 @@ fn bad_runs_are_refused_whole() {
         "SELECT agent_metrics.stratified_rate('{10}', '{1.5}', '{1}')",
         "SELECT agent_metrics.minimum_detectable_change(200, 1.5)",
     ] {
-        assert_eq!(db.error(sql).sqlstate, "22003", "{sql}");
+        assert_sqlstate(&db, sql, "22003");
     }
-    assert_eq!(
-        db.error("SELECT agent_metrics.stratified_rate('{10}', '{}', '{1}')")
-            .sqlstate,
-        "22023"
+    assert_sqlstate(
+        &db,
+        "SELECT agent_metrics.stratified_rate('{10}', '{}', '{1}')",
+        "22023",
     );
     // nor is a run recorded twice, the same or another
     let once = record("v1", &cases(1, 200)).replace("'r'", "'once'");
@@ -339,7 +337,7 @@ fn a_writer_brings_runs_in_and_reads_no_set() {
         "SELECT * FROM agent_metrics.alert_channels",
         "SELECT agent_metrics.run_audits()",
     ] {
-        assert_eq!(writer.error(sql).sqlstate, "42501", "{sql}");
+        assert_sqlstate(&writer, sql, "42501");
     }
     assert_eq!(
         db.lines("SELECT eval_success_rate, is_complete FROM agent_kpi.eval_runs"),

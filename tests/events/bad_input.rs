@@ -2,73 +2,9 @@
 //! What is not refused, because an event is never lost to a typo, is kept, listed, and counted once it is mended.
 //! Thresholds, settings and names are in setup/bad_settings.rs.
 
+use crate::support::asserts::{assert_verified, refused_by_constraint, refused_by_us};
 use crate::support::books::{assert_books, refresh};
-use crate::support::{Db, Session, SqlError, db};
-
-/// Everything that a statement could have changed, as text.
-fn everything(session: &Session) -> Vec<String> {
-    let tables = [
-        "agents",
-        "owners",
-        "thresholds",
-        "agent_kinds",
-        "settings",
-        "outcomes",
-        "event_kinds",
-        "agent_events",
-        "business_events",
-        "changes",
-        "conversations",
-        "rollups",
-        "agent_watermarks",
-        "eval_sets",
-        "eval_cases",
-        "eval_runs",
-        "eval_results",
-        "alert_channels",
-        "alerts",
-        "decisions",
-    ];
-    let each = tables.map(|table| {
-        format!(
-            "SELECT '{table}', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t",
-            crate::support::full(table)
-        )
-    });
-    session.lines(&each.join(" UNION ALL "))
-}
-
-/// Runs a statement that has to fail, and asserts that it changed nothing.
-pub fn refused(session: &Session, sql: &str) -> SqlError {
-    let before = everything(session);
-    let error = session.error(sql);
-    assert_eq!(everything(session), before, "{sql} changed something");
-    error
-}
-
-/// A refusal of ours: SQLSTATE, the value in the message, detail and hint.
-pub fn refused_by_us(session: &Session, sql: &str, sqlstate: &str, names: &str) {
-    let error = refused(session, sql);
-    assert_eq!(error.sqlstate, sqlstate, "{sql}: {error}");
-    assert!(
-        error.message.contains(names),
-        "{names:?} is not in: {error}"
-    );
-    assert!(
-        !error.detail.is_empty() && !error.hint.is_empty(),
-        "{sql}: detail and hint are missing: {error}"
-    );
-}
-
-/// A refusal by a constraint, whose name says what is wrong.
-pub fn refused_by_constraint(session: &Session, sql: &str, sqlstate: &str, names: &str) {
-    let error = refused(session, sql);
-    assert_eq!(error.sqlstate, sqlstate, "{sql}: {error}");
-    assert!(
-        error.message.contains(names),
-        "{names:?} is not in: {error}"
-    );
-}
+use crate::support::{Db, db};
 
 pub fn one_agent(name: &str) -> Db {
     let db = db(name);
@@ -354,9 +290,9 @@ fn impossible_turns_are_refused_whichever_way_they_come() {
          ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.mine FOR VALUES FROM (MINVALUE) TO ('1997-01-01')",
     );
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     assert_eq!(
         db.lines(
             "SELECT turns, token_turns, tokens_input, tokens_output, cost_turns, cost_usd, tool_calls, latency IS NULL FROM agent_metrics_internal.rollups

@@ -1,5 +1,6 @@
 //! What is accepted can be refreshed: texts, moments and JSON have bounds where they are written.
 
+use crate::support::asserts::{assert_sqlstate, assert_verified};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::{Db, db};
 
@@ -69,11 +70,14 @@ fn a_text_has_a_longest_length_and_the_error_says_which() {
     }
     // an update is checked as an insertion is
     event(&db, "model", "'m'").unwrap();
-    let error = db.error(&format!(
-        "UPDATE agent_metrics.agent_events SET model = {}",
-        noise(300)
-    ));
-    assert_eq!(error.sqlstate, "22001");
+    assert_sqlstate(
+        &db,
+        &format!(
+            "UPDATE agent_metrics.agent_events SET model = {}",
+            noise(300)
+        ),
+        "22001",
+    );
     for statement in [
         "INSERT INTO agent_metrics.business_events (business_event_id, kind) VALUES (repeat('x', 1025), 'charge')",
         "INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id) VALUES ('x', 'charge', repeat('x', 1025))",
@@ -83,7 +87,7 @@ fn a_text_has_a_longest_length_and_the_error_says_which() {
         "INSERT INTO agent_metrics.outcomes (label) VALUES (repeat('x', 257))",
         "SELECT agent_metrics.register_agent(repeat('x', 257), 'support', 'O')",
     ] {
-        assert_eq!(db.error(statement).sqlstate, "22001", "{statement}");
+        assert_sqlstate(&db, statement, "22001");
     }
 }
 
@@ -112,7 +116,7 @@ fn a_moment_lies_in_the_years_1_to_9999() {
         "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at) VALUES ('x', 'charge', '20000-01-01')",
         "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, reviewed_at) VALUES ('sup', 'c', 'team', '20000-01-01')",
     ] {
-        assert_eq!(db.error(statement).sqlstate, "22008", "{statement}");
+        assert_sqlstate(&db, statement, "22008");
     }
     db.exec("SELECT agent_metrics.register_agent('sup', 'support', 'O')");
     refresh(&db);
@@ -176,7 +180,7 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
          SELECT agent_metrics.condense_archive(id, 1, 'x', 1), agent_metrics.detach_archive(id) FROM step",
     );
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     assert_eq!(
         db.value(
             "SELECT md5(string_agg(r::text, ',' ORDER BY r::text)) FROM agent_metrics_internal.rollups r"
@@ -192,7 +196,7 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
     ));
     db.exec("SELECT * FROM agent_metrics.erase_user((SELECT user_id FROM agent_metrics.agent_events WHERE user_id LIKE 'gone%'))");
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
 }
 
 /// What no trigger checked: stored before there was one, or while it was off.
@@ -219,7 +223,7 @@ fn rows_that_were_accepted_before_there_were_bounds_stop_no_refresh() {
         db.number("SELECT count(*) FROM agent_metrics.refresh()"),
         agents
     );
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     assert_eq!(
         db.lines("SELECT agent_id, turns FROM agent_metrics_internal.uncounted_turns() ORDER BY 1"),
         ["far|1", "old|1"]

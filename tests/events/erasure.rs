@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use crate::partitions::archive::{archive, file_of, name_of, no_folder, verified};
+use crate::partitions::archive::{archive, file_of, name_of, no_folder};
 use crate::partitions::by_hand::two_months;
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::works;
 use crate::support::{Db, db};
@@ -79,14 +80,8 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         db.lines("SELECT kind, customer_id IS NULL, detail IS NULL FROM agent_metrics.business_events WHERE business_event_id = 'his'"),
         ["charge|t|t"]
     );
-    assert_eq!(
-        db.error("SELECT agent_metrics.erase_user('')").sqlstate,
-        "22023"
-    );
-    assert_eq!(
-        db.error("SELECT agent_metrics.erase_user(NULL)").sqlstate,
-        "22023"
-    );
+    assert_sqlstate(&db, "SELECT agent_metrics.erase_user('')", "22023");
+    assert_sqlstate(&db, "SELECT agent_metrics.erase_user(NULL)", "22023");
     // called again it finds nothing
     let said = db.lines("SELECT what FROM agent_metrics.erase_user('user1') WHERE count > 0");
     assert_eq!(said, [""; 0]);
@@ -110,7 +105,7 @@ fn an_erased_user_does_not_come_back_with_an_archive() {
         "{said:?}"
     );
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.conversations"),
         40.0
@@ -123,9 +118,9 @@ fn an_erased_user_does_not_come_back_with_an_archive() {
     }
     refresh(&db);
     assert_books(&db);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.agent_events WHERE user_id = 'u1'"),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics.agent_events WHERE user_id = 'u1'",
     );
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.agent_events"),
@@ -159,7 +154,7 @@ fn those_who_spoke_with_an_erased_user_are_counted_when_their_month_comes_back()
     let file = file_of(&folder, &old);
     works(db.url(), &["restore", file.to_str().unwrap()]);
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     assert!(
         db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
     );
@@ -182,7 +177,7 @@ fn erasing_a_user_leaves_a_month_that_is_being_archived_to_those_who_spoke_with_
          SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics_internal.archives WHERE state = 'writing'"
     ));
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     assert!(
         db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
     );
@@ -277,11 +272,9 @@ fn a_write_to_an_attached_table_that_waits_to_be_followed_names_an_erased_user_n
          INSERT INTO tickets VALUES ('t-1', 'solved', now(), 'c-1', 'u-gone'), ('t-2', 'solved', now(), 'c-2', 'u-here')",
     );
     db.exec("SELECT * FROM agent_metrics.erase_user('u-gone')");
-    assert_eq!(
-        db.number(
-            "SELECT count(*) FROM agent_metrics_internal.attached_changes WHERE fields::text LIKE '%u-gone%'"
-        ),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics_internal.attached_changes WHERE fields::text LIKE '%u-gone%'",
     );
     db.exec("SELECT * FROM agent_metrics.sync_business_events()");
     assert_eq!(

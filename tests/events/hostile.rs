@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::events::ingest::{SECOND, TEN, conversation, ingest, otlp, shop, span};
+use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::{Db, Session};
 
 /// A document of so many levels.
@@ -97,10 +98,11 @@ fn a_delivery_stops_when_its_time_is_over() {
     let delivery = trace(20_000, true);
     db.exec("SET statement_timeout = '300ms'");
     let begun = Instant::now();
-    let error = db.error(&format!(
-        "SELECT agent_metrics.ingest_events($json${delivery}$json$)"
-    ));
-    assert_eq!(error.sqlstate, "57014", "{error}");
+    assert_sqlstate(
+        &db,
+        &format!("SELECT agent_metrics.ingest_events($json${delivery}$json$)"),
+        "57014",
+    );
     assert!(
         begun.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -304,27 +306,21 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
             ),
         ),
     ] {
-        let error = db.error(&format!("INSERT INTO {}", crate::support::full(&insert)));
-        assert_eq!(error.sqlstate, sqlstate, "{insert}: {error}");
+        let error = assert_sqlstate(&db, &format!("INSERT INTO {}", crate::support::full(&insert)), sqlstate);
         assert!(!error.hint.is_empty(), "{error}");
     }
     // each column that holds a document is bounded by the trigger of its table or by a constraint
-    assert_eq!(
-        db.lines(
-            "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    assert_no_rows(&db, "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
              WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.atttypid = 'jsonb'::regtype
                AND NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND p.proname IN ('check_row', 'check_turn'))
                AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'
-                               AND pg_get_constraintdef(k.oid) LIKE '%check_json(' || a.attname || '%')"
-        ),
-        [""; 0]
-    );
+                               AND pg_get_constraintdef(k.oid) LIKE '%check_json(' || a.attname || '%')");
     for import in ["anthropic_costs", "openai_costs", "focus"] {
-        let error = db.error(&format!(
-            "SELECT agent_metrics.import_{import}('{}')",
-            nested(13_000)
-        ));
-        assert_eq!(error.sqlstate, "54000", "{error}");
+        assert_sqlstate(
+            &db,
+            &format!("SELECT agent_metrics.import_{import}('{}')", nested(13_000)),
+            "54000",
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! What cannot be ingested: kept with its reason, refused whole, or too large; who may deliver.
 
 use crate::events::ingest::{SECOND, TEN, conversation, ingest, otlp, shop, span};
+use crate::support::asserts::{assert_refused, assert_sqlstate};
 
 #[test]
 fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
@@ -122,7 +123,7 @@ fn a_writer_may_deliver_and_see_no_number() {
         "UPDATE agent_metrics.token_prices SET usd_per_million = 0",
         "DELETE FROM agent_metrics.quarantined_events",
     ] {
-        assert_eq!(writer.error(sql).sqlstate, "42501", "{sql}");
+        assert_sqlstate(&writer, sql, "42501");
     }
     drop(writer);
     db.exec(&format!(
@@ -148,8 +149,11 @@ fn a_delivery_that_is_none_changes_nothing() {
             "54000",
         ),
     ] {
-        let error = db.error(&format!("SELECT agent_metrics.ingest_events({argument})"));
-        assert_eq!(error.sqlstate, sqlstate, "{error}");
+        assert_sqlstate(
+            &db,
+            &format!("SELECT agent_metrics.ingest_events({argument})"),
+            sqlstate,
+        );
     }
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.ingest_events(NULL)"),
@@ -176,12 +180,7 @@ fn prompt(bytes: u64) -> String {
 #[test]
 fn a_span_of_a_gigabyte_changes_nothing() {
     let db = shop("ingest_gigabyte");
-    let refused = |sql: &str, names: &str| {
-        let error = db.error(sql);
-        assert_eq!(error.sqlstate, "54000", "{error}");
-        assert!(error.message.contains(names), "{error}");
-        error
-    };
+    let refused = |sql: &str, names: &str| assert_refused(&db, sql, "54000", names);
     let limit: u64 = 268_435_455;
     let ingest = |delivery: &str| format!("SELECT * FROM agent_metrics.ingest_events({delivery})");
     // what the server refuses: a text of a gigabyte, a string beyond jsonb's, strings that are too much together

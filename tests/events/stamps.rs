@@ -1,5 +1,6 @@
 //! Rows are stamped, logged and checked whichever way they come; what came while nobody did so is found.
 
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{assert_books, oracle_differences, refresh, shop};
 use crate::support::cluster::Cluster;
 use crate::support::{Db, db};
@@ -61,10 +62,7 @@ fn a_session_in_replica_role_writes_nothing_that_is_not_counted() {
     db.exec("SET session_replication_role = replica; TRUNCATE agent_metrics.agent_events; RESET session_replication_role");
     refresh(&db);
     assert_books(&db);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.rollups"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.rollups");
 }
 
 /// Two warehouses: what the first one's table becomes, the second one's subscription brings.
@@ -95,7 +93,7 @@ fn updates_and_deletions_of_a_subscription_are_counted() {
     let arrived = |expected: &str| {
         here.until(&format!("SELECT (SELECT format('%s|%s', x.count, x.seven) FROM ({turns}) AS x (count, seven)) = '{expected}'"));
         here.exec("SELECT * FROM agent_metrics.refresh()");
-        assert_eq!(here.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+        assert_verified(&here);
         here.lines("SELECT sum(turns), sum(cost_usd), sum(successes) FROM agent_metrics_internal.rollups WHERE level = 'day'")
     };
     there.exec(
@@ -136,7 +134,7 @@ fn turns_that_came_while_triggers_were_off_are_counted_or_found() {
     assert_eq!(db.lines(uncounted), ["3"]);
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
     assert_books(&db);
-    assert_eq!(db.lines(uncounted), [""; 0]);
+    assert_no_rows(&db, uncounted);
     // the triggers fire no longer as they should, and setup() puts that right
     let broken = "SELECT count(*) FROM agent_metrics_internal.broken_triggers()";
     assert!(db.number(broken) > 0.0);
@@ -172,17 +170,15 @@ fn a_bucket_that_lost_all_it_held_has_no_row() {
     refresh(&db);
     assert_books(&db);
     db.exec("CREATE TEMP TABLE refreshed AS SELECT * FROM agent_metrics_internal.rollups");
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.rollups WHERE turns = 0 AND conversations = 0 AND leads = 0"),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics_internal.rollups WHERE turns = 0 AND conversations = 0 AND leads = 0",
     );
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
-    assert_eq!(
-        db.lines(
-            "(SELECT * FROM agent_metrics_internal.rollups EXCEPT SELECT * FROM refreshed) UNION ALL (SELECT * FROM refreshed EXCEPT SELECT * FROM agent_metrics_internal.rollups)"
-        ),
-        [""; 0],
-        "a refresh and a rebuild end in the same rows"
+    // a refresh and a rebuild end in the same rows
+    assert_no_rows(
+        &db,
+        "(SELECT * FROM agent_metrics_internal.rollups EXCEPT SELECT * FROM refreshed) UNION ALL (SELECT * FROM refreshed EXCEPT SELECT * FROM agent_metrics_internal.rollups)",
     );
     // and verify() sees a row of zeros where there should be none
     db.exec(
@@ -201,6 +197,9 @@ fn a_trigger_of_the_users_own_comes_before_the_check() {
              $$BEGIN NEW.outcome_label := repeat('x', 300); NEW.recorded_in := '900000000'; RETURN NEW; END$$;
          CREATE TRIGGER z_mine BEFORE INSERT ON agent_metrics.agent_events FOR EACH ROW EXECUTE FUNCTION public.lengthen()",
     );
-    let error = db.error("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('a', now(), 'c')");
-    assert_eq!(error.sqlstate, "22001");
+    assert_sqlstate(
+        &db,
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('a', now(), 'c')",
+        "22001",
+    );
 }

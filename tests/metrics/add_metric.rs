@@ -1,6 +1,7 @@
 //! `docs/recipes/add-a-metric.md`, followed to the letter; and rows from which no metric can be made.
 
 use crate::metrics::trace::assert_traced;
+use crate::support::asserts::{assert_explained, assert_sqlstate};
 use crate::support::books::{refresh, shop};
 use crate::support::{Db, db};
 
@@ -174,22 +175,16 @@ fn a_metric_that_cannot_be_formed_is_refused_when_it_is_written() {
             "becomes a column",
         ),
     ] {
-        let error = db.error(&format!(
+        assert_explained(&db, &format!(
             "INSERT INTO agent_metrics.metrics (metric, metric_class, unit, direction, definition, {columns})
              VALUES ('{name}', 'capability', 'fraction', '-', 'words', {values})"
-        ));
-        assert_eq!(error.sqlstate, "22023", "{error:?}");
-        assert!(error.message.contains(message), "{error:?}");
-        assert!(
-            !error.hint.is_empty() && !error.detail.is_empty(),
-            "{error:?}"
-        );
+        ), "22023", message);
     }
     // one core metric a class: the page has four tiles
-    assert_eq!(
-        db.error("UPDATE agent_metrics.metrics SET is_core = true WHERE metric = 'latency_p95_ms'")
-            .sqlstate,
-        "23505"
+    assert_sqlstate(
+        &db,
+        "UPDATE agent_metrics.metrics SET is_core = true WHERE metric = 'latency_p95_ms'",
+        "23505",
     );
     db.exec("SELECT agent_metrics.setup()");
 }

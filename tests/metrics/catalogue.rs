@@ -2,6 +2,7 @@
 //! of them against its rows; support/books.rs against an oracle.
 
 use crate::metrics::trace::assert_traced;
+use crate::support::asserts::{assert_no_rows, assert_refused};
 use crate::support::books::{assert_books, refresh};
 use crate::support::{Db, Session, db};
 
@@ -287,10 +288,10 @@ fn nps_delta_is_the_difference_of_two_surveys() {
         on_the_day(&db, "nps_delta"),
         "900000|60000|15.000000000|1.462290|28.537710"
     );
-    assert_eq!(
-        db.lines("SELECT metric FROM agent_kpi.kpi_daily WHERE agent_id = 'team' AND metric = 'nps_delta'"),
-        [""; 0],
-        "a team is the baseline of no other"
+    // a team is the baseline of no other
+    assert_no_rows(
+        &db,
+        "SELECT metric FROM agent_kpi.kpi_daily WHERE agent_id = 'team' AND metric = 'nps_delta'",
     );
     db.exec("UPDATE agent_metrics.agents SET baseline_agent_id = NULL");
     assert_eq!(on_the_day(&db, "nps_delta"), "||||", "no baseline");
@@ -461,9 +462,7 @@ fn facts_that_cannot_be_are_refused() {
         (format!("INSERT INTO agent_metrics.turn_scores ({TURN}, score) VALUES ('bot', 'c1', now(), md5('c1')::uuid, 1.01)"), "22003", "score 1.01"),
     ] {
         let before = everything();
-        let error = db.error(&sql);
-        assert_eq!(error.sqlstate, sqlstate, "{sql}: {error}");
-        assert!(error.message.contains(names), "{sql}: {error}");
+        let error = assert_refused(&db, &sql, sqlstate, names);
         if sqlstate.starts_with("22") {
             assert!(!error.detail.is_empty() && !error.hint.is_empty(), "{sql}: {error}");
         }

@@ -1,6 +1,7 @@
 //! The views that business reads: what they show is what the other views and the rows say, and none mixes AI and people.
 
 use crate::metrics::trace::{assert_traced, random_facts};
+use crate::support::asserts::assert_no_rows;
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::{Db, db};
 
@@ -36,17 +37,14 @@ const LAST_MONTH: &str =
 fn ai_and_people_stand_side_by_side_and_nothing_mixes_them() {
     let db = company("views_sides");
     // the side-by-side view: each side is the sum over its own agents
-    assert_eq!(
-        db.lines(&format!(
+    assert_no_rows(&db, &format!(
             "SELECT v.metric FROM agent_kpi.ai_vs_human v
              JOIN LATERAL (SELECT agent_metrics.ratio(sum(k.numerator) FILTER (WHERE k.actor = 'ai'), sum(k.denominator) FILTER (WHERE k.actor = 'ai')) AS ai,
                                   agent_metrics.ratio(sum(k.numerator) FILTER (WHERE k.actor = 'human'), sum(k.denominator) FILTER (WHERE k.actor = 'human')) AS human
                            FROM agent_kpi.kpi_monthly k WHERE k.agent_kind = v.agent_kind AND k.metric = v.metric AND k.month = v.month) x ON true
              WHERE v.month = {LAST_MONTH} AND v.metric !~ '_p(50|95)_' AND v.metric <> 'token_spend_usd'
                AND (v.ai_value, v.human_value) IS DISTINCT FROM (x.ai, x.human)"
-        )),
-        [""; 0]
-    );
+        ));
     let exact = "SELECT percentile_disc(0.95) WITHIN GROUP (ORDER BY latency_ms) FROM agent_metrics.agent_events e JOIN agent_metrics.agents a USING (agent_id)
                  WHERE a.kind = 'support' AND e.occurred_at >= date_trunc('month', now(), 'UTC') - interval '1 month' AND e.occurred_at < date_trunc('month', now(), 'UTC') AND a.actor";
     for actor in ["ai", "human"] {
@@ -88,16 +86,13 @@ fn ai_and_people_stand_side_by_side_and_nothing_mixes_them() {
 fn money_of_a_month_adds_up() {
     let db = company("views_money");
     // a month from its days
-    assert_eq!(
-        db.lines(&format!(
+    assert_no_rows(&db, &format!(
             "SELECT r.agent_id FROM agent_kpi.roi_monthly r
              JOIN LATERAL (SELECT sum(d.token_spend_usd) AS turns, sum(d.revenue_usd) AS revenue, sum(d.agent_hours) AS hours, sum(d.units) AS units
                            FROM agent_kpi.agent_daily d WHERE d.agent_id = r.agent_id AND date_trunc('month', d.day)::date = r.month) d ON true
              WHERE r.month = {LAST_MONTH} AND (abs(r.turn_cost_usd - d.turns) > 1e-9 OR r.revenue_usd <> d.revenue OR abs(r.agent_hours - d.hours) > 1e-9 OR r.units <> d.units
                                             OR abs(r.cost_usd - d.turns - coalesce(r.infrastructure_usd, 0)) > 1e-9 OR abs(r.net_usd - (r.revenue_usd - r.cost_usd)) > 1e-9)"
-        )),
-        [""; 0]
-    );
+        ));
     assert_eq!(
         db.lines(&format!("SELECT agent_id, trim_scale(infrastructure_usd), human_unit_cost_usd IS NOT NULL FROM agent_kpi.roi_monthly WHERE month = {LAST_MONTH} ORDER BY 1")),
         ["one|12|t", "people||f", "seller||f", "team||f", "two||t"]

@@ -1,6 +1,7 @@
 //! Bills of providers: imported once, in cents and dollars, and held against the turns.
 
 use crate::money::prices::{priced, turn};
+use crate::support::asserts::{assert_explained, assert_no_rows};
 use crate::support::db;
 
 const ANTHROPIC: &str = r#"{"data": [{"starting_at": "2026-03-01T00:00:00Z", "ending_at": "2026-03-02T00:00:00Z", "results": [
@@ -139,14 +140,11 @@ fn bills_are_imported_once_in_cents_and_in_dollars() {
         ("import_focus", "{}".to_owned(), "no FOCUS rows"),
         ("import_focus", "[5]".to_owned(), "no FOCUS rows"),
     ] {
-        let error = db.error(&format!(
-            "SELECT agent_metrics.{function}($json${report}$json$)"
-        ));
-        assert_eq!(error.sqlstate, "22023", "{error}");
-        assert!(error.message.contains(words), "{words}: {error}");
-        assert!(
-            !error.detail.is_empty() && !error.hint.is_empty(),
-            "{error}"
+        assert_explained(
+            &db,
+            &format!("SELECT agent_metrics.{function}($json${report}$json$)"),
+            "22023",
+            words,
         );
     }
     assert_eq!(db.lines("SELECT line_id, amount_usd FROM agent_metrics.billing_lines UNION ALL SELECT cost_id, amount_usd FROM agent_metrics.infrastructure_costs"), before);
@@ -162,11 +160,8 @@ fn turns_and_bills_are_held_against_each_other() {
     db.exec("UPDATE agent_metrics.agent_events SET is_eval = true WHERE conversation_id = 'b';
              INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd) VALUES ('team', '2026-03-01 10:00+00', 't', 40)");
     db.exec("SELECT agent_metrics.price_events()");
-    assert_eq!(
-        db.lines("SELECT * FROM agent_kpi.cost_reconciliation"),
-        [""; 0],
-        "no bill, nothing to hold against"
-    );
+    // no bill, nothing to hold against
+    assert_no_rows(&db, "SELECT * FROM agent_kpi.cost_reconciliation");
     db.exec(&format!(
         "SELECT agent_metrics.import_anthropic_costs($json${ANTHROPIC}$json$)"
     ));

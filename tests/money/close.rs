@@ -1,5 +1,6 @@
 //! Closed books: what was reported stays; what came later is an adjustment, and the two add up to what is known now.
 
+use crate::support::asserts::{assert_explained, assert_no_rows};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::works;
 use crate::support::{Db, Session};
@@ -47,7 +48,7 @@ const WHAT: &str = "SELECT agent_id, metric, trim_scale(round(value_before, 4)),
 #[test]
 fn late_facts_are_adjustments_with_date_and_cause() {
     let db = closed("close_late");
-    assert_eq!(db.lines("SELECT * FROM agent_kpi.adjustments"), [""; 0]);
+    assert_no_rows(&db, "SELECT * FROM agent_kpi.adjustments");
     assert_eq!(
         db.lines("SELECT agent_id, metric, value FROM agent_kpi.as_reported WHERE metric IN ('billed_usd', 'infrastructure_usd', 'revenue_usd') ORDER BY 2, 1"),
         ["|billed_usd|5.0000000000", "sup|infrastructure_usd|310.0000000000", "sal|revenue_usd|1045", "sup|revenue_usd|1000"]
@@ -127,9 +128,9 @@ fn late_facts_are_adjustments_with_date_and_cause() {
     db.exec("SELECT agent_metrics_internal.record_adjustments()");
     // what is of another month adjusts nothing
     db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-04-01 00:00+00', '2026-05-01 00:00+00', 31.5)");
-    assert_eq!(
-        db.lines("SELECT * FROM agent_kpi.adjustments WHERE NOT is_recorded"),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_kpi.adjustments WHERE NOT is_recorded",
     );
 }
 
@@ -152,12 +153,7 @@ fn what_was_reported_cannot_be_changed() {
         "DELETE FROM agent_metrics_internal.closed_periods",
         "TRUNCATE agent_metrics_internal.closed_periods",
     ] {
-        let error = db.error(sql);
-        assert_eq!(error.sqlstate, "55000", "{error}");
-        assert!(
-            !error.detail.is_empty() && !error.hint.is_empty(),
-            "{error}"
-        );
+        assert_explained(&db, sql, "55000", "");
     }
     assert_eq!(db.value(state), before);
 }
@@ -175,12 +171,11 @@ fn a_month_is_closed_once_and_after_it_ended() {
         ("NULL, 'Head of Finance'", "22023", "no month"),
         ("'infinity', 'Head of Finance'", "22023", "no month"),
     ] {
-        let error = db.error(&format!("SELECT agent_metrics.close_period({arguments})"));
-        assert_eq!(error.sqlstate, sqlstate, "{error}");
-        assert!(error.message.contains(words), "{error}");
-        assert!(
-            !error.detail.is_empty() && !error.hint.is_empty(),
-            "{error}"
+        assert_explained(
+            &db,
+            &format!("SELECT agent_metrics.close_period({arguments})"),
+            sqlstate,
+            words,
         );
     }
     db.exec("SELECT agent_metrics.register_agent('new', 'ops', 'O')");

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use crate::support::asserts::{assert_no_rows, assert_refused, assert_sqlstate};
 use crate::support::books::{assert_books, refresh};
 use crate::support::program::works;
 use crate::support::{Db, Session, db};
@@ -85,11 +86,8 @@ fn turns_without_a_cost_are_priced_when_they_arrive_and_the_producers_cost_wins(
     refresh(&db);
     assert_books(&db);
     assert_eq!(costs(&db), ["a|0.0204|t", "b|0.5|", "c||", "d|0.0204|t"]);
-    assert_eq!(
-        db.lines("SELECT model, reason FROM agent_kpi.unpriced_models"),
-        [""; 0],
-        "older than a month"
-    );
+    // older than a month
+    assert_no_rows(&db, "SELECT model, reason FROM agent_kpi.unpriced_models");
     assert_eq!(
         db.lines("SELECT turns, priced_turns, coverage_rate FROM agent_kpi.cost_coverage WHERE day = '2026-03-01'"),
         ["4|3|0.75"]
@@ -146,7 +144,7 @@ fn a_changed_price_changes_history_only_when_it_is_told_to() {
     );
     refresh(&db);
     assert_books(&db);
-    assert_eq!(db.lines(&format!("{dry})")), [""; 0]);
+    assert_no_rows(&db, &format!("{dry})"));
     // a cost that the producer writes later is his
     db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 0.7 WHERE conversation_id = 'a'; UPDATE agent_metrics.token_prices SET usd_per_million = 30 WHERE usage_type = 'output'");
     db.exec("SELECT agent_metrics.reprice(NULL, '2026-03-01', '2026-03-02', false)");
@@ -156,8 +154,11 @@ fn a_changed_price_changes_history_only_when_it_is_told_to() {
         "NULL, '2026-03-01'",
         "'2026-03-01', '2026-03-01'",
     ] {
-        let error = db.error(&format!("SELECT agent_metrics.reprice('bot', {span})"));
-        assert_eq!(error.sqlstate, "22023", "{error}");
+        assert_sqlstate(
+            &db,
+            &format!("SELECT agent_metrics.reprice('bot', {span})"),
+            "22023",
+        );
     }
 }
 
@@ -203,18 +204,17 @@ fn impossible_prices_and_windows_that_overlap_are_refused() {
             "",
         ),
     ] {
-        let error = db.error(&format!("{columns} {values}"));
-        assert_eq!(error.sqlstate, sqlstate, "{error}");
-        assert!(error.message.contains(words), "{error}");
+        let error = assert_refused(&db, &format!("{columns} {values}"), sqlstate, words);
         assert!(
             sqlstate == "23514" || (!error.detail.is_empty() && !error.hint.is_empty()),
             "{error}"
         );
     }
-    let error = db.error(
+    assert_sqlstate(
+        &db,
         "UPDATE agent_metrics.token_prices SET usage_type = 'output' WHERE usage_type = 'input'",
+        "23P01",
     );
-    assert_eq!(error.sqlstate, "23P01", "{error}");
     assert_eq!(db.lines("SELECT * FROM agent_metrics.token_prices"), before);
     // two at once that do not see each other: the constraint stands behind the words
     let sessions: Vec<Session> = (0..2).map(|_| db.session()).collect();

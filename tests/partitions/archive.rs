@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::partitions::by_hand::two_months;
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{assert_books, assert_oracle, refresh};
 use crate::support::program::{fails, works};
 use crate::support::{Db, Session};
@@ -61,13 +62,6 @@ fn turns(session: &Session) -> Vec<String> {
     session.lines("SELECT to_jsonb(e) - 'recorded_in' FROM agent_metrics.agent_events e ORDER BY agent_id, occurred_at, event_id")
 }
 
-pub fn verified(session: &Session) {
-    assert_eq!(
-        session.lines("SELECT * FROM agent_metrics.verify()"),
-        [""; 0]
-    );
-}
-
 pub fn archive(db: &Db, folder: &Path) -> String {
     works(db.url(), &["archive", "--folder", folder.to_str().unwrap()])
 }
@@ -82,16 +76,13 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
     let (books_before, turns_before) = (books(&db), turns(&db));
     let said = archive(&db, &folder);
     assert_eq!(said.lines().count(), 2, "{said}");
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.agent_events"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events");
     assert_eq!(states(&db), ["archived", "archived"]);
     assert_eq!(books(&db), books_before);
-    verified(&db);
+    assert_verified(&db);
     refresh(&db);
     assert_eq!(books(&db), books_before, "an archived month is no deletion");
-    verified(&db);
+    assert_verified(&db);
     assert_eq!(
         db.lines("SELECT to_regclass('agent_metrics.' || partition || '_archived') FROM agent_metrics_internal.archives"),
         ["", ""]
@@ -105,18 +96,18 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
         "UPDATE agent_metrics.settings SET value = 'Asia/Kolkata' WHERE name = 'report_time_zone'",
     );
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     db.exec("UPDATE agent_metrics.settings SET value = 'UTC' WHERE name = 'report_time_zone'");
     db.exec("SELECT agent_metrics.rebuild()");
     assert_eq!(books(&db), books_before);
-    verified(&db);
+    assert_verified(&db);
 
     // Nothing more to do; and back.
     assert!(archive(&db, &folder).starts_with("nothing to archive"));
     for month in [&new, &old] {
         let file = file_of(&folder, month);
         works(db.url(), &["restore", file.to_str().unwrap()]);
-        verified(&db);
+        assert_verified(&db);
         refresh(&db);
         assert_eq!(books(&db), books_before);
     }
@@ -130,7 +121,7 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
     archive(&db, &folder);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 4);
     assert_eq!(books(&db), books_before);
-    verified(&db);
+    assert_verified(&db);
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -197,7 +188,7 @@ fn late_facts_about_archived_conversations_count() {
     for sql in late {
         db.exec(sql);
         refresh(&db);
-        verified(&db);
+        assert_verified(&db);
     }
     let with_archive = books(&db);
     // Brought back, the oracle can see the turns: it finds the same.
@@ -250,7 +241,7 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
         db.exec(&begin);
         step(&db);
         assert_eq!(turns(&db), turns_before);
-        verified(&db);
+        assert_verified(&db);
         refresh(&db);
         assert_eq!(
             books(&db),
@@ -259,7 +250,7 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
         );
         archive(&db, &folder);
         assert_eq!(states(&db), ["archived", "archived"]);
-        verified(&db);
+        assert_verified(&db);
         assert_eq!(books(&db), books_before);
         back(&db);
     }
@@ -271,7 +262,7 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
     db.exec("DROP EVENT TRIGGER no");
     // one month's trouble keeps no other from its archive
     assert_eq!(states(&db), ["detached", "detached"]);
-    verified(&db);
+    assert_verified(&db);
     refresh(&db);
     assert_eq!(books(&db), books_before);
     let kept = fs::read(&file).unwrap();
@@ -316,10 +307,11 @@ fn a_turn_written_while_its_month_is_archived_is_in_the_file() {
         db.exec("BEGIN");
         db.exec(&sql);
         db.exec("COMMIT");
-        let error = db.error(
+        assert_sqlstate(
+            &db,
             "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))",
+            "40001",
         );
-        assert_eq!(error.sqlstate, "40001", "{error}");
     }
     refresh(&db);
     assert_books(&db);
@@ -329,7 +321,7 @@ fn a_turn_written_while_its_month_is_archived_is_in_the_file() {
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'uncounted', 5 FROM {old}"
     ));
     archive(&db, &folder);
-    verified(&db);
+    assert_verified(&db);
     assert_eq!(
         db.lines(
             "SELECT turns FROM agent_metrics.conversations WHERE conversation_id = 'uncounted'"
@@ -356,10 +348,11 @@ fn a_writer_in_the_month_holds_the_archive_up_and_is_not_held_up() {
     writer.exec(&format!(
         "BEGIN; UPDATE {old} SET latency_ms = 3 WHERE agent_id = 'sup'"
     ));
-    let error = db.error(&format!(
-        "SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"
-    ));
-    assert_eq!(error.sqlstate, "55P03", "{error}");
+    assert_sqlstate(
+        &db,
+        &format!("SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"),
+        "55P03",
+    );
     writer.exec("COMMIT");
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"
@@ -367,17 +360,18 @@ fn a_writer_in_the_month_holds_the_archive_up_and_is_not_held_up() {
     db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics_internal.archives), 1, '1', 1)");
     refresh(&db);
     writer.exec("BEGIN; INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'now')");
-    let error = db.error(
+    assert_sqlstate(
+        &db,
         "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))",
+        "55P03",
     );
-    assert_eq!(error.sqlstate, "55P03", "{error}");
     writer.exec("COMMIT");
     refresh(&db);
     db.exec("SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))");
     // A turn of that month is accepted at every moment.
     db.exec(&format!("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'late', 5 FROM {old}_archived"));
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
 }
 
 #[test]
@@ -419,10 +413,7 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
         fs::write(&file, bytes).unwrap();
         let error = fails(db.url(), &restore);
         assert!(error.contains(file.to_str().unwrap()), "{error}");
-        assert_eq!(
-            db.number("SELECT count(*) FROM agent_metrics.agent_events"),
-            0.0
-        );
+        assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events");
     }
     fs::remove_file(&file).unwrap();
     let error = fails(db.url(), &restore);
@@ -440,7 +431,7 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
     refresh(&db);
     works(db.url(), &restore);
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     let other = fs::read_dir(&folder)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -466,11 +457,11 @@ fn what_was_said_of_a_turn_of_an_evaluation_counts_nowhere_when_it_is_archived()
     let before = db.lines(facts);
     assert!(db.number(&format!("SELECT count(*) FROM {old} WHERE is_eval")) > 0.0);
     archive(&db, &folder);
-    verified(&db);
+    assert_verified(&db);
     // looked at again, by something else that is said of each
     db.exec("UPDATE agent_metrics.tool_call_verdicts SET judged_by = 'ann'");
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     assert_eq!(db.lines(facts), before);
     fs::remove_dir_all(&folder).unwrap();
 }

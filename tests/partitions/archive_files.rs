@@ -6,7 +6,8 @@ use std::path::Path;
 
 use agent_metrics::program::archive::file::Reader;
 
-use crate::partitions::archive::{archive, file_of, name_of, two_old_months, verified};
+use crate::partitions::archive::{archive, file_of, name_of, two_old_months};
+use crate::support::asserts::assert_verified;
 use crate::support::program::{fails, works};
 
 fn mode(path: &Path) -> u32 {
@@ -84,7 +85,7 @@ fn links_in_the_folder_are_not_followed() {
     assert!(error.contains("is a link"), "{error}");
     fs::rename(&moved, &file).unwrap();
     works(db.url(), &["restore", file.to_str().unwrap()]);
-    verified(&db);
+    assert_verified(&db);
     fs::remove_file(&outside).unwrap();
     fs::remove_dir_all(&folder).unwrap();
 }

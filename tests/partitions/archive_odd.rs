@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use crate::partitions::archive::{archive, name_of, two_old_months, verified};
+use crate::partitions::archive::{archive, name_of, two_old_months};
 use crate::support::Db;
+use crate::support::asserts::assert_verified;
 use crate::support::books::refresh;
 use crate::support::program::{program, works};
 
@@ -25,10 +26,10 @@ fn a_month_of_evaluations_alone_is_archived() {
     let turns = db.number("SELECT count(*) FROM agent_metrics.agent_events");
     let said = archive(&db, &folder);
     assert_eq!(said.lines().count(), 2, "{said}");
-    verified(&db);
+    assert_verified(&db);
     restore_all(&db, &folder);
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.agent_events"),
         turns
@@ -57,7 +58,7 @@ fn what_a_ready_made_month_bears_is_refused_by_name_until_it_could_come_back() {
          ALTER TABLE agent_metrics.agent_events ATTACH PARTITION {old} {bound}"
     ));
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     // a file that could not come back is not written, whichever column it is
     let mend = [
         ("outcome_source", "outcome_source = 'judge'"),
@@ -83,7 +84,7 @@ fn what_a_ready_made_month_bears_is_refused_by_name_until_it_could_come_back() {
             .find(|(column, _)| error.contains(column))
             .unwrap_or_else(|| panic!("{error}"));
         named.push(*column);
-        verified(&db);
+        assert_verified(&db);
         db.exec(&format!("ALTER TABLE {old} DISABLE TRIGGER zz_check_turn; UPDATE {old} SET {cure}; ALTER TABLE {old} ENABLE ALWAYS TRIGGER zz_check_turn"));
         refresh(&db);
     }
@@ -97,10 +98,10 @@ fn what_a_ready_made_month_bears_is_refused_by_name_until_it_could_come_back() {
         ["archived"]
     );
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
-    verified(&db);
+    assert_verified(&db);
     restore_all(&db, &folder);
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     assert!(db.number("SELECT count(*) FROM agent_metrics.agent_events") >= turns);
 }
 
@@ -116,7 +117,7 @@ fn a_turn_that_no_refresh_has_seen_is_waited_for_though_its_id_is_below_another_
          UPDATE agent_metrics_internal.agent_watermarks SET snapshot = NULL"
     ));
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     assert_eq!(
         db.lines("SELECT DISTINCT foreign_to FROM agent_metrics_internal.agent_watermarks"),
         ["1000000000"]
@@ -124,7 +125,7 @@ fn a_turn_that_no_refresh_has_seen_is_waited_for_though_its_id_is_below_another_
     db.exec(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'uncounted', 5 FROM {old}"
     ));
-    verified(&db);
+    assert_verified(&db);
     let id = "(SELECT archive_id FROM agent_metrics_internal.archives)";
     db.exec(&format!(
         "SELECT agent_metrics.begin_archive('{0}', '/nowhere', '{0}.parquet');
@@ -136,7 +137,7 @@ fn a_turn_that_no_refresh_has_seen_is_waited_for_though_its_id_is_below_another_
         ["{sup}"]
     );
     archive(&db, &folder);
-    verified(&db);
+    assert_verified(&db);
     assert_eq!(
         db.lines(
             "SELECT turns FROM agent_metrics.conversations WHERE conversation_id = 'uncounted'"

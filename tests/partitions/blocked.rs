@@ -3,14 +3,14 @@
 
 use std::fs;
 
-use crate::partitions::archive::{archive, name_of, two_old_months, verified};
+use crate::partitions::archive::{archive, name_of, two_old_months};
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::{fails, program, works};
 use crate::support::{Session, SqlError};
 
 fn refused(session: &Session, sql: &str, sqlstate: &str, words: &[&str]) -> SqlError {
-    let error = session.error(sql);
-    assert_eq!(error.sqlstate, sqlstate, "{error}");
+    let error = assert_sqlstate(session, sql, sqlstate);
     let text = error.to_string();
     assert!(words.iter().all(|word| text.contains(word)), "{error}");
     error
@@ -76,10 +76,7 @@ fn a_table_that_has_the_name_of_a_partition_is_left_alone_and_named() {
     works(db.url(), &["once"]);
     refresh(&db);
     assert_books(&db);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.agent_events_before"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events_before");
 }
 
 #[test]
@@ -130,7 +127,7 @@ fn a_view_on_a_month_is_named_before_it_is_archived_and_holds_no_other_month_up(
     refused(&db, &begin, "2BP01", &words);
     db.exec("DROP VIEW theirs.january");
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     // once it is detached
     db.exec("CREATE FUNCTION agent_metrics.no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''killed''; END';
              CREATE EVENT TRIGGER no ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION agent_metrics.no()");
@@ -141,11 +138,11 @@ fn a_view_on_a_month_is_named_before_it_is_archived_and_holds_no_other_month_up(
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
     let (_, told, _) = program(db.url(), &["doctor"]);
     assert!(words.iter().all(|word| told.contains(word)), "{told}");
-    verified(&db);
+    assert_verified(&db);
     db.exec("DROP VIEW theirs.january");
     works(db.url(), &at);
     assert!(states().iter().all(|state| state.ends_with("|archived")));
-    verified(&db);
+    assert_verified(&db);
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -163,9 +160,9 @@ fn whatever_may_stand_on_a_partition_is_named_and_what_goes_with_it_is_not() {
          CREATE TRIGGER mine BEFORE INSERT ON agent_metrics.agent_events_before FOR EACH ROW WHEN (NEW.model = 'x') EXECUTE FUNCTION agent_metrics.nothing();
          CREATE POLICY mine ON agent_metrics.agent_events_before USING (agent_id <> '')",
     );
-    assert_eq!(
-        db.lines("SELECT * FROM agent_metrics_internal.partition_blockers()"),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics_internal.partition_blockers()",
     );
     let on = "agent_metrics.agent_events_before";
     for (make, drop) in [
@@ -227,9 +224,9 @@ fn a_foreign_key_to_turns_is_named_where_it_keeps_them_from_being_moved() {
          INSERT INTO theirs SELECT agent_id, occurred_at, event_id FROM {old} LIMIT 1"
     ));
     // on agent_events it stands on no single month
-    assert_eq!(
-        db.lines("SELECT * FROM agent_metrics_internal.partition_blockers()"),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics_internal.partition_blockers()",
     );
     let words = [
         "blocked_keys_bob",
@@ -239,7 +236,7 @@ fn a_foreign_key_to_turns_is_named_where_it_keeps_them_from_being_moved() {
     let (code, _, error) = program(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
     assert_eq!(code, 1);
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
-    verified(&db);
+    assert_verified(&db);
     assert!(db.number(&format!("SELECT count(*) FROM {old}")) > 0.0);
     // the other month is archived, and a month is made where nobody refers to a turn
     assert_eq!(
@@ -249,7 +246,7 @@ fn a_foreign_key_to_turns_is_named_where_it_keeps_them_from_being_moved() {
     db.exec("SELECT agent_metrics.ensure_partitions(5)");
     db.exec("TRUNCATE theirs");
     archive(&db, &folder);
-    verified(&db);
+    assert_verified(&db);
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -266,9 +263,9 @@ fn a_partition_in_another_schema_counts_and_is_named() {
     assert_books(&db);
     assert!(db.number("SELECT count(*) FROM agent_metrics_internal.broken_triggers()") > 0.0);
     db.exec("SELECT agent_metrics.setup()");
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.broken_triggers()"),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics_internal.broken_triggers()",
     );
     let (_, told, _) = program(db.url(), &["doctor"]);
     assert!(
@@ -278,6 +275,6 @@ fn a_partition_in_another_schema_counts_and_is_named() {
     let said = archive(&db, &folder);
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains(name_of(&new)), "{said}");
-    verified(&db);
+    assert_verified(&db);
     fs::remove_dir_all(&folder).unwrap();
 }

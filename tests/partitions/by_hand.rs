@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{
     Rollups, assert_books, assert_only, oracle_differences, refresh, shop, written_days,
 };
@@ -44,25 +45,19 @@ fn a_dropped_partition_leaves_the_books_at_the_next_refresh_of_each_agent() {
     let before = Rollups::of(&db);
     db.exec(&format!("DROP TABLE {old}"));
     assert!(!oracle_differences(&db).is_empty());
-    assert_eq!(
-        db.lines("SELECT * FROM agent_metrics.verify()"),
-        [""; 0],
-        "what no refresh has seen is not called wrong"
-    );
+    // what no refresh has seen is not called wrong
+    assert_verified(&db);
     db.exec("SELECT agent_metrics.refresh('sup')");
     assert_eq!(written_days(&before, &Rollups::of(&db)), sup[..5]);
     assert_eq!(days(&db, "sup"), sup[5..]);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     let before = Rollups::of(&db);
     let expected: Vec<&str> = ops[..5].iter().map(String::as_str).collect();
     assert_only(&db, &before, &expected);
     // and nothing is left to do
     let before = Rollups::of(&db);
     assert_only(&db, &before, &[]);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.stale_ranges"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.stale_ranges");
 }
 
 #[test]
@@ -190,11 +185,9 @@ fn making_partitions_is_no_change_and_hides_none() {
     db.exec("SELECT agent_metrics.ensure_partitions(8)");
     refresh(&db);
     assert_books(&db);
-    assert_eq!(
-        db.number(
-            "SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'ahead'"
-        ),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics.conversations WHERE conversation_id = 'ahead'",
     );
 }
 
@@ -204,8 +197,11 @@ fn making_partitions_gives_way_to_a_writer_and_inserts_go_on() {
     let (writer, maintenance) = (db.session(), db.session());
     writer.exec("BEGIN");
     writer.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'held')");
-    let error = maintenance.error("SELECT agent_metrics.ensure_partitions(6)");
-    assert_eq!(error.sqlstate, "55P03", "{error}");
+    assert_sqlstate(
+        &maintenance,
+        "SELECT agent_metrics.ensure_partitions(6)",
+        "55P03",
+    );
     // Whoever waits for the lock keeps later inserts waiting, so 100 ms is also the longest that they wait.
     db.exec("SET statement_timeout = '5s'");
     db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'other')");
@@ -285,10 +281,7 @@ fn years_that_came_before_their_months_are_split_while_writers_go_on() {
             .iter()
             .all(|day| !day.contains("1990"))
     );
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.guarded_turns"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.guarded_turns");
     assert_eq!(steps(&db), [""; 0]);
     // dropped by hand, such a month is noticed as any other
     db.exec("DROP TABLE agent_metrics.agent_events_before");
@@ -326,10 +319,7 @@ fn a_future_that_holds_many_turns_gets_its_months() {
         db.exec("SELECT agent_metrics.partition_step(); COMMIT");
     }
     db.exec("COMMIT");
-    assert_eq!(
-        db.error("SELECT agent_metrics.partition_step()").sqlstate,
-        "55P03"
-    );
+    assert_sqlstate(&db, "SELECT agent_metrics.partition_step()", "55P03");
     // truncated meanwhile: it begins again
     writer.exec("COMMIT; TRUNCATE agent_metrics.agent_events_after");
     let said = steps(&db);

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::partitions::archive::{archive, file_of, name_of, two_old_months, verified};
+use crate::partitions::archive::{archive, file_of, name_of, two_old_months};
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::works;
 use crate::support::{Db, Session};
@@ -93,11 +94,8 @@ fn a_month_that_is_itself_partitioned_is_archived_with_what_is_written_meanwhile
     refresh(&db);
     assert_books(&db);
     archive(&db, &folder);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.agent_events"),
-        0.0
-    );
-    verified(&db);
+    assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events");
+    assert_verified(&db);
     restore_all(&db, &folder);
     assert_eq!(turns(&db), before);
     refresh(&db);
@@ -173,11 +171,14 @@ fn a_column_that_comes_between_two_steps_is_borne_by_what_is_made() {
     begin(&db, &old);
     condense(&db);
     db.exec("ALTER TABLE agent_metrics.agent_events ADD COLUMN note_of_ours text DEFAULT 'x'");
-    let error = db.error(&format!("SELECT agent_metrics.detach_archive({ID})"));
-    assert_eq!(error.sqlstate, "40001", "{error}");
+    assert_sqlstate(
+        &db,
+        &format!("SELECT agent_metrics.detach_archive({ID})"),
+        "40001",
+    );
     let before = turns(&db);
     archive(&db, &folder);
-    verified(&db);
+    assert_verified(&db);
     restore_all(&db, &folder);
     assert_eq!(turns(&db), before);
 }
@@ -189,8 +190,11 @@ fn a_month_that_is_dropped_or_replaced_half_archived_holds_no_other_up() {
     begin(&db, &old);
     condense(&db);
     partition_below(&db, &old);
-    let error = db.error(&format!("SELECT agent_metrics.detach_archive({ID})"));
-    assert_eq!(error.sqlstate, "40001", "{error}");
+    assert_sqlstate(
+        &db,
+        &format!("SELECT agent_metrics.detach_archive({ID})"),
+        "40001",
+    );
     // renamed: what is written to it is noted under its new name
     begin(&db, &old);
     db.exec(&format!("ALTER TABLE {old} RENAME TO january"));
@@ -198,21 +202,25 @@ fn a_month_that_is_dropped_or_replaced_half_archived_holds_no_other_up() {
     begin(&db, old);
     condense(&db);
     db.exec("DELETE FROM agent_metrics.january WHERE conversation_id LIKE '%-0'");
-    let error = db.error(&format!("SELECT agent_metrics.detach_archive({ID})"));
-    assert_eq!(error.sqlstate, "40001", "{error}");
+    assert_sqlstate(
+        &db,
+        &format!("SELECT agent_metrics.detach_archive({ID})"),
+        "40001",
+    );
     // gone
     for gone in [
         format!("DETACH PARTITION {old}; DROP TABLE {old}"),
         "DETACH PARTITION agent_metrics.agent_events_before".to_owned(),
     ] {
         db.exec(&format!("ALTER TABLE agent_metrics.agent_events {gone}"));
-        let error = db.error(
+        assert_sqlstate(
+            &db,
             "SELECT agent_metrics.detach_archive(max(archive_id)) FROM agent_metrics_internal.archives",
+            "40001",
         );
-        assert_eq!(error.sqlstate, "40001", "{error}");
     }
     refresh(&db);
-    verified(&db);
+    assert_verified(&db);
     let said = archive(&db, &folder);
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(file_of(&folder, &new).exists());
@@ -220,7 +228,7 @@ fn a_month_that_is_dropped_or_replaced_half_archived_holds_no_other_up() {
         db.lines("SELECT partition, state FROM agent_metrics_internal.archives"),
         [format!("{}|archived", name_of(&new))]
     );
-    verified(&db);
+    assert_verified(&db);
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -259,7 +267,6 @@ fn outer_partitions_that_were_dropped_come_back_empty() {
     db.exec(
         "ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_before",
     );
-    let error = db.error("SELECT agent_metrics.ensure_partitions()");
-    assert_eq!(error.sqlstate, "42P07", "{error}");
+    let error = assert_sqlstate(&db, "SELECT agent_metrics.ensure_partitions()", "42P07");
     assert!(error.hint.contains("ATTACH PARTITION"), "{error}");
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::asserts::assert_no_rows;
 use crate::support::books::assert_books;
 use crate::support::program::{Running, program, works};
 use crate::support::{Db, Session, db};
@@ -221,22 +222,22 @@ fn everybody_does_his_worst_at_once() {
     assert_books(db);
 
     // nobody has won anything
-    assert_eq!(
-        db.lines(&format!("SELECT rolname FROM pg_roles WHERE rolname LIKE '{}\\_%' AND (rolsuper OR rolcreaterole OR rolbypassrls)", cast.prefix)),
-        [""; 0]
+    assert_no_rows(
+        db,
+        &format!(
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE '{}\\_%' AND (rolsuper OR rolcreaterole OR rolbypassrls)",
+            cast.prefix
+        ),
     );
-    assert_eq!(
-        db.lines(&format!(
+    // no code of the owner of the attached table ran as somebody else
+    assert_no_rows(
+        db,
+        &format!(
             "SELECT DISTINCT who FROM crm.log WHERE who <> '{}'",
             cast.role("crm")
-        )),
-        [""; 0],
-        "code of the owner of the attached table ran as somebody else"
+        ),
     );
-    assert_eq!(
-        db.lines("SELECT * FROM agent_metrics_internal.broken_triggers()"),
-        [""; 0]
-    );
+    assert_no_rows(db, "SELECT * FROM agent_metrics_internal.broken_triggers()");
     let (_, findings, _) = program(db.url(), &["doctor"]);
     for words in ["no scheduler runs", "nobody knows", "label", "quarantine"] {
         assert!(

@@ -1,5 +1,6 @@
 //! The scheduler's lead: a row that only an admin may write, taken over when it ran out, whatever the clock did.
 
+use crate::support::asserts::assert_sqlstate;
 use crate::support::program::{Running, backdate, insert, program, two_agents, works};
 use crate::support::{Db, db, login};
 
@@ -99,19 +100,21 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
         ("'x'", "NULL"),
     ] {
         let holder = holder.replace('x', FIRST);
-        let error = db.error(&format!(
-            "SELECT agent_metrics_internal.take_lead({holder}, 'x', {seconds})"
-        ));
-        assert_eq!(error.sqlstate, "22023", "{error}");
+        assert_sqlstate(
+            &db,
+            &format!("SELECT agent_metrics_internal.take_lead({holder}, 'x', {seconds})"),
+            "22023",
+        );
     }
     for lasting in [
         "expires_at = 'infinity'",
         "expires_at = now() + interval '1 year'",
     ] {
-        let error = db.error(&format!(
-            "UPDATE agent_metrics_internal.scheduler_lease SET {lasting}"
-        ));
-        assert_eq!(error.sqlstate, "23514", "{error}");
+        assert_sqlstate(
+            &db,
+            &format!("UPDATE agent_metrics_internal.scheduler_lease SET {lasting}"),
+            "23514",
+        );
     }
 }
 

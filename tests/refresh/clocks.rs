@@ -1,6 +1,7 @@
 //! The server's clock was wrong for a while, or what an agent is refreshed by has changed: neither keeps a refresh from
 //! being due, and both are named.
 
+use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::books::refresh;
 use crate::support::program::{program, two_agents, works};
 use crate::support::{Db, Session};
@@ -11,8 +12,8 @@ const STALE: &str = "SELECT agent_id FROM agent_kpi.freshness WHERE is_stale ORD
 fn fresh(name: &str) -> Db {
     let db = two_agents(name);
     refresh(&db);
-    assert_eq!(db.lines(DUE), [""; 0]);
-    assert_eq!(db.lines(STALE), [""; 0]);
+    assert_no_rows(&db, DUE);
+    assert_no_rows(&db, STALE);
     db
 }
 
@@ -21,8 +22,8 @@ fn due_and_stale(session: &Session) -> Vec<String> {
     let due = session.lines(DUE);
     assert_eq!(session.lines(STALE), due);
     refresh(session);
-    assert_eq!(session.lines(DUE), [""; 0]);
-    assert_eq!(session.lines(STALE), [""; 0]);
+    assert_no_rows(session, DUE);
+    assert_no_rows(session, STALE);
     due
 }
 
@@ -44,14 +45,15 @@ fn a_refresh_that_lies_ahead_did_not_happen() {
         said.contains("agent bot is stale: its last refresh lies ahead"),
         "{said}"
     );
-    assert_eq!(
-        db.error("SELECT agent_metrics.close_period((now() - interval '40 days')::date, 'Head of Finance')").sqlstate,
-        "55000"
+    assert_sqlstate(
+        &db,
+        "SELECT agent_metrics.close_period((now() - interval '40 days')::date, 'Head of Finance')",
+        "55000",
     );
     let said = works(db.url(), &["once"]);
     assert!(said.contains("bot"), "{said}");
-    assert_eq!(db.lines(DUE), [""; 0]);
-    assert_eq!(db.lines(STALE), [""; 0]);
+    assert_no_rows(&db, DUE);
+    assert_no_rows(&db, STALE);
     db.exec(
         "SELECT agent_metrics.close_period((now() - interval '40 days')::date, 'Head of Finance')",
     );
@@ -76,10 +78,7 @@ fn an_alert_that_was_put_off_by_a_clock_ahead_is_sent() {
         db.number("SELECT count(*) FROM agent_metrics_internal.claim_alerts()"),
         1.0
     );
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.claim_alerts()"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.claim_alerts()");
 }
 
 #[test]
@@ -107,7 +106,7 @@ fn what_an_agent_is_refreshed_by_makes_it_due_when_it_changes() {
     }
     // what is shown of an agent is no reason
     db.exec("UPDATE agent_metrics.agents SET display_name = 'Bot'");
-    assert_eq!(db.lines(DUE), [""; 0]);
+    assert_no_rows(&db, DUE);
 }
 
 /// The clock leaps before the next refresh: what is hot is not taken for old.

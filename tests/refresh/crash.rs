@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::support::Session;
+use crate::support::asserts::{assert_no_rows, assert_verified};
 use crate::support::books::{assert_books, refresh};
 use crate::support::cluster::Cluster;
 use crate::support::program::{command, works};
@@ -303,14 +304,11 @@ impl Field {
             session.lines("SELECT DISTINCT state FROM agent_metrics_internal.archives"),
             ["archived"]
         );
-        assert_eq!(
-            session.lines("SELECT relname FROM pg_class WHERE relname ~ '_archived$|_next$' AND relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind = 'r'"),
-            [""; 0]
+        assert_no_rows(
+            &session,
+            "SELECT relname FROM pg_class WHERE relname ~ '_archived$|_next$' AND relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind = 'r'",
         );
-        assert_eq!(
-            session.lines("SELECT * FROM agent_metrics.verify()"),
-            [""; 0]
-        );
+        assert_verified(&session);
         for entry in fs::read_dir(&self.folder).unwrap() {
             works(&url, &["restore", entry.unwrap().path().to_str().unwrap()]);
         }

@@ -4,6 +4,7 @@
 use std::thread;
 
 use crate::refresh::sessions::{insert, pid, until_blocked};
+use crate::support::asserts::{assert_no_rows, assert_verified};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::{Db, Session, SqlError};
 
@@ -165,10 +166,7 @@ fn what_is_deleted_while_an_agent_is_built_is_not_forgotten() {
     });
     refresh(&db);
     assert_books(&db);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.changes"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.changes");
 }
 
 #[test]
@@ -278,7 +276,7 @@ fn a_session_that_watches_sees_one_state_of_the_books() {
     change(&db, "a");
     refresh(&db);
     assert_eq!(watch.lines(seen), before);
-    assert_eq!(watch.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&watch);
     watch.exec("COMMIT");
     assert_ne!(watch.lines(seen), before);
     let after = watch.lines(seen);

@@ -5,6 +5,7 @@
 //! another day was even written. What happens when sessions meet is in sessions.rs, when facts
 //! come to mean something else in meaning.rs.
 
+use crate::support::asserts::assert_no_rows;
 use crate::support::books::{Rollups, assert_books, assert_only, refresh, shop};
 use crate::support::db;
 
@@ -370,9 +371,9 @@ fn refresh_after_truncate_begins_from_what_is_there() {
     db.exec("TRUNCATE agent_metrics.business_events");
     refresh(&db);
     assert_books(&db);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.conversations WHERE crm_label IS NOT NULL"),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics.conversations WHERE crm_label IS NOT NULL",
     );
     db.exec(
         "BEGIN;
@@ -408,9 +409,6 @@ fn refresh_after_truncate_begins_from_what_is_there() {
         .unwrap();
     db.exec(&format!("TRUNCATE {partition}"));
     refresh(&db);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.agent_events"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events");
     assert_books(&db);
 }

@@ -2,6 +2,7 @@
 //! registered later, the report time zone. And what must make no difference: settings of a session, a turn that comes
 //! twice, traffic of evaluations, no change at all.
 
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{
     Rollups, assert_books, assert_only, oracle_differences, refresh, shop,
 };
@@ -24,7 +25,7 @@ fn refresh_sees_a_mapping_that_was_made_changed_or_taken_away() {
     let before = Rollups::of(&db);
     db.exec("INSERT INTO agent_metrics.outcomes (label, is_success, is_unit) VALUES ('sucess', true, true)");
     assert_only(&db, &before, &["sup 2026-04-01"]);
-    assert_eq!(db.lines(unmapped), [""; 0]);
+    assert_no_rows(&db, unmapped);
     assert_eq!(db.lines(counts), ["1|1|0"]);
 
     db.exec(
@@ -184,10 +185,7 @@ fn refresh_brings_in_all_of_an_agent_that_is_registered_later() {
         ),
         41.0
     );
-    assert_eq!(
-        db.lines("SELECT * FROM agent_kpi.unregistered_agents"),
-        [""; 0]
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_kpi.unregistered_agents");
 }
 
 #[test]
@@ -203,11 +201,9 @@ fn refresh_rebuilds_an_agent_whose_kind_changes() {
             .iter()
             .all(|day| day.starts_with("sup "))
     );
-    assert_eq!(
-        db.number(
-            "SELECT count(*) FROM agent_metrics_internal.rollups WHERE agent_id = 'sup' AND level = 'fine'"
-        ),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics_internal.rollups WHERE agent_id = 'sup' AND level = 'fine'",
     );
     db.exec("SELECT agent_metrics.register_agent('sup', 'support', 'Head of Support')");
     refresh(&db);
@@ -225,8 +221,7 @@ fn refresh_counts_a_turn_that_is_delivered_twice_once() {
              WHERE conversation_id = 'sup-1-1' {end}"
         )
     };
-    let error = db.error(&again(""));
-    assert_eq!(error.sqlstate, "23505");
+    let error = assert_sqlstate(&db, &again(""), "23505");
     assert!(error.detail.contains("sup"), "the key is named: {error}");
     db.exec(&again("ON CONFLICT DO NOTHING"));
     assert_only(&db, &before, &[]);
@@ -246,11 +241,9 @@ fn refresh_leaves_eval_traffic_out() {
         "UPDATE agent_metrics.agent_events SET is_eval = true WHERE conversation_id = 'sup-6-0'",
     );
     assert_only(&db, &before, &["sup 2026-03-07"]);
-    assert_eq!(
-        db.number(
-            "SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'sup-6-0'"
-        ),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics.conversations WHERE conversation_id = 'sup-6-0'",
     );
     let before = Rollups::of(&db);
     db.exec(
@@ -368,10 +361,13 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
     };
     assert_eq!(days(&odd), days(&db));
     odd.exec("SELECT agent_metrics.ensure_partitions(6); SELECT agent_metrics.setup()");
-    assert_eq!(odd.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&odd);
     assert_books(&db);
     assert_ne!(plain(&db), expected, "the update counts");
-    assert_eq!(db.number("SELECT count(*) FROM agent_metrics_internal.rollups WHERE bucket <> date_trunc('hour', bucket) AND level <> 'fine'"), 0.0);
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics_internal.rollups WHERE bucket <> date_trunc('hour', bucket) AND level <> 'fine'",
+    );
 }
 
 #[test]
@@ -393,7 +389,7 @@ fn refresh_of_nothing_writes_nothing() {
         ["sup 2026-03-01"]
     );
     // verify() is silent about what waits, and the oracle is not
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     assert!(!oracle_differences(&db).is_empty());
     refresh(&db);
     assert_books(&db);

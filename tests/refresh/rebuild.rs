@@ -1,5 +1,6 @@
 //! Rebuild: whatever is wrong in the books of a span is right afterwards, and nothing else is written.
 
+use crate::support::asserts::assert_sqlstate;
 use crate::support::books::{Rollups, assert_books, refresh, shop, written_days};
 use crate::support::program::{fails, works};
 
@@ -39,14 +40,14 @@ fn rebuild_mends_a_day_and_writes_no_other() {
             .iter()
             .all(|day| day.starts_with("sup "))
     );
-    let error = db.error("SELECT agent_metrics.rebuild('nobody')");
-    assert_eq!(error.sqlstate, "22023", "{error}");
+    assert_sqlstate(&db, "SELECT agent_metrics.rebuild('nobody')", "22023");
     for function in ["rebuild", "verify"] {
         for to in ["2026-03-04", "2026-03-03"] {
-            let error = db.error(&format!(
-                "SELECT * FROM agent_metrics.{function}('sup', '2026-03-04', '{to}')"
-            ));
-            assert_eq!(error.sqlstate, "22023", "{error}");
+            let error = assert_sqlstate(
+                &db,
+                &format!("SELECT * FROM agent_metrics.{function}('sup', '2026-03-04', '{to}')"),
+                "22023",
+            );
             assert!(error.to_string().contains(to), "{error}");
         }
     }

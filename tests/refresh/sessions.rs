@@ -5,6 +5,7 @@
 
 use std::thread;
 
+use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::books::{
     Rollups, assert_books, oracle_differences, refresh, shop, written_days,
 };
@@ -199,9 +200,9 @@ fn a_second_refresh_of_an_agent_waits_or_leaves_it_out() {
     db.exec(&insert("b"));
 
     // Another agent's refresh does not wait; this agent's, when told not to, comes back empty-handed.
-    assert_eq!(
-        db.lines("SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['sup'], wait => false)"),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['sup'], wait => false)",
     );
     first.exec("COMMIT");
     first.exec("BEGIN");
@@ -236,9 +237,9 @@ fn the_first_refresh_of_an_agent_holds_its_lock_too() {
     first.exec("BEGIN");
     first.exec("SELECT agent_metrics.refresh('new')");
     db.exec("SET statement_timeout = '20s'");
-    assert_eq!(
-        db.lines("SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['new'], wait => false)"),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['new'], wait => false)",
     );
     first.exec("COMMIT");
 }
@@ -254,10 +255,7 @@ fn an_agent_that_leaves_does_not_keep_the_log() {
         "UPDATE agent_metrics.outcomes SET description = 'still a success' WHERE label = 'success'",
     );
     refresh(&db);
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.changes"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.changes");
     db.exec("SELECT agent_metrics.register_agent('gone', 'ops', 'Head of Operations')");
     refresh(&db);
     assert_books(&db);
@@ -298,8 +296,7 @@ fn a_snapshot_older_than_the_last_refresh_is_refused() {
     old.exec("SELECT count(*) FROM agent_metrics.agents");
     db.exec(&insert("a"));
     refresh(&db);
-    let error = old.error("SELECT agent_metrics.refresh()");
-    assert_eq!(error.sqlstate, "40001", "{error}");
+    assert_sqlstate(&old, "SELECT agent_metrics.refresh()", "40001");
     old.exec("ROLLBACK");
     assert_books(&db);
 
@@ -329,8 +326,7 @@ fn a_snapshot_older_than_an_exchange_of_partitions_is_refused() {
     old.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
     old.exec("SELECT count(*) FROM agent_metrics.agents");
     db.exec("SELECT agent_metrics.ensure_partitions(5)");
-    let error = old.error("SELECT agent_metrics.refresh()");
-    assert_eq!(error.sqlstate, "40001", "{error}");
+    let error = assert_sqlstate(&old, "SELECT agent_metrics.refresh()", "40001");
     assert!(error.to_string().contains("partitions"), "{error}");
     old.exec("ROLLBACK");
     refresh(&db);

@@ -1,6 +1,6 @@
 //! Review samples, and what the agent says of itself against what people say.
 
-use crate::events::bad_input::refused_by_us;
+use crate::support::asserts::refused_by_us;
 use crate::support::db;
 
 #[test]

@@ -1,6 +1,7 @@
 //! Who may do what: a reader, a writer, an admin, everybody.
 
 use crate::setup::install::views;
+use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::{Db, db, empty_db, login};
 
@@ -23,7 +24,7 @@ fn a_reader_sees_every_view_and_no_raw_table() {
     );
     for table in db.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p', 'v')") {
         for sql in [format!("SELECT * FROM {table}"), format!("SELECT count(*) FROM {table}"), format!("SELECT FROM {table} LIMIT 0")] {
-            assert_eq!(reader.error(&sql).sqlstate, "42501", "{sql}");
+            assert_sqlstate(&reader, &sql, "42501");
         }
     }
     for sql in [
@@ -36,10 +37,13 @@ fn a_reader_sees_every_view_and_no_raw_table() {
         "SELECT agent_metrics.ensure_partitions()",
         "CREATE VIEW agent_kpi.mine AS SELECT 1",
     ] {
-        assert_eq!(reader.error(sql).sqlstate, "42501", "{sql}");
+        assert_sqlstate(&reader, sql, "42501");
     }
     // no user and no raw event shows through a view
-    assert_eq!(db.lines("SELECT table_name FROM information_schema.columns WHERE table_schema = 'agent_kpi' AND column_name IN ('user_id', 'event_id')"), [""; 0]);
+    assert_no_rows(
+        &db,
+        "SELECT table_name FROM information_schema.columns WHERE table_schema = 'agent_kpi' AND column_name IN ('user_id', 'event_id')",
+    );
     // a later setup() replaces views, and gives him what is new by his level
     db.exec("CREATE VIEW agent_kpi.later AS SELECT 1 AS n; DROP VIEW agent_kpi.open_breaches CASCADE; SELECT agent_metrics.setup()");
     reader.exec("SELECT * FROM agent_kpi.later; SELECT * FROM agent_kpi.open_breaches");
@@ -47,11 +51,7 @@ fn a_reader_sees_every_view_and_no_raw_table() {
         "DROP VIEW agent_kpi.later; SELECT agent_metrics.revoke_access('{name}')"
     ));
     for view in &views {
-        assert_eq!(
-            reader.error(&format!("SELECT * FROM {view}")).sqlstate,
-            "42501",
-            "{view}"
-        );
+        assert_sqlstate(&reader, &format!("SELECT * FROM {view}"), "42501");
     }
     drop(reader);
     db.exec(&format!("DROP ROLE {name}")); // nothing of his is left
@@ -109,10 +109,10 @@ fn a_writer_brings_facts_in_and_cannot_choose_their_stamps() {
         // nor may he put a trigger of ours, which has the owner's rights, on a table of his own
         "CREATE TEMP TABLE mine (n int); CREATE TRIGGER t AFTER TRUNCATE ON mine EXECUTE FUNCTION agent_metrics_internal.log_truncate()",
     ] {
-        assert_eq!(writer.error(sql).sqlstate, "42501", "{sql}");
+        assert_sqlstate(&writer, sql, "42501");
     }
     db.exec(&format!("SELECT agent_metrics.revoke_access('{name}')"));
-    assert_eq!(writer.error(insert).sqlstate, "42501");
+    assert_sqlstate(&writer, insert, "42501");
     drop(writer);
     db.exec(&format!("DROP ROLE {name}"));
 }
@@ -143,7 +143,7 @@ fn an_admin_can_do_what_the_program_needs() {
     );
     refresh(&admin);
     admin.exec("SELECT agent_metrics.evaluate_thresholds()");
-    assert_eq!(admin.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&admin);
     assert_eq!(
         admin.number("SELECT agent_metrics.ensure_partitions()"),
         0.0
@@ -162,7 +162,7 @@ fn an_admin_can_do_what_the_program_needs() {
         "SELECT agent_metrics.refresh()",
         "SELECT agent_metrics.ensure_partitions()",
     ] {
-        assert_eq!(admin.error(sql).sqlstate, "42501", "{sql}");
+        assert_sqlstate(&admin, sql, "42501");
     }
     drop(admin);
     db.exec(&format!("DROP ROLE {name}"));
@@ -172,23 +172,13 @@ fn an_admin_can_do_what_the_program_needs() {
 fn public_may_call_the_members_and_has_no_right_on_anything_that_is_kept() {
     let db = db("setup_public");
     // whoever calls a member does so with his own rights
-    assert_eq!(
-        db.lines(
-            "SELECT p.oid::regprocedure FROM pg_proc p
+    assert_no_rows(&db, "SELECT p.oid::regprocedure FROM pg_proc p
              WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
                AND (has_function_privilege('public', p.oid, 'EXECUTE') AND p.prosecdef
                     OR has_function_privilege('public', p.oid, 'EXECUTE') IS DISTINCT FROM
-                       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))"
-        ),
-        [""; 0]
-    );
-    assert_eq!(
-        db.lines(
-            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
-               AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)"
-        ),
-        [""; 0]
-    );
+                       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))");
+    assert_no_rows(&db, "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
+               AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)");
     assert_eq!(db.lines("SELECT has_schema_privilege('public', 'agent_metrics', 'CREATE'), has_schema_privilege('public', 'agent_kpi', 'USAGE'), has_schema_privilege('public', 'agent_kpi', 'CREATE')"), ["f|f|f"]);
 }
 
@@ -220,11 +210,8 @@ fn all_grants_are_the_owners_and_only_he_gives_them() {
         db.lines("SELECT DISTINCT g.grantor::regrole FROM agent_metrics_internal.rights_given() g"),
         [owner.as_str()]
     );
-    assert_eq!(
-        db.number("SELECT count(*) FROM pg_default_acl"),
-        0.0,
-        "no default privileges"
-    );
+    // no default privileges
+    assert_no_rows(&db, "SELECT * FROM pg_default_acl");
     // nothing is written when nothing is missing
     assert_eq!(
         db.number("SELECT agent_metrics_internal.grant_levels()"),
@@ -251,9 +238,9 @@ fn all_grants_are_the_owners_and_only_he_gives_them() {
         let error = admins.error(&sql);
         assert_eq!(error.sqlstate, if sql.contains("TEMP") { "42P16" } else { "42501" }, "{sql}: {error}");
     }
-    assert_eq!(
-        session.lines(&format!("SELECT agent_metrics.revoke_access('{reader}')")),
-        [""; 0]
+    assert_no_rows(
+        &session,
+        &format!("SELECT agent_metrics.revoke_access('{reader}')"),
     );
     db.exec(&format!("DROP ROLE {reader}"));
     drop((session, admins));
@@ -323,10 +310,7 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
         "DROP OWNED BY {name}2; DROP ROLE {name}2; CREATE ROLE {name}2; SELECT agent_metrics.setup()"
     ));
     assert_eq!(may(&format!("{name}2")).as_deref(), Some("f"));
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.access_levels"),
-        0.0
-    );
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.access_levels");
     // in another cluster it is who has the name
     db.exec(&format!(
         "INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster) VALUES (1, '{name}2', 'reader', 1), (2, 'nobody_there', 'admin', 1);
@@ -354,14 +338,16 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
             "42704",
         ),
     ] {
-        let error = db.error(sql);
-        assert_eq!(error.sqlstate, sqlstate, "{sql}: {error}");
+        let error = assert_sqlstate(&db, sql, sqlstate);
         assert!(!error.hint.is_empty(), "{sql}: {error}");
     }
     let bare = empty_db("owner_bare");
     bare.exec("CREATE EXTENSION agent_metrics");
-    let error = bare.error("SELECT agent_metrics.grant_access('pg_monitor', 'reader')");
-    assert_eq!(error.sqlstate, "55000", "{error}");
+    assert_sqlstate(
+        &bare,
+        "SELECT agent_metrics.grant_access('pg_monitor', 'reader')",
+        "55000",
+    );
 }
 
 #[test]
@@ -384,10 +370,13 @@ fn nobodys_prepared_statement_keeps_access_from_being_given_or_taken() {
     db.exec(&format!(
         "BEGIN; SELECT agent_metrics.revoke_access('{other}')"
     ));
-    let error = second.error(&format!(
-        "SET lock_timeout = '100ms'; SELECT agent_metrics.grant_access('{other}', 'reader')"
-    ));
-    assert_eq!(error.sqlstate, "55P03", "{error}");
+    assert_sqlstate(
+        &second,
+        &format!(
+            "SET lock_timeout = '100ms'; SELECT agent_metrics.grant_access('{other}', 'reader')"
+        ),
+        "55P03",
+    );
     db.exec("COMMIT");
     reader.exec("ROLLBACK");
     drop((reader, second));

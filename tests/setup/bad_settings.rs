@@ -1,6 +1,7 @@
 //! Thresholds, settings, names and files without sense: every refusal, and that nothing changed.
 
-use crate::events::bad_input::{one_agent, refused, refused_by_constraint, refused_by_us};
+use crate::events::bad_input::one_agent;
+use crate::support::asserts::{assert_verified, refused, refused_by_constraint, refused_by_us};
 use crate::support::books::refresh;
 
 #[test]
@@ -98,7 +99,7 @@ fn settings_without_sense_are_refused() {
     // a setting that went is the one shipped
     db.exec("DELETE FROM agent_metrics.settings");
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     assert_eq!(
         db.lines("SELECT day FROM agent_kpi.agent_daily WHERE turns > 0"),
         ["2026-03-01"]

@@ -1,5 +1,6 @@
 //! CREATE EXTENSION and setup() in a database where others may create, under names that need quoting, and from a dump.
 
+use crate::support::asserts::{assert_no_rows, assert_refused};
 use crate::support::books::{assert_books, refresh};
 use crate::support::cluster::run;
 use crate::support::{Db, SqlError, empty_db, login};
@@ -155,9 +156,7 @@ fn a_schema_that_others_may_fill_or_own_is_refused() {
         assert!(error.hint.contains("OWNER TO"), "{error}");
         // a superuser may, as pg_restore does; what he made is not set up by him
         db.exec("CREATE EXTENSION agent_metrics");
-        let error = db.error("SELECT agent_metrics.setup()");
-        assert_eq!(error.sqlstate, "42501", "{error}");
-        assert!(error.message.contains(&name), "{error}");
+        assert_refused(&db, "SELECT agent_metrics.setup()", "42501", &name);
         db.exec(&format!(
             "DROP EXTENSION agent_metrics; DROP SCHEMA IF EXISTS {schema}, agent_metrics, agent_metrics_internal"
         ));
@@ -256,7 +255,7 @@ fn a_hostile_search_path_captures_nothing() {
         session.exec(&format!("SELECT * FROM {view}"));
     }
     db.exec("SET search_path = pg_catalog");
-    assert_eq!(db.lines(STRANGE_REFERENCES), [""; 0]);
+    assert_no_rows(&db, STRANGE_REFERENCES);
     // what is captured is found
     db.exec("CREATE VIEW agent_kpi.captured AS SELECT 1.0 OPERATOR(evil.=) 1 AS x");
     assert_eq!(db.lines(STRANGE_REFERENCES).len(), 1);
@@ -306,12 +305,9 @@ fn names_that_need_quoting_change_nothing() {
             quoted(&program)
         ));
         drop(admin);
-        assert_eq!(
-            session.lines(&format!(
-                "SELECT agent_metrics.revoke_access({})",
-                literal(&program)
-            )),
-            [""; 0]
+        assert_no_rows(
+            &session,
+            &format!("SELECT agent_metrics.revoke_access({})", literal(&program)),
         );
         session.exec("SELECT agent_metrics.setup()");
         drop(session);
@@ -400,21 +396,18 @@ fn check_restored(restored: &Db, owner: &str, reader: &str, program: &str) {
         ));
     }
     for role in [program, reader] {
-        assert_eq!(
-            session.lines(&format!("SELECT agent_metrics.revoke_access('{role}')")),
-            [""; 0]
+        assert_no_rows(
+            &session,
+            &format!("SELECT agent_metrics.revoke_access('{role}')"),
         );
     }
     drop(session);
     restored.exec(&format!("DROP OWNED BY {owner} CASCADE"));
     // nothing of theirs is left, else the roles could not be dropped
-    assert_eq!(
-        restored.number(&format!(
-            "SELECT count(*) FROM pg_shdepend d WHERE d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    assert_no_rows(restored, &format!(
+            "SELECT * FROM pg_shdepend d WHERE d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
              AND d.refobjid IN ('{owner}'::regrole, '{reader}'::regrole, '{program}'::regrole)"
-        )),
-        0.0
-    );
+        ));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::cluster::run;
 use crate::support::{Session, db, empty_db, login};
@@ -87,13 +88,8 @@ fn a_database_owner_who_is_no_superuser_owns_everything_and_everything_works_for
     );
     owner.exec("CREATE EXTENSION agent_metrics");
     owner.exec("SELECT agent_metrics.setup()");
-    assert_eq!(
-        owner.lines(
-            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
-               AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> current_user::regrole"
-        ),
-        [""; 0]
-    );
+    assert_no_rows(&owner, "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
+               AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> current_user::regrole");
     owner.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
@@ -120,10 +116,7 @@ fn a_database_owner_who_is_no_superuser_owns_everything_and_everything_works_for
         ["bot"]
     );
     owner.exec(&format!("SELECT agent_metrics.revoke_access('{name}')"));
-    assert_eq!(
-        admin.error("SELECT agent_metrics.refresh()").sqlstate,
-        "42501"
-    );
+    assert_sqlstate(&admin, "SELECT agent_metrics.refresh()", "42501");
     // somebody else may not even try
     let (_, stranger) = login(&db, "stranger");
     for sql in [
@@ -131,24 +124,23 @@ fn a_database_owner_who_is_no_superuser_owns_everything_and_everything_works_for
         "CREATE TABLE agent_metrics.x (y int)",
         "SELECT agent_metrics.grant_access('postgres', 'admin')",
     ] {
-        assert_eq!(stranger.error(sql).sqlstate, "42501", "{sql}");
+        assert_sqlstate(&stranger, sql, "42501");
     }
 }
 
 #[test]
 fn dropping_the_extension_refuses_instead_of_dropping_data() {
     let db = shop("setup_drop");
-    let error = db.error("DROP EXTENSION agent_metrics");
-    assert_eq!(error.sqlstate, "2BP01", "{error}");
+    let error = assert_sqlstate(&db, "DROP EXTENSION agent_metrics", "2BP01");
     assert!(error.detail.contains("depends on"), "{error}");
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.agent_events"),
         450.0
     );
-    assert_eq!(
-        db.number("SELECT count(*) FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'agent_metrics' WHERE d.deptype = 'e' AND d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.objid AND c.relkind IN ('r', 'p', 'v'))"),
-        0.0,
-        "no table is a member of the extension"
+    // no table is a member of the extension
+    assert_no_rows(
+        &db,
+        "SELECT * FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'agent_metrics' WHERE d.deptype = 'e' AND d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.objid AND c.relkind IN ('r', 'p', 'v'))",
     );
 }
 
@@ -166,7 +158,10 @@ fn every_object_says_what_it_is() {
         "what has none is found"
     );
     // the unique key of each view is in its comment, for a view has no primary key
-    assert_eq!(db.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace AND obj_description(oid) !~ 'Unique: [a-z_, ]+\\.$'"), [""; 0]);
+    assert_no_rows(
+        &db,
+        "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace AND obj_description(oid) !~ 'Unique: [a-z_, ]+\\.$'",
+    );
 }
 
 /// Objects without a comment.
@@ -194,18 +189,13 @@ fn silent(session: &Session) -> Vec<String> {
 fn every_function_is_marked_and_pins_its_search_path() {
     let db = db("setup_functions");
     // a function with a body as text resolves names when it runs
-    assert_eq!(
-        db.lines(
-            "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    assert_no_rows(&db, "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
              WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
-               AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)"
-        ),
-        [""; 0]
-    );
+               AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)");
     // no member of the extension runs with its owner's rights: in a trusted install that is the superuser
-    assert_eq!(
-        db.lines("SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e' WHERE p.prosecdef AND p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)"),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e' WHERE p.prosecdef AND p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)",
     );
     // volatility and parallel safety are written out, not left to their defaults
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
@@ -247,9 +237,9 @@ fn every_function_is_marked_and_pins_its_search_path() {
         "{looked_at} of {functions}"
     );
     // what writes is volatile and never parallel
-    assert_eq!(
-        db.lines("SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.prosrc ~* '\\m(INSERT INTO|UPDATE agent|DELETE FROM|FOR UPDATE)' AND (p.provolatile <> 'v' OR p.proparallel <> 'u')"),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.prosrc ~* '\\m(INSERT INTO|UPDATE agent|DELETE FROM|FOR UPDATE)' AND (p.provolatile <> 'v' OR p.proparallel <> 'u')",
     );
 }
 
@@ -263,23 +253,16 @@ fn views_for_bi_have_plain_types_and_names_that_clients_show() {
         ),
         ["agent_daily_sketch.latency_sketch USER-DEFINED"]
     );
-    assert_eq!(db.lines("SELECT relname FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace AND relkind <> 'v'"), [""; 0]);
-    assert_eq!(
-        db.lines(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace
-               AND relname ~ '(_cache$|_revision$|^cache|^registry|^router|^config$|^queue$|^batch$|^sequences$|^sessions$)'"
-        ),
-        [""; 0]
+    assert_no_rows(
+        &db,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace AND relkind <> 'v'",
     );
-    assert_eq!(
-        db.lines(
-            "SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns WHERE table_schema = 'agent_kpi'
+    assert_no_rows(&db, "SELECT relname FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace
+               AND relname ~ '(_cache$|_revision$|^cache|^registry|^router|^config$|^queue$|^batch$|^sequences$|^sessions$)'");
+    assert_no_rows(&db, "SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns WHERE table_schema = 'agent_kpi'
                AND (column_name LIKE '%cost%' AND (column_name NOT LIKE '%\\_usd' OR data_type NOT IN ('numeric', 'double precision'))
                     OR column_name LIKE '%\\_at' AND data_type <> 'timestamp with time zone' OR column_name LIKE 'is\\_%' AND data_type <> 'boolean'
-                    OR column_name LIKE '%\\_id' AND data_type <> 'text' OR column_name LIKE '%\\_rate' AND data_type <> 'double precision')"
-        ),
-        [""; 0]
-    );
+                    OR column_name LIKE '%\\_id' AND data_type <> 'text' OR column_name LIKE '%\\_rate' AND data_type <> 'double precision')");
     // the columns that other people's dashboards rest on, in their order
     for (view, columns) in [
         (
@@ -379,9 +362,9 @@ fn dump_and_restore_bring_everything_back() {
         assert!(!expected.is_empty(), "{table}");
         assert_eq!(rows(&restored, table), expected, "{table}");
     }
-    assert_eq!(
-        restored.number("SELECT count(*) FROM agent_metrics.outcomes WHERE label = 'abandoned'"),
-        0.0
+    assert_no_rows(
+        &restored,
+        "SELECT * FROM agent_metrics.outcomes WHERE label = 'abandoned'",
     );
     let said = restored.value("SELECT agent_metrics.setup()").unwrap();
     assert!(said.contains("0 migrations applied now"), "{said}");

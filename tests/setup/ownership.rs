@@ -3,6 +3,7 @@
 
 use crate::setup::access::revoke;
 use crate::setup::hostile_install::{THINGS, made_in};
+use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::books::{assert_books, refresh, shop};
 use crate::support::cluster::run;
 use crate::support::program::{fails, program};
@@ -43,10 +44,7 @@ fn setup_is_refused_to_whoever_does_not_own_the_schemas() {
     mallory.exec("DROP TABLE agent_metrics_internal.migrations; DROP FUNCTION agent_metrics.boo()");
     db.exec("ALTER SCHEMA agent_metrics OWNER TO postgres");
     for session in [&*db, &mallory] {
-        assert_eq!(
-            session.error("SELECT agent_metrics.setup()").sqlstate,
-            "42501"
-        );
+        assert_sqlstate(session, "SELECT agent_metrics.setup()", "42501");
     }
     assert_eq!(
         db.value(&format!(
@@ -203,9 +201,9 @@ fn the_new_owner_of_the_tables_can_do_what_the_old_one_could() {
         "SELECT agent_metrics.grant_access('{reader}', 'writer')"
     ));
     for role in [program, reader] {
-        assert_eq!(
-            session.lines(&format!("SELECT agent_metrics.revoke_access('{role}')")),
-            [""; 0]
+        assert_no_rows(
+            &session,
+            &format!("SELECT agent_metrics.revoke_access('{role}')"),
         );
         db.exec(&format!("DROP ROLE {role}"));
     }
@@ -223,8 +221,7 @@ fn an_owner_who_got_only_the_schemas_is_told_the_statement_that_is_missing() {
     db.exec(&format!(
         "ALTER SCHEMA agent_metrics OWNER TO {new}; ALTER SCHEMA agent_metrics_internal OWNER TO {new}; ALTER SCHEMA agent_kpi OWNER TO {new}"
     ));
-    let error = successor.error("SELECT agent_metrics.setup()");
-    assert_eq!(error.sqlstate, "55000", "{error}");
+    let error = assert_sqlstate(&successor, "SELECT agent_metrics.setup()", "55000");
     assert!(error.hint.contains("REASSIGN OWNED"), "{error}");
     // or only the tables
     db.exec(&format!(
@@ -232,8 +229,7 @@ fn an_owner_who_got_only_the_schemas_is_told_the_statement_that_is_missing() {
          DO $$ DECLARE t text; BEGIN FOR t IN SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') LOOP
              EXECUTE format('ALTER TABLE %s OWNER TO {new}', t); END LOOP; END $$"
     ));
-    let error = successor.error("SELECT agent_metrics.setup()");
-    assert_eq!(error.sqlstate, "42501", "{error}");
+    let error = assert_sqlstate(&successor, "SELECT agent_metrics.setup()", "42501");
     let (_, statement) = error.hint.split_once("REASSIGN ").unwrap();
     db.exec(&format!("REASSIGN {statement}"));
     successor.exec("SELECT agent_metrics.setup(); SELECT agent_metrics.refresh()");
@@ -259,8 +255,11 @@ fn a_dump_without_rows_is_set_up() {
         &["-Xq", "-v", "ON_ERROR_STOP=1", "-f", path, restored.url()],
     );
     // until then there is a clear word
-    let error = restored.error("SELECT agent_metrics.register_agent('a', 'support', 'x')");
-    assert_eq!(error.sqlstate, "22023", "{error}");
+    let error = assert_sqlstate(
+        &restored,
+        "SELECT agent_metrics.register_agent('a', 'support', 'x')",
+        "22023",
+    );
     assert!(error.hint.contains("setup()"), "{error}");
     let (_, said, _) = program(restored.url(), &["doctor"]);
     assert!(
@@ -301,9 +300,9 @@ fn a_dump_without_rows_is_set_up() {
         said.ends_with("0 migrations applied now, 12 in all") || !said.contains("are back"),
         "{said}"
     );
-    assert_eq!(
-        restored.number("SELECT count(*) FROM agent_metrics.outcomes WHERE label = 'abandoned'"),
-        0.0
+    assert_no_rows(
+        &restored,
+        "SELECT * FROM agent_metrics.outcomes WHERE label = 'abandoned'",
     );
     // a table that nothing works without is filled by itself, and no other
     restored.exec("DELETE FROM agent_metrics.settings; DELETE FROM agent_metrics.benchmarks");
@@ -327,8 +326,7 @@ fn a_dump_without_rows_is_set_up() {
     restored.exec(
         "DELETE FROM agent_metrics_internal.migrations; COMMENT ON TABLE agent_metrics_internal.migrations IS NULL",
     );
-    let error = restored.error("SELECT agent_metrics.setup()");
-    assert_eq!(error.sqlstate, "55000", "{error}");
+    assert_sqlstate(&restored, "SELECT agent_metrics.setup()", "55000");
     std::fs::remove_file(&file).unwrap();
 }
 
@@ -360,14 +358,10 @@ fn nobody_who_may_only_connect_holds_up_setup() {
     ));
     stranger.exec("SELECT pg_advisory_lock(hashtext('agent_metrics.setup')), pg_advisory_lock(0), pg_advisory_lock(hashtext('agent_metrics'))");
     for table in ["migrations", "access_levels", "agents"] {
-        assert_eq!(
-            stranger
-                .error(&format!(
-                    "BEGIN; LOCK TABLE {}",
-                    crate::support::full(table)
-                ))
-                .sqlstate,
-            "42501"
+        assert_sqlstate(
+            &stranger,
+            &format!("BEGIN; LOCK TABLE {}", crate::support::full(table)),
+            "42501",
         );
         stranger.exec("ROLLBACK");
     }
@@ -376,10 +370,11 @@ fn nobody_who_may_only_connect_holds_up_setup() {
     db.exec("SET statement_timeout = '60s'; SELECT agent_metrics.setup()");
     admin.1.exec("ROLLBACK");
     for mode in ["ROW EXCLUSIVE", "EXCLUSIVE"] {
-        let error = admin.1.error(&format!(
-            "BEGIN; LOCK TABLE agent_metrics_internal.migrations IN {mode} MODE"
-        ));
-        assert_eq!(error.sqlstate, "42501", "{error}");
+        assert_sqlstate(
+            &admin.1,
+            &format!("BEGIN; LOCK TABLE agent_metrics_internal.migrations IN {mode} MODE"),
+            "42501",
+        );
         admin.1.exec("ROLLBACK");
     }
     drop(stranger);

@@ -1,6 +1,7 @@
 //! What a DBA does to our tables: columns, triggers, policies, tablespaces, publications, partitions of his own.
 
 use crate::support::Db;
+use crate::support::asserts::{assert_no_rows, assert_refused, assert_verified};
 use crate::support::books::{assert_books, refresh, shop};
 
 fn old_turns(db: &Db, turns: i32) {
@@ -68,11 +69,11 @@ fn a_column_on_any_table_stops_nothing() {
          DELETE FROM agent_metrics.agent_events WHERE conversation_id IN (SELECT min(conversation_id) FROM agent_metrics.agent_events)",
     );
     refresh(&db);
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
     db.exec("SELECT count(*) FROM agent_metrics.rebuild()");
     db.exec("SELECT agent_metrics.setup()");
     db.exec("SELECT * FROM agent_metrics.evaluate_thresholds()");
-    assert_eq!(db.lines("SELECT * FROM agent_metrics.verify()"), [""; 0]);
+    assert_verified(&db);
 }
 
 #[test]
@@ -94,12 +95,8 @@ fn whoever_does_not_see_all_rows_moves_no_watermark() {
         "SELECT * FROM agent_metrics.verify()",
         "SELECT * FROM agent_metrics.rebuild()",
     ] {
-        let error = db.error(call);
-        assert_eq!(error.sqlstate, "42501", "{error}");
-        assert!(
-            error.message.contains("agent_events") && error.hint.contains("BYPASSRLS"),
-            "{error}"
-        );
+        let error = assert_refused(&db, call, "42501", "agent_events");
+        assert!(error.hint.contains("BYPASSRLS"), "{error}");
     }
     db.exec("RESET ROLE");
     assert_eq!(db.value(marks), before);
@@ -111,13 +108,8 @@ fn whoever_does_not_see_all_rows_moves_no_watermark() {
 #[test]
 fn every_table_has_a_primary_key_so_that_all_may_be_published() {
     let db = shop("user_publication");
-    assert_eq!(
-        db.lines(
-            "SELECT c.relname FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p')
-               AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"
-        ),
-        [""; 0]
-    );
+    assert_no_rows(&db, "SELECT c.relname FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p')
+               AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 #![allow(dead_code)]
 
+pub mod asserts;
 pub mod books;
 pub mod cluster;
 pub mod golden;

@@ -1,6 +1,7 @@
 //! Breaches: opened once, acknowledged with cause and action, closed on recovery, the same story within a day; nothing
 //! flaps at the line, and no verdict differs from the exact one.
 
+use crate::support::asserts::{assert_explained, assert_no_rows, assert_refused, assert_sqlstate};
 use crate::support::books::refresh;
 use crate::support::program::works;
 use crate::support::{Db, Session, db};
@@ -56,11 +57,11 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
         (format!("'{breach}', ' ', 'why'"), "22023", "a name"),
         (format!("'{breach}', 'me', NULL"), "22023", "a cause"),
     ] {
-        let error = db.error(&format!("SELECT agent_metrics.acknowledge({arguments})"));
-        assert_eq!(error.sqlstate, sqlstate, "{error}");
-        assert!(
-            error.message.contains(names) && !error.detail.is_empty() && !error.hint.is_empty(),
-            "{error}"
+        assert_explained(
+            &db,
+            &format!("SELECT agent_metrics.acknowledge({arguments})"),
+            sqlstate,
+            names,
         );
     }
     assert_eq!(
@@ -68,10 +69,11 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
         None
     );
     db.exec(&format!("SELECT agent_metrics.acknowledge('{breach}', 'Head of Support', 'the CRM was down', action => 'retry for an hour')"));
-    let error = db.error(&format!(
-        "SELECT agent_metrics.acknowledge('{breach}', 'another', 'no')"
-    ));
-    assert_eq!(error.sqlstate, "55000", "{error}");
+    let error = assert_sqlstate(
+        &db,
+        &format!("SELECT agent_metrics.acknowledge('{breach}', 'another', 'no')"),
+        "55000",
+    );
     assert!(
         error.detail.contains("Head of Support") && error.detail.contains("the CRM was down"),
         "{error}"
@@ -97,7 +99,7 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
         ["bot|task_success_rate|closed|0.972|0.92|Head of Support"]
     );
     assert_eq!(evaluate(&db), [""; 0]);
-    assert_eq!(db.lines("SELECT * FROM agent_kpi.open_breaches"), [""; 0]);
+    assert_no_rows(&db, "SELECT * FROM agent_kpi.open_breaches");
 
     // within a day: the same story, acknowledged as it was
     outcomes(&db, "failure", 200);
@@ -311,9 +313,7 @@ fn thresholds_have_ends_owners_and_kinds() {
         ),
     ] {
         let before = db.lines(thresholds);
-        let error = db.error(sql);
-        assert_eq!(error.sqlstate, sqlstate, "{sql}: {error}");
-        assert!(error.message.contains(names), "{sql}: {error}");
+        assert_refused(&db, sql, sqlstate, names);
         assert_eq!(db.lines(thresholds), before, "{sql} changed something");
     }
     // a gap: no line holds
@@ -335,8 +335,8 @@ fn thresholds_have_ends_owners_and_kinds() {
         ]
     );
     db.exec("DELETE FROM agent_metrics.kind_thresholds");
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.thresholds WHERE agent_id = 'other' AND metric = 'tool_call_accuracy'"),
-        0.0
+    assert_no_rows(
+        &db,
+        "SELECT * FROM agent_metrics.thresholds WHERE agent_id = 'other' AND metric = 'tool_call_accuracy'",
     );
 }

@@ -1,8 +1,9 @@
 //! Aggregates over sketches in SQL: the answers at every edge, the errors, and that serial, parallel and partition-wise
 //! plans give the same bytes.
 
+use crate::support::asserts::{assert_explained, assert_sqlstate};
 use crate::support::books::within;
-use crate::support::{Session, SqlError, db, empty_db};
+use crate::support::{Session, db, empty_db};
 
 /// A database with the extension and no tables: the types need no more. Names resolve without the schema.
 pub fn types(name: &str) -> crate::support::Db {
@@ -16,19 +17,6 @@ pub fn line(session: &Session, sql: &str) -> String {
     let mut lines = session.lines(sql);
     assert_eq!(lines.len(), 1, "{sql}");
     lines.remove(0)
-}
-
-/// An error of ours: it says which value, why, and what to do.
-pub fn assert_ours(error: &SqlError, sqlstate: &str, names: &str) {
-    assert_eq!(error.sqlstate, sqlstate, "{error}");
-    assert!(
-        error.message.contains(names),
-        "{names:?} is not in: {error}"
-    );
-    assert!(
-        !error.detail.is_empty() && !error.hint.is_empty(),
-        "detail and hint: {error}"
-    );
 }
 
 #[test]
@@ -198,17 +186,18 @@ fn sketch_refuses_what_no_quantile_is_defined_for() {
         ("-2::real", "-2"),
     ] {
         for aggregate in ["quantile_sketch", "p50", "p95", "p99"] {
-            let error = db.error(&format!(
-                "SELECT {aggregate}(x) FROM (SELECT {value} AS x FROM generate_series(1, 3)) t"
-            ));
-            assert_ours(&error, "22003", named);
+            assert_explained(
+                &db,
+                &format!(
+                    "SELECT {aggregate}(x) FROM (SELECT {value} AS x FROM generate_series(1, 3)) t"
+                ),
+                "22003",
+                named,
+            );
         }
     }
     // beyond the largest double, which numeric can hold
-    assert_eq!(
-        db.error("SELECT quantile_sketch(1e400::numeric)").sqlstate,
-        "22003"
-    );
+    assert_sqlstate(&db, "SELECT quantile_sketch(1e400::numeric)", "22003");
     for (sql, named) in [
         (
             "SELECT percentile('1 [5, 5] 5'::quantile_sketch, 1.5)",
@@ -232,7 +221,7 @@ fn sketch_refuses_what_no_quantile_is_defined_for() {
             "NaN",
         ),
     ] {
-        assert_ours(&db.error(sql), "22003", named);
+        assert_explained(&db, sql, "22003", named);
     }
     // the session goes on
     assert_eq!(
@@ -413,6 +402,6 @@ fn pure_functions_need_no_tables_and_no_rights() {
         ),
         "t|t|0.25|t"
     );
-    assert_eq!(db.error("SELECT agent_metrics.refresh()").sqlstate, "42501");
+    assert_sqlstate(&db, "SELECT agent_metrics.refresh()", "42501");
     db.exec(&format!("RESET ROLE; DROP ROLE {analyst}"));
 }

@@ -1,7 +1,8 @@
 //! The statistics over the whole range of their arguments: figures of mpmath and scipy (`golden/statistics.py`), and an
 //! error where there is no figure. Nothing that a caller sends holds a backend longer than his own timeout allows.
 
-use crate::types::aggregates::{assert_ours, line, types};
+use crate::support::asserts::assert_explained;
+use crate::types::aggregates::{line, types};
 
 /// Lines of `golden/statistics.txt`: an expression and its value, `~` before one that is held absolutely.
 fn figures() -> Vec<(&'static str, &'static str)> {
@@ -94,7 +95,7 @@ fn what_has_no_figure_is_an_error_or_null() {
             "-1",
         ),
     ] {
-        assert_ours(&db.error(&format!("SELECT {sql}")), "22003", named);
+        assert_explained(&db, &format!("SELECT {sql}"), "22003", named);
     }
     // A share that all but lies on its line, a gap without weights: no overflow, no division by zero.
     assert_eq!(
@@ -157,7 +158,7 @@ fn a_long_argument_is_read_once_or_refused() {
         format!("SELECT stratified_rate({million}, '{{}}', '{{}}')"),
         format!("SELECT stratified_error('{{}}', '{{}}', {million})"),
     ] {
-        assert_ours(&db.error(&sql), "54000", "1000001 numbers");
+        assert_explained(&db, &sql, "54000", "1000001 numbers");
     }
     for (sql, sqlstate, named) in [
         (
@@ -186,8 +187,7 @@ fn a_long_argument_is_read_once_or_refused() {
             "xxx",
         ),
     ] {
-        let error = db.error(sql);
-        assert_ours(&error, sqlstate, named);
+        let error = assert_explained(&db, sql, sqlstate, named);
         assert!(error.message.len() < 200, "{}", error.message.len());
     }
 }
@@ -206,8 +206,9 @@ fn a_cadence_that_does_not_fire_again_says_so_at_once() {
         ),
         "||||||1972-02-29 00:00:00+00"
     );
-    assert_ours(
-        &db.error("SELECT next_due('0 0 30 2 *', 'UTC', now())"),
+    assert_explained(
+        &db,
+        "SELECT next_due('0 0 30 2 *', 'UTC', now())",
         "22023",
         "0 0 30 2 *",
     );

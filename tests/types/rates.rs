@@ -1,6 +1,7 @@
 //! The type rate in SQL: counting, bounds, order.
 
-use crate::types::aggregates::{assert_ours, line, types};
+use crate::support::asserts::assert_explained;
+use crate::types::aggregates::{line, types};
 
 #[test]
 fn rate_counts_and_keeps_its_count() {
@@ -56,7 +57,7 @@ fn rate_counts_and_keeps_its_count() {
         ["1/2", "1/3", "6/8"]
     );
     for text in ["", "1", "a/b", "1/2/3", "1.5/2", "99999999999999999999/1"] {
-        assert_ours(&db.error(&format!("SELECT '{text}'::rate")), "22P02", text);
+        assert_explained(&db, &format!("SELECT '{text}'::rate"), "22P02", text);
     }
     for (sql, named) in [
         ("SELECT '2/1'::rate", "2"),
@@ -72,7 +73,7 @@ fn rate_counts_and_keeps_its_count() {
             "9223372036854775807",
         ),
     ] {
-        assert_ours(&db.error(sql), "22003", named);
+        assert_explained(&db, sql, "22003", named);
     }
 }
 
@@ -142,10 +143,6 @@ fn rates_are_ordered_and_taken_apart() {
         "'1/2'::rate - '0/2'",
         "'1/2'::rate - '1/3'",
     ] {
-        assert_ours(
-            &db.error(&format!("SELECT {impossible}")),
-            "22003",
-            "1/2 - ",
-        );
+        assert_explained(&db, &format!("SELECT {impossible}"), "22003", "1/2 - ");
     }
 }

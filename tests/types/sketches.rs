@@ -2,8 +2,9 @@
 
 use futures_util::{SinkExt, TryStreamExt};
 
+use crate::support::asserts::{assert_explained, assert_ours, assert_sqlstate};
 use crate::support::{Session, SqlError};
-use crate::types::aggregates::{assert_ours, line, plan, types};
+use crate::types::aggregates::{line, plan, types};
 
 #[test]
 fn sketches_merge_to_the_sketch_of_all_values() {
@@ -52,7 +53,7 @@ fn sketches_merge_to_the_sketch_of_all_values() {
         format!("SELECT {huge} + '1 [5, 5] 5'"),
         format!("SELECT merge(s) FROM (VALUES ({huge}), ('1 [5, 5] 5')) t (s)"),
     ] {
-        assert_eq!(db.error(&sql).sqlstate, "22003", "{sql}");
+        assert_sqlstate(&db, &sql, "22003");
     }
 }
 
@@ -217,8 +218,12 @@ fn sketches_travel_as_bytes_and_back() {
         "\\x01",
         "\\x01ffffffffffffffffff",
     ] {
-        let error = db.error(&format!("SELECT '{bytes}'::bytea::quantile_sketch"));
-        assert_ours(&error, "22P03", "quantile sketch");
+        assert_explained(
+            &db,
+            &format!("SELECT '{bytes}'::bytea::quantile_sketch"),
+            "22P03",
+            "quantile sketch",
+        );
     }
 }
 
@@ -250,8 +255,9 @@ fn sketch_text_and_binary_forms_come_back() {
         "1 [nan, 1] 1",
         "1 [1, inf] 1",
     ] {
-        assert_ours(
-            &db.error(&format!("SELECT '{text}'::quantile_sketch")),
+        assert_explained(
+            &db,
+            &format!("SELECT '{text}'::quantile_sketch"),
             "22P02",
             text,
         );

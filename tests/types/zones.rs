@@ -6,6 +6,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Duration, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
+use crate::support::asserts::assert_sqlstate;
 use crate::support::books::{assert_books, refresh};
 use crate::support::{Session, db};
 
@@ -217,8 +218,7 @@ fn questions_that_have_no_bucket_are_refused_or_answered() {
         ("day_of(now(), 'no zone')", "22023"),
         ("day_start('5874897-12-31', 'UTC')", "22008"),
     ] {
-        let error = db.error(&format!("SELECT {}", crate::support::full(call)));
-        assert_eq!(error.sqlstate, code, "{call}");
+        assert_sqlstate(&db, &format!("SELECT {}", crate::support::full(call)), code);
     }
     assert_eq!(
         db.lines(
