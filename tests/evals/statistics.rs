@@ -1,8 +1,8 @@
-//! The statistics of runs: real runs and small sets, every figure of the truth files.
+//! The statistics of runs: real runs, the sample's and small sets, every figure of the truth.
 
 use std::collections::BTreeMap;
 
-use crate::fixtures::conversations::{Row, answers, compare, file, truth};
+use crate::support::fixtures::{Row, SAMPLE, answers, compare, file, truth};
 use crate::support::{Session, db};
 
 /// Stages a file of eval results; false: there is no data here.
@@ -50,10 +50,20 @@ fn compare_all(
 }
 
 #[test]
+fn runs_of_the_sample_and_their_drift() {
+    assert!(runs_and_drift(SAMPLE));
+}
+
+#[test]
 fn swe_bench_runs_and_their_drift() {
-    let db = db("audits_swe_bench");
-    if !stage(&db, "swebench_submissions") {
-        return;
+    let _ = runs_and_drift("swebench_submissions");
+}
+
+/// Brings runs in, and compares them and the drift from each to the next with the truth. False: there is no data here.
+fn runs_and_drift(dataset: &str) -> bool {
+    let db = db(&format!("audits_{dataset}_drift"));
+    if !stage(&db, dataset) {
+        return false;
     }
     db.exec(
         "INSERT INTO agent_metrics.eval_sets (eval_set) SELECT DISTINCT eval_set FROM staged;
@@ -68,12 +78,12 @@ fn swe_bench_runs_and_their_drift() {
         "SELECT run_id, case_count, passed_count, eval_success_rate, ci_low, ci_high, coalesce(cost_usd, 0) FROM agent_kpi.eval_runs WHERE is_complete",
     );
     compare_all(
-        "swebench_submissions",
-        &truth("swebench_submissions/truth_runs.csv").unwrap(),
+        dataset,
+        &truth(&format!("{dataset}/truth_runs.csv")).unwrap(),
         |row| row["run_id"].clone(),
         &runs,
     );
-    let truths = truth("swebench_submissions/truth_mcnemar.csv").unwrap();
+    let truths = truth(&format!("{dataset}/truth_mcnemar.csv")).unwrap();
     for truth in &truths {
         let (base, new) = (&truth["base"], &truth["new"]);
         let answer = answers(
@@ -100,11 +110,15 @@ fn swe_bench_runs_and_their_drift() {
         } else {
             "watch"
         };
-        assert_eq!(
-            db.lines(&format!(
-                "SELECT state FROM agent_metrics.drift('{new}', '{base}')"
-            )),
-            [state]
+        // latency and costs drift too, where the runs have them
+        let metrics = if dataset == SAMPLE { 3 } else { 1 };
+        let states = db.lines(&format!(
+            "SELECT metric, state FROM agent_metrics.drift('{new}', '{base}')"
+        ));
+        assert_eq!(states.len(), metrics, "{states:?}");
+        assert!(
+            states.contains(&format!("eval_success_rate|{state}")),
+            "{states:?}"
         );
         // without naming it, the run before is the one it is compared with
         if truths.iter().filter(|other| other["new"] == *new).count() == 1
@@ -112,44 +126,44 @@ fn swe_bench_runs_and_their_drift() {
         {
             assert_eq!(
                 db.lines(&format!(
-                    "SELECT against_run_id FROM agent_metrics.drift('{new}')"
+                    "SELECT DISTINCT against_run_id FROM agent_metrics.drift('{new}')"
                 )),
                 [base.as_str()]
             );
         }
     }
+    true
 }
 
 #[test]
 fn small_sets_go_to_the_functions() {
+    let with_latency = [
+        RUN,
+        &[
+            "cost_per_pass",
+            "latency_n",
+            "latency_p50_nearest",
+            "latency_p75_nearest",
+            "latency_p90_nearest",
+            "latency_p95_nearest",
+            "latency_p99_nearest",
+            "latency_p50_linear",
+            "latency_p75_linear",
+            "latency_p90_linear",
+            "latency_p95_linear",
+            "latency_p99_linear",
+            "latency_mean",
+        ],
+    ]
+    .concat();
     for (dataset, shown) in [
+        (SAMPLE, &with_latency[..]),
         ("tau_bench_airline", RUN),
-        (
-            "vexp_swe",
-            &[
-                RUN,
-                &[
-                    "cost_per_pass",
-                    "latency_n",
-                    "latency_p50_nearest",
-                    "latency_p75_nearest",
-                    "latency_p90_nearest",
-                    "latency_p95_nearest",
-                    "latency_p99_nearest",
-                    "latency_p50_linear",
-                    "latency_p75_linear",
-                    "latency_p90_linear",
-                    "latency_p95_linear",
-                    "latency_p99_linear",
-                    "latency_mean",
-                ],
-            ]
-            .concat()[..],
-        ),
+        ("vexp_swe", &with_latency),
     ] {
         let db = db(&format!("audits_{dataset}"));
         if !stage(&db, dataset) {
-            return;
+            continue;
         }
         // what is not graded is left out
         let runs = answers(
@@ -183,7 +197,7 @@ fn small_sets_go_to_the_functions() {
             |row| row["run_id"].clone(),
             &runs,
         );
-        if dataset == "tau_bench_airline" {
+        if dataset != "vexp_swe" {
             let pairs = answers(
                 &db,
                 &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp"],
@@ -195,7 +209,7 @@ fn small_sets_go_to_the_functions() {
             );
             compare_all(
                 dataset,
-                &truth("tau_bench_airline/truth_mcnemar.csv").unwrap(),
+                &truth(&format!("{dataset}/truth_mcnemar.csv")).unwrap(),
                 |row| format!("{}{}", row["base"], row["new"]),
                 &pairs,
             );

@@ -11,6 +11,7 @@ pub fn path(name: &str) -> PathBuf {
 pub fn held_against(file: &str, now: &str) {
     let path = path(file);
     if std::env::var_os("AGENT_METRICS_WRITE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, now).unwrap();
         return;
     }
@@ -21,6 +22,6 @@ pub fn held_against(file: &str, now: &str) {
     let come: Vec<&String> = now.iter().filter(|line| !kept.contains(line)).collect();
     assert!(
         kept == now,
-        "{file} says otherwise; if that is meant: make privileges\nonly there: {gone:#?}\nonly here: {come:#?}"
+        "{file} says otherwise; if that is meant, this test writes it with AGENT_METRICS_WRITE=1 (make privileges)\nonly there: {gone:#?}\nonly here: {come:#?}"
     );
 }

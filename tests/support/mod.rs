@@ -9,8 +9,11 @@
 pub mod asserts;
 pub mod books;
 pub mod cluster;
+pub mod fixtures;
 pub mod golden;
 pub mod program;
+pub mod sample;
+pub mod truths;
 
 use std::fmt;
 use std::sync::OnceLock;
