@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::Session;
+use super::{Session, times};
 
 /// A cluster in a temporary folder; it is stopped and deleted with this value.
 pub struct Cluster {
@@ -55,6 +55,7 @@ impl Cluster {
 
     /// Makes and starts one with some settings.
     pub fn start_with(name: &str, settings: &[&str]) -> Self {
+        times::begin();
         let cluster = Self {
             folder: std::env::temp_dir().join(format!("am_{name}_{}", std::process::id())),
         };

@@ -13,6 +13,7 @@ pub mod fixtures;
 pub mod golden;
 pub mod program;
 pub mod sample;
+pub mod times;
 pub mod truths;
 
 use std::fmt;
@@ -78,6 +79,7 @@ impl Session {
 
     /// Opens a session, unless the server does not take one.
     pub fn try_open(url: &str) -> Result<Self, tokio_postgres::Error> {
+        times::begin();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

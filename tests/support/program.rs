@@ -5,13 +5,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::{Db, Session, db};
+use super::{Db, Session, db, times};
 
 /// How long a running program may take to say something.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with its arguments, and nothing of the environment that it would heed.
 pub fn command(url: &str, arguments: &[&str]) -> Command {
+    times::begin();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-metrics"));
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("PG") || name == "RUST_LOG")
