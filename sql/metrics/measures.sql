@@ -4,55 +4,81 @@
 -- in_bucket: the sum, from a row r of a bucket. in_row: what one turn (e), conversation (c) or lead (l) adds; NULL: nothing.
 -- in_archive: the same of an archived bucket (b). part_of: what it is a part of, so that their quotient is a share.
 CREATE FUNCTION agent_metrics_internal.measures()
-RETURNS TABLE (measure text, type text, grain text, part_of text, in_bucket text, in_row text, in_archive text)
+RETURNS TABLE (measure text, type text, grain text, part_of text, in_bucket text, in_row text, in_archive text, words text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT m.measure, m.type, m.grain, m.part_of,
            coalesce(m.in_bucket, format('r.%I', m.measure)),
            CASE WHEN m.flag IS NULL THEN m.in_row ELSE format('nullif(%s::integer, 0)', m.flag) END,
-           CASE m.grain WHEN 'turn' THEN coalesce(m.in_archive, format('nullif(b.%I, 0)', m.measure)) END
+           CASE m.grain WHEN 'turn' THEN coalesce(m.in_archive, format('nullif(b.%I, 0)', m.measure)) END, m.words
     FROM (VALUES
-        ('turns', 'bigint', 'turn', NULL, NULL, '1', NULL, NULL),
+        ('turns', 'bigint', 'turn', NULL, NULL, '1', NULL, NULL,
+         'Turns.'),
         ('token_turns', 'bigint', 'turn', 'turns', NULL,
          'CASE WHEN coalesce(agent_metrics_internal.possible_tokens(e.token_usage_input), '
-         'agent_metrics_internal.possible_tokens(e.token_usage_output)) IS NOT NULL THEN 1 END', NULL, NULL),
+         'agent_metrics_internal.possible_tokens(e.token_usage_output)) IS NOT NULL THEN 1 END', NULL, NULL,
+         'Turns that report tokens.'),
         ('tokens_input', 'bigint', 'turn', NULL, NULL,
          'agent_metrics_internal.possible_tokens(e.token_usage_input)',
-         'CASE WHEN b.token_turns > 0 THEN b.tokens_input END', NULL),
+         'CASE WHEN b.token_turns > 0 THEN b.tokens_input END', NULL,
+         'Input tokens.'),
         ('tokens_output', 'bigint', 'turn', NULL, NULL,
          'agent_metrics_internal.possible_tokens(e.token_usage_output)',
-         'CASE WHEN b.token_turns > 0 THEN b.tokens_output END', NULL),
+         'CASE WHEN b.token_turns > 0 THEN b.tokens_output END', NULL,
+         'Output tokens.'),
         ('cost_turns', 'bigint', 'turn', 'turns', NULL,
-         'CASE WHEN agent_metrics_internal.possible_cost(e.cost_usd) IS NOT NULL THEN 1 END', NULL, NULL),
+         'CASE WHEN agent_metrics_internal.possible_cost(e.cost_usd) IS NOT NULL THEN 1 END', NULL, NULL,
+         'Turns whose cost is known.'),
         ('tool_calls', 'bigint', 'turn', NULL, NULL,
-         'nullif(agent_metrics_internal.tool_count(e.tools_called), 0)', NULL, NULL),
-        ('error_turns', 'bigint', 'turn', 'turns', NULL, 'CASE WHEN e.error IS NOT NULL THEN 1 END', NULL, NULL),
+         'nullif(agent_metrics_internal.tool_count(e.tools_called), 0)', NULL, NULL,
+         'Tool calls.'),
+        ('error_turns', 'bigint', 'turn', 'turns', NULL, 'CASE WHEN e.error IS NOT NULL THEN 1 END', NULL, NULL,
+         'Turns with an error.'),
         ('cost_usd', 'numeric', 'turn', NULL,
          'CASE WHEN r.cost_turns > 0 THEN r.cost_usd END',
          'agent_metrics_internal.possible_cost(e.cost_usd)',
-         'CASE WHEN b.cost_turns > 0 THEN b.cost_usd END', NULL),
+         'CASE WHEN b.cost_turns > 0 THEN b.cost_usd END', NULL,
+         'Known cost in US dollars.'),
         ('latency', 'agent_metrics.quantile_sketch', 'turn', NULL,
          'agent_metrics.sketch_count(r.latency)',
          'CASE WHEN agent_metrics_internal.possible_latency(e.latency_ms) IS NOT NULL THEN 1 END',
-         'agent_metrics.sketch_count(b.latency)', NULL),
-        ('conversations', 'bigint', 'conversation', NULL, NULL, '1', NULL, NULL),
-        ('outcomes', 'bigint', 'conversation', 'conversations', NULL, NULL, NULL, 'c.has_outcome'),
-        ('successes', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_success'),
-        ('units', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_unit'),
-        ('deflections', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_deflection'),
-        ('escalations', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_escalation'),
-        ('refusals', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_refusal'),
-        ('bookings', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_booking'),
-        ('automations', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_automation'),
-        ('unit_cost_usd', 'numeric', 'conversation', NULL, NULL, 'CASE WHEN c.is_unit THEN c.cost_usd END', NULL, NULL),
-        ('conversation_cost_usd', 'numeric', 'conversation', NULL, NULL, 'c.cost_usd', NULL, NULL),
-        ('cost_usd_squared', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL),
-        ('tokens_squared', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL),
-        ('tokens_by_turns', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL),
-        ('turns_squared', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL),
-        ('leads', 'bigint', 'lead', NULL, NULL, '1', NULL, NULL),
-        ('qualified_leads', 'bigint', 'lead', 'leads', NULL, NULL, NULL, 'l.is_qualified'))
-        AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, flag);
+         'agent_metrics.sketch_count(b.latency)', NULL,
+         'Sketch of latency_ms.'),
+        ('conversations', 'bigint', 'conversation', NULL, NULL, '1', NULL, NULL,
+         'Conversations that began here.'),
+        ('outcomes', 'bigint', 'conversation', 'conversations', NULL, NULL, NULL, 'c.has_outcome',
+         'Of them, those with an outcome; the others are pending.'),
+        ('successes', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_success',
+         'Of them, successes.'),
+        ('units', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_unit',
+         'Of them, units of work.'),
+        ('deflections', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_deflection',
+         'Of them, deflected with no human touch.'),
+        ('escalations', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_escalation',
+         'Of them, escalated.'),
+        ('refusals', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_refusal',
+         'Of them, refused.'),
+        ('bookings', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_booking',
+         'Of them, booked.'),
+        ('automations', 'bigint', 'conversation', 'outcomes', NULL, NULL, NULL, 'c.is_automation',
+         'Of them, completed with no human step.'),
+        ('unit_cost_usd', 'numeric', 'conversation', NULL, NULL, 'CASE WHEN c.is_unit THEN c.cost_usd END', NULL, NULL,
+         'Cost of the conversations that are units.'),
+        ('conversation_cost_usd', 'numeric', 'conversation', NULL, NULL, 'c.cost_usd', NULL, NULL,
+         'Cost of the conversations that began here, whenever their turns were.'),
+        ('cost_usd_squared', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL,
+         'Sum over conversations of cost squared.'),
+        ('tokens_squared', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL,
+         'Sum over conversations of tokens squared.'),
+        ('tokens_by_turns', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL,
+         'Sum over conversations of tokens times token turns.'),
+        ('turns_squared', 'numeric', 'interval', NULL, NULL, NULL, NULL, NULL,
+         'Sum over conversations of token turns squared.'),
+        ('leads', 'bigint', 'lead', NULL, NULL, '1', NULL, NULL,
+         'Leads whose first conversation began here.'),
+        ('qualified_leads', 'bigint', 'lead', 'leads', NULL, NULL, NULL, 'l.is_qualified',
+         'Of them, those the business system marks qualified.'))
+        AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, flag, words);
 END;
 COMMENT ON FUNCTION agent_metrics_internal.measures() IS
     'The sums of a rollup, in the order of its columns: grain (turn, conversation, lead; interval: for intervals alone), what it is a part of, and how it is read from a bucket, a row or an archived bucket.';
@@ -63,10 +89,36 @@ CREATE FUNCTION agent_metrics_internal.measure_list(template text, grains text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT string_agg(format(measure_list.template, m.measure, m.type, CASE m.measure WHEN 'latency' THEN 'agent_metrics.merge' ELSE 'sum' END), ', ' ORDER BY m.position)
         FROM ROWS FROM (agent_metrics_internal.measures()) WITH ORDINALITY
-             AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, position)
+             AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, words, position)
         WHERE measure_list.grains IS NULL OR m.grain = ANY (measure_list.grains));
 COMMENT ON FUNCTION agent_metrics_internal.measure_list(text, text[]) IS
     'Text for each measure of a rollup, joined by commas: %1$s is the measure, %2$s its type, %3$s its aggregate. Internal: what is made of all measures is made with it.';
+
+-- A row of all measures by their names: those of some grains as columns of d, the others NULL, which adds nothing.
+CREATE FUNCTION agent_metrics_internal.measure_row(grains text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT format('ROW(d.agent_id, d.bucket, %s)::agent_metrics_internal.rollup_delta',
+                      string_agg(CASE WHEN m.grain = ANY (measure_row.grains) THEN format('d.%I', m.measure) ELSE 'NULL' END, ', '
+                                 ORDER BY m.position))
+        FROM ROWS FROM (agent_metrics_internal.measures()) WITH ORDINALITY
+             AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, words, position));
+COMMENT ON FUNCTION agent_metrics_internal.measure_row(text[]) IS
+    'An expression: a rollup_delta of the measures of some grains. Internal: what adds to buckets is made with it.';
+
+-- The measures' descriptions on the columns of what holds them.
+CREATE FUNCTION agent_metrics_internal.describe_measures(relation text, grains text[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN SELECT m.measure, m.words FROM agent_metrics_internal.measures() m
+               WHERE describe_measures.grains IS NULL OR m.grain = ANY (describe_measures.grains) LOOP
+        EXECUTE format('COMMENT ON COLUMN agent_metrics_internal.%I.%I IS %L', describe_measures.relation, one.measure, one.words);
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.describe_measures(text, text[]) IS
+    'Comments the columns of a table or type with what its measures mean. Internal: installation and setup() use it.';
 
 -- The sum of some measures as an expression, NULL when none of them has a value. place: bucket, row or archive.
 CREATE FUNCTION agent_metrics_internal.sum_of_measures(names text[], place text, grain text DEFAULT NULL) RETURNS text

@@ -129,12 +129,7 @@ BEGIN
                   DETAIL = 'No row of agent_metrics.metrics has that name.',
                   HINT = 'SELECT metric FROM agent_kpi.metric_catalogue lists them.';
     END IF;
-    IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $2) THEN
-        RAISE EXCEPTION 'unknown agent "%"', $2
-            USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Only registered agents have numbers.',
-                  HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
-    END IF;
+    PERFORM agent_metrics_internal.check_agent($2);
     IF $3 IS NULL OR $4 IS NULL OR $3 > $4 THEN
         RAISE EXCEPTION 'no span of time from % to %', coalesce($3::text, 'NULL'), coalesce($4::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value',

@@ -3,19 +3,19 @@
 -- A charge or refund of a conversation: of the month in which the conversation began, whenever the money came.
 CREATE OR REPLACE VIEW agent_metrics_internal.conversation_revenue AS
 SELECT c.agent_id, c.started_at, b.business_event_id, b.kind, b.changed_in,
-       CASE k.meaning WHEN 'refund' THEN -abs(b.amount_usd) ELSE b.amount_usd END AS usd
+       agent_metrics_internal.revenue_usd(k.meaning, b.amount_usd) AS usd
 FROM agent_metrics.event_kinds k
 JOIN agent_metrics.business_events b ON b.kind = k.kind
 JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
-WHERE k.meaning IN ('charge', 'refund') AND b.amount_usd IS NOT NULL
+WHERE agent_metrics_internal.revenue_usd(k.meaning, 0) IS NOT NULL AND b.amount_usd IS NOT NULL
 UNION ALL
 -- a turn names the event, which names no conversation
 SELECT c.agent_id, c.started_at, b.business_event_id, b.kind, b.changed_in,
-       CASE k.meaning WHEN 'refund' THEN -abs(b.amount_usd) ELSE b.amount_usd END
+       agent_metrics_internal.revenue_usd(k.meaning, b.amount_usd)
 FROM agent_metrics.event_kinds k
 JOIN agent_metrics.business_events b ON b.kind = k.kind AND b.conversation_id IS NULL
 JOIN agent_metrics.conversations c ON c.business_event_ids @> ARRAY[b.business_event_id]
-WHERE k.meaning IN ('charge', 'refund') AND b.amount_usd IS NOT NULL;
+WHERE agent_metrics_internal.revenue_usd(k.meaning, 0) IS NOT NULL AND b.amount_usd IS NOT NULL;
 COMMENT ON VIEW agent_metrics_internal.conversation_revenue IS 'Charges, and refunds as negative amounts, of each agent''s conversations.';
 
 -- Bills and infrastructure, spread evenly over the months of their period.

@@ -121,18 +121,10 @@ CREATE TABLE agent_metrics_internal.archived_buckets (
     PRIMARY KEY (agent_id, bucket, archive_id)
 );
 COMMENT ON TABLE agent_metrics_internal.archived_buckets IS 'What the archived turns of five minutes add up to.';
+COMMENT ON COLUMN agent_metrics_internal.archived_buckets.archive_id IS 'Archive that holds the turns.';
+SELECT agent_metrics_internal.describe_measures('archived_buckets', ARRAY['turn']);
 COMMENT ON COLUMN agent_metrics_internal.archived_buckets.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.archived_buckets.bucket IS 'Start of the five minutes.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.archive_id IS 'Archive that holds the turns.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.turns IS 'Turns.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.token_turns IS 'Turns that report tokens.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.tokens_input IS 'Input tokens.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.tokens_output IS 'Output tokens.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.cost_turns IS 'Turns whose cost is known.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.tool_calls IS 'Tool calls.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.error_turns IS 'Turns with an error.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.cost_usd IS 'Known cost in US dollars.';
-COMMENT ON COLUMN agent_metrics_internal.archived_buckets.latency IS 'Sketch of latency_ms.';
 CREATE INDEX archived_buckets_archive ON agent_metrics_internal.archived_buckets (archive_id);
 
 -- An outer partition being split into months (partitions/split.sql): one row for each table it is split into.

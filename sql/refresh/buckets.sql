@@ -29,53 +29,38 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.snapshot_without(pg_snapshot, xid8) IS 'The snapshot with one more transaction in progress.';
 
+-- Made here of the list of measures, so that it stands in one place: all of them, and their sum in an update.
+DO $do$
+BEGIN
+    EXECUTE format($create$
 -- Adds deltas to the rows of one level, each of which is written once, and returns them as one a bucket.
-CREATE FUNCTION agent_metrics_internal.write_deltas(deltas agent_metrics_internal.rollup_delta[], bucket_level text, time_zone text) RETURNS agent_metrics_internal.rollup_delta[]
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-SET enable_mergejoin = off AS $function$
+CREATE FUNCTION agent_metrics_internal.write_deltas(
+    deltas agent_metrics_internal.rollup_delta[], bucket_level text, time_zone text)
+RETURNS agent_metrics_internal.rollup_delta[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
     merged agent_metrics_internal.rollup_delta[] := ARRAY(
-        SELECT agent_metrics_internal.sum_deltas(d.agent_id, d.start,
-               d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns, d.tool_calls, d.error_turns, d.cost_usd,
-               d.latency, d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
-               d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns,
-               d.turns_squared, d.leads, d.qualified_leads)
-        FROM (SELECT u.*, CASE write_deltas.bucket_level WHEN 'fine' THEN u.bucket
-                               ELSE agent_metrics_internal.bucket_start(u.bucket, write_deltas.bucket_level, write_deltas.time_zone) END AS start
-              FROM unnest(write_deltas.deltas) u) d
-        GROUP BY d.agent_id, d.start);
+        SELECT agent_metrics_internal.sum_deltas(s.delta, s.start)
+        FROM (SELECT u AS delta, u.agent_id,
+                     CASE write_deltas.bucket_level WHEN 'fine' THEN u.bucket
+                     ELSE agent_metrics_internal.bucket_start(u.bucket, write_deltas.bucket_level, write_deltas.time_zone) END AS start
+              FROM unnest(write_deltas.deltas) u) s
+        GROUP BY s.agent_id, s.start);
 BEGIN
-    INSERT INTO agent_metrics_internal.rollups AS r (
-        agent_id, level, bucket,
-        turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency, conversations,
-        outcomes, successes, units, deflections, escalations, refusals, bookings, automations, unit_cost_usd,
-        conversation_cost_usd, cost_usd_squared, tokens_squared, tokens_by_turns, turns_squared, leads, qualified_leads)
-    SELECT d.agent_id, write_deltas.bucket_level, d.bucket,
-               d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns, d.tool_calls, d.error_turns, d.cost_usd,
-               d.latency, d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
-               d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns,
-               d.turns_squared, d.leads, d.qualified_leads
+    INSERT INTO agent_metrics_internal.rollups AS r (agent_id, level, bucket, %1$s)
+    SELECT d.agent_id, write_deltas.bucket_level, d.bucket, %2$s
     FROM unnest(merged) d
-    ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
-        turns = r.turns + excluded.turns, token_turns = r.token_turns + excluded.token_turns,
-        tokens_input = r.tokens_input + excluded.tokens_input, tokens_output = r.tokens_output + excluded.tokens_output,
-        cost_turns = r.cost_turns + excluded.cost_turns, tool_calls = r.tool_calls + excluded.tool_calls,
-        error_turns = r.error_turns + excluded.error_turns, cost_usd = r.cost_usd + excluded.cost_usd,
-        latency = coalesce(r.latency OPERATOR(agent_metrics.+) excluded.latency, r.latency, excluded.latency),
-        conversations = r.conversations + excluded.conversations, outcomes = r.outcomes + excluded.outcomes,
-        successes = r.successes + excluded.successes, units = r.units + excluded.units,
-        deflections = r.deflections + excluded.deflections, escalations = r.escalations + excluded.escalations,
-        refusals = r.refusals + excluded.refusals, bookings = r.bookings + excluded.bookings,
-        automations = r.automations + excluded.automations, unit_cost_usd = r.unit_cost_usd + excluded.unit_cost_usd,
-        conversation_cost_usd = r.conversation_cost_usd + excluded.conversation_cost_usd,
-        cost_usd_squared = r.cost_usd_squared + excluded.cost_usd_squared,
-        tokens_squared = r.tokens_squared + excluded.tokens_squared,
-        tokens_by_turns = r.tokens_by_turns + excluded.tokens_by_turns, turns_squared = r.turns_squared + excluded.turns_squared,
-        leads = r.leads + excluded.leads, qualified_leads = r.qualified_leads + excluded.qualified_leads;
+    ON CONFLICT (agent_id, level, bucket) DO UPDATE SET %3$s;
     RETURN merged;
 END
-$function$;
+$function$$create$,
+        agent_metrics_internal.measure_list('%1$I'), agent_metrics_internal.measure_list('d.%1$I'),
+        replace(agent_metrics_internal.measure_list('%1$I = r.%1$I + excluded.%1$I'), 'latency = r.latency + excluded.latency',
+                'latency = coalesce(r.latency OPERATOR(agent_metrics.+) excluded.latency, r.latency, excluded.latency)'));
+END
+$do$;
 COMMENT ON FUNCTION agent_metrics_internal.write_deltas(agent_metrics_internal.rollup_delta[], text, text) IS
     'Adds deltas to the rows of one level and returns them as one a bucket. Internal: refresh() uses it.';
 
@@ -108,27 +93,52 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.add_deltas(agent_metrics_internal.rollup_delta[], text[], integer[], text, boolean) IS
     'Adds deltas of finest buckets to their rows and to the levels above. Internal: refresh() uses it.';
 
+DO $do$
+BEGIN
+    EXECUTE format($create$
 -- Computes the turn measures of buckets again from the level below.
-CREATE FUNCTION agent_metrics_internal.merge_turns(agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
+CREATE FUNCTION agent_metrics_internal.merge_turns(
+    agent_ids text[], starts timestamptz[], to_level text, from_level text, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH written AS (
-    INSERT INTO agent_metrics_internal.rollups AS r (agent_id, level, bucket, turns, token_turns, tokens_input, tokens_output, cost_turns, tool_calls, error_turns, cost_usd, latency)
-    SELECT b.agent_id, merge_turns.to_level, b.bucket, sum(s.turns)::bigint, sum(s.token_turns)::bigint, sum(s.tokens_input)::bigint, sum(s.tokens_output)::bigint, sum(s.cost_turns)::bigint, sum(s.tool_calls)::bigint, sum(s.error_turns)::bigint, sum(s.cost_usd), agent_metrics.merge(s.latency)
-    FROM (SELECT DISTINCT u.agent_id, agent_metrics_internal.bucket_start(u.bucket, merge_turns.to_level, merge_turns.time_zone) AS bucket
-          FROM unnest(merge_turns.agent_ids, merge_turns.starts) AS u (agent_id, bucket)) b
-    JOIN agent_metrics_internal.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
-     AND s.bucket >= b.bucket AND s.bucket < agent_metrics_internal.bucket_end(b.bucket, merge_turns.to_level, merge_turns.time_zone)
-    GROUP BY b.agent_id, b.bucket
-    ON CONFLICT (agent_id, level, bucket) DO UPDATE SET
-        turns = excluded.turns, token_turns = excluded.token_turns, tokens_input = excluded.tokens_input, tokens_output = excluded.tokens_output, cost_turns = excluded.cost_turns, tool_calls = excluded.tool_calls, error_turns = excluded.error_turns, cost_usd = excluded.cost_usd, latency = excluded.latency
-    RETURNING r.agent_id)
+        INSERT INTO agent_metrics_internal.rollups AS r (agent_id, level, bucket, %1$s)
+        SELECT b.agent_id, merge_turns.to_level, b.bucket, %2$s
+        FROM (SELECT DISTINCT u.agent_id,
+                     agent_metrics_internal.bucket_start(u.bucket, merge_turns.to_level, merge_turns.time_zone) AS bucket
+              FROM unnest(merge_turns.agent_ids, merge_turns.starts) AS u (agent_id, bucket)) b
+        JOIN agent_metrics_internal.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
+         AND s.bucket >= b.bucket
+         AND s.bucket < agent_metrics_internal.bucket_end(b.bucket, merge_turns.to_level, merge_turns.time_zone)
+        GROUP BY b.agent_id, b.bucket
+        ON CONFLICT (agent_id, level, bucket) DO UPDATE SET %3$s
+        RETURNING r.agent_id)
     SELECT w.agent_id, count(*) FROM written w GROUP BY w.agent_id;
 END
 $function$;
+
+-- Sets the turn measures of finest buckets to nothing.
+CREATE FUNCTION agent_metrics_internal.clear_turns(agent_ids text[], starts timestamptz[], bucket_seconds integer[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
+BEGIN
+    UPDATE agent_metrics_internal.rollups r SET %4$s
+    FROM unnest(clear_turns.agent_ids, clear_turns.starts, clear_turns.bucket_seconds) AS d (agent_id, bucket, bucket_seconds)
+    WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE d.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
+END
+$function$$create$,
+        agent_metrics_internal.measure_list('%1$I', ARRAY['turn']),
+        agent_metrics_internal.measure_list('%3$s(s.%1$I)::%2$s', ARRAY['turn']),
+        agent_metrics_internal.measure_list('%1$I = excluded.%1$I', ARRAY['turn']),
+        replace(agent_metrics_internal.measure_list('%1$I = 0', ARRAY['turn']), 'latency = 0', 'latency = NULL'));
+END
+$do$;
+COMMENT ON FUNCTION agent_metrics_internal.clear_turns(text[], timestamptz[], integer[]) IS
+    'Sets the turn measures of finest buckets to nothing. Internal: refresh() uses it.';
 COMMENT ON FUNCTION agent_metrics_internal.merge_turns(text[], timestamptz[], text, text, text) IS
     'Turn measures of hours from finest buckets, or of days from hours. Internal: refresh() uses it.';
 
@@ -152,10 +162,7 @@ BEGIN
     JOIN unnest(recompute_turns.all_agents, recompute_turns.bucket_seconds, recompute_turns.foreign_to)
              AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id;
 
-    UPDATE agent_metrics_internal.rollups r
-    SET turns = 0, token_turns = 0, tokens_input = 0, tokens_output = 0, cost_turns = 0, tool_calls = 0, error_turns = 0, cost_usd = 0, latency = NULL
-    FROM unnest(recompute_turns.agent_ids, recompute_turns.starts, seconds) AS d (agent_id, bucket, bucket_seconds)
-    WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE d.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
+    PERFORM agent_metrics_internal.clear_turns(recompute_turns.agent_ids, recompute_turns.starts, seconds);
 
     RETURN QUERY
     SELECT t.agent_id, t.buckets

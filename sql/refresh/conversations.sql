@@ -96,15 +96,49 @@ RETURN CASE WHEN octet_length(words) <= most THEN words ELSE left(words, most / 
 COMMENT ON FUNCTION agent_metrics_internal.fitting(text, integer) IS
     'A text of that many bytes at most: itself, or its beginning and its hash. Internal: refresh() uses it.';
 
+CREATE TYPE agent_metrics_internal.conversation_key AS (agent_id text, conversation_id text, business_event_ids text[]);
+COMMENT ON TYPE agent_metrics_internal.conversation_key IS 'A conversation, and the business events that its turns name.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_key.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_key.conversation_id IS 'Conversation.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_key.business_event_ids IS 'Business events that turns name; NULL: none.';
+
+-- Which business events belong to a conversation: those that name it, and those that a turn names and that name none.
+-- Each is looked up by its key.
+CREATE FUNCTION agent_metrics_internal.business_of(conversations agent_metrics_internal.conversation_key[])
+RETURNS TABLE (agent_id text, conversation_id text, business_event_id text, kind text, occurred_at timestamptz, customer_id text,
+               amount_usd numeric)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
+#variable_conflict use_column
+BEGIN
+    -- most warehouses have none: what is empty is not looked into a thousand times
+    IF NOT EXISTS (SELECT FROM agent_metrics.business_events) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT c.agent_id, c.conversation_id, b.business_event_id, b.kind, b.occurred_at, b.customer_id, b.amount_usd
+    FROM unnest(business_of.conversations) c
+    CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.business_events x WHERE x.conversation_id = c.conversation_id OFFSET 0) b
+    UNION ALL
+    SELECT c.agent_id, c.conversation_id, b.business_event_id, b.kind, b.occurred_at, b.customer_id, b.amount_usd
+    FROM unnest(business_of.conversations) c
+    CROSS JOIN LATERAL (SELECT DISTINCT u.id FROM unnest(c.business_event_ids) AS u (id)) u
+    CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.business_events x
+                        WHERE x.business_event_id = u.id AND x.conversation_id IS NULL OFFSET 0) b
+    WHERE c.business_event_ids IS NOT NULL;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.business_of(agent_metrics_internal.conversation_key[]) IS
+    'The business events of conversations: the one definition. Internal: conversations and facts use it.';
+
 -- All by hash, since a plan that is made once guesses ten rows of whatever it is given, and texts are slow to sort.
 CREATE FUNCTION agent_metrics_internal.conclude_conversations(sums agent_metrics_internal.conversation_sums[]) RETURNS SETOF agent_metrics_internal.conversation
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
 #variable_conflict use_column
 DECLARE
-    -- most warehouses have only some of these: what is empty is not looked into a thousand times
-    has_business boolean := EXISTS (SELECT FROM agent_metrics.business_events);
-    has_reviews  boolean := EXISTS (SELECT FROM agent_metrics.reviews);
+    -- what is empty is not looked into a thousand times
+    has_reviews boolean := EXISTS (SELECT FROM agent_metrics.reviews);
 BEGIN
     RETURN QUERY
     WITH acted AS MATERIALIZED (
@@ -119,19 +153,8 @@ BEGIN
                    FILTER (WHERE o.is_qualified_lead OR o.label = 'disqualified')::boolean AS is_qualified,
                bool_or(k.meaning = 'human_touch') AS is_human_touched,
                agent_metrics_internal.earliest(b.customer_id, b.occurred_at, NULL, b.business_event_id) AS customer_id
-        FROM (
-            -- a business event names its conversation, or a turn names the business event
-            SELECT t.agent_id, t.conversation_id, x.business_event_id, x.kind, x.occurred_at, x.customer_id
-            FROM acted t
-            CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.business_events x WHERE x.conversation_id = t.conversation_id OFFSET 0) x
-            WHERE has_business
-            UNION ALL
-            SELECT t.agent_id, t.conversation_id, x.business_event_id, x.kind, x.occurred_at, x.customer_id
-            FROM acted t
-            CROSS JOIN LATERAL (SELECT DISTINCT u.id FROM unnest(t.business_event_ids) AS u (id)) u
-            CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.business_events x
-                                WHERE x.business_event_id = u.id AND x.conversation_id IS NULL OFFSET 0) x
-            WHERE has_business AND t.business_event_ids IS NOT NULL) b
+        FROM agent_metrics_internal.business_of(ARRAY(
+                 SELECT ROW(t.agent_id, t.conversation_id, t.business_event_ids)::agent_metrics_internal.conversation_key FROM acted t)) b
         LEFT JOIN agent_metrics.event_kinds k ON k.kind = b.kind
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
         GROUP BY b.agent_id, b.conversation_id

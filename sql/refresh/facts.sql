@@ -26,6 +26,33 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.said_of_turns(text, timestamptz, timestamptz) IS
     'Conversations that count what was said of an agent''s turns of a span of time, both ends included. Internal: refresh() uses it.';
 
+-- What the answers of a review mean: the measures that they add to, and how. No row: the question was not asked.
+CREATE FUNCTION agent_metrics_internal.review_answers(
+    answer_verdict text, is_in_scope boolean, is_refused boolean, is_escalated boolean, should_escalate boolean)
+RETURNS TABLE (question text, measure text, is_hit boolean, is_counted boolean)
+-- no SET, so that the planner puts the query in its place
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT q.question, q.measure, q.is_hit, q.is_counted
+    FROM (VALUES
+        ('answer', 'answers', answer_verdict IN ('unsupported', 'contradicted'), answer_verdict <> 'refused', answer_verdict IS NOT NULL),
+        ('scope', CASE WHEN is_in_scope THEN 'in_scope' ELSE 'out_of_scope' END, is_refused, true, is_in_scope IS NOT NULL),
+        ('escalation', 'escalations', is_escalated = should_escalate, true, is_escalated IS NOT NULL),
+        ('escalated', 'escalated', should_escalate, is_escalated, is_escalated IS NOT NULL),
+        ('to_escalate', 'to_escalate', NOT is_escalated, should_escalate, is_escalated IS NOT NULL))
+        AS q (question, measure, is_hit, is_counted, is_answered)
+    WHERE q.is_answered;
+END;
+COMMENT ON FUNCTION agent_metrics_internal.review_answers(text, boolean, boolean, boolean, boolean) IS
+    'What a review answers: measure, whether it counts above the line and below. Internal: facts and review_rates use it.';
+
+-- What a business event adds to revenue: a charge as it is, a refund as what was given back, whatever its sign.
+CREATE FUNCTION agent_metrics_internal.revenue_usd(meaning text, amount_usd numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE meaning WHEN 'charge' THEN amount_usd WHEN 'refund' THEN -abs(amount_usd) END;
+COMMENT ON FUNCTION agent_metrics_internal.revenue_usd(text, numeric) IS
+    'What a business event of that meaning adds to revenue; NULL: it is neither a charge nor a refund, or has no amount.';
+
 -- One row per fact of these conversations. occurred_at is the moment that decides the day: the turn's, or that of the
 -- conversation's first turn. A conversation that is not in the books (evaluation, an unregistered agent) has none.
 CREATE FUNCTION agent_metrics_internal.fact_rows(agent_ids text[], conversation_ids text[])
@@ -54,21 +81,11 @@ BEGIN
     ), business AS MATERIALIZED (
         SELECT a.agent_id, a.conversation_id, a.started_at, b.business_event_id, b.occurred_at, b.amount_usd, k.meaning,
                o.label IS NOT NULL AS is_outcome, coalesce(o.is_success AND NOT o.is_open, false) AS is_resolution
-        FROM asked a
-        CROSS JOIN LATERAL (
-            -- as in conclude_conversations: a business event names its conversation, or a turn names the business event
-            SELECT x.business_event_id, x.kind, x.occurred_at, x.amount_usd
-            FROM agent_metrics.business_events x WHERE x.conversation_id = a.conversation_id
-            UNION ALL
-            SELECT x.business_event_id, x.kind, x.occurred_at, x.amount_usd
-            -- each by its id: the index on conversation_id would be asked for all that name none
-            FROM unnest(a.business_event_ids) AS u (id)
-            CROSS JOIN LATERAL (SELECT y.* FROM agent_metrics.business_events y WHERE y.business_event_id = u.id OFFSET 0) x
-            WHERE x.conversation_id IS NULL
-            OFFSET 0) b
+        FROM agent_metrics_internal.business_of(ARRAY(
+                 SELECT ROW(a.agent_id, a.conversation_id, a.business_event_ids)::agent_metrics_internal.conversation_key FROM asked a)) b
+        JOIN asked a ON a.agent_id = b.agent_id AND a.conversation_id = b.conversation_id
         JOIN agent_metrics.event_kinds k ON k.kind = b.kind
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
-        WHERE has_business
     ), review AS MATERIALIZED (
         SELECT a.started_at, a.agent_label, r.agent_id, r.conversation_id, r.occurred_at, r.event_id, r.weight, r.review_id, r.reviewed_at,
                r.outcome_label, r.answer_verdict, r.is_in_scope, r.is_refused, r.is_escalated, r.should_escalate
@@ -78,17 +95,12 @@ BEGIN
         WHERE has_reviews
     ), question AS (
         -- Each question of a review is a fact of its own; y: it counts in the denominator, x: in the numerator.
-        SELECT r.agent_id, r.conversation_id, r.event_id, coalesce(r.occurred_at, r.started_at) AS occurred_at, q.measure, q.x, r.weight,
+        SELECT r.agent_id, r.conversation_id, r.event_id, coalesce(r.occurred_at, r.started_at) AS occurred_at, q.measure, q.is_hit AS x, r.weight,
                row_number() OVER (PARTITION BY r.agent_id, r.conversation_id, r.event_id, q.question
-                                  ORDER BY r.reviewed_at DESC, r.review_id DESC) AS nth, q.y
+                                  ORDER BY r.reviewed_at DESC, r.review_id DESC) AS nth, q.is_counted AS y
         FROM review r
-        CROSS JOIN LATERAL (VALUES
-            ('answer', 'answers', r.answer_verdict IN ('unsupported', 'contradicted'), r.answer_verdict <> 'refused', r.answer_verdict IS NOT NULL),
-            ('scope', CASE WHEN r.is_in_scope THEN 'in_scope' ELSE 'out_of_scope' END, r.is_refused, true, r.is_in_scope IS NOT NULL),
-            ('escalation', 'escalations', r.is_escalated = r.should_escalate, true, r.is_escalated IS NOT NULL),
-            ('escalated', 'escalated', r.should_escalate, r.is_escalated, r.is_escalated IS NOT NULL),
-            ('to_escalate', 'to_escalate', NOT r.is_escalated, r.should_escalate, r.is_escalated IS NOT NULL)) AS q (question, measure, x, y, is_answered)
-        WHERE q.is_answered
+        CROSS JOIN LATERAL agent_metrics_internal.review_answers(
+            r.answer_verdict, r.is_in_scope, r.is_refused, r.is_escalated, r.should_escalate) q
     ), fact AS (
         SELECT v.agent_id, v.conversation_id, v.event_id::text, v.occurred_at, 'tool_calls' AS measure, v.is_correct::integer::numeric AS x, 1::numeric AS y
         FROM asked a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.tool_call_verdicts t
@@ -109,8 +121,8 @@ BEGIN
         WHERE has_answers
         UNION ALL
         SELECT b.agent_id, b.conversation_id, b.business_event_id, b.started_at, 'revenue',
-               CASE b.meaning WHEN 'charge' THEN b.amount_usd ELSE -abs(b.amount_usd) END, NULL
-        FROM business b WHERE b.meaning IN ('charge', 'refund') AND b.amount_usd IS NOT NULL
+               agent_metrics_internal.revenue_usd(b.meaning, b.amount_usd), NULL
+        FROM business b WHERE agent_metrics_internal.revenue_usd(b.meaning, b.amount_usd) IS NOT NULL
     )
     SELECT f.agent_id, f.conversation_id, f.event_id, f.occurred_at, f.measure, f.x, f.y, f.x * f.x, f.y * f.y, f.x * f.y, NULL::double precision
     FROM fact f

@@ -42,13 +42,9 @@ BEGIN
                   HINT = 'The next refresh after COMMIT counts it; better: refresh in a transaction of its own.';
     END IF;
     PERFORM agent_metrics_internal.check_row_security();
-    IF EXISTS (SELECT FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id)) THEN
-        RAISE EXCEPTION 'unknown agent "%"', (SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id)
-                                             WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id) LIMIT 1)
-            USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Only registered agents have rollups; the events of others are kept and listed in agent_kpi.unregistered_agents.',
-                  HINT = 'Register it: SELECT agent_metrics.register_agent(agent_id, kind, owner).';
-    END IF;
+    PERFORM agent_metrics_internal.check_agent(u.id)
+    FROM unnest(refresh_agents.agent_ids) AS u (id)
+    WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id);
     IF EXISTS (SELECT FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = u.id)) THEN
         INSERT INTO agent_metrics_internal.agent_watermarks (agent_id)
         SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id) ORDER BY u.id

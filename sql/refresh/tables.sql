@@ -144,35 +144,10 @@ COMMENT ON TABLE agent_metrics_internal.rollups IS 'Sums and sketches per agent,
 COMMENT ON TABLE agent_metrics_internal.rollups_fine IS 'Finest buckets, for kinds whose finest bucket is shorter than an hour.';
 COMMENT ON TABLE agent_metrics_internal.rollups_hour IS 'Hours of the report time zone.';
 COMMENT ON TABLE agent_metrics_internal.rollups_day IS 'Days of the report time zone.';
+SELECT agent_metrics_internal.describe_measures('rollups');
 COMMENT ON COLUMN agent_metrics_internal.rollups.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.level IS 'fine, hour or day.';
 COMMENT ON COLUMN agent_metrics_internal.rollups.bucket IS 'Start of the bucket.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.turns IS 'Turns.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.token_turns IS 'Turns that report tokens.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_input IS 'Input tokens.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_output IS 'Output tokens.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.cost_turns IS 'Turns whose cost is known.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.tool_calls IS 'Tool calls.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.error_turns IS 'Turns with an error.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.cost_usd IS 'Known cost in US dollars.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.latency IS 'Sketch of latency_ms.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.conversations IS 'Conversations that began here.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.outcomes IS 'Of them, those with an outcome; the others are pending.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.successes IS 'Of them, successes.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.units IS 'Of them, units of work.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.deflections IS 'Of them, deflected with no human touch.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.escalations IS 'Of them, escalated.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.refusals IS 'Of them, refused.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.bookings IS 'Of them, booked.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.automations IS 'Of them, completed with no human step.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.unit_cost_usd IS 'Cost of the conversations that are units.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.conversation_cost_usd IS 'Cost of the conversations that began here, whenever their turns were.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.cost_usd_squared IS 'Sum over conversations of cost squared.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_squared IS 'Sum over conversations of tokens squared.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.tokens_by_turns IS 'Sum over conversations of tokens times token turns.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.turns_squared IS 'Sum over conversations of token turns squared.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.leads IS 'Leads whose first conversation began here.';
-COMMENT ON COLUMN agent_metrics_internal.rollups.qualified_leads IS 'Of them, those the business system marks qualified.';
+COMMENT ON COLUMN agent_metrics_internal.rollups.level IS 'fine, hour or day.';
 
 CREATE TABLE agent_metrics_internal.stale_ranges (
     agent_id  text NOT NULL,

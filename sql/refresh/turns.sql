@@ -1,70 +1,34 @@
 -- What the turns of a bucket add up to: the one definition, used by refresh() and by verify() by way of compute_turns().
 
--- What is added to one finest bucket: by turns, by conversations, by leads.
-CREATE TYPE agent_metrics_internal.rollup_delta AS (
-    agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
-    cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch,
-    conversations bigint, outcomes bigint, successes bigint, units bigint, deflections bigint, escalations bigint,
-    refusals bigint, bookings bigint, automations bigint, unit_cost_usd numeric, conversation_cost_usd numeric,
-    cost_usd_squared numeric, tokens_squared numeric, tokens_by_turns numeric, turns_squared numeric, leads bigint,
-    qualified_leads bigint);
-COMMENT ON TYPE agent_metrics_internal.rollup_delta IS 'What is added to one finest bucket of one agent; the columns are those of rollups.';
+-- What is added to one finest bucket: by turns, by conversations, by leads. A measure that is NULL adds nothing.
+DO $do$
+BEGIN
+    EXECUTE format('CREATE TYPE agent_metrics_internal.rollup_delta AS (agent_id text, bucket timestamptz, %s)',
+                   agent_metrics_internal.measure_list('%1$I %2$s'));
+    PERFORM agent_metrics_internal.describe_measures('rollup_delta');
+END
+$do$;
+COMMENT ON TYPE agent_metrics_internal.rollup_delta IS 'What is added to one bucket of a rollup.';
 COMMENT ON COLUMN agent_metrics_internal.rollup_delta.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.rollup_delta.bucket IS 'Start of the bucket.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.turns IS 'Turns.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.token_turns IS 'Turns that report tokens.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_input IS 'Input tokens.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_output IS 'Output tokens.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.cost_turns IS 'Turns whose cost is known.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tool_calls IS 'Tool calls.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.error_turns IS 'Turns with an error.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.cost_usd IS 'Known cost in US dollars.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.latency IS 'Sketch of latency_ms.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.conversations IS 'Conversations that began here.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.outcomes IS 'Of them, those with an outcome; the others are pending.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.successes IS 'Of them, successes.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.units IS 'Of them, units of work.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.deflections IS 'Of them, deflected with no human touch.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.escalations IS 'Of them, escalated.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.refusals IS 'Of them, refused.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.bookings IS 'Of them, booked.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.automations IS 'Of them, completed with no human step.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.unit_cost_usd IS 'Cost of the conversations that are units.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.conversation_cost_usd IS 'Cost of the conversations that began here, whenever their turns were.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.cost_usd_squared IS 'Sum over conversations of cost squared.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_squared IS 'Sum over conversations of tokens squared.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.tokens_by_turns IS 'Sum over conversations of tokens times token turns.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.turns_squared IS 'Sum over conversations of token turns squared.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.leads IS 'Leads whose first conversation began here.';
-COMMENT ON COLUMN agent_metrics_internal.rollup_delta.qualified_leads IS 'Of them, those the business system marks qualified.';
 
-CREATE FUNCTION agent_metrics_internal.delta_sums_accumulate(
-    internal,
-    text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
-    bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
-    bigint) RETURNS internal
-    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics_internal.delta_sums_accumulate(
-    internal,
-    text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
-    bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
-    bigint) IS 'Step of sum_deltas().';
+-- A sum for each of the measures sets up as many states for each bucket, most of which see one row: that costs more than
+-- writing the bucket. One state does.
+CREATE FUNCTION agent_metrics_internal.delta_sums_accumulate(internal, agent_metrics_internal.rollup_delta, timestamptz)
+RETURNS internal
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION agent_metrics_internal.delta_sums_accumulate(internal, agent_metrics_internal.rollup_delta, timestamptz) IS
+    'Step of sum_deltas().';
 
 CREATE FUNCTION agent_metrics_internal.delta_sums_final(internal) RETURNS agent_metrics_internal.rollup_delta
-    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics_internal.delta_sums_final(internal) IS 'Result of sum_deltas().';
 
-CREATE AGGREGATE agent_metrics_internal.sum_deltas(
-    agent_id text, bucket timestamptz, turns bigint, token_turns bigint, tokens_input bigint, tokens_output bigint,
-    cost_turns bigint, tool_calls bigint, error_turns bigint, cost_usd numeric, latency agent_metrics.quantile_sketch,
-    conversations bigint, outcomes bigint, successes bigint, units bigint, deflections bigint, escalations bigint, refusals bigint,
-    bookings bigint, automations bigint, unit_cost_usd numeric, conversation_cost_usd numeric, cost_usd_squared numeric,
-    tokens_squared numeric, tokens_by_turns numeric, turns_squared numeric, leads bigint, qualified_leads bigint) (
-    SFUNC = agent_metrics_internal.delta_sums_accumulate, STYPE = internal, SSPACE = 1024, FINALFUNC = agent_metrics_internal.delta_sums_final, PARALLEL = SAFE);
-COMMENT ON AGGREGATE agent_metrics_internal.sum_deltas(
-    text, timestamptz, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, agent_metrics.quantile_sketch, bigint,
-    bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, numeric, numeric, numeric, numeric, numeric, numeric, bigint,
-    bigint) IS 'Deltas of one bucket as one; group by agent and bucket. Internal: refresh() uses it.';
+CREATE AGGREGATE agent_metrics_internal.sum_deltas(delta agent_metrics_internal.rollup_delta, bucket timestamptz) (
+    SFUNC = agent_metrics_internal.delta_sums_accumulate, STYPE = internal, SSPACE = 1024,
+    FINALFUNC = agent_metrics_internal.delta_sums_final, PARALLEL = SAFE);
+COMMENT ON AGGREGATE agent_metrics_internal.sum_deltas(agent_metrics_internal.rollup_delta, timestamptz) IS
+    'Deltas as one, of the bucket that is named; group by agent and bucket. Internal: refresh() uses it.';
 
 -- A window is an agent, a span of time and two snapshots: turns recorded after `after` and up to `present` count.
 -- `after` is NULL for all turns up to `present`. Ids up to `foreign_to` came from another cluster: they count

@@ -36,11 +36,8 @@ DECLARE
     ended timestamptz := least(agent_metrics_internal.bucket_start($3, 'day', zone), agent_metrics_internal.end_of_moments());
     unbuilt text[];  -- agents whose next refresh computes everything again
 BEGIN
-    IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
-        RAISE EXCEPTION 'unknown agent "%"', $1
-            USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Only registered agents have rollups.',
-                  HINT = 'agent_kpi.unregistered_agents lists agents whose events are kept but not rolled up.';
+    IF $1 IS NOT NULL THEN
+        PERFORM agent_metrics_internal.check_agent($1);
     END IF;
     PERFORM agent_metrics_internal.check_span($2, $3);
     PERFORM agent_metrics_internal.check_row_security();

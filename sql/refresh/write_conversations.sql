@@ -9,6 +9,10 @@
 -- business event and nobody new are added to it. knows_all: all that was there at the last refresh is known. build: what is
 -- known may be ahead of what arrives, since a build looks up conversations beyond the span that it reads.
 -- Planned anew each time: a plan made while an agent was built, for no known conversation, joins thousands by nested loops.
+-- What is added to a bucket is made of the list of measures.
+DO $do$
+BEGIN
+    EXECUTE format($create$
 CREATE FUNCTION agent_metrics_internal.refresh_conversations(
     arrived agent_metrics_internal.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
     knows_all boolean, build boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], present pg_snapshot,
@@ -142,14 +146,7 @@ BEGIN
     SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'conversations', n.conversations))
             FROM (SELECT h.agent_id, count(*) FILTER (WHERE h.sign = 1 OR NOT h.has_other) AS conversations FROM changed h GROUP BY h.agent_id) n),
            l.agents, l.ids, l.starts, l.qualified,
-           (SELECT array_agg(ROW(d.agent_id, d.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL,
-                     d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings,
-                     d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared,
-                     d.tokens_by_turns, d.turns_squared, 0, 0)::agent_metrics_internal.rollup_delta)
-            FROM difference d
-            WHERE (d.conversations, d.outcomes, d.successes, d.units, d.deflections, d.escalations, d.refusals, d.bookings, d.automations,
-                   d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared, d.tokens_squared, d.tokens_by_turns, d.turns_squared)
-                  IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+           (SELECT array_agg(%1$s) FROM difference d WHERE (%2$s) IS DISTINCT FROM (%3$s))
     FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.lead_id) AS ids, array_agg(x.started_at) AS starts, array_agg(x.is_qualified) AS qualified
           FROM (SELECT c.agent_id, c.lead_id, CASE WHEN bool_and(c.sign > 0) THEN min(c.started_at) END AS started_at, bool_or(c.is_qualified) AS is_qualified
                 FROM (SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified, sum(h.sign) AS sign
@@ -159,13 +156,21 @@ BEGIN
                       GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c
                 GROUP BY c.agent_id, c.lead_id) x) l;
 END
-$function$;
+$function$$create$,
+        agent_metrics_internal.measure_row(ARRAY['conversation', 'interval']),
+        agent_metrics_internal.measure_list('d.%1$I', ARRAY['conversation', 'interval']),
+        agent_metrics_internal.measure_list('0', ARRAY['conversation', 'interval']));
+END
+$do$;
 COMMENT ON FUNCTION agent_metrics_internal.refresh_conversations(agent_metrics_internal.conversation_sums[], text[], text[], timestamptz[], timestamptz[], boolean, boolean, text[], integer[], boolean[], pg_snapshot, xid8[], text) IS
     'Brings conversations up to their facts and returns what their buckets gain or lose. Internal: refresh() uses it.';
 
 -- Brings leads up to their conversations. A lead is counted once, on the day of its first conversation. One that only
 -- gained conversations, and is known, is told by these, whose first moment is lead_starts; of any other all conversations
 -- are looked up.
+DO $do$
+BEGIN
+    EXECUTE format($create$
 CREATE FUNCTION agent_metrics_internal.refresh_leads(
     agent_ids text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], all_agents text[], bucket_seconds integer[], time_zone text)
 RETURNS TABLE (deltas agent_metrics_internal.rollup_delta[])
@@ -215,14 +220,16 @@ BEGIN
         INSERT INTO agent_metrics_internal.leads (agent_id, lead_id, started_at, is_qualified)
         SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1 AND NOT h.has_other
     )
-    SELECT array_agg(ROW(m.agent_id, m.bucket, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, m.leads, m.qualified_leads)::agent_metrics_internal.rollup_delta)
+    SELECT array_agg(%1$s)
     FROM (SELECT h.agent_id, agent_metrics_internal.finest_bucket(h.started_at, a.bucket_seconds, refresh_leads.time_zone) AS bucket,
                  sum(h.sign) AS leads, sum(h.sign * h.is_qualified::integer) AS qualified_leads
           FROM changed h
           JOIN unnest(refresh_leads.all_agents, refresh_leads.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
-          GROUP BY 1, 2) m
-    WHERE (m.leads, m.qualified_leads) IS DISTINCT FROM (0, 0);
+          GROUP BY 1, 2) d
+    WHERE (d.leads, d.qualified_leads) IS DISTINCT FROM (0, 0);
 END
-$function$;
+$function$$create$, agent_metrics_internal.measure_row(ARRAY['lead']));
+END
+$do$;
 COMMENT ON FUNCTION agent_metrics_internal.refresh_leads(text[], text[], timestamptz[], boolean[], text[], integer[], text) IS
     'Brings leads up to their conversations and returns what their buckets gain or lose. Internal: refresh() uses it.';

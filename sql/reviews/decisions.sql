@@ -8,11 +8,8 @@ DECLARE
     answered date := date_trunc('quarter', agent_metrics_internal.day_of($6, agent_metrics_internal.report_time_zone())::timestamp)::date;
     made     text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
-        RAISE EXCEPTION 'unknown agent "%"', $1
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Only a registered agent is decided about.',
-                  HINT = 'SELECT agent_id FROM agent_metrics.agents lists them.';
-    ELSIF $2 IS NULL OR $2 NOT IN ('keep', 'replace', 'sunset') THEN
+    PERFORM agent_metrics_internal.check_agent($1);
+    IF $2 IS NULL OR $2 NOT IN ('keep', 'replace', 'sunset') THEN
         RAISE EXCEPTION 'impossible decision "%" about agent "%"', $2, $1
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Would we deploy it from scratch today? One keeps, replaces or sunsets an agent.',
                   HINT = 'Say keep, replace or sunset.';

@@ -19,11 +19,8 @@ DECLARE
     whole     bigint;
     monthly   constant integer := 200;
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = $1) THEN
-        RAISE EXCEPTION 'unknown agent "%"', $1
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Only the conversations of registered agents are in the books.',
-                  HINT = 'SELECT agent_id FROM agent_metrics.agents lists them.';
-    ELSIF one IS NULL THEN
+    PERFORM agent_metrics_internal.check_agent($1);
+    IF one IS NULL THEN
         RAISE EXCEPTION 'unknown period "%"', $2
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'A sample is of a week or of a month.', HINT = 'Say week or month.';
     ELSIF $5 IS NULL OR $5 <= 0 OR $5 > 1 OR $6 IS NULL OR $6 < 1 THEN

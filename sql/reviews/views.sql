@@ -81,14 +81,14 @@ WITH answer AS (
            r.agent_id, r.sample_id, r.conversation_id, q.question, (q.x AND q.y)::integer AS x, q.y::integer AS y
     FROM agent_metrics.reviews r
     LEFT JOIN agent_metrics.outcomes o ON o.label = r.outcome_label AND NOT o.is_open
-    CROSS JOIN LATERAL (VALUES
-        ('outcome', 'task_success_rate', o.is_success, true, o.label IS NOT NULL),
-        ('answer', 'hallucination_rate', r.answer_verdict IN ('unsupported', 'contradicted'), r.answer_verdict <> 'refused', r.answer_verdict IS NOT NULL),
-        ('scope', CASE WHEN r.is_in_scope THEN 'over_refusal_rate' ELSE 'out_of_scope_refusal_rate' END, r.is_refused, true, r.is_in_scope IS NOT NULL),
-        ('escalation', 'escalation_accuracy', r.is_escalated = r.should_escalate, true, r.is_escalated IS NOT NULL),
-        ('escalated', 'escalation_precision', r.should_escalate, r.is_escalated, r.is_escalated IS NOT NULL),
-        ('to_escalate', 'escalation_missed_rate', NOT r.is_escalated, r.should_escalate, r.is_escalated IS NOT NULL)) AS q (asked, question, x, y, is_answered)
-    WHERE r.sample_id IS NOT NULL AND q.is_answered
+    CROSS JOIN LATERAL (
+        SELECT 'outcome' AS asked, 'task_success_rate' AS question, o.is_success AS x, true AS y WHERE o.label IS NOT NULL
+        UNION ALL
+        SELECT a.question, m.metric, a.is_hit, a.is_counted
+        FROM agent_metrics_internal.review_answers(r.answer_verdict, r.is_in_scope, r.is_refused, r.is_escalated, r.should_escalate) a
+        CROSS JOIN LATERAL (SELECT x.metric FROM agent_metrics.metrics x
+                            WHERE x.source = 'facts' AND x.measure = a.measure ORDER BY x.position, x.metric LIMIT 1) m) q
+    WHERE r.sample_id IS NOT NULL
     ORDER BY r.agent_id, r.sample_id, r.conversation_id, r.event_id, q.asked, r.reviewed_at DESC, r.review_id DESC
 ), conversation AS (
     SELECT a.agent_id, a.sample_id, a.question, i.stratum, sum(a.x)::double precision AS x, sum(a.y)::double precision AS y

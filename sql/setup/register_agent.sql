@@ -1,5 +1,21 @@
 -- Registering agents.
 
+CREATE FUNCTION agent_metrics_internal.check_agent(agent_id text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = check_agent.agent_id) THEN
+        RAISE EXCEPTION 'unknown agent "%"', coalesce(check_agent.agent_id, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Only registered agents have numbers; the events of others are kept and listed in '
+                           'agent_kpi.unregistered_agents.',
+                  HINT = 'SELECT agent_id FROM agent_metrics.agents lists those that are registered; '
+                         'agent_metrics.register_agent(agent_id, kind, owner) registers one.';
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_agent(text) IS
+    'Refuses an agent that is not registered. Internal: functions that are asked of an agent use it.';
+
 CREATE FUNCTION agent_metrics.register_agent(
     agent_id text, kind text, owner text, display_name text DEFAULT NULL, actor text DEFAULT NULL, cadence text DEFAULT NULL,
     time_zone text DEFAULT NULL, vertical text DEFAULT NULL, baseline_agent_id text DEFAULT NULL)
@@ -27,16 +43,9 @@ BEGIN
         display_name = coalesce($4, a.display_name), actor = coalesce($5, a.actor), cadence = coalesce($6, a.cadence),
         time_zone = coalesce($7, a.time_zone), vertical = coalesce($8, a.vertical), baseline_agent_id = coalesce($9, a.baseline_agent_id);
     INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
-    SELECT $1, d.metric, d.effective_from, d.value, d.owner, d.effective_to, d.deputy, d.review_on, d.note, true
-    FROM (SELECT k.metric, k.effective_from, k.value, k.owner, k.effective_to, k.deputy, k.review_on, k.note
-          FROM agent_metrics.kind_thresholds k WHERE k.kind = $2
-          UNION ALL
-          -- the defaults of the kind, which name no owner
-          SELECT d.metric, '-infinity', d.value, $3, NULL, NULL, NULL, NULL
-          FROM agent_metrics.agent_kind_thresholds d
-          WHERE d.kind = $2 AND NOT EXISTS (SELECT FROM agent_metrics.kind_thresholds k
-                                            WHERE k.kind = $2 AND k.metric = d.metric AND k.effective_from = '-infinity')) d
-    WHERE NOT EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = d.metric);
+    SELECT $1, k.metric, k.effective_from, k.value, coalesce(k.owner, $3), k.effective_to, k.deputy, k.review_on, k.note, true
+    FROM agent_metrics.kind_thresholds k
+    WHERE k.kind = $2 AND NOT EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = k.metric);
     RETURN $1;
 END
 $function$;

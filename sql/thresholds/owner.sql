@@ -8,7 +8,8 @@ DECLARE
     whose       text := CASE WHEN is_of_agent THEN to_jsonb(NEW) ->> 'agent_id' ELSE to_jsonb(NEW) ->> 'kind' END;
     other       record;
 BEGIN
-    IF NEW.owner IS NULL OR btrim(NEW.owner) = '' THEN
+    -- a kind's threshold may leave it to each agent's owner
+    IF btrim(NEW.owner) = '' OR (NEW.owner IS NULL AND is_of_agent) THEN
         RAISE EXCEPTION 'the threshold for % of % "%" has no owner', NEW.metric, TG_ARGV[0], whose
             USING ERRCODE = 'not_null_violation',
                   DETAIL = 'A threshold that nobody answers for is not a threshold.',
@@ -65,7 +66,7 @@ BEGIN
     END IF;
     IF TG_OP IN ('UPDATE', 'INSERT') THEN
         INSERT INTO agent_metrics.thresholds AS t (agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
-        SELECT a.agent_id, NEW.metric, NEW.effective_from, NEW.value, NEW.owner, NEW.effective_to, NEW.deputy, NEW.review_on, NEW.note, true
+        SELECT a.agent_id, NEW.metric, NEW.effective_from, NEW.value, coalesce(NEW.owner, a.owner), NEW.effective_to, NEW.deputy, NEW.review_on, NEW.note, true
         FROM agent_metrics.agents a
         WHERE a.kind = NEW.kind
           AND NOT EXISTS (SELECT FROM agent_metrics.thresholds o WHERE o.agent_id = a.agent_id AND o.metric = NEW.metric AND NOT o.is_from_kind)

@@ -1,16 +1,5 @@
 -- The line each metric of each agent is held to, and breaches of it.
 
-CREATE TABLE agent_metrics.agent_kind_thresholds (
-    kind   text NOT NULL REFERENCES agent_metrics.agent_kinds (kind),
-    metric text NOT NULL REFERENCES agent_metrics.metrics (metric),
-    value  double precision NOT NULL,
-    PRIMARY KEY (kind, metric)
-);
-COMMENT ON TABLE agent_metrics.agent_kind_thresholds IS 'Default thresholds that register_agent gives to an agent of a kind, with a named owner.';
-COMMENT ON COLUMN agent_metrics.agent_kind_thresholds.kind IS 'Kind of agent.';
-COMMENT ON COLUMN agent_metrics.agent_kind_thresholds.metric IS 'Metric the default is for.';
-COMMENT ON COLUMN agent_metrics.agent_kind_thresholds.value IS 'The line, in the unit of the metric; the direction is the metric''s.';
-
 CREATE TABLE agent_metrics.thresholds (
     agent_id       text NOT NULL,
     metric         text NOT NULL,
@@ -43,19 +32,19 @@ CREATE TABLE agent_metrics.kind_thresholds (
     metric         text NOT NULL,
     effective_from date NOT NULL DEFAULT '-infinity',
     value          double precision NOT NULL,
-    owner          text NOT NULL REFERENCES agent_metrics.owners (owner),
+    owner          text REFERENCES agent_metrics.owners (owner),
     effective_to   date,
     deputy         text,
     review_on      date,
     note           text,
     PRIMARY KEY (kind, metric, effective_from)
 );
-COMMENT ON TABLE agent_metrics.kind_thresholds IS 'The line a metric of every agent of a kind is held to, from a day on, with its owner. An agent that has a line of its own for the metric keeps it.';
+COMMENT ON TABLE agent_metrics.kind_thresholds IS 'The line a metric of every agent of a kind is held to, from a day on, with its owner. register_agent() gives it to a new agent, a change follows to those that have it, and an agent with a line of its own for the metric keeps that.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.kind IS 'Kind of agent.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.metric IS 'Metric.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_from IS 'First report day the line holds; it holds until the next row of the kind and metric.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.value IS 'The line, in the unit of the metric; the direction is the metric''s.';
-COMMENT ON COLUMN agent_metrics.kind_thresholds.owner IS 'Who answers for it. There is no threshold without an owner.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.owner IS 'Who answers for it; NULL: the owner of each agent. There is no threshold without an owner.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_to IS 'Last report day the line holds; NULL: until the next row.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.deputy IS 'Who answers when the owner does not; NULL: the owner''s own deputy.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.review_on IS 'When the line is to be looked at again.';

@@ -554,20 +554,34 @@ impl Amount {
     /// Add a numeric argument, which may be NULL.
     pub fn add(&mut self, call: &Call, position: usize, context: pg_sys::MemoryContext) {
         let argument = call.argument(position);
-        // A 0 without decimals is two bytes of header, and adds nothing to what is there.
-        if argument.isnull || (self.0.is_some() && call.bytes(position) == 0x8000_u16.to_ne_bytes())
-        {
-            return;
+        if !argument.isnull {
+            // SAFETY: the argument is declared numeric.
+            unsafe { self.add_numeric(argument.value, context) };
         }
-        // SAFETY: the argument is declared numeric, and so is what we keep; numeric_add takes two and returns a new one.
-        // What is kept is copied to `context`, from which the former sum goes.
+    }
+
+    /// Add a numeric column of a row, which is not NULL.
+    pub fn add_field(&mut self, fields: &Fields, column: usize, context: pg_sys::MemoryContext) {
+        // SAFETY: the caller asked whether the column is a numeric.
+        unsafe { self.add_numeric(fields.value(column), context) };
+    }
+
+    /// # Safety
+    /// The datum is a numeric.
+    unsafe fn add_numeric(&mut self, value: Datum, context: pg_sys::MemoryContext) {
+        // SAFETY: the value is a numeric, and so is what we keep; numeric_add takes two and returns a new one. What is kept
+        // is copied to `context`, from which the former sum goes.
         unsafe {
+            // A 0 without decimals is two bytes of header, and adds nothing to what is there.
+            if self.0.is_some() && varlena_bytes(value) == 0x8000_u16.to_ne_bytes() {
+                return;
+            }
             let sum = match self.0 {
                 Some(sum) => pgrx::direct_function_call_as_datum(
                     pg_sys::numeric_add,
-                    &[Some(sum), Some(argument.value)],
+                    &[Some(sum), Some(value)],
                 ),
-                None => Some(argument.value),
+                None => Some(value),
             };
             let Some(sum) = sum else { return };
             let before = pg_sys::MemoryContextSwitchTo(context);
@@ -632,15 +646,98 @@ impl RowType {
         )
     }
 
-    /// A row of this type: a value for each column.
-    pub fn row<const N: usize>(&self, values: [Option<Datum>; N]) -> Result<Datum, SqlError> {
-        let mut nulls = values.map(|value| value.is_none());
-        let mut values = values.map(|value| value.unwrap_or(Datum::null()));
-        // SAFETY: as many values as columns, of the types that the SQL declares in this order.
+    /// How many columns it has.
+    pub fn len(&self) -> usize {
+        // SAFETY: the description is a copy of our own.
+        unsafe { (*self.columns).natts.max(0) as usize }
+    }
+
+    fn attribute(&self, column: usize) -> Option<&pg_sys::FormData_pg_attribute> {
+        // SAFETY: `attrs` has as many elements as the description has columns.
+        (column < self.len()).then(|| unsafe { &*(*self.columns).attrs.as_ptr().add(column) })
+    }
+
+    /// Whether the column is of that type.
+    pub fn is_of(&self, column: usize, kind: Kind) -> bool {
+        self.attribute(column)
+            .is_some_and(|one| kind.is_of(one.atttypid))
+    }
+
+    /// Where the columns of these names stand; an error where one is not there.
+    pub fn places<const N: usize>(&self, names: [&str; N]) -> Result<[usize; N], SqlError> {
+        let mut places = [0; N];
+        for (place, name) in places.iter_mut().zip(names) {
+            let is_it = |column: &usize| {
+                self.attribute(*column)
+                    .is_some_and(|one| pgrx::name_data_to_str(&one.attname) == name)
+            };
+            *place = (0..self.len()).find(is_it).ok_or_else(Self::other)?;
+        }
+        Ok(places)
+    }
+
+    /// The columns of a row of this type: an argument that is not NULL.
+    pub fn fields<'a>(&self, call: &'a Call, position: usize) -> Result<Fields<'a>, SqlError> {
+        let mut fields = Fields {
+            values: vec![Datum::null(); self.len()],
+            nulls: vec![true; self.len()],
+            kind: PhantomData,
+        };
+        // SAFETY: the argument is declared with a composite type, whose header names the type; heap_deform_tuple writes as many
+        // values as the description has columns.
         unsafe {
-            if N != (*self.columns).natts as usize {
+            let row: pg_sys::HeapTupleHeader =
+                pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr()).cast();
+            if pgrx::heap_tuple_header_get_type_id(row) != self.oid {
                 return Err(Self::other());
             }
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: pgrx::heap_tuple_header_get_datum_length(row) as u32,
+                t_data: row,
+                ..Default::default()
+            };
+            pg_sys::heap_deform_tuple(
+                &mut tuple,
+                self.columns,
+                fields.values.as_mut_ptr(),
+                fields.nulls.as_mut_ptr(),
+            );
+        }
+        Ok(fields)
+    }
+
+    /// A row of this type: a value for each column.
+    pub fn row<const N: usize>(&self, values: [Option<Datum>; N]) -> Result<Datum, SqlError> {
+        self.row_of(values.to_vec())
+    }
+
+    /// A row of this type with values at some places and NULL elsewhere.
+    pub fn row_at<const N: usize>(
+        &self,
+        places: &[usize; N],
+        values: [Option<Datum>; N],
+    ) -> Result<Datum, SqlError> {
+        let mut all = vec![None; self.len()];
+        for (place, value) in places.iter().zip(values) {
+            if let Some(one) = all.get_mut(*place) {
+                *one = value;
+            }
+        }
+        self.row_of(all)
+    }
+
+    /// A row of this type: a value for each column.
+    pub fn row_of(&self, values: Vec<Option<Datum>>) -> Result<Datum, SqlError> {
+        if values.len() != self.len() {
+            return Err(Self::other());
+        }
+        let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
+        let mut values: Vec<Datum> = values
+            .into_iter()
+            .map(|value| value.unwrap_or(Datum::null()))
+            .collect();
+        // SAFETY: as many values as columns, of the types that the SQL declares in this order.
+        unsafe {
             let tuple =
                 pg_sys::heap_form_tuple(self.columns, values.as_mut_ptr(), nulls.as_mut_ptr());
             Ok(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
@@ -650,6 +747,38 @@ impl RowType {
     /// An array of such rows; NULL for none.
     pub fn array(&self, rows: Vec<Datum>) -> Option<Datum> {
         new_array(rows, self.oid, b'd')
+    }
+}
+
+/// The columns of a composite argument.
+pub struct Fields<'a> {
+    values: Vec<Datum>,
+    nulls: Vec<bool>,
+    kind: PhantomData<&'a Call>,
+}
+
+impl Fields<'_> {
+    /// Whether the column is NULL.
+    pub fn is_null(&self, column: usize) -> bool {
+        self.nulls.get(column).copied().unwrap_or(true)
+    }
+
+    fn value(&self, column: usize) -> Datum {
+        self.values.get(column).copied().unwrap_or(Datum::null())
+    }
+
+    /// A bigint that is not NULL.
+    pub fn int8(&self, column: usize) -> i64 {
+        self.value(column).value() as i64
+    }
+
+    /// The bytes of a text or a sketch; none of NULL.
+    pub fn bytes(&self, column: usize) -> &[u8] {
+        if self.is_null(column) {
+            return &[];
+        }
+        // SAFETY: the column is of a varlena type and not NULL.
+        unsafe { varlena_bytes(self.value(column)) }
     }
 }
 

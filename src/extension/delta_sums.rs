@@ -1,34 +1,32 @@
-//! The aggregate `sum_deltas(agent_id, bucket, measure ...)`: what is added to one bucket, of many things added to it.
+//! The aggregate `sum_deltas(delta, bucket)`: what is added to one bucket, of many things added to it.
 //!
-//! A sum for each of the 26 measures sets up 26 states for each bucket, most of which see one row: that costs more
-//! than writing the bucket. One state does.
+//! A sum for each measure sets up as many states for each bucket, most of which see one row: that costs more than
+//! writing the bucket. One state does. Which measures there are, the type `rollup_delta` says: a bigint is a count, a
+//! numeric an amount, anything else the sketch.
 
-use super::abi::{self, Amount, Call, PgVec, RowType, sql_functions};
+use super::abi::{self, Amount, Call, Kind, PgVec, RowType, sql_functions};
 use super::error::SqlError;
 use super::sketch_aggregates::{self, SketchState};
 use crate::measures::sketch::Stored;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{Datum, MemoryContext};
-use std::ops::Range;
 
-/// Columns of `rollup_delta`, and arguments of the aggregate, whose state is argument 0.
-const COLUMNS: usize = 28;
-/// Arguments: agent and bucket, then the measures.
-const AGENT: usize = 1;
+/// Columns of `rollup_delta` before the measures: agent and bucket.
+const AGENT: usize = 0;
+const FIRST_MEASURE: usize = 2;
+/// Arguments of the aggregate; its state is argument 0.
+const DELTA: usize = 1;
 const BUCKET: usize = 2;
-const COUNTS: [Range<usize>; 3] = [3..10, 12..21, 27..29];
-const AMOUNTS: [Range<usize>; 2] = [10..11, 21..27];
-const LATENCY: usize = 11;
 
 /// What is added up so far.
 struct Sums {
     context: MemoryContext,
     agent: PgVec<u8>,
     bucket: i64,
-    /// By argument; only those of [`COUNTS`] are used.
-    counts: [i64; COLUMNS + 1],
-    /// By argument; only those of [`AMOUNTS`] are used.
-    amounts: [Amount; COLUMNS + 1],
+    /// By column; only those that are a bigint are used.
+    counts: PgVec<i64>,
+    /// By column; only those that are a numeric are used.
+    amounts: PgVec<Amount>,
     /// The first sketch as it came, and what it became when there was a second.
     sketch: PgVec<u8>,
     sketches: Option<SketchState>,
@@ -40,31 +38,47 @@ impl Sums {
             context,
             agent: PgVec::new(context),
             bucket: 0,
-            counts: [0; COLUMNS + 1],
-            amounts: [const { Amount::NONE }; COLUMNS + 1],
+            counts: PgVec::new(context),
+            amounts: PgVec::new(context),
             sketch: PgVec::new(context),
             sketches: None,
         }
     }
 
     fn add(&mut self, call: &Call) -> Result<(), SqlError> {
-        for position in COUNTS.into_iter().flatten() {
-            if call.is_null(position) {
-                continue;
-            }
-            if let Some(sum) = self.counts.get_mut(position) {
-                *sum = sum.checked_add(call.int8(position)).ok_or_else(too_many)?;
-            }
-        }
-        for position in AMOUNTS.into_iter().flatten() {
-            if let Some(sum) = self.amounts.get_mut(position) {
-                sum.add(call, position, self.context);
-            }
-        }
-        if call.is_null(LATENCY) {
+        let kind = RowType::cached(call, "agent_metrics_internal.rollup_delta");
+        if call.is_null(DELTA) || call.is_null(BUCKET) {
             return Ok(());
         }
-        let latency = call.bytes(LATENCY);
+        let delta = kind.fields(call, DELTA)?;
+        while self.counts.len() < kind.len() {
+            self.counts.push(0);
+            self.amounts.push(Amount::NONE);
+        }
+        if self.agent.is_empty() && !delta.is_null(AGENT) {
+            self.agent.extend(delta.bytes(AGENT));
+            self.bucket = call.int8(BUCKET);
+        }
+        for column in FIRST_MEASURE..kind.len() {
+            if delta.is_null(column) {
+                continue;
+            }
+            if kind.is_of(column, Kind::Int8) {
+                if let Some(sum) = self.counts.get_mut(column) {
+                    *sum = sum.checked_add(delta.int8(column)).ok_or_else(too_many)?;
+                }
+            } else if kind.is_of(column, Kind::Numeric) {
+                if let Some(sum) = self.amounts.get_mut(column) {
+                    sum.add_field(&delta, column, self.context);
+                }
+            } else {
+                self.add_sketch(delta.bytes(column))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_sketch(&mut self, latency: &[u8]) -> Result<(), SqlError> {
         match &mut self.sketches {
             Some(sketches) => sketches.merge_stored(&Stored::read(latency)?)?,
             None if self.sketch.is_empty() => self.sketch.extend(latency),
@@ -79,30 +93,28 @@ impl Sums {
     }
 
     fn row(&mut self, kind: &RowType) -> Result<Datum, SqlError> {
-        let mut values = [None; COLUMNS];
-        let mut set = |position: usize, value| {
-            if let Some(place) = values.get_mut(position - 1) {
-                *place = value;
-            }
-        };
-        set(AGENT, Some(abi::bytes(&self.agent)));
-        set(BUCKET, Some(abi::int8(self.bucket)));
-        for position in COUNTS.into_iter().flatten() {
-            set(
-                position,
-                self.counts.get(position).map(|sum| abi::int8(*sum)),
-            );
-        }
-        for position in AMOUNTS.into_iter().flatten() {
-            set(position, self.amounts.get(position).map(Amount::datum));
-        }
         let merged = match &mut self.sketches {
             Some(sketches) => sketches.encode()?,
             None => None,
         };
         let kept = (!self.sketch.is_empty()).then_some(&*self.sketch);
-        set(LATENCY, merged.as_deref().or(kept).map(abi::bytes));
-        kind.row(values)
+        let sketch = merged.as_deref().or(kept).map(abi::bytes);
+        let measure = |column: usize| {
+            if kind.is_of(column, Kind::Int8) {
+                Some(abi::int8(self.counts.get(column).copied().unwrap_or(0)))
+            } else if kind.is_of(column, Kind::Numeric) {
+                Some(
+                    self.amounts
+                        .get(column)
+                        .map_or_else(abi::zero, Amount::datum),
+                )
+            } else {
+                sketch
+            }
+        };
+        let mut values = vec![Some(abi::bytes(&self.agent)), Some(abi::int8(self.bucket))];
+        values.extend((FIRST_MEASURE..kind.len()).map(measure));
+        kind.row_of(values)
     }
 }
 
@@ -117,18 +129,11 @@ fn too_many() -> SqlError {
 }
 
 sql_functions! {
-    /// A delta for sum_deltas(). All deltas of one group are of the same agent and bucket.
+    /// A delta for sum_deltas(). All deltas of one group are of the same agent, and go to the same bucket.
     fn delta_sums_accumulate(call) {
         let (datum, sums) = match call.state::<Sums>(0) {
             Some(sums) => (Datum::from(std::ptr::from_mut(sums)), sums),
-            None => {
-                let (datum, sums) = call.new_state(Sums::new)?;
-                if !call.is_null(AGENT) && !call.is_null(BUCKET) {
-                    sums.agent.extend(call.bytes(AGENT));
-                    sums.bucket = call.int8(BUCKET);
-                }
-                (datum, sums)
-            }
+            None => call.new_state(Sums::new)?,
         };
         sums.add(call)?;
         Ok(Some(datum))

@@ -141,10 +141,7 @@ fn deltas_of_a_bucket_add_up() {
         db.lines(
             "SELECT s.agent_id, s.bucket, s.turns, s.token_turns, s.tokens_output, s.cost_usd, s.latency, s.automations, s.unit_cost_usd,
                     s.cost_usd_squared, s.tokens_squared, s.turns_squared, s.leads, s.qualified_leads
-             FROM (SELECT (agent_metrics_internal.sum_deltas(d.agent_id, d.bucket, d.turns, d.token_turns, d.tokens_input, d.tokens_output, d.cost_turns,
-                        d.tool_calls, d.error_turns, d.cost_usd, d.latency, d.conversations, d.outcomes, d.successes, d.units, d.deflections,
-                        d.escalations, d.refusals, d.bookings, d.automations, d.unit_cost_usd, d.conversation_cost_usd, d.cost_usd_squared,
-                        d.tokens_squared, d.tokens_by_turns, d.turns_squared, d.leads, d.qualified_leads)).*
+             FROM (SELECT (agent_metrics_internal.sum_deltas(ROW(d.*)::agent_metrics_internal.rollup_delta, d.bucket)).*
                    FROM delta d GROUP BY d.agent_id, d.bucket) s ORDER BY 1, 2"
         ),
         db.lines(
@@ -154,6 +151,11 @@ fn deltas_of_a_bucket_add_up() {
              FROM delta d GROUP BY 1, 2 ORDER BY 1, 2"
         )
     );
-    assert_sqlstate(&db, "SELECT agent_metrics_internal.sum_deltas('a', now(), 9223372036854775807, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-         FROM generate_series(1, 2)", "22003");
+    assert_sqlstate(
+        &db,
+        "SELECT agent_metrics_internal.sum_deltas(jsonb_populate_record(NULL::agent_metrics_internal.rollup_delta,
+             '{\"agent_id\": \"a\", \"turns\": 9223372036854775807}'), now())
+         FROM generate_series(1, 2)",
+        "22003",
+    );
 }

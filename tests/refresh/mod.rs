@@ -7,6 +7,7 @@ mod held_up;
 mod isolation;
 mod lateness;
 mod meaning;
+mod measures;
 mod rebuild;
 mod sessions;
 mod verify;

@@ -43,7 +43,7 @@ fn setup_twice_changes_nothing_and_keeps_edits_and_deletions_of_shipped_rows() {
          DELETE FROM agent_metrics.benchmarks WHERE vertical = 'legal';
          UPDATE agent_metrics.metrics SET definition = 'ours' WHERE metric = 'nps_delta';
          DELETE FROM agent_metrics.event_kinds WHERE kind = 'refund';
-         DELETE FROM agent_metrics.agent_kind_thresholds WHERE metric = 'hallucination_rate';
+         DELETE FROM agent_metrics.kind_thresholds WHERE metric = 'hallucination_rate';
          GRANT SELECT ON agent_kpi.kpi_daily TO pg_monitor",
     );
     let before = state(&db);
@@ -344,7 +344,7 @@ fn dump_and_restore_bring_everything_back() {
         "owners",
         "metrics",
         "agent_kinds",
-        "agent_kind_thresholds",
+        "kind_thresholds",
         "agents",
         "thresholds",
         "benchmarks",

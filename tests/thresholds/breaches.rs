@@ -302,7 +302,7 @@ fn thresholds_have_ends_owners_and_kinds() {
             "\"magic\"",
         ),
         (
-            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner) VALUES ('support', 'tool_call_accuracy', 0.5, NULL)",
+            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner) VALUES ('support', 'tool_call_accuracy', 0.5, ' ')",
             "23502",
             "\"support\"",
         ),
@@ -333,6 +333,15 @@ fn thresholds_have_ends_owners_and_kinds() {
             "later|tool_call_accuracy|2026-01-01||0.75|Head of Support|f",
             "other|tool_call_accuracy|2026-01-01||0.6|Head of Support|t",
         ]
+    );
+    // a kind's threshold that names no owner is each agent's owner's
+    db.exec(
+        "UPDATE agent_metrics.kind_thresholds SET owner = NULL WHERE metric = 'tool_call_accuracy';
+         UPDATE agent_metrics.agents SET owner = 'Head of Support' WHERE agent_id = 'other'",
+    );
+    assert_eq!(
+        db.value("SELECT owner FROM agent_metrics.thresholds WHERE agent_id = 'other' AND metric = 'tool_call_accuracy'"),
+        Some("Head of Support".to_owned())
     );
     db.exec("DELETE FROM agent_metrics.kind_thresholds");
     assert_no_rows(

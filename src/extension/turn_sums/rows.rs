@@ -57,40 +57,39 @@ impl TurnSums {
 
     fn bucket_rows(&mut self, agents: &[Datum]) -> Result<Option<Datum>, SqlError> {
         let kind = RowType::named("agent_metrics_internal.rollup_delta");
-        let (none, zero) = (Some(abi::int8(0)), Some(abi::zero()));
+        // what is of conversations and leads stays NULL: it adds nothing
+        let places = kind.places([
+            "agent_id",
+            "bucket",
+            "turns",
+            "token_turns",
+            "tokens_input",
+            "tokens_output",
+            "cost_turns",
+            "tool_calls",
+            "error_turns",
+            "cost_usd",
+            "latency",
+        ])?;
         let rows = self.buckets.iter_mut().map(|one| {
             abi::check_for_interrupts();
             let latency = one.latency.encode()?;
-            kind.row([
-                agents.get(one.agent).copied(),
-                Some(abi::int8(one.start)),
-                Some(abi::int8(one.turns)),
-                Some(abi::int8(one.token_turns)),
-                Some(abi::int8(one.tokens_input)),
-                Some(abi::int8(one.tokens_output)),
-                Some(abi::int8(one.cost_turns)),
-                Some(abi::int8(one.tool_calls)),
-                Some(abi::int8(one.error_turns)),
-                Some(one.cost.datum()),
-                latency.map(|latency| abi::bytes(&latency)),
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                none,
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-                none,
-                none,
-            ])
+            kind.row_at(
+                &places,
+                [
+                    agents.get(one.agent).copied(),
+                    Some(abi::int8(one.start)),
+                    Some(abi::int8(one.turns)),
+                    Some(abi::int8(one.token_turns)),
+                    Some(abi::int8(one.tokens_input)),
+                    Some(abi::int8(one.tokens_output)),
+                    Some(abi::int8(one.cost_turns)),
+                    Some(abi::int8(one.tool_calls)),
+                    Some(abi::int8(one.error_turns)),
+                    Some(one.cost.datum()),
+                    latency.map(|latency| abi::bytes(&latency)),
+                ],
+            )
         });
         Ok(kind.array(rows.collect::<Result<_, _>>()?))
     }
