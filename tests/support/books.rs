@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{Db, Session, db};
+use super::asserts::assert_verified;
+use super::{Db, Session, db};
 
 /// Largest relative error of a percentile.
 pub const RELATIVE_ERROR: f64 = 1.0 / 128.0;
@@ -311,18 +312,14 @@ pub fn refresh(session: &Session) {
 }
 
 /// Panics unless `verify()` is empty and the oracle agrees with rollups and conversations.
+#[track_caller]
 pub fn assert_books(session: &Session) {
-    let differences = session.lines("SELECT * FROM agent_metrics.verify()");
-    assert!(
-        differences.is_empty(),
-        "verify() found {} differences:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
+    assert_verified(session);
     assert_oracle(session);
 }
 
 /// Panics unless the oracle agrees with what is stored.
+#[track_caller]
 pub fn assert_oracle(session: &Session) {
     let wrong = oracle_differences(session);
     assert!(
