@@ -91,7 +91,7 @@ enum Command {
 
     /// Recompute from raw events and print every stored number that differs
     ///
-    /// No output and exit status 0 mean that the books are right; exit status 1, that they are not.
+    /// No output and exit status 0 mean that the rollups are right; exit status 1, that they are not.
     Verify {
         /// The agent; without it, all
         agent: Option<String>,
@@ -99,7 +99,7 @@ enum Command {
 
     /// Compute rollups again from the facts, day by day
     ///
-    /// One agent and report day a transaction, with an estimate of what is left. Ctrl-C stops between two days: the books
+    /// One agent and report day a transaction, with an estimate of what is left. Ctrl-C stops between two days: the rollups
     /// are right then, and the last line says how to go on.
     Rebuild {
         /// The agent; without it, all

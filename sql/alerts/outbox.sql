@@ -115,7 +115,7 @@ BEGIN
     WHERE d.channel = m.channel AND d.state = 'waiting' AND d.attempts = 0 AND d.next_attempt_at <= $1;
     RETURN QUERY
     -- No attempt is put off by a day: a moment that far ahead was written by a clock that was wrong.
-    WITH claimed AS (
+    WITH claimed_message AS (
         UPDATE agent_metrics_internal.alert_deliveries d SET attempts = d.attempts + 1, next_attempt_at = $1 + make_interval(secs => $2)
         WHERE d.channel = ANY (open_channels) AND d.state = 'waiting' AND (d.next_attempt_at <= $1 OR d.next_attempt_at > $1 + interval '1 day')
         RETURNING d.*
@@ -127,7 +127,7 @@ BEGIN
                'deputy_slack_id', CASE d.stage WHEN 'deputy' THEN u.slack_id END,
                'page_url', (SELECT nullif(s.value, '') FROM agent_metrics.settings s WHERE s.name = 'page_url')))
                ORDER BY a.created_at, a.alert_id)
-    FROM claimed d
+    FROM claimed_message d
     JOIN agent_metrics.alert_channels c ON c.channel = d.channel
     JOIN agent_metrics_internal.alerts a ON a.agent_id = d.agent_id AND a.alert_id = d.alert_id
     LEFT JOIN agent_metrics.agents g ON g.agent_id = a.agent_id

@@ -113,53 +113,53 @@ DECLARE
     relation oid := agent_metrics_internal.kpi_relation($1);
 BEGIN
     SELECT a.* INTO attached FROM agent_metrics_internal.attached_tables a WHERE a.source = $1;
-    WITH taken AS (
+    WITH consumed_change AS (
         DELETE FROM agent_metrics_internal.attached_changes c WHERE c.source = $1 RETURNING c.change_id, c.relation, c.operation, c.fields
-    ), emptied AS MATERIALIZED (
-        SELECT coalesce(max(t.change_id) FILTER (WHERE t.operation = 'truncate' AND t.relation = attached.relation), 0) AS at FROM taken t
-    ), incoming AS MATERIALIZED (
+    ), last_truncate AS MATERIALIZED (
+        SELECT coalesce(max(t.change_id) FILTER (WHERE t.operation = 'truncate' AND t.relation = attached.relation), 0) AS at FROM consumed_change t
+    ), source_row AS MATERIALIZED (
         SELECT r.fields FROM agent_metrics_internal.source_rows(relation, agent_metrics_internal.source_fields(attached.columns)) AS r (fields) WHERE in_full
         UNION ALL
         SELECT l.fields FROM (
-            SELECT DISTINCT ON (t.fields[1]) t.fields FROM taken t, emptied e
+            SELECT DISTINCT ON (t.fields[1]) t.fields FROM consumed_change t, last_truncate e
             WHERE t.relation = attached.relation AND t.operation <> 'truncate' AND t.change_id > e.at
             ORDER BY t.fields[1], t.change_id DESC) l
         WHERE NOT in_full
-    ), mapped AS MATERIALIZED (
-        SELECT m.* FROM incoming i
+    ), mapped_row AS MATERIALIZED (
+        SELECT m.* FROM source_row i
         CROSS JOIN LATERAL agent_metrics_internal.map_source_row(i.fields, attached.column_types ->> (attached.columns ->> 'kind'), attached.fixed_kind, attached.id_prefix) m
-    ), judged AS MATERIALIZED (
+    ), checked_row AS MATERIALIZED (
         SELECT m.business_event_id, m.kind, m.occurred_at, m.conversation_id, m.customer_id, m.amount_usd, m.detail,
                CASE WHEN m.problem IS NOT NULL THEN m.problem
                     WHEN count(*) OVER (PARTITION BY m.business_event_id) > 1 THEN 'several rows have the same key'
                     WHEN b.business_event_id IS NOT NULL AND b.source_table IS DISTINCT FROM attached.source THEN 'a key is that of another business event' END AS problem,
                (b.kind, b.occurred_at, b.conversation_id, b.customer_id, b.amount_usd)
                IS DISTINCT FROM (m.kind, m.occurred_at, m.conversation_id, m.customer_id, m.amount_usd) AS is_changed
-        FROM mapped m LEFT JOIN agent_metrics.business_events b ON b.business_event_id = m.business_event_id
+        FROM mapped_row m LEFT JOIN agent_metrics.business_events b ON b.business_event_id = m.business_event_id
         WHERE m.is_event
-    ), noted AS (
+    ), inserted_problem AS (
         INSERT INTO agent_metrics_internal.attachment_problems (source, problem, row_key, detail)
-        SELECT attached.source, j.problem, min(j.business_event_id), min(j.detail) FROM judged j WHERE j.problem IS NOT NULL GROUP BY j.problem
+        SELECT attached.source, j.problem, min(j.business_event_id), min(j.detail) FROM checked_row j WHERE j.problem IS NOT NULL GROUP BY j.problem
         RETURNING problem
-    ), put AS (
+    ), upserted_event AS (
         INSERT INTO agent_metrics.business_events AS b (business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd, source_table)
         SELECT j.business_event_id, j.kind, j.occurred_at, j.conversation_id, j.customer_id, j.amount_usd, attached.source
-        FROM judged j WHERE j.problem IS NULL AND j.is_changed ORDER BY j.business_event_id
+        FROM checked_row j WHERE j.problem IS NULL AND j.is_changed ORDER BY j.business_event_id
         ON CONFLICT (business_event_id) DO UPDATE
         SET kind = excluded.kind, occurred_at = excluded.occurred_at, conversation_id = excluded.conversation_id,
             customer_id = excluded.customer_id, amount_usd = excluded.amount_usd
         WHERE b.source_table = excluded.source_table
         RETURNING b.xmax = 0 AS is_new
-    ), gone AS (
+    ), deleted_event AS (
         DELETE FROM agent_metrics.business_events b
         WHERE b.source_table = attached.source
-          AND CASE WHEN in_full OR (SELECT e.at FROM emptied e) > 0
-                   THEN NOT EXISTS (SELECT FROM mapped m WHERE m.business_event_id = b.business_event_id AND m.is_event)
-                   ELSE b.business_event_id IN (SELECT m.business_event_id FROM mapped m WHERE NOT m.is_event) END
+          AND CASE WHEN in_full OR (SELECT e.at FROM last_truncate e) > 0
+                   THEN NOT EXISTS (SELECT FROM mapped_row m WHERE m.business_event_id = b.business_event_id AND m.is_event)
+                   ELSE b.business_event_id IN (SELECT m.business_event_id FROM mapped_row m WHERE NOT m.is_event) END
         RETURNING 1
     )
-    SELECT attached.source, attached.mode, (SELECT count(*) FROM put p WHERE p.is_new), (SELECT count(*) FROM put p WHERE NOT p.is_new), (SELECT count(*) FROM gone),
-           (SELECT string_agg(n.problem, '; ' ORDER BY n.problem) FROM noted n)
+    SELECT attached.source, attached.mode, (SELECT count(*) FROM upserted_event p WHERE p.is_new), (SELECT count(*) FROM upserted_event p WHERE NOT p.is_new), (SELECT count(*) FROM deleted_event),
+           (SELECT string_agg(n.problem, '; ' ORDER BY n.problem) FROM inserted_problem n)
     INTO result;
     RETURN result;
 END

@@ -24,7 +24,7 @@ BEGIN
     CROSS JOIN LATERAL agent_metrics.drift(r.run_id, agent => r.agent_id) d
     ON CONFLICT DO NOTHING;
     RETURN QUERY
-    WITH said AS (
+    WITH notice AS (
         SELECT f.agent_id, 'drift' AS kind, format('drift %s %s', f.run_id, f.metric) AS key, a.owner,
                format('%s of %s %s from %s to %s: %s', f.metric, f.agent_id, CASE WHEN f.change < 0 THEN 'fell' ELSE 'rose' END,
                       agent_metrics_internal.in_words(f.old_value, m.unit), agent_metrics_internal.in_words(f.new_value, m.unit), f.reason) AS summary,
@@ -49,11 +49,11 @@ BEGIN
         WHERE s.overdue_at <= $1
     )
     SELECT s.agent_id, s.kind, e.alert_id, s.summary
-    FROM said s
+    FROM notice s
     CROSS JOIN LATERAL agent_metrics_internal.enqueue_alert(s.kind, s.agent_id, s.key, jsonb_build_object('summary', s.summary) || jsonb_strip_nulls(s.detail), s.owner) AS e (alert_id)
     WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
 
-    -- Of each week and month that is over and in the books, a sample for the reviewers.
+    -- Of each week and month that is over and in the rollups, a sample for the reviewers.
     PERFORM agent_metrics.draw_review_sample(a.agent_id, p.period, p.began::date)
     FROM agent_metrics.agents a
     JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = a.agent_id
@@ -65,7 +65,7 @@ BEGIN
       AND EXISTS (SELECT FROM agent_metrics.conversations c
                   WHERE c.agent_id = a.agent_id AND c.started_at >= agent_metrics_internal.day_start(p.began::date, zone) AND c.started_at < agent_metrics_internal.day_start(p.ended::date, zone));
 
-    -- Of each of the last two months that are over: its sample is reviewed and in the books, or it ended 30 days ago.
+    -- Of each of the last two months that are over: its sample is reviewed and in the rollups, or it ended 30 days ago.
     SELECT array_agg(a.agent_id), array_agg(m.began) INTO agents, months
     FROM agent_metrics.agents a
     JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = a.agent_id
@@ -84,26 +84,26 @@ BEGIN
                                      < CASE WHEN i.is_double THEN 2 ELSE 1 END)));
     IF agents IS NOT NULL THEN
         RETURN QUERY
-        WITH tested AS (
+        WITH inserted_finding AS (
             INSERT INTO agent_metrics_internal.gap_findings (agent_id, month, reviewed, gap_points, previous_gap_points, widened_p, is_wider, found_at)
             SELECT d.agent_id, d.month, coalesce(g.reviewed_count, 0), g.gap_points, g.previous_gap_points, g.widened_p, coalesce(g.is_wider, false), $1
             FROM unnest(agents, months) AS d (agent_id, month)
             LEFT JOIN agent_kpi.self_report_monthly g ON g.agent_id = d.agent_id AND g.month = d.month
             ON CONFLICT DO NOTHING
             RETURNING gap_findings.*
-        ), said AS (
+        ), notice AS (
             SELECT t.agent_id, format('gap_widened %s', t.month) AS key, a.owner,
                    format('What %s says of its success lies %s points above what people say in %s, and lay %s points above in the month before: more than noise widens a gap',
                           t.agent_id, round(t.gap_points::numeric, 1), to_char(t.month, 'YYYY-MM'), round(t.previous_gap_points::numeric, 1)) AS summary,
                    jsonb_build_object('metric', 'self_report_gap', 'unit', 'points', 'value', t.gap_points, 'previous', t.previous_gap_points, 'ci_low', g.ci_low,
                                       'ci_high', g.ci_high, 'p_value', t.widened_p, 'month', t.month, 'reviewed_count', t.reviewed) AS detail
-            FROM tested t
+            FROM inserted_finding t
             JOIN agent_metrics.agents a ON a.agent_id = t.agent_id
             JOIN agent_kpi.self_report_monthly g ON g.agent_id = t.agent_id AND g.month = t.month
             WHERE t.is_wider
         )
         SELECT s.agent_id, 'gap_widened', e.alert_id, s.summary
-        FROM said s
+        FROM notice s
         CROSS JOIN LATERAL agent_metrics_internal.enqueue_alert('gap_widened', s.agent_id, s.key, jsonb_build_object('summary', s.summary) || jsonb_strip_nulls(s.detail), s.owner) AS e (alert_id)
         WHERE e.alert_id IS NOT NULL;
     END IF;
@@ -114,7 +114,7 @@ BEGIN
     WHERE a.actor = 'ai' AND a.sunset_at IS NULL
     ON CONFLICT DO NOTHING;
     RETURN QUERY
-    WITH said AS (
+    WITH notice AS (
         SELECT q.agent_id, x.kind, format('%s %s', x.kind, q.quarter) AS key, q.owner,
                format(x.words, q.agent_id, q.due_on) AS summary, jsonb_build_object('quarter', q.quarter, 'due_on', q.due_on) AS detail
         FROM agent_metrics_internal.decision_requests q
@@ -124,7 +124,7 @@ BEGIN
         WHERE x.is_time AND NOT EXISTS (SELECT FROM agent_metrics.decisions d WHERE d.agent_id = q.agent_id AND d.quarter >= q.quarter)
     )
     SELECT s.agent_id, s.kind, e.alert_id, s.summary
-    FROM said s
+    FROM notice s
     CROSS JOIN LATERAL agent_metrics_internal.enqueue_alert(s.kind, s.agent_id, s.key, jsonb_build_object('summary', s.summary) || s.detail, s.owner) AS e (alert_id)
     WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
 END

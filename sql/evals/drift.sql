@@ -52,13 +52,13 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    WITH pairs AS (
+    WITH case_pair AS (
         SELECT c.case_id, o.is_passed AS passed_then, c.is_passed AS passes_now,
                c.latency_ms - o.latency_ms AS slower, (c.cost_usd - o.cost_usd)::double precision AS dearer
         FROM agent_metrics_internal.eval_case_results c
         JOIN agent_metrics_internal.eval_case_results o ON o.agent_id = old_run.agent_id AND o.run_id = old_run.run_id AND o.case_id = c.case_id
         WHERE c.agent_id = new_run.agent_id AND c.run_id = new_run.run_id
-    ), paired AS (
+    ), paired_test AS (
         SELECT count(*) FILTER (WHERE p.passed_then IS NOT NULL AND p.passes_now IS NOT NULL) AS graded,
                count(*) FILTER (WHERE p.passed_then AND NOT p.passes_now) AS broken,
                count(*) FILTER (WHERE NOT p.passed_then AND p.passes_now) AS mended,
@@ -66,8 +66,8 @@ BEGIN
                array_agg(p.case_id ORDER BY p.case_id) FILTER (WHERE NOT p.passed_then AND p.passes_now) AS mended_cases,
                count(p.slower) AS timed, agent_metrics.wilcoxon_signed_rank(array_agg(p.slower ORDER BY p.case_id)) AS p_slower,
                count(p.dearer) AS priced, agent_metrics.wilcoxon_signed_rank(array_agg(p.dearer ORDER BY p.case_id)) AS p_dearer
-        FROM pairs p
-    ), measured AS (
+        FROM case_pair p
+    ), measured_pair AS (
         SELECT 'eval_success_rate' AS metric, agent_metrics.ratio(old_run.passed, old_run.graded) AS was, agent_metrics.ratio(new_run.passed, new_run.graded) AS is_now,
                agent_metrics.ratio(100 * (new_run.passed * old_run.graded - old_run.passed * new_run.graded), old_run.graded * new_run.graded) AS change,
                points::double precision AS tolerance, new_run.passed * old_run.graded < old_run.passed * new_run.graded AS is_worse,
@@ -76,20 +76,20 @@ BEGIN
                agent_metrics.bonett_price_low(a.broken, a.mended, a.graded) AS low, agent_metrics.bonett_price_high(a.broken, a.mended, a.graded) AS high,
                agent_metrics.minimum_detectable_change(a.graded, agent_metrics.ratio(a.broken + a.mended, a.graded)) AS detectable,
                coalesce(a.broken_cases, '{}') AS broken_cases, coalesce(a.mended_cases, '{}') AS mended_cases
-        FROM paired a
+        FROM paired_test a
         UNION ALL
         SELECT v.metric, v.was, v.is_now, 100 * (v.is_now - v.was) / nullif(v.was, 0), v.tolerance::double precision, v.is_now > v.was,
                abs(v.is_now - v.was)::numeric * 100 > v.tolerance * v.was::numeric, v.compared, NULL, NULL, v.p, NULL, NULL, NULL, NULL, NULL, NULL
-        FROM paired a
+        FROM paired_test a
         CROSS JOIN LATERAL (VALUES
             ('eval_latency_p50_ms', old_run.latency_p50_ms, new_run.latency_p50_ms, new_run.latency_tolerance_percent, a.timed, a.p_slower),
             ('eval_cost_per_case_usd', agent_metrics.ratio(old_run.cost_usd, old_run.priced), agent_metrics.ratio(new_run.cost_usd, new_run.priced),
              new_run.cost_tolerance_percent, a.priced, a.p_dearer)) AS v (metric, was, is_now, tolerance, compared, p)
         WHERE v.was IS NOT NULL AND v.is_now IS NOT NULL AND v.compared > 0
-    ), numbered AS (
+    ), numbered_finding AS (
         SELECT m.*, (agent_metrics.benjamini_hochberg(array_agg(m.p) OVER (ORDER BY m.metric ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)))
                     [row_number() OVER (ORDER BY m.metric)] AS p_adjusted
-        FROM measured m
+        FROM measured_pair m
     )
     SELECT agents[1], $1, n.metric, old_run.run_id, n.was, n.is_now, n.change, n.tolerance, n.is_worse, n.compared, n.broken, n.mended, n.p, n.p_mid, n.p_adjusted,
            n.low, n.high, n.detectable, n.broken_cases, n.mended_cases,
@@ -97,7 +97,7 @@ BEGIN
            CASE WHEN n.fires AND n.p <= level THEN 'it moved beyond the tolerance, and more than noise does'
                 WHEN n.fires THEN 'it moved beyond the tolerance, which noise does too'
                 ELSE 'it stayed within the tolerance' END
-    FROM numbered n ORDER BY n.metric = 'eval_success_rate' DESC, n.metric;
+    FROM numbered_finding n ORDER BY n.metric = 'eval_success_rate' DESC, n.metric;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.drift(text, text, text) IS

@@ -26,19 +26,19 @@ BEGIN
     -- A longer id than turns may have now is one that came before they had a bound, and no index takes it.
     INSERT INTO agent_metrics_internal.erasures (user_id) SELECT $1 WHERE octet_length($1) <= 1024 ON CONFLICT DO NOTHING;
 
-    WITH his AS (
+    WITH user_conversation AS (
         SELECT DISTINCT e.agent_id, e.conversation_id FROM agent_metrics.agent_events e WHERE e.user_id = $1
         UNION SELECT c.agent_id, c.conversation_id FROM agent_metrics_internal.archived_conversations c WHERE c.user_id = $1
-    ), judged AS (
+    ), erased_conversation AS (
         SELECT h.agent_id, h.conversation_id,
                EXISTS (SELECT FROM agent_metrics.agent_events e
                        WHERE e.conversation_id = h.conversation_id AND e.agent_id = h.agent_id AND e.user_id <> $1) AS is_shared
-        FROM his h
+        FROM user_conversation h
     )
     SELECT array_agg(j.agent_id) FILTER (WHERE NOT j.is_shared), array_agg(j.conversation_id) FILTER (WHERE NOT j.is_shared),
            count(*) FILTER (WHERE j.is_shared)
     INTO agents, conversations, shared
-    FROM judged j;
+    FROM erased_conversation j;
 
     -- What hangs on a conversation. By name: a table that somebody else made in this schema is not ours to delete from.
     FOR one IN
@@ -113,17 +113,17 @@ BEGIN
     -- What is left of his archived conversations. No turn goes, so the conversations are logged by hand.
     INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at)
     SELECT DISTINCT c.agent_id, c.conversation_id, c.occurred_at FROM agent_metrics_internal.archived_conversations c WHERE c.user_id = $1;
-    WITH gone AS (
+    WITH deleted_conversation AS (
         DELETE FROM agent_metrics_internal.archived_conversations c
         USING (SELECT x.agent_id, x.conversation_id FROM agent_metrics_internal.archived_conversations x WHERE x.user_id = $1) h
         WHERE c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
           -- of a month that is being written the turns are still there: it is written again if any of his was among them
           AND EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.archive_id = c.archive_id AND a.state <> 'writing')
         RETURNING c.archive_id, c.agent_id, c.conversation_id
-    ), reported AS (
-        SELECT count(DISTINCT (g.agent_id, g.conversation_id)) AS conversations FROM gone g
+    ), deletion_count AS (
+        SELECT count(DISTINCT (g.agent_id, g.conversation_id)) AS conversations FROM deleted_conversation g
     )
-    SELECT r.conversations INTO found FROM reported r;
+    SELECT r.conversations INTO found FROM deletion_count r;
     RETURN QUERY SELECT 'archived_conversations', found, 'their turns stay in the sums of archived buckets, which name nobody';
 
     RETURN QUERY

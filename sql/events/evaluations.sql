@@ -118,19 +118,19 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH read AS MATERIALIZED (
+    WITH evaluation AS MATERIALIZED (
         SELECT e.position::integer AS position, r.*
         FROM unnest(events) WITH ORDINALITY AS e (event, position)
         CROSS JOIN LATERAL agent_metrics_internal.read_evaluation(e.event) r
     ), responses AS MATERIALIZED (
         -- once a response, however many turns have it and however many evaluations name it
         SELECT d.response_id, x.turns, x.span_key
-        FROM (SELECT DISTINCT r.response_id FROM read r WHERE r.reason IS NULL AND r.response_id IS NOT NULL) d
+        FROM (SELECT DISTINCT r.response_id FROM evaluation r WHERE r.reason IS NULL AND r.response_id IS NOT NULL) d
         CROSS JOIN LATERAL (SELECT count(*) AS turns, (array_agg(k.span_key))[1] AS span_key
                             FROM agent_metrics_internal.span_keys k WHERE k.response_id = d.response_id) x
-    ), known AS MATERIALIZED (
+    ), span_turn AS MATERIALIZED (
         SELECT DISTINCT ON (r.position) r.position, x.*
-        FROM read r
+        FROM evaluation r
         LEFT JOIN responses p ON p.response_id = r.response_id
         CROSS JOIN LATERAL (
             SELECT 1 AS way, e.agent_id, e.occurred_at, e.event_id, e.conversation_id, NULL::integer AS call_index, NULL::text AS tool, 1::bigint AS turns
@@ -143,14 +143,14 @@ BEGIN
             FROM agent_metrics_internal.span_keys k WHERE k.span_key = p.span_key) x
         WHERE r.reason IS NULL
         ORDER BY r.position, x.way
-    ), searched AS MATERIALIZED (
+    ), searched_turn AS MATERIALIZED (
         -- turns that came before there were keys: no index leads there, so only a retry looks, once for all
         SELECT DISTINCT ON (e.event_id) e.event_id AS span_key, e.agent_id, e.occurred_at, e.event_id, e.conversation_id
         FROM agent_metrics.agent_events e
-        WHERE search AND e.event_id IN (SELECT r.event_id FROM read r WHERE r.reason IS NULL AND r.event_id IS NOT NULL
-                                                 AND NOT EXISTS (SELECT FROM known k WHERE k.position = r.position))
+        WHERE search AND e.event_id IN (SELECT r.event_id FROM evaluation r WHERE r.reason IS NULL AND r.event_id IS NOT NULL
+                                                 AND NOT EXISTS (SELECT FROM span_turn k WHERE k.position = r.position))
         ORDER BY e.event_id, e.occurred_at, e.agent_id
-    ), placed AS MATERIALIZED (
+    ), placed_evaluation AS MATERIALIZED (
         SELECT r.position, r.criterion, r.score, r.judged_by, coalesce(k.agent_id, s.agent_id) AS agent_id, coalesce(k.occurred_at, s.occurred_at) AS occurred_at,
                coalesce(k.event_id, s.event_id) AS event_id, k.call_index, k.tool,
                coalesce(t.conversation_id, k.conversation_id, s.conversation_id) AS conversation_id,
@@ -162,21 +162,21 @@ BEGIN
                         THEN format('evaluation "%s" of a tool call: tool_call_accuracy alone is kept of one', r.criterion)
                     WHEN k.call_index IS NOT NULL AND r.score NOT IN (0, 1)
                         THEN format('score %s of a tool call is neither right (1) nor wrong (0)', r.score) END AS reason
-        FROM read r
-        LEFT JOIN known k ON k.position = r.position
-        LEFT JOIN searched s ON k.position IS NULL AND s.span_key = r.event_id
+        FROM evaluation r
+        LEFT JOIN span_turn k ON k.position = r.position
+        LEFT JOIN searched_turn s ON k.position IS NULL AND s.span_key = r.event_id
         -- the turn may have been given another conversation since
         LEFT JOIN LATERAL (SELECT e.conversation_id FROM agent_metrics.agent_events e
                            WHERE e.agent_id = k.agent_id AND e.occurred_at = k.occurred_at AND e.event_id = k.event_id) t ON true
-    ), latest AS MATERIALIZED (
+    ), latest_evaluation AS MATERIALIZED (
         SELECT DISTINCT ON (p.agent_id, p.occurred_at, p.event_id, p.call_index, CASE WHEN p.call_index IS NULL THEN p.criterion END) p.*
-        FROM placed p WHERE p.reason IS NULL
+        FROM placed_evaluation p WHERE p.reason IS NULL
         ORDER BY p.agent_id, p.occurred_at, p.event_id, p.call_index, CASE WHEN p.call_index IS NULL THEN p.criterion END, p.judged_at DESC, p.score DESC
     ), scores AS (
         -- what is known is left out first: a row that conflicts would still log its conversation as changed
         INSERT INTO agent_metrics.turn_scores AS o (agent_id, occurred_at, event_id, criterion, conversation_id, score, scored_by, scored_at)
         SELECT l.agent_id, l.occurred_at, l.event_id, l.criterion, l.conversation_id, l.score, l.judged_by, l.judged_at
-        FROM latest l
+        FROM latest_evaluation l
         WHERE l.call_index IS NULL
           AND NOT EXISTS (SELECT FROM agent_metrics.turn_scores s
                           WHERE s.agent_id = l.agent_id AND s.occurred_at = l.occurred_at AND s.event_id = l.event_id AND s.criterion = l.criterion
@@ -189,7 +189,7 @@ BEGIN
     ), verdicts AS (
         INSERT INTO agent_metrics.tool_call_verdicts AS o (agent_id, occurred_at, event_id, call_index, conversation_id, tool, is_correct, judged_by, judged_at)
         SELECT l.agent_id, l.occurred_at, l.event_id, l.call_index, l.conversation_id, l.tool, l.score = 1, l.judged_by, l.judged_at
-        FROM latest l
+        FROM latest_evaluation l
         WHERE l.call_index IS NOT NULL
           AND NOT EXISTS (SELECT FROM agent_metrics.tool_call_verdicts v
                           WHERE v.agent_id = l.agent_id AND v.occurred_at = l.occurred_at AND v.event_id = l.event_id AND v.call_index = l.call_index
@@ -201,8 +201,8 @@ BEGIN
         RETURNING 1
     )
     SELECT (SELECT count(*) FROM scores) + (SELECT count(*) FROM verdicts),
-           (SELECT array_agg(p.position ORDER BY p.position) FROM placed p WHERE p.reason IS NOT NULL),
-           (SELECT array_agg(p.reason ORDER BY p.position) FROM placed p WHERE p.reason IS NOT NULL);
+           (SELECT array_agg(p.position ORDER BY p.position) FROM placed_evaluation p WHERE p.reason IS NOT NULL),
+           (SELECT array_agg(p.reason ORDER BY p.position) FROM placed_evaluation p WHERE p.reason IS NOT NULL);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.store_evaluations(jsonb[], boolean) IS

@@ -304,22 +304,22 @@ BEGIN
                     WHERE $1 IS NULL OR l.reason LIKE $1 OR agent_metrics_internal.reason_class(l.reason) LIKE $1) q) p
         GROUP BY floor(p.place) ORDER BY floor(p.place)
     LOOP
-        WITH taken AS MATERIALIZED (
+        WITH released_event AS MATERIALIZED (
             DELETE FROM agent_metrics.quarantined_events q
             WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
                                       WHERE l.quarantine_id = ANY (portion) FOR UPDATE SKIP LOCKED)
             -- one that came before there was a bound may be too deep to be put together with others
             RETURNING agent_metrics_internal.shallow(q.payload, 64) AS payload, CASE WHEN agent_metrics_internal.json_depth(q.event) <= 64 THEN q.event END AS event
-        ), mapped AS (
-            SELECT t.payload, t.event, NULL::text AS reason FROM taken t WHERE t.event IS NOT NULL
+        ), mapped_event AS (
+            SELECT t.payload, t.event, NULL::text AS reason FROM released_event t WHERE t.event IS NOT NULL
             UNION ALL
             SELECT m.payload, m.event, m.reason
-            FROM (SELECT jsonb_agg(t.payload) AS payloads FROM taken t WHERE t.event IS NULL) x
+            FROM (SELECT jsonb_agg(t.payload) AS payloads FROM released_event t WHERE t.event IS NULL) x
             CROSS JOIN LATERAL agent_metrics_internal.map_events(x.payloads) m
             WHERE x.payloads IS NOT NULL
         )
         SELECT s.stored, s.repeated, s.quarantined INTO found
-        FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped m) x
+        FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped_event m) x
         CROSS JOIN LATERAL agent_metrics_internal.store_events(x.payloads, x.events, x.reasons, true) s;
         stored := stored + coalesce(found.stored, 0);
         repeated := repeated + coalesce(found.repeated, 0);

@@ -87,7 +87,7 @@ COMMENT ON FUNCTION agent_metrics_internal.log_truncate() IS 'Trigger: after TRU
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_truncate() FROM PUBLIC;
 
 -- What is said about turns and conversations after they happened: verdicts on tool calls, scores, survey answers,
--- reviews. Each names its agent and conversation; it counts once that conversation is in the books, so evaluation
+-- reviews. Each names its agent and conversation; it counts once that conversation is in the rollups, so evaluation
 -- traffic counts nowhere. A trigger logs the conversation that a row is about, and the agent's next refresh computes
 -- that conversation's facts again.
 

@@ -85,17 +85,17 @@ DECLARE
     most CONSTANT integer := 58;
 BEGIN
     RETURN QUERY
-    WITH delivered AS MATERIALIZED (
+    WITH delivered_span AS MATERIALIZED (
         SELECT d.* FROM agent_metrics_internal.delivered_spans(pieces) d
-    ), read AS MATERIALIZED (
+    ), parsed_span AS MATERIALIZED (
         SELECT d.span ->> 'traceId' AS trace_id, d.span ->> 'spanId' AS span_id, nullif(d.span ->> 'parentSpanId', '') AS parent_id,
                d.resource, d.span, d.said || agent_metrics_internal.attributes(d.span -> 'attributes') AS a,
                CASE WHEN d.span ->> 'startTimeUnixNano' ~ '^\d{1,19}$' THEN (d.span ->> 'startTimeUnixNano')::numeric END AS began,
                CASE WHEN d.span ->> 'endTimeUnixNano' ~ '^\d{1,19}$' THEN (d.span ->> 'endTimeUnixNano')::numeric END AS ended,
                d.span #>> '{status,code}' IN ('2', 'STATUS_CODE_ERROR') AS is_failed
-        FROM delivered d
+        FROM delivered_span d
         WHERE d.levels <= most AND d.span ->> 'traceId' <> '' AND d.span ->> 'spanId' <> ''
-    ), told AS MATERIALIZED (
+    ), unique_span AS MATERIALIZED (
         -- a span that came twice in one delivery counts once
         SELECT DISTINCT ON (r.trace_id, r.span_id) r.*,
                CASE WHEN lower(r.a ->> 'gen_ai.operation.name') IN ('chat', 'generate_content', 'text_completion')
@@ -114,10 +114,10 @@ BEGIN
                left(coalesce(r.a ->> 'gen_ai.conversation.id', r.a ->> 'session.id', r.a ->> 'langfuse.session.id'), 1100) AS conversation,
                left(coalesce(r.a ->> 'user.id', r.a ->> 'enduser.id', r.a ->> 'langfuse.user.id'), 1100) AS person,
                left(r.a ->> 'gen_ai.agent.version', 1100) AS version
-        FROM read r
+        FROM parsed_span r
         ORDER BY r.trace_id, r.span_id, r.span::text COLLATE "C"
-    ), numbered AS MATERIALIZED (
-        SELECT t.*, row_number() OVER (ORDER BY t.trace_id, t.span_id) AS number FROM told t
+    ), numbered_span AS MATERIALIZED (
+        SELECT t.*, row_number() OVER (ORDER BY t.trace_id, t.span_id) AS number FROM unique_span t
     ), links AS MATERIALIZED (
         SELECT (u.place - 1) / 7 + 1 AS number, max(u.at) FILTER (WHERE u.place % 7 = 1) AS agent_by, max(u.at) FILTER (WHERE u.place % 7 = 2) AS workflow_by,
                max(u.at) FILTER (WHERE u.place % 7 = 3) AS conversation_by, max(u.at) FILTER (WHERE u.place % 7 = 4) AS person_by,
@@ -128,30 +128,30 @@ BEGIN
                          array_agg(n.kind ORDER BY n.number), array_agg(least(n.began, 9223372036854775807)::bigint ORDER BY n.number),
                          array_agg(0::bigint + (n.agent IS NOT NULL)::integer + 2 * (n.workflow IS NOT NULL)::integer + 4 * (n.conversation IS NOT NULL)::integer
                                    + 8 * (n.person IS NOT NULL)::integer + 16 * (n.version IS NOT NULL)::integer ORDER BY n.number)) AS link
-              FROM numbered n) l
+              FROM numbered_span n) l
         CROSS JOIN LATERAL unnest(l.link) WITH ORDINALITY AS u (at, place)
         GROUP BY 1
     ), turn AS MATERIALIZED (
         SELECT n.*, a.agent AS its_agent, w.workflow AS its_workflow, c.conversation AS its_conversation, p.person AS its_person, v.version AS its_version
-        FROM numbered n
+        FROM numbered_span n
         JOIN links l ON l.number = n.number AND l.is_turn
-        LEFT JOIN numbered a ON a.number = l.agent_by
-        LEFT JOIN numbered w ON w.number = l.workflow_by
-        LEFT JOIN numbered c ON c.number = l.conversation_by
-        LEFT JOIN numbered p ON p.number = l.person_by
-        LEFT JOIN numbered v ON v.number = l.version_by
-    ), asked AS MATERIALIZED (
+        LEFT JOIN numbered_span a ON a.number = l.agent_by
+        LEFT JOIN numbered_span w ON w.number = l.workflow_by
+        LEFT JOIN numbered_span c ON c.number = l.conversation_by
+        LEFT JOIN numbered_span p ON p.number = l.person_by
+        LEFT JOIN numbered_span v ON v.number = l.version_by
+    ), tool_call AS MATERIALIZED (
         -- a tool belongs to the turn above it, else to the last turn beside it that began before it, else to any of its trace
         SELECT t.trace_id, t.span_id, md5(t.trace_id || '/' || t.span_id)::uuid AS span_key, nullif(l.turn, 0) AS turn, t.began, t.span, t.resource,
                jsonb_build_object('name', coalesce(t.a ->> 'gen_ai.tool.name', t.a ->> 'tool.name', t.a ->> 'traceloop.entity.name',
                                                    regexp_replace(t.span ->> 'name', '^execute_tool ', '')),
                                   'ok', NOT (coalesce(t.is_failed, false) OR t.a ? 'error.type')) AS tool
-        FROM numbered t JOIN links l ON l.number = t.number
+        FROM numbered_span t JOIN links l ON l.number = t.number
         WHERE t.kind = 'tool'
     ), tools AS MATERIALIZED (
         SELECT k.turn, jsonb_agg(k.tool ORDER BY k.began, k.span_id) AS tools, jsonb_agg(k.span_key ORDER BY k.began, k.span_id) AS tool_spans
-        FROM asked k WHERE k.turn IS NOT NULL GROUP BY k.turn
-    ), counted AS MATERIALIZED (
+        FROM tool_call k WHERE k.turn IS NOT NULL GROUP BY k.turn
+    ), turn_span AS MATERIALIZED (
         SELECT n.*, k.tools, k.tool_spans, l.usage, l.cost,
                coalesce(n.a ->> 'gen_ai.usage.input_tokens', n.a ->> 'gen_ai.usage.prompt_tokens', n.a ->> 'llm.usage.prompt_tokens',
                         n.a ->> 'llm.token_count.prompt') AS input,
@@ -191,7 +191,7 @@ BEGIN
                'error', coalesce(c.a ->> 'error.type', CASE WHEN c.is_failed THEN coalesce(nullif(c.span #>> '{status,message}', ''), 'error') END))),
            coalesce(CASE WHEN c.began IS NULL THEN format('no moment: startTimeUnixNano is %s', coalesce(c.span ->> 'startTimeUnixNano', 'missing'))
                          WHEN c.ended < c.began THEN 'the span ends before it begins' END, w.reason)
-    FROM counted c
+    FROM turn_span c
     CROSS JOIN LATERAL (
         SELECT (SELECT format('%s of tokens is "%s", no whole number', v.name, v.value)
                 FROM (VALUES ('input', c.input), ('input', c.input_uncached), ('output', c.output), ('cache read', c.cache_read),
@@ -200,20 +200,20 @@ BEGIN
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('resource', k.resource, 'scopeSpans',
                jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(k.span)))))), NULL, 'a tool call whose turn did not come with it'
-    FROM asked k WHERE k.turn IS NULL
+    FROM tool_call k WHERE k.turn IS NULL
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans',
                jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(d.span)))))), NULL, 'a span without traceId or spanId'
-    FROM delivered d WHERE d.levels <= most AND (coalesce(d.span ->> 'traceId', '') = '' OR coalesce(d.span ->> 'spanId', '') = '')
+    FROM delivered_span d WHERE d.levels <= most AND (coalesce(d.span ->> 'traceId', '') = '' OR coalesce(d.span ->> 'spanId', '') = '')
     UNION ALL
     SELECT agent_metrics_internal.shallow(CASE WHEN agent_metrics_internal.json_depth(d.span) > most THEN d.span ELSE d.resource END, most), NULL,
            format('%s levels of JSON in a span or its resource', d.levels)
-    FROM delivered d WHERE d.levels > most
+    FROM delivered_span d WHERE d.levels > most
     UNION ALL
     SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans',
                jsonb_build_array(jsonb_build_object('traceId', t.trace_id, 'spanId', t.span_id, 'events', jsonb_build_array(v.happened)))))))),
            agent_metrics_internal.map_evaluation(agent_metrics_internal.attributes(v.happened -> 'attributes'), t.trace_id, t.span_id, v.happened ->> 'timeUnixNano'), NULL
-    FROM told t
+    FROM unique_span t
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(t.span -> 'events') WHEN 'array' THEN t.span -> 'events' ELSE '[]' END) AS v (happened)
     WHERE v.happened ->> 'name' = 'gen_ai.evaluation.result'
     UNION ALL
@@ -224,7 +224,7 @@ BEGIN
                    'attributes', jsonb_path_query_array(t.span, '$.attributes[*] ? (@.key starts with "evaluation." || @.key starts with "gen_ai.evaluation.")'))))))))),
            agent_metrics_internal.map_evaluation(t.a - 'error.type' - 'gen_ai.response.id', t.trace_id, CASE WHEN t.kind = 'other' THEN t.parent_id ELSE t.span_id END,
                                         t.span ->> 'endTimeUnixNano'), NULL
-    FROM told t WHERE t.a ?| ARRAY['gen_ai.evaluation.name', 'evaluation.name']
+    FROM unique_span t WHERE t.a ?| ARRAY['gen_ai.evaluation.name', 'evaluation.name']
     UNION ALL
     SELECT CASE WHEN n.is_deep THEN agent_metrics_internal.shallow(l.record, most)
                 ELSE jsonb_build_object('resourceLogs', jsonb_build_array(jsonb_build_object('scopeLogs',

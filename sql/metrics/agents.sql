@@ -16,7 +16,7 @@ BEGIN
         INTO of_facts
         FROM agent_metrics.metrics m WHERE m.source = 'facts' AND m.place IS NOT NULL;
 
-        WITH wanted (name, place, expression) AS (
+        WITH wanted_column (name, place, expression) AS (
             SELECT x.* FROM (VALUES
                 ('agent_id', 1, 'r.agent_id'), ('agent_kind', 2, 'a.kind'), ('actor', 3, 'a.actor'),
                 (time_column, 4, CASE span WHEN 'daily' THEN 'r.day' ELSE 'r.bucket' END),
@@ -43,14 +43,14 @@ BEGIN
                 WHEN 'eval_runs' THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''passed''), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''graded''))'
                 ELSE format('f.%I', m.metric) END
             FROM agent_metrics.metrics m WHERE span = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs') AND m.place IS NOT NULL
-        ), present AS (
+        ), existing_column AS (
             SELECT a.attname::text AS name, a.attnum AS number FROM pg_attribute a
             WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
         )
         SELECT string_agg(format('%s AS %I', coalesce(w.expression, 'NULL::double precision'), coalesce(w.name, p.name)), E',\n       '
                           ORDER BY p.number, w.place, w.name)
         INTO columns
-        FROM wanted w FULL JOIN present p ON p.name = w.name;
+        FROM wanted_column w FULL JOIN existing_column p ON p.name = w.name;
 
         EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_kpi.agent_%1$s AS

@@ -167,10 +167,10 @@ COMMENT ON COLUMN agent_kpi.nist_ai_rmf.subcategory IS 'Suggested identifier of 
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.metric IS 'Metric that serves it.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.agent_id IS 'Agent; NULL: none has the metric.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.value IS 'Value over the 30 report days that end yesterday.';
-COMMENT ON COLUMN agent_kpi.nist_ai_rmf.threshold IS 'The line; NULL: none, a gap.';
+COMMENT ON COLUMN agent_kpi.nist_ai_rmf.threshold IS 'The threshold; NULL: none, a gap.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.direction IS '+ when higher is better, - when lower is better.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.verdict IS 'pass, breach, inconclusive or no_data; NULL without a threshold.';
-COMMENT ON COLUMN agent_kpi.nist_ai_rmf.owner IS 'Who answers for the line; NULL: nobody.';
+COMMENT ON COLUMN agent_kpi.nist_ai_rmf.owner IS 'Who answers for the threshold; NULL: nobody.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.reason IS 'What the metric shows for it.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.is_checked IS 'Whether somebody here has checked the identifier.';
 COMMENT ON COLUMN agent_kpi.nist_ai_rmf.remark IS 'What to think of the identifiers.';

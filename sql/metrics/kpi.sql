@@ -19,9 +19,9 @@ COMMENT ON COLUMN agent_kpi.kpi_daily.numerator IS 'Numerator; NULL for a percen
 COMMENT ON COLUMN agent_kpi.kpi_daily.denominator IS 'Denominator, or the number of values of a percentile; NULL for a plain sum.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.ci_low IS 'Lower end of the 95% interval.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.ci_high IS 'Upper end of the 95% interval.';
-COMMENT ON COLUMN agent_kpi.kpi_daily.threshold IS 'The line the metric is held to; NULL: none.';
+COMMENT ON COLUMN agent_kpi.kpi_daily.threshold IS 'The threshold that the metric is held to; NULL: none.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.direction IS '+ when higher is better, - when lower is better.';
-COMMENT ON COLUMN agent_kpi.kpi_daily.verdict IS 'pass, breach, inconclusive (the interval straddles the line) or no_data; NULL without a threshold.';
+COMMENT ON COLUMN agent_kpi.kpi_daily.verdict IS 'pass, breach, inconclusive (the interval straddles the threshold) or no_data; NULL without a threshold.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.pending IS 'Conversations without an outcome yet, which are in no rate.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.refreshed_at IS 'When the numbers were last brought up to date.';
@@ -45,9 +45,9 @@ COMMENT ON COLUMN agent_kpi.kpi_hourly.numerator IS 'Numerator; NULL for a perce
 COMMENT ON COLUMN agent_kpi.kpi_hourly.denominator IS 'Denominator, or the number of values of a percentile; NULL for a plain sum.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.ci_low IS 'Lower end of the 95% interval.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.ci_high IS 'Upper end of the 95% interval.';
-COMMENT ON COLUMN agent_kpi.kpi_hourly.threshold IS 'The line the metric is held to; NULL: none.';
+COMMENT ON COLUMN agent_kpi.kpi_hourly.threshold IS 'The threshold that the metric is held to; NULL: none.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.direction IS '+ when higher is better, - when lower is better.';
-COMMENT ON COLUMN agent_kpi.kpi_hourly.verdict IS 'pass, breach, inconclusive (the interval straddles the line) or no_data; NULL without a threshold.';
+COMMENT ON COLUMN agent_kpi.kpi_hourly.verdict IS 'pass, breach, inconclusive (the interval straddles the threshold) or no_data; NULL without a threshold.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.pending IS 'Conversations without an outcome yet, which are in no rate.';
 COMMENT ON COLUMN agent_kpi.kpi_hourly.refreshed_at IS 'When the numbers were last brought up to date.';
@@ -69,9 +69,9 @@ COMMENT ON COLUMN agent_kpi.kpi_monthly.numerator IS 'Numerator; NULL for a perc
 COMMENT ON COLUMN agent_kpi.kpi_monthly.denominator IS 'Denominator, or the number of values of a percentile; NULL for a plain sum.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.ci_low IS 'Lower end of the 95% interval.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.ci_high IS 'Upper end of the 95% interval.';
-COMMENT ON COLUMN agent_kpi.kpi_monthly.threshold IS 'The line the metric was held to on the last day of the month; NULL: none.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.threshold IS 'The threshold that the metric was held to on the last day of the month; NULL: none.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.direction IS '+ when higher is better, - when lower is better.';
-COMMENT ON COLUMN agent_kpi.kpi_monthly.verdict IS 'pass, breach, inconclusive (the interval straddles the line) or no_data; NULL without a threshold.';
+COMMENT ON COLUMN agent_kpi.kpi_monthly.verdict IS 'pass, breach, inconclusive (the interval straddles the threshold) or no_data; NULL without a threshold.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.pending IS 'Conversations without an outcome yet, which are in no rate.';
 COMMENT ON COLUMN agent_kpi.kpi_monthly.refreshed_at IS 'When the numbers were last brought up to date.';

@@ -164,7 +164,7 @@ COMMENT ON FUNCTION agent_metrics_internal.kpi_eval(text, date, integer, text) I
 REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_eval(text, date, integer, text) FROM PUBLIC;
 
 -- The verdict on a percentile whose threshold lies within the sketch's error, from the values themselves: a rank's value
--- lies below a line exactly when enough values do. NULL: some of them are archived, and the sketch decides.
+-- lies below a threshold exactly when enough values do. NULL: some of them are archived, and the sketch decides.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_exact_verdict(
     agent_id text, metric text, day date, bucket timestamptz, days integer, fraction double precision, direction text, threshold double precision)
 RETURNS text

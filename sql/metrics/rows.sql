@@ -125,8 +125,8 @@ INSERT INTO agent_metrics_internal.resolution_presets (preset, definition, of_la
 ON CONFLICT DO NOTHING;
 
 INSERT INTO agent_metrics.nist_ai_rmf_map (nist_function, subcategory, metric, reason) VALUES
-    ('GOVERN', 'GOVERN 2.1', 'task_success_rate', 'A named owner answers for the line.'),
-    ('GOVERN', 'GOVERN 2.1', 'hallucination_rate', 'A named owner answers for the line.'),
+    ('GOVERN', 'GOVERN 2.1', 'task_success_rate', 'A named owner answers for the threshold.'),
+    ('GOVERN', 'GOVERN 2.1', 'hallucination_rate', 'A named owner answers for the threshold.'),
     ('MAP', 'MAP 3.2', 'cost_per_unit_usd', 'What it costs, failures included.'),
     ('MAP', 'MAP 3.5', 'escalation_accuracy', 'Whether humans are brought in when they should be.'),
     ('MEASURE', 'MEASURE 2.3', 'task_success_rate', 'Performance in use.'),

@@ -43,9 +43,9 @@ COMMENT ON COLUMN agent_kpi.cfo_tiles.metric_class IS 'capability, economics, ou
 COMMENT ON COLUMN agent_kpi.cfo_tiles.value_30d IS 'Value over the 30 report days that end yesterday; NULL: no denominator, so no number.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.ci_low IS 'Lower end of the 95% interval.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.ci_high IS 'Upper end of the 95% interval.';
-COMMENT ON COLUMN agent_kpi.cfo_tiles.threshold IS 'The line the metric is held to; NULL: none.';
+COMMENT ON COLUMN agent_kpi.cfo_tiles.threshold IS 'The threshold that the metric is held to; NULL: none.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.direction IS '+ when higher is better, - when lower is better.';
-COMMENT ON COLUMN agent_kpi.cfo_tiles.verdict IS 'pass, breach, inconclusive (the interval straddles the line) or no_data; NULL without a threshold.';
+COMMENT ON COLUMN agent_kpi.cfo_tiles.verdict IS 'pass, breach, inconclusive (the interval straddles the threshold) or no_data; NULL without a threshold.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.previous_30d IS 'Value over the 30 days before.';
 COMMENT ON COLUMN agent_kpi.cfo_tiles.benchmark IS 'Figure from outside for the agent''s vertical or kind, if there is one.';
@@ -65,7 +65,7 @@ COMMENT ON COLUMN agent_kpi.cfo_spark.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.metric IS 'Metric; agent_kpi.metric_catalogue says what it means.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.day IS 'Report day.';
 COMMENT ON COLUMN agent_kpi.cfo_spark.value IS 'Value of the metric; NULL: no denominator, so no number.';
-COMMENT ON COLUMN agent_kpi.cfo_spark.threshold IS 'The line the metric is held to; NULL: none.';
+COMMENT ON COLUMN agent_kpi.cfo_spark.threshold IS 'The threshold that the metric is held to; NULL: none.';
 
 -- "Against" a core metric: a conversation with an outcome that does not count for it; and for unit cost one that
 -- cost something and made no unit.

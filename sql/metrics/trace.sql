@@ -170,12 +170,12 @@ COMMENT ON COLUMN agent_metrics.explanation.ci_low IS 'Lower end of the 95% inte
 COMMENT ON COLUMN agent_metrics.explanation.ci_high IS 'Upper end of the 95% interval.';
 COMMENT ON COLUMN agent_metrics.explanation.verdict IS 'pass, breach, inconclusive or no_data; NULL without a threshold.';
 COMMENT ON COLUMN agent_metrics.explanation.needed IS 'When inconclusive: how many more observations would settle it at the present rate.';
-COMMENT ON COLUMN agent_metrics.explanation.threshold IS 'The line.';
+COMMENT ON COLUMN agent_metrics.explanation.threshold IS 'The threshold.';
 COMMENT ON COLUMN agent_metrics.explanation.direction IS '+ when higher is better, - when lower is better.';
 COMMENT ON COLUMN agent_metrics.explanation.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_metrics.explanation.contact IS 'How to reach the owner.';
 COMMENT ON COLUMN agent_metrics.explanation.deputy IS 'Who answers when the owner does not.';
-COMMENT ON COLUMN agent_metrics.explanation.review_on IS 'When the line is to be looked at again.';
+COMMENT ON COLUMN agent_metrics.explanation.review_on IS 'When the threshold is to be looked at again.';
 COMMENT ON COLUMN agent_metrics.explanation.refreshed_at IS 'When the number was last brought up to date.';
 COMMENT ON COLUMN agent_metrics.explanation.trace_rows IS 'Rows behind it.';
 COMMENT ON COLUMN agent_metrics.explanation.trace_checksum IS 'Sum of a hash of each; the same rows give the same, in any order.';

@@ -49,7 +49,7 @@ BEGIN
 
     BEGIN
         RETURN QUERY
-        WITH line AS MATERIALIZED (
+        WITH billing_line AS MATERIALIZED (
             SELECT l.line_id, min(l.provider) AS provider, min(l.model) AS model, min(l.agent_id) AS agent_id, min(l.service) AS service,
                    min(l.period_start) AS period_start, min(l.period_end) AS period_end, sum(l.amount::numeric) AS amount,
                    min(l.description) AS description, bool_or(l.is_infrastructure) AS is_infrastructure, (array_agg(l.detail))[1] AS detail
@@ -58,26 +58,26 @@ BEGIN
                       provider text, model text, agent_id text, service text, period_start timestamptz, period_end timestamptz, amount text,
                       description text, is_infrastructure boolean, identity jsonb, detail jsonb)) l
             GROUP BY l.line_id
-        ), old AS MATERIALIZED (
-            SELECT b.line_id, b.amount_usd FROM agent_metrics.billing_lines b JOIN line l ON l.line_id = b.line_id
+        ), stored_line AS MATERIALIZED (
+            SELECT b.line_id, b.amount_usd FROM agent_metrics.billing_lines b JOIN billing_line l ON l.line_id = b.line_id
             UNION ALL
-            SELECT i.cost_id, i.amount_usd FROM agent_metrics.infrastructure_costs i JOIN line l ON l.line_id = i.cost_id
+            SELECT i.cost_id, i.amount_usd FROM agent_metrics.infrastructure_costs i JOIN billing_line l ON l.line_id = i.cost_id
         ), bills AS (
             INSERT INTO agent_metrics.billing_lines AS b (line_id, provider, model, period_start, period_end, amount_usd, description, source, detail)
             SELECT l.line_id, l.provider, l.model, l.period_start, l.period_end, l.amount, l.description, store_bills.source, l.detail
-            FROM line l WHERE NOT coalesce(l.is_infrastructure, false) ORDER BY l.line_id
+            FROM billing_line l WHERE NOT coalesce(l.is_infrastructure, false) ORDER BY l.line_id
             ON CONFLICT (line_id) DO UPDATE SET amount_usd = excluded.amount_usd, detail = excluded.detail, changed_in = pg_current_xact_id()
             WHERE b.amount_usd <> excluded.amount_usd
         ), infrastructure AS (
             INSERT INTO agent_metrics.infrastructure_costs AS i (cost_id, agent_id, period_start, period_end, amount_usd, provider, service, source, detail)
             SELECT l.line_id, l.agent_id, l.period_start, l.period_end, l.amount, l.provider, l.service, store_bills.source, l.detail
-            FROM line l WHERE l.is_infrastructure ORDER BY l.line_id
+            FROM billing_line l WHERE l.is_infrastructure ORDER BY l.line_id
             ON CONFLICT (cost_id) DO UPDATE SET amount_usd = excluded.amount_usd, detail = excluded.detail, changed_in = pg_current_xact_id()
             WHERE i.amount_usd <> excluded.amount_usd
         )
         SELECT count(*) FILTER (WHERE o.line_id IS NULL), count(*) FILTER (WHERE o.amount_usd = l.amount),
                count(*) FILTER (WHERE o.amount_usd <> l.amount), coalesce(sum(l.amount), 0)
-        FROM line l LEFT JOIN old o ON o.line_id = l.line_id;
+        FROM billing_line l LEFT JOIN stored_line o ON o.line_id = l.line_id;
     EXCEPTION WHEN data_exception OR check_violation THEN
         GET STACKED DIAGNOSTICS words = MESSAGE_TEXT;
         RAISE EXCEPTION 'a bill that cannot be: %', words

@@ -51,7 +51,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     moment   timestamptz := clock_timestamp();
-    present  pg_snapshot;
+    current_snapshot  pg_snapshot;
     recorded bigint;
 BEGIN
     -- one at a time; what it reads is read afterwards
@@ -59,7 +59,7 @@ BEGIN
     IF NOT FOUND OR EXISTS (SELECT FROM agent_metrics_internal.adjustments a WHERE a.adjusted_at > now() - pause) THEN
         RETURN 0;
     END IF;
-    present := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
+    current_snapshot := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
     INSERT INTO agent_metrics_internal.adjustments (month, agent_id, metric, adjusted_at, unit, value_before, value_after, numerator_before, numerator_after,
                                            denominator_before, denominator_after, cause)
     SELECT u.month, u.agent_id, u.metric, moment, u.unit, u.value_before, u.value_after, u.numerator_before, u.numerator_after,
@@ -67,7 +67,7 @@ BEGIN
     FROM agent_metrics_internal.unrecorded_adjustments u;
     GET DIAGNOSTICS recorded = ROW_COUNT;
     IF recorded > 0 THEN
-        UPDATE agent_metrics_internal.closed_periods c SET snapshot = present, origin = agent_metrics_internal.origin();
+        UPDATE agent_metrics_internal.closed_periods c SET snapshot = current_snapshot, origin = agent_metrics_internal.origin();
     END IF;
     RETURN recorded;
 END

@@ -57,7 +57,7 @@ ORDER BY x.month, x.agent_id, x.metric, x.at DESC;
 COMMENT ON VIEW agent_metrics_internal.recorded_books IS 'Every number of the closed months, as reported and adjusted so far.';
 
 CREATE OR REPLACE VIEW agent_metrics_internal.unrecorded_adjustments AS
-WITH changed AS MATERIALIZED (
+WITH changed_fact AS MATERIALIZED (
     SELECT x.month, x.agent_id, x.metric, max(x.unit) AS unit, bool_or(NOT x.is_now) AS is_on_record,
            max(x.value) FILTER (WHERE NOT x.is_now) AS value_before, max(x.value) FILTER (WHERE x.is_now) AS value_after,
            max(x.numerator) FILTER (WHERE NOT x.is_now) AS numerator_before, max(x.numerator) FILTER (WHERE x.is_now) AS numerator_after,
@@ -70,7 +70,7 @@ WITH changed AS MATERIALIZED (
     HAVING (max(x.value) FILTER (WHERE NOT x.is_now), max(x.numerator) FILTER (WHERE NOT x.is_now), max(x.denominator) FILTER (WHERE NOT x.is_now))
            IS DISTINCT FROM
            (max(x.value) FILTER (WHERE x.is_now), max(x.numerator) FILTER (WHERE x.is_now), max(x.denominator) FILTER (WHERE x.is_now))
-), late AS MATERIALIZED (
+), late_fact AS MATERIALIZED (
     -- what the last recording had not seen
     SELECT l.month, l.agent_id, l.metric, string_agg(l.words, ', ' ORDER BY l.words) AS words
     FROM (SELECT c.month, r.agent_id, 'revenue_usd' AS metric, format('%s %s (%s usd)', count(*), r.kind, trim_scale(sum(r.usd))) AS words
@@ -96,9 +96,9 @@ SELECT d.month, d.agent_id, d.metric, d.unit, d.value_before, d.value_after, d.n
                                         WHEN d.metric = 'revenue_usd' THEN 'business events were removed, or conversations changed'
                                         WHEN d.metric IN ('billed_usd', 'infrastructure_usd') THEN 'lines were removed'
                                         ELSE 'turns, labels, costs or business events that came or changed since' END) END AS cause
-FROM changed d
+FROM changed_fact d
 JOIN agent_metrics_internal.closed_periods c ON c.month = d.month
-LEFT JOIN late l ON l.month = d.month AND l.agent_id = d.agent_id AND l.metric = d.metric;
+LEFT JOIN late_fact l ON l.month = d.month AND l.agent_id = d.agent_id AND l.metric = d.metric;
 COMMENT ON VIEW agent_metrics_internal.unrecorded_adjustments IS 'Changes to closed months that record_adjustments() has yet to write down.';
 
 CREATE OR REPLACE VIEW agent_kpi.closed_periods WITH (security_barrier) AS

@@ -41,8 +41,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     here    text := agent_metrics_internal.origin();
     locked  text[];
-    present pg_snapshot;
-    horizon xid8;
+    current_snapshot pg_snapshot;
+    oldest_unseen_xid xid8;
     priced  bigint;
     passed  text[];  -- agents with turns that somebody else holds
 BEGIN
@@ -58,18 +58,18 @@ BEGIN
     SELECT array_agg(l.agent_id) INTO locked FROM (
         SELECT w.agent_id FROM agent_metrics_internal.price_watermarks w
         WHERE $1 IS NULL OR w.agent_id = $1 ORDER BY w.agent_id FOR UPDATE SKIP LOCKED) l;
-    present := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
+    current_snapshot := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
     SELECT min(CASE WHEN w.snapshot IS NULL OR w.origin <> here THEN '0'::xid8 ELSE pg_snapshot_xmin(w.snapshot) END)
-    INTO horizon FROM agent_metrics_internal.price_watermarks w WHERE w.agent_id = ANY (locked);
+    INTO oldest_unseen_xid FROM agent_metrics_internal.price_watermarks w WHERE w.agent_id = ANY (locked);
 
-    WITH found AS MATERIALIZED (
+    WITH priced_turn AS MATERIALIZED (
         SELECT e.agent_id, e.occurred_at, e.event_id, c.cost
         FROM agent_metrics.agent_events e
         JOIN agent_metrics_internal.price_watermarks w ON w.agent_id = e.agent_id
         CROSS JOIN LATERAL (
             SELECT agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
                                            e.token_usage_cache_read, e.token_usage_cache_write) AS cost OFFSET 0) c
-        WHERE w.agent_id = ANY (locked) AND e.recorded_in >= horizon AND e.cost_usd IS NULL AND e.model IS NOT NULL
+        WHERE w.agent_id = ANY (locked) AND e.recorded_in >= oldest_unseen_xid AND e.cost_usd IS NULL AND e.model IS NOT NULL
           AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
           AND c.cost IS NOT NULL
         LIMIT most
@@ -77,7 +77,7 @@ BEGIN
         FOR UPDATE OF e SKIP LOCKED
     )
     UPDATE agent_metrics.agent_events e SET cost_usd = f.cost, computed_cost_usd = f.cost
-    FROM found f
+    FROM priced_turn f
     WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id AND e.cost_usd IS NULL;
     GET DIAGNOSTICS priced = ROW_COUNT;
     IF priced < most THEN
@@ -86,11 +86,11 @@ BEGIN
         FROM agent_metrics_internal.price_watermarks w
         WHERE w.agent_id = ANY (locked) AND EXISTS (
             SELECT FROM agent_metrics.agent_events e
-            WHERE e.agent_id = w.agent_id AND e.recorded_in >= horizon AND e.cost_usd IS NULL AND e.model IS NOT NULL
+            WHERE e.agent_id = w.agent_id AND e.recorded_in >= oldest_unseen_xid AND e.cost_usd IS NULL AND e.model IS NOT NULL
               AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
               AND agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
                                           e.token_usage_cache_read, e.token_usage_cache_write) IS NOT NULL);
-        UPDATE agent_metrics_internal.price_watermarks w SET snapshot = present, origin = here
+        UPDATE agent_metrics_internal.price_watermarks w SET snapshot = current_snapshot, origin = here
         WHERE w.agent_id = ANY (locked) AND NOT w.agent_id = ANY (coalesce(passed, '{}'));
     END IF;
     RETURN priced;
@@ -127,7 +127,7 @@ BEGIN
             USING DETAIL = 'They are in files, not in the database.', HINT = 'agent-metrics restore brings them back.';
     END IF;
     RETURN QUERY
-    WITH found AS MATERIALIZED (
+    WITH priced_turn AS MATERIALIZED (
         SELECT e.agent_id, e.occurred_at, e.event_id, e.provider, e.model, e.cost_usd AS before, c.cost AS after
         FROM agent_metrics.agent_events e
         CROSS JOIN LATERAL (
@@ -137,14 +137,14 @@ BEGIN
           -- the producer's own cost wins
           AND (e.cost_usd IS NULL OR e.cost_usd = e.computed_cost_usd)
           AND c.cost IS DISTINCT FROM e.cost_usd
-    ), done AS (
+    ), updated_turn AS (
         UPDATE agent_metrics.agent_events e SET cost_usd = f.after, computed_cost_usd = f.after
-        FROM found f
+        FROM priced_turn f
         WHERE NOT $4 AND e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id
           AND e.cost_usd IS NOT DISTINCT FROM f.before
     )
     SELECT f.agent_id, f.provider, f.model, count(*), sum(f.before), sum(f.after), coalesce(sum(f.after), 0) - coalesce(sum(f.before), 0), NOT $4
-    FROM found f
+    FROM priced_turn f
     GROUP BY f.agent_id, f.provider, f.model
     ORDER BY f.agent_id, f.provider, f.model;
 END

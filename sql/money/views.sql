@@ -92,7 +92,7 @@ BEGIN
             FROM agent_metrics_internal.periods('day', b.period_start AT TIME ZONE 'UTC', b.period_end AT TIME ZONE 'UTC') AS n (day)) d
         WHERE b.period_end > began AND b.period_start < ended AND d.day >= began AND d.day < ended
         GROUP BY 1, 2, 3
-    ), used AS (
+    ), usage AS (
         -- there are few days and models, though the planner takes each turn for a day of its own
         SELECT x.day, x.provider, x.model, sum(x.turns)::bigint AS turns, sum(x.unpriced_turns)::bigint AS unpriced, sum(x.cost_usd) AS usd, sum(x.computed_usd) AS computed
         FROM (SELECT (e.occurred_at AT TIME ZONE 'UTC')::date AS day, e.provider, e.model, count(*) AS turns, count(*) - count(e.cost_usd) AS unpriced_turns,
@@ -106,18 +106,18 @@ BEGIN
               JOIN agent_metrics_internal.archives a ON a.archive_id = c.archive_id AND a.is_counted
               WHERE c.day >= (turns_from AT TIME ZONE 'UTC')::date AND c.day < (turns_to AT TIME ZONE 'UTC')::date AND c.agent_id <> ALL (teams)) x
         GROUP BY 1, 2, 3
-    ), named AS (
+    ), provider_usage AS (
         -- a turn that names no provider is of the one that prices or bills its model, if it is one
         SELECT u.day, coalesce(u.provider, k.provider, 'unknown') AS provider, u.model, u.turns, u.unpriced, u.usd, u.computed
-        FROM used u
+        FROM usage u
         LEFT JOIN (SELECT x.model, min(x.provider) AS provider
                    FROM (SELECT p.model, p.provider FROM agent_metrics.token_prices p
                          UNION SELECT b.model, b.provider FROM agent_metrics.billing_lines b WHERE b.model IS NOT NULL) x
                    GROUP BY x.model HAVING count(*) = 1) k ON k.model = u.model
-    ), both_sides AS (
+    ), daily_comparison AS (
         SELECT x.day, x.provider, x.model, sum(x.turns)::bigint AS turns, sum(x.unpriced)::bigint AS unpriced_turns,
                sum(x.usd) AS events_usd, sum(x.computed) AS computed_usd, sum(x.billed) AS billed_usd
-        FROM (SELECT n.day, n.provider, n.model, n.turns, n.unpriced, n.usd, n.computed, NULL::numeric AS billed FROM named n
+        FROM (SELECT n.day, n.provider, n.model, n.turns, n.unpriced, n.usd, n.computed, NULL::numeric AS billed FROM provider_usage n
               UNION ALL
               SELECT b.day, b.provider, b.model, 0, 0, NULL, NULL, b.usd FROM billed b) x
         GROUP BY x.day, x.provider, x.model
@@ -130,7 +130,7 @@ BEGIN
                 WHEN s.unpriced_turns > 0 THEN format('%s turns have no cost', s.unpriced_turns)
                 WHEN s.billed_usd = coalesce(s.events_usd, 0) THEN 'they agree'
                 ELSE 'not explained' END AS explanation
-    FROM both_sides s;
+    FROM daily_comparison s;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.kpi_cost_reconciliation(date, date) IS

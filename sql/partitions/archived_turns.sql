@@ -3,15 +3,15 @@
 -- Turn measures per finest bucket, of live and archived turns. A window with `after` asks for what arrived since,
 -- and no archived turn did.
 CREATE FUNCTION agent_metrics_internal.compute_turns(
-    agent_ids text[], from_times timestamptz[], to_times timestamptz[], after pg_snapshot[], present pg_snapshot[],
+    agent_ids text[], from_times timestamptz[], to_times timestamptz[], last_snapshot pg_snapshot[], current_snapshot pg_snapshot[],
     foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8)
 RETURNS SETOF agent_metrics_internal.rollup_delta
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 BEGIN
     IF NOT EXISTS (SELECT FROM agent_metrics_internal.archives)
-       OR NOT EXISTS (SELECT FROM unnest(compute_turns.after) AS w (snapshot) WHERE w.snapshot IS NULL) THEN
-        RETURN QUERY SELECT * FROM agent_metrics_internal.compute_live_turns(agent_ids, from_times, to_times, after, present, foreign_to,
+       OR NOT EXISTS (SELECT FROM unnest(compute_turns.last_snapshot) AS w (snapshot) WHERE w.snapshot IS NULL) THEN
+        RETURN QUERY SELECT * FROM agent_metrics_internal.compute_live_turns(agent_ids, from_times, to_times, last_snapshot, current_snapshot, foreign_to,
             bucket_seconds, time_zone, since);
         RETURN;
     END IF;
@@ -22,16 +22,16 @@ BEGIN
            0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::bigint, 0::bigint
     FROM (SELECT l.agent_id, l.bucket, l.turns, l.token_turns, l.tokens_input, l.tokens_output, l.cost_turns, l.tool_calls,
                  l.error_turns, l.cost_usd, l.latency
-          FROM agent_metrics_internal.compute_live_turns(agent_ids, from_times, to_times, after, present, foreign_to,
+          FROM agent_metrics_internal.compute_live_turns(agent_ids, from_times, to_times, last_snapshot, current_snapshot, foreign_to,
               bucket_seconds, time_zone, since) l
           UNION ALL
           SELECT b.agent_id, agent_metrics_internal.finest_bucket(b.bucket, w.bucket_seconds, compute_turns.time_zone),
                  b.turns, b.token_turns, b.tokens_input, b.tokens_output, b.cost_turns, b.tool_calls, b.error_turns, b.cost_usd, b.latency
-          FROM unnest(compute_turns.agent_ids, compute_turns.from_times, compute_turns.to_times, compute_turns.after, compute_turns.bucket_seconds)
-                   AS w (agent_id, from_time, to_time, after, bucket_seconds)
+          FROM unnest(compute_turns.agent_ids, compute_turns.from_times, compute_turns.to_times, compute_turns.last_snapshot, compute_turns.bucket_seconds)
+                   AS w (agent_id, from_time, to_time, last_snapshot, bucket_seconds)
           JOIN agent_metrics_internal.archived_buckets b ON b.agent_id = w.agent_id AND b.bucket >= w.from_time AND b.bucket < w.to_time
           JOIN agent_metrics_internal.archives a ON a.archive_id = b.archive_id AND a.is_counted
-          WHERE w.after IS NULL) t
+          WHERE w.last_snapshot IS NULL) t
     GROUP BY t.agent_id, t.bucket;
 END
 $function$;

@@ -118,65 +118,65 @@ RETURNS record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 BEGIN
-    WITH range AS (
+    WITH changed_range AS (
         DELETE FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (add_stale_ranges.agent_ids)
         RETURNING s.agent_id, s.from_time, s.to_time
-    ), turn AS MATERIALIZED (
+    ), touched_turn AS MATERIALIZED (
         -- turns that are there, live or archived
         SELECT e.agent_id, e.conversation_id, min(e.occurred_at) AS from_time, max(e.occurred_at) AS to_time,
                agent_metrics_internal.bucket_start(e.occurred_at, 'fine', add_stale_ranges.time_zone) AS five
-        FROM range r JOIN agent_metrics.agent_events e
+        FROM changed_range r JOIN agent_metrics.agent_events e
           ON e.agent_id = r.agent_id AND e.occurred_at >= r.from_time AND e.occurred_at < r.to_time
          AND e.occurred_at >= agent_metrics_internal.first_moment() AND e.occurred_at < agent_metrics_internal.end_of_moments()
         WHERE NOT e.is_eval
         GROUP BY e.agent_id, e.conversation_id, five
-    ), found AS (
+    ), noticed_partition AS (
         SELECT u.agent_id, u.conversation_id, min(u.from_time) AS from_time, max(u.to_time) AS to_time
-        FROM (SELECT t.agent_id, t.conversation_id, t.from_time, t.to_time FROM turn t
+        FROM (SELECT t.agent_id, t.conversation_id, t.from_time, t.to_time FROM touched_turn t
               UNION ALL
               SELECT c.agent_id, c.conversation_id, c.started_at, c.ended_at
-              FROM range r JOIN agent_metrics.conversations c
+              FROM changed_range r JOIN agent_metrics.conversations c
                 ON c.agent_id = r.agent_id AND c.started_at < r.to_time AND c.ended_at >= r.from_time
               UNION ALL
               SELECT c.agent_id, c.conversation_id, c.occurred_at, c.ended_at
-              FROM range r JOIN agent_metrics_internal.archived_conversations c
+              FROM changed_range r JOIN agent_metrics_internal.archived_conversations c
                 ON c.agent_id = r.agent_id AND c.occurred_at < r.to_time AND c.ended_at >= r.from_time
               UNION ALL
               -- facts that lie there, of conversations that may lie elsewhere
               SELECT f.agent_id, f.conversation_id, 'infinity', '-infinity'
-              FROM range r JOIN agent_metrics_internal.conversation_facts f
+              FROM changed_range r JOIN agent_metrics_internal.conversation_facts f
                 ON f.agent_id = r.agent_id AND f.bucket > r.from_time - interval '3 days' AND f.bucket < r.to_time
               UNION ALL
               -- and what was said of turns there, which may have been of evaluations
               SELECT f.agent_id, f.conversation_id, 'infinity', '-infinity'
-              FROM range r CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(r.agent_id, r.from_time, r.to_time) f
+              FROM changed_range r CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(r.agent_id, r.from_time, r.to_time) f
               UNION ALL
               SELECT x.agent_id, x.conversation_id, x.from_time, x.to_time
               FROM unnest(add_stale_ranges.conversation_agents, add_stale_ranges.conversation_ids, add_stale_ranges.from_times,
                           add_stale_ranges.to_times) AS x (agent_id, conversation_id, from_time, to_time)) u
         GROUP BY u.agent_id, u.conversation_id
-    ), conversation AS (
+    ), touched_conversation AS (
         -- where the other turns of one that is not known lie, nobody knows
         SELECT f.agent_id, f.conversation_id,
                CASE WHEN c.agent_id IS NULL THEN '-infinity' ELSE least(f.from_time, c.started_at) END AS from_time,
                CASE WHEN c.agent_id IS NULL THEN 'infinity' ELSE greatest(f.to_time, c.ended_at) END AS to_time
-        FROM found f
+        FROM noticed_partition f
         LEFT JOIN agent_metrics.conversations c ON c.conversation_id = f.conversation_id AND c.agent_id = f.agent_id
-    ), moment AS (
-        SELECT t.agent_id, t.five FROM turn t
+    ), touched_moment AS (
+        SELECT t.agent_id, t.five FROM touched_turn t
         UNION
-        SELECT b.agent_id, b.bucket FROM range r JOIN agent_metrics_internal.archived_buckets b
+        SELECT b.agent_id, b.bucket FROM changed_range r JOIN agent_metrics_internal.archived_buckets b
           ON b.agent_id = r.agent_id AND b.bucket >= r.from_time AND b.bucket < r.to_time
         UNION
         -- a bucket that is stored may begin before the span does
         SELECT b.agent_id, b.bucket
-        FROM range r
+        FROM changed_range r
         JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = r.agent_id
         JOIN agent_metrics_internal.rollups b ON b.agent_id = r.agent_id AND b.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END
          AND b.bucket > r.from_time - make_interval(secs => a.bucket_seconds) AND b.bucket < r.to_time
-    ), bucket AS (
+    ), dirty_bucket AS (
         SELECT m.agent_id, agent_metrics_internal.finest_bucket(m.five, a.bucket_seconds, add_stale_ranges.time_zone) AS bucket
-        FROM moment m
+        FROM touched_moment m
         JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = m.agent_id
         UNION
         SELECT * FROM unnest(add_stale_ranges.dirty_agents, add_stale_ranges.dirty_buckets)
@@ -184,8 +184,8 @@ BEGIN
     SELECT c.agents, c.ids, c.from_times, c.to_times, b.agents, b.buckets
     INTO conversation_agents, conversation_ids, from_times, to_times, dirty_agents, dirty_buckets
     FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.conversation_id) AS ids,
-                 array_agg(x.from_time) AS from_times, array_agg(x.to_time) AS to_times FROM conversation x) c
-    CROSS JOIN (SELECT array_agg(x.agent_id) AS agents, array_agg(x.bucket) AS buckets FROM bucket x) b;
+                 array_agg(x.from_time) AS from_times, array_agg(x.to_time) AS to_times FROM touched_conversation x) c
+    CROSS JOIN (SELECT array_agg(x.agent_id) AS agents, array_agg(x.bucket) AS buckets FROM dirty_bucket x) b;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.add_stale_ranges(text[], integer[], text, text[], text[], timestamptz[], timestamptz[], text[], timestamptz[]) IS

@@ -30,7 +30,7 @@ COMMENT ON FUNCTION agent_metrics_internal.days_of_span(tstzrange, text) IS 'Rep
 
 -- Turns of windows as spans of half hours. `after` NULL: all up to `present`.
 CREATE FUNCTION agent_metrics_internal.compute_spans(
-    agent_ids text[], from_times timestamptz[], to_times timestamptz[], after pg_snapshot[], present pg_snapshot[], foreign_to xid8[], since xid8)
+    agent_ids text[], from_times timestamptz[], to_times timestamptz[], last_snapshot pg_snapshot[], current_snapshot pg_snapshot[], foreign_to xid8[], since xid8)
 RETURNS TABLE (agent_id text, span tstzrange, longest interval)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_sort = off AS $function$
 #variable_conflict use_column
@@ -40,14 +40,14 @@ BEGIN
     RETURN QUERY
     SELECT e.agent_id, tstzrange(min(e.occurred_at), max(e.occurred_at + agent_metrics_internal.turn_length(e.latency_ms)) + interval '30 minutes'),
            agent_metrics_internal.turn_length(max(agent_metrics_internal.possible_latency(e.latency_ms)))
-    FROM unnest(compute_spans.agent_ids, compute_spans.from_times, compute_spans.to_times, compute_spans.after, compute_spans.present,
-                compute_spans.foreign_to) AS w (agent_id, from_time, to_time, after, present, foreign_to)
+    FROM unnest(compute_spans.agent_ids, compute_spans.from_times, compute_spans.to_times, compute_spans.last_snapshot, compute_spans.current_snapshot,
+                compute_spans.foreign_to) AS w (agent_id, from_time, to_time, last_snapshot, current_snapshot, foreign_to)
     JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id AND e.occurred_at >= w.from_time AND e.occurred_at < w.to_time
      AND e.occurred_at >= agent_metrics_internal.first_moment() AND e.occurred_at < agent_metrics_internal.end_of_moments()
     WHERE e.recorded_in >= compute_spans.since AND NOT e.is_eval
       AND (only_agent IS NULL OR e.agent_id = only_agent)
-      AND (pg_visible_in_snapshot(e.recorded_in, w.present) OR (w.after IS NULL AND e.recorded_in <= w.foreign_to))
-      AND (w.after IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, w.after))
+      AND (pg_visible_in_snapshot(e.recorded_in, w.current_snapshot) OR (w.last_snapshot IS NULL AND e.recorded_in <= w.foreign_to))
+      AND (w.last_snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, w.last_snapshot))
     GROUP BY e.agent_id, date_bin('30 minutes', e.occurred_at, '2000-01-01 00:00:00+00');
 END
 $function$;
@@ -62,39 +62,39 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH piece AS MATERIALIZED (
+    WITH new_span AS MATERIALIZED (
         SELECT u.agent_id, d.bucket, range_agg(u.span * d.stretch) AS spans, max(u.longest) AS longest
         FROM unnest(write_spans.agent_ids, write_spans.spans, write_spans.longest) AS u (agent_id, span, longest)
         CROSS JOIN LATERAL agent_metrics_internal.days_of_span(u.span, write_spans.time_zone) d
         GROUP BY u.agent_id, d.bucket
-    ), taken AS MATERIALIZED (
+    ), removed_span AS MATERIALIZED (
         SELECT u.agent_id, d.bucket, range_agg(s.span * d.stretch) AS spans
         FROM unnest(write_spans.removed_agents, write_spans.removed) AS u (agent_id, spans)
         CROSS JOIN LATERAL unnest(u.spans) AS s (span)
         CROSS JOIN LATERAL agent_metrics_internal.days_of_span(s.span, write_spans.time_zone) d
         GROUP BY u.agent_id, d.bucket
-    ), merged AS MATERIALIZED (
+    ), merged_day AS MATERIALIZED (
         SELECT d.agent_id, d.bucket, k.spans AS known,
                CASE WHEN t.spans IS NULL THEN coalesce(k.spans, '{}') + p.spans
                     ELSE (coalesce(k.spans, '{}') - t.spans) + (coalesce(p.spans, '{}') * t.spans) END AS spans,
                greatest(k.longest, p.longest, interval '0') AS longest, k.longest AS known_longest
-        FROM (SELECT p.agent_id, p.bucket FROM piece p WHERE write_spans.removed_agents IS NULL
-              UNION SELECT t.agent_id, t.bucket FROM taken t) d
-        LEFT JOIN piece p ON p.agent_id = d.agent_id AND p.bucket = d.bucket
-        LEFT JOIN taken t ON t.agent_id = d.agent_id AND t.bucket = d.bucket
+        FROM (SELECT p.agent_id, p.bucket FROM new_span p WHERE write_spans.removed_agents IS NULL
+              UNION SELECT t.agent_id, t.bucket FROM removed_span t) d
+        LEFT JOIN new_span p ON p.agent_id = d.agent_id AND p.bucket = d.bucket
+        LEFT JOIN removed_span t ON t.agent_id = d.agent_id AND t.bucket = d.bucket
         LEFT JOIN LATERAL (SELECT x.spans, x.longest FROM agent_metrics_internal.active_days x
                            WHERE x.agent_id = d.agent_id AND x.bucket = d.bucket OFFSET 0) k ON true
-    ), gone AS (
-        DELETE FROM agent_metrics_internal.active_days a USING merged m WHERE a.agent_id = m.agent_id AND a.bucket = m.bucket AND isempty(m.spans)
-    ), written AS (
+    ), deleted_day AS (
+        DELETE FROM agent_metrics_internal.active_days a USING merged_day m WHERE a.agent_id = m.agent_id AND a.bucket = m.bucket AND isempty(m.spans)
+    ), upserted_day AS (
         INSERT INTO agent_metrics_internal.active_days (agent_id, bucket, spans, active_seconds, longest)
         SELECT m.agent_id, m.bucket, m.spans,
                (SELECT sum(greatest(extract(epoch FROM upper(s.span) - lower(s.span)) - 1800, 0)) FROM unnest(m.spans) AS s (span)), m.longest
-        FROM merged m
+        FROM merged_day m
         WHERE NOT isempty(m.spans) AND (m.spans IS DISTINCT FROM m.known OR m.longest IS DISTINCT FROM m.known_longest)
         ON CONFLICT (agent_id, bucket) DO UPDATE SET spans = excluded.spans, active_seconds = excluded.active_seconds, longest = excluded.longest
     )
-    SELECT array_agg(m.agent_id), array_agg(m.bucket) FROM merged m WHERE m.spans IS DISTINCT FROM m.known;
+    SELECT array_agg(m.agent_id), array_agg(m.bucket) FROM merged_day m WHERE m.spans IS DISTINCT FROM m.known;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.write_spans(text[], tstzrange[], interval[], text[], tstzmultirange[], text) IS
@@ -102,7 +102,7 @@ COMMENT ON FUNCTION agent_metrics_internal.write_spans(text[], tstzrange[], inte
 
 -- What every refresh does beside the rollups, in its transaction: agent hours, and the facts of what it found changed.
 CREATE FUNCTION agent_metrics_internal.refresh_facts(
-    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, horizon xid8, time_zone text,
+    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], current_snapshot pg_snapshot, oldest_unseen_xid xid8, time_zone text,
     conversation_agents text[], conversation_ids text[], arrived agent_metrics_internal.conversation_sums[],
     spans agent_metrics_internal.active_span[], dirty_agents text[], dirty_buckets timestamptz[])
 RETURNS void
@@ -127,7 +127,7 @@ BEGIN
     -- Turns that were updated or deleted: around their buckets, computed again.
     IF refresh_facts.dirty_agents IS NOT NULL THEN
         SELECT agents || w.changed_agents, days || w.changed_buckets INTO agents, days
-        FROM agent_metrics_internal.mend_spans(refresh_facts.agent_ids, refresh_facts.bucket_seconds, refresh_facts.foreign_to, refresh_facts.present,
+        FROM agent_metrics_internal.recompute_spans(refresh_facts.agent_ids, refresh_facts.bucket_seconds, refresh_facts.foreign_to, refresh_facts.current_snapshot,
             refresh_facts.time_zone, refresh_facts.dirty_agents, refresh_facts.dirty_buckets) w;
     END IF;
     measures := array_fill('revenue'::text, ARRAY[coalesce(cardinality(agents), 0)]);
@@ -141,7 +141,7 @@ BEGIN
         INTO conversation_agents, conversation_ids
         FROM agent_metrics.agent_events e
         CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(e.agent_id, e.occurred_at, e.occurred_at) f
-        WHERE refresh_facts.horizon > '0'::xid8 AND e.recorded_in >= refresh_facts.horizon AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
+        WHERE refresh_facts.oldest_unseen_xid > '0'::xid8 AND e.recorded_in >= refresh_facts.oldest_unseen_xid AND e.is_eval AND e.agent_id = ANY (refresh_facts.agent_ids);
         -- A turn that was updated or deleted may have been one of an evaluation run, or have become one.
         SELECT conversation_agents || array_agg(f.agent_id), conversation_ids || array_agg(f.conversation_id)
         INTO conversation_agents, conversation_ids
@@ -166,19 +166,19 @@ COMMENT ON FUNCTION agent_metrics_internal.refresh_facts(text[], integer[], xid8
     'Brings agent hours and the facts of changed conversations up to date. Internal: refresh() uses it.';
 
 -- Its joins are of short ranges of a key, which only a nested loop does by index, as in recompute_turns().
-CREATE FUNCTION agent_metrics_internal.mend_spans(
-    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text, dirty_agents text[], dirty_buckets timestamptz[])
+CREATE FUNCTION agent_metrics_internal.recompute_spans(
+    agent_ids text[], bucket_seconds integer[], foreign_to xid8[], current_snapshot pg_snapshot, time_zone text, dirty_agents text[], dirty_buckets timestamptz[])
 RETURNS TABLE (changed_agents text[], changed_buckets timestamptz[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH dirty AS (
+    WITH dirty_range AS (
         -- As far as a turn of the bucket may have reached, before or after the change.
-        SELECT d.agent_id, a.foreign_to, tstzrange(d.bucket, agent_metrics_internal.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, mend_spans.time_zone) + l.longest + interval '30 minutes') AS span, l.longest
-        FROM unnest(mend_spans.dirty_agents, mend_spans.dirty_buckets) AS d (agent_id, bucket)
-        JOIN unnest(mend_spans.agent_ids, mend_spans.bucket_seconds, mend_spans.foreign_to) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id
+        SELECT d.agent_id, a.foreign_to, tstzrange(d.bucket, agent_metrics_internal.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, recompute_spans.time_zone) + l.longest + interval '30 minutes') AS span, l.longest
+        FROM unnest(recompute_spans.dirty_agents, recompute_spans.dirty_buckets) AS d (agent_id, bucket)
+        JOIN unnest(recompute_spans.agent_ids, recompute_spans.bucket_seconds, recompute_spans.foreign_to) AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id
         CROSS JOIN LATERAL (
             SELECT greatest(
                 interval '0',
@@ -187,16 +187,16 @@ BEGIN
                 (SELECT agent_metrics_internal.turn_length(agent_metrics.sketch_max(r.latency)) FROM agent_metrics_internal.rollups r
                  WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END)) AS longest) l
     ), agent AS MATERIALIZED (
-        SELECT d.agent_id, d.foreign_to, range_agg(d.span) AS spans, max(d.longest) AS longest FROM dirty d GROUP BY d.agent_id, d.foreign_to
-    ), stretch AS (
+        SELECT d.agent_id, d.foreign_to, range_agg(d.span) AS spans, max(d.longest) AS longest FROM dirty_range d GROUP BY d.agent_id, d.foreign_to
+    ), reread_range AS (
         SELECT a.agent_id, a.foreign_to, lower(s.span) - a.longest - interval '30 minutes' AS from_time, upper(s.span) AS to_time
         FROM agent a CROSS JOIN LATERAL unnest(a.spans) AS s (span)
-    ), found AS (
+    ), recomputed_span AS (
         SELECT c.agent_id, c.span, c.longest
         FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.from_time) AS from_times, array_agg(x.to_time) AS to_times,
-                     array_agg(NULL::pg_snapshot) AS after, array_agg(mend_spans.present) AS presents, array_agg(x.foreign_to) AS foreign_to
-              FROM stretch x) w
-        CROSS JOIN LATERAL agent_metrics_internal.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
+                     array_agg(NULL::pg_snapshot) AS last_snapshot, array_agg(recompute_spans.current_snapshot) AS current_snapshots, array_agg(x.foreign_to) AS foreign_to
+              FROM reread_range x) w
+        CROSS JOIN LATERAL agent_metrics_internal.compute_spans(w.agents, w.from_times, w.to_times, w.last_snapshot, w.current_snapshots, w.foreign_to, '0') c
         UNION ALL
         SELECT a.agent_id, s.span, interval '0'
         FROM agent a
@@ -205,12 +205,12 @@ BEGIN
         CROSS JOIN LATERAL unnest(h.spans * a.spans) AS s (span)
     )
     SELECT w.changed_agents, w.changed_buckets
-    FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM found f) f
+    FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM recomputed_span f) f
     CROSS JOIN (SELECT array_agg(a.agent_id) AS agents, array_agg(a.spans) AS spans FROM agent a) r
-    CROSS JOIN LATERAL agent_metrics_internal.write_spans(f.agents, f.spans, f.longest, r.agents, r.spans, mend_spans.time_zone) w;
+    CROSS JOIN LATERAL agent_metrics_internal.write_spans(f.agents, f.spans, f.longest, r.agents, r.spans, recompute_spans.time_zone) w;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.mend_spans(text[], integer[], xid8[], pg_snapshot, text, text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.recompute_spans(text[], integer[], xid8[], pg_snapshot, text, text[], timestamptz[]) IS
     'Computes agent hours around buckets that saw an update or a deletion again. Internal: refresh() uses it.';
 
 -- For rebuild(): agent hours of a span, the day before it and the day after it, and all sums of its days, from nothing.
@@ -227,10 +227,10 @@ BEGIN
     FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM (
         SELECT c.agent_id, c.span, c.longest
         FROM (SELECT array_agg(w.agent_id) AS agents, array_agg(first - interval '2 days') AS from_times,
-                     array_agg(after_all + interval '1 hour') AS to_times, array_agg(NULL::pg_snapshot) AS after,
-                     array_agg(w.snapshot) AS presents, array_agg(w.foreign_to) AS foreign_to
+                     array_agg(after_all + interval '1 hour') AS to_times, array_agg(NULL::pg_snapshot) AS last_snapshot,
+                     array_agg(w.snapshot) AS current_snapshots, array_agg(w.foreign_to) AS foreign_to
               FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = ANY (rebuild_fact_days.agent_ids)) w
-        CROSS JOIN LATERAL agent_metrics_internal.compute_spans(w.agents, w.from_times, w.to_times, w.after, w.presents, w.foreign_to, '0') c
+        CROSS JOIN LATERAL agent_metrics_internal.compute_spans(w.agents, w.from_times, w.to_times, w.last_snapshot, w.current_snapshots, w.foreign_to, '0') c
         UNION ALL
         SELECT h.agent_id, s.span, interval '0'
         FROM agent_metrics_internal.archived_activity h

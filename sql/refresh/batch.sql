@@ -33,18 +33,18 @@ DECLARE
     locked   text[];       -- the agents in this order:
     seconds  integer[];    --   finest bucket
     leads    boolean[];    --   whether leads are counted
-    seen     pg_snapshot[];--   stored snapshot; NULL: build everything
+    last_snapshots     pg_snapshot[];--   stored snapshot; NULL: build everything
     foreign_ids xid8[];    --   ids of another origin
     built_with text[];     --   settings
-    present  pg_snapshot;
-    horizon  xid8;         -- no change that concerns us has a smaller id
+    current_snapshot  pg_snapshot;
+    oldest_unseen_xid  xid8;         -- no change that concerns us has a smaller id
     zone     text;
     has_log     boolean;   -- anything but turns that arrived
     has_changes boolean;
     has_stale   boolean;   -- spans of time that have to be computed again
     builds   text[];
     span     record;
-    found    record;       -- what take_changes() found in it
+    found    record;       -- what consume_changes() found in it
     dirty_agents  text[];  -- finest buckets that were computed again
     dirty_buckets timestamptz[];
     lead_agents text[];
@@ -57,12 +57,12 @@ DECLARE
 BEGIN
     -- The locks were taken in an earlier statement: read together with them, a waiter can see snapshots run backwards.
     zone := agent_metrics_internal.report_time_zone();
-    present := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
+    current_snapshot := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());
     SELECT array_agg(x.agent_id ORDER BY x.agent_id), array_agg(x.bucket_seconds ORDER BY x.agent_id),
            array_agg(x.counts_leads ORDER BY x.agent_id), array_agg(x.snapshot ORDER BY x.agent_id),
            array_agg(x.foreign_to ORDER BY x.agent_id), array_agg(x.settings ORDER BY x.agent_id),
            array_agg(x.agent_id ORDER BY x.agent_id) FILTER (WHERE x.snapshot IS NULL)
-    INTO locked, seconds, leads, seen, foreign_ids, built_with, builds
+    INTO locked, seconds, leads, last_snapshots, foreign_ids, built_with, builds
     FROM (
         SELECT w.agent_id, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate' AS counts_leads, w.foreign_to,
                agent_metrics_internal.watermark_settings(zone, k.bucket_seconds, k.outcome_metric) AS settings,
@@ -76,9 +76,9 @@ BEGIN
     IF locked IS NULL THEN
         RETURN;
     END IF;
-    IF EXISTS (SELECT FROM unnest(seen) AS s (snapshot)
-               WHERE pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(present)
-                  OR EXISTS (SELECT FROM pg_snapshot_xip(present) AS p (id)
+    IF EXISTS (SELECT FROM unnest(last_snapshots) AS s (snapshot)
+               WHERE pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(current_snapshot)
+                  OR EXISTS (SELECT FROM pg_snapshot_xip(current_snapshot) AS p (id)
                              WHERE p.id <> pg_current_xact_id() AND pg_visible_in_snapshot(p.id, s.snapshot))) THEN
         RAISE EXCEPTION 'this transaction''s snapshot is older than the last refresh'
             USING ERRCODE = 'serialization_failure',
@@ -95,7 +95,7 @@ BEGIN
         DELETE FROM agent_metrics_internal.conversation_facts f WHERE f.agent_id = ANY (builds);
         DELETE FROM agent_metrics_internal.fact_days f WHERE f.agent_id = ANY (builds);
         DELETE FROM agent_metrics_internal.active_days a WHERE a.agent_id = ANY (builds);
-        DELETE FROM agent_metrics_internal.changes c WHERE c.agent_id = ANY (builds) AND pg_visible_in_snapshot(c.changed_in, present);
+        DELETE FROM agent_metrics_internal.changes c WHERE c.agent_id = ANY (builds) AND pg_visible_in_snapshot(c.changed_in, current_snapshot);
         -- Archived turns are no rows to be found by their ids: their spans are.
         DELETE FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (builds);
         INSERT INTO agent_metrics_internal.stale_ranges (agent_id, from_time, to_time)
@@ -110,14 +110,14 @@ BEGIN
     END IF;
 
     -- One cheap look over all: the largest id tells whether anything was written at all.
-    SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO horizon FROM unnest(seen) AS s (snapshot);
+    SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO oldest_unseen_xid FROM unnest(last_snapshots) AS s (snapshot);
     has_log := EXISTS (SELECT FROM agent_metrics_internal.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
-        OR coalesce((SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= horizon, false)
-        OR coalesce((SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= horizon, false)
-        OR coalesce((SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= horizon, false);
+        OR coalesce((SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= oldest_unseen_xid, false)
+        OR coalesce((SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= oldest_unseen_xid, false)
+        OR coalesce((SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= oldest_unseen_xid, false);
     has_changes := builds IS NOT NULL OR has_log
         OR EXISTS (SELECT FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked))
-        OR coalesce((SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= horizon, false);
+        OR coalesce((SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= oldest_unseen_xid, false);
 
     -- A build goes partition by partition, so that what it holds at once is bounded; otherwise all is one span.
     FOR span IN
@@ -127,7 +127,7 @@ BEGIN
         ORDER BY 1
     LOOP
         has_stale := EXISTS (SELECT FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked));
-        SELECT * INTO found FROM agent_metrics_internal.take_changes(locked, seconds, seen, foreign_ids, present, horizon, zone,
+        SELECT * INTO found FROM agent_metrics_internal.consume_changes(locked, seconds, last_snapshots, foreign_ids, current_snapshot, oldest_unseen_xid, zone,
             has_log, span.from_time, span.to_time);
         counted := counted || coalesce(found.counted, '[]');
 
@@ -142,7 +142,7 @@ BEGIN
         -- Buckets that saw an update or a deletion: from their turns again, then upwards.
         IF found.dirty_agents IS NOT NULL THEN
             SELECT jsonb_agg(to_jsonb(t)) INTO found_rows
-            FROM agent_metrics_internal.recompute_turns(found.dirty_agents, found.dirty_buckets, locked, seconds, foreign_ids, present, zone) t;
+            FROM agent_metrics_internal.recompute_turns(found.dirty_agents, found.dirty_buckets, locked, seconds, foreign_ids, current_snapshot, zone) t;
             counted := counted || coalesce(found_rows, '[]');
             dirty_agents := dirty_agents || found.dirty_agents;
             dirty_buckets := dirty_buckets || found.dirty_buckets;
@@ -161,7 +161,7 @@ BEGIN
             SELECT c.counted, c.lead_agents, c.lead_ids, c.lead_starts, c.lead_qualified, added || c.deltas
             INTO found_rows, lead_agents, lead_ids, lead_starts, lead_qualified, added
             FROM agent_metrics_internal.refresh_conversations(found.arrived, found.conversation_agents, found.conversation_ids, found.from_times,
-                found.to_times, NOT has_stale, builds IS NOT NULL, locked, seconds, leads, present, foreign_ids, zone) c;
+                found.to_times, NOT has_stale, builds IS NOT NULL, locked, seconds, leads, current_snapshot, foreign_ids, zone) c;
             counted := counted || coalesce(found_rows, '[]');
 
             IF lead_agents IS NOT NULL THEN
@@ -182,12 +182,12 @@ BEGIN
                   FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) lost;
         END IF;
 
-        PERFORM agent_metrics_internal.refresh_facts(locked, seconds, foreign_ids, present, horizon, zone, found.conversation_agents, found.conversation_ids,
+        PERFORM agent_metrics_internal.refresh_facts(locked, seconds, foreign_ids, current_snapshot, oldest_unseen_xid, zone, found.conversation_agents, found.conversation_ids,
             found.arrived, found.spans, found.dirty_agents, found.dirty_buckets);
     END LOOP;
 
     UPDATE agent_metrics_internal.agent_watermarks w
-    SET snapshot = present, origin = here, foreign_to = u.foreign_to, refreshed_at = begun, settings = u.settings, schedule = s.schedule
+    SET snapshot = current_snapshot, origin = here, foreign_to = u.foreign_to, refreshed_at = begun, settings = u.settings, schedule = s.schedule
     FROM unnest(locked, foreign_ids, built_with) AS u (agent_id, foreign_to, settings)
     JOIN agent_metrics_internal.schedules s ON s.agent_id = u.agent_id
     WHERE w.agent_id = u.agent_id;

@@ -16,15 +16,15 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.origin() IS 'Names the cluster and table that transaction ids stored here belong to.';
 
 -- A transaction's own id is in no snapshot, so it would count as seen what it writes later.
-CREATE FUNCTION agent_metrics_internal.snapshot_without(seen pg_snapshot, own xid8) RETURNS pg_snapshot
+CREATE FUNCTION agent_metrics_internal.snapshot_without(snapshot pg_snapshot, own xid8) RETURNS pg_snapshot
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF own >= pg_snapshot_xmax(seen) THEN
-        RETURN seen;
+    IF own >= pg_snapshot_xmax(snapshot) THEN
+        RETURN snapshot;
     END IF;
-    RETURN (SELECT format('%s:%s:%s', least(pg_snapshot_xmin(seen), own), pg_snapshot_xmax(seen),
+    RETURN (SELECT format('%s:%s:%s', least(pg_snapshot_xmin(snapshot), own), pg_snapshot_xmax(snapshot),
                           string_agg(x.id::text, ',' ORDER BY x.id))
-            FROM (SELECT pg_snapshot_xip(seen) UNION SELECT own) AS x (id))::pg_snapshot;
+            FROM (SELECT pg_snapshot_xip(snapshot) UNION SELECT own) AS x (id))::pg_snapshot;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.snapshot_without(pg_snapshot, xid8) IS 'The snapshot with one more transaction in progress.';
@@ -105,7 +105,7 @@ SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH written AS (
+    WITH upserted_bucket AS (
         INSERT INTO agent_metrics_internal.rollups AS r (agent_id, level, bucket, %1$s)
         SELECT b.agent_id, merge_turns.to_level, b.bucket, %2$s
         FROM (SELECT DISTINCT u.agent_id,
@@ -117,7 +117,7 @@ BEGIN
         GROUP BY b.agent_id, b.bucket
         ON CONFLICT (agent_id, level, bucket) DO UPDATE SET %3$s
         RETURNING r.agent_id)
-    SELECT w.agent_id, count(*) FROM written w GROUP BY w.agent_id;
+    SELECT w.agent_id, count(*) FROM upserted_bucket w GROUP BY w.agent_id;
 END
 $function$;
 
@@ -145,7 +145,7 @@ COMMENT ON FUNCTION agent_metrics_internal.merge_turns(text[], timestamptz[], te
 -- Computes the turn measures of finest buckets again from their turns, and of the hours and days above them.
 -- Its joins are of few buckets with short ranges of a key, which only a nested loop does by index.
 CREATE FUNCTION agent_metrics_internal.recompute_turns(
-    agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], present pg_snapshot, time_zone text)
+    agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], current_snapshot pg_snapshot, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
@@ -168,7 +168,7 @@ BEGIN
     SELECT t.agent_id, t.buckets
     FROM (SELECT array_agg(f) AS deltas
           FROM agent_metrics_internal.compute_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
-              array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.present, ARRAY[cardinality(to_times)]),
+              array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.current_snapshot, ARRAY[cardinality(to_times)]),
               foreign_ids, seconds, recompute_turns.time_zone, '0'::xid8) f) d
     CROSS JOIN LATERAL agent_metrics_internal.add_deltas(d.deltas, recompute_turns.all_agents, recompute_turns.bucket_seconds,
         recompute_turns.time_zone, true) t;

@@ -1,6 +1,6 @@
 -- What a conversation is: the one definition, in two steps. What its turns add up to comes from one of two places:
 -- sum_conversations() looks them up by key, archived ones too, and sum_turns() (06_turns.sql) adds up what has just
--- arrived. conclude_conversations() then says what that means, with what the business and reviewers said.
+-- arrived. resolve_outcomes() then says what that means, with what the business and reviewers said.
 
 CREATE TYPE agent_metrics_internal.conversation_sums AS (
     agent_id text, conversation_id text, started_at timestamptz, ended_at timestamptz, turns bigint, token_turns bigint,
@@ -132,7 +132,7 @@ COMMENT ON FUNCTION agent_metrics_internal.business_of(agent_metrics_internal.co
     'The business events of conversations: the one definition. Internal: conversations and facts use it.';
 
 -- All by hash, since a plan that is made once guesses ten rows of whatever it is given, and texts are slow to sort.
-CREATE FUNCTION agent_metrics_internal.conclude_conversations(sums agent_metrics_internal.conversation_sums[]) RETURNS SETOF agent_metrics_internal.conversation
+CREATE FUNCTION agent_metrics_internal.resolve_outcomes(sums agent_metrics_internal.conversation_sums[]) RETURNS SETOF agent_metrics_internal.conversation
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $function$
 #variable_conflict use_column
@@ -141,9 +141,9 @@ DECLARE
     has_reviews boolean := EXISTS (SELECT FROM agent_metrics.reviews);
 BEGIN
     RETURN QUERY
-    WITH acted AS MATERIALIZED (
-        SELECT u.* FROM unnest(conclude_conversations.sums) u
-    ), business AS MATERIALIZED (
+    WITH summed_conversation AS MATERIALIZED (
+        SELECT u.* FROM unnest(resolve_outcomes.sums) u
+    ), business_outcome AS MATERIALIZED (
         SELECT b.agent_id, b.conversation_id,
                agent_metrics_internal.latest(k.meaning, b.occurred_at, NULL, b.business_event_id) FILTER (WHERE o.label IS NOT NULL) AS label,
                max(b.occurred_at) FILTER (WHERE o.label IS NOT NULL) AS said_at,
@@ -154,27 +154,27 @@ BEGIN
                bool_or(k.meaning = 'human_touch') AS is_human_touched,
                agent_metrics_internal.earliest(b.customer_id, b.occurred_at, NULL, b.business_event_id) AS customer_id
         FROM agent_metrics_internal.business_of(ARRAY(
-                 SELECT ROW(t.agent_id, t.conversation_id, t.business_event_ids)::agent_metrics_internal.conversation_key FROM acted t)) b
+                 SELECT ROW(t.agent_id, t.conversation_id, t.business_event_ids)::agent_metrics_internal.conversation_key FROM summed_conversation t)) b
         LEFT JOIN agent_metrics.event_kinds k ON k.kind = b.kind
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
         GROUP BY b.agent_id, b.conversation_id
-    ), review AS MATERIALIZED (
+    ), latest_review AS MATERIALIZED (
         SELECT t.agent_id, t.conversation_id, r.label
-        FROM acted t
+        FROM summed_conversation t
         CROSS JOIN LATERAL (
             SELECT x.outcome_label AS label FROM agent_metrics.reviews x
             WHERE x.conversation_id = t.conversation_id AND x.agent_id = t.agent_id AND x.outcome_label IS NOT NULL
             ORDER BY x.reviewed_at DESC, x.review_id DESC LIMIT 1) r
         WHERE has_reviews
-    ), said AS MATERIALIZED (
+    ), labelled_conversation AS MATERIALIZED (
         SELECT t.agent_id, t.conversation_id, t.started_at, t.ended_at, t.turns, t.token_turns, t.tokens, t.cost_usd,
                agent_metrics_internal.fitting(coalesce(c.customer_id, t.user_id, t.conversation_id), 1024) AS lead_id, t.agent_label, t.judge_label,
                -- the business system speaks by its events and by labels it put on turns: the later word counts
                CASE WHEN t.crm_said_at > c.said_at THEN t.crm_label ELSE coalesce(c.label, t.crm_label) END AS crm_label,
                coalesce(h.label, t.human_label) AS human_label,
                c.is_booking, c.is_qualified, coalesce(c.is_human_touched, false) AS is_human_touched, t.business_event_ids
-        FROM acted t LEFT JOIN business c ON c.agent_id = t.agent_id AND c.conversation_id = t.conversation_id
-        LEFT JOIN review h ON h.agent_id = t.agent_id AND h.conversation_id = t.conversation_id
+        FROM summed_conversation t LEFT JOIN business_outcome c ON c.agent_id = t.agent_id AND c.conversation_id = t.conversation_id
+        LEFT JOIN latest_review h ON h.agent_id = t.agent_id AND h.conversation_id = t.conversation_id
     )
     SELECT s.agent_id, s.conversation_id, s.started_at, s.ended_at, s.turns, s.token_turns, s.tokens, s.cost_usd, s.lead_id,
            s.agent_label, s.judge_label, s.crm_label, s.human_label, o.label,
@@ -192,7 +192,7 @@ BEGIN
            coalesce(s.is_qualified, false),
            s.is_human_touched,
            CASE WHEN s.business_event_ids IS NOT NULL THEN ARRAY(SELECT DISTINCT agent_metrics_internal.fitting(u.id, 1024) AS id FROM unnest(s.business_event_ids) AS u (id) ORDER BY id) END
-    FROM said s
+    FROM labelled_conversation s
     LEFT JOIN agent_metrics.outcomes human ON human.label = s.human_label
     LEFT JOIN agent_metrics.outcomes crm ON crm.label = s.crm_label
     LEFT JOIN agent_metrics.outcomes judge ON judge.label = s.judge_label
@@ -201,13 +201,13 @@ BEGIN
     LEFT JOIN agent_metrics.outcomes o ON o.label = coalesce(human.label, crm.label, judge.label, agent.label);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.conclude_conversations(agent_metrics_internal.conversation_sums[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.resolve_outcomes(agent_metrics_internal.conversation_sums[]) IS
     'Conversations, from what their turns add up to and what the business and reviewers said of them. Internal: refresh() and verify() use it.';
 
 -- present: turns that it sees count, and those whose ids are from another cluster, up to foreign_to; NULL: all that are
 -- there. A turn that commits while a refresh runs is left to the next, which may add it to what is stored.
 CREATE FUNCTION agent_metrics_internal.sum_conversations(
-    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], present pg_snapshot, foreign_to xid8[])
+    agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[], current_snapshot pg_snapshot, foreign_to xid8[])
 RETURNS agent_metrics_internal.conversation_sums[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off
@@ -254,7 +254,7 @@ BEGIN
                 WHERE e.conversation_id = a.conversation_id AND e.agent_id || '' = a.agent_id
                   AND e.occurred_at >= a.from_time AND e.occurred_at <= a.to_time AND NOT e.is_eval
                   AND e.occurred_at >= agent_metrics_internal.first_moment() AND e.occurred_at < agent_metrics_internal.end_of_moments()
-                  AND (sum_conversations.present IS NULL OR pg_visible_in_snapshot(e.recorded_in, sum_conversations.present)
+                  AND (sum_conversations.current_snapshot IS NULL OR pg_visible_in_snapshot(e.recorded_in, sum_conversations.current_snapshot)
                        OR e.recorded_in <= a.foreign_to)
                 OFFSET 0) t
             UNION ALL

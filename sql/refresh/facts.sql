@@ -54,7 +54,7 @@ COMMENT ON FUNCTION agent_metrics_internal.revenue_usd(text, numeric) IS
     'What a business event of that meaning adds to revenue; NULL: it is neither a charge nor a refund, or has no amount.';
 
 -- One row per fact of these conversations. occurred_at is the moment that decides the day: the turn's, or that of the
--- conversation's first turn. A conversation that is not in the books (evaluation, an unregistered agent) has none.
+-- conversation's first turn. A conversation that is not in the rollups (evaluation, an unregistered agent) has none.
 CREATE FUNCTION agent_metrics_internal.fact_rows(agent_ids text[], conversation_ids text[])
 RETURNS TABLE (agent_id text, conversation_id text, event_id text, occurred_at timestamptz, measure text, numerator numeric,
                denominator numeric, numerator_squared numeric, denominator_squared numeric, product numeric, value double precision)
@@ -72,57 +72,57 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    WITH asked AS MATERIALIZED (
+    WITH asked_conversation AS MATERIALIZED (
         SELECT c.agent_id, c.conversation_id, c.started_at, c.agent_label, c.business_event_ids
         FROM (SELECT DISTINCT u.agent_id, u.conversation_id FROM unnest(fact_rows.agent_ids, fact_rows.conversation_ids) AS u (agent_id, conversation_id)) a
         -- agent_id is kept from the index on it, as in sum_conversations
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
                             WHERE x.conversation_id = a.conversation_id AND x.agent_id || '' = a.agent_id LIMIT 1) c
-    ), business AS MATERIALIZED (
+    ), business_fact AS MATERIALIZED (
         SELECT a.agent_id, a.conversation_id, a.started_at, b.business_event_id, b.occurred_at, b.amount_usd, k.meaning,
                o.label IS NOT NULL AS is_outcome, coalesce(o.is_success AND NOT o.is_open, false) AS is_resolution
         FROM agent_metrics_internal.business_of(ARRAY(
-                 SELECT ROW(a.agent_id, a.conversation_id, a.business_event_ids)::agent_metrics_internal.conversation_key FROM asked a)) b
-        JOIN asked a ON a.agent_id = b.agent_id AND a.conversation_id = b.conversation_id
+                 SELECT ROW(a.agent_id, a.conversation_id, a.business_event_ids)::agent_metrics_internal.conversation_key FROM asked_conversation a)) b
+        JOIN asked_conversation a ON a.agent_id = b.agent_id AND a.conversation_id = b.conversation_id
         JOIN agent_metrics.event_kinds k ON k.kind = b.kind
         LEFT JOIN agent_metrics.outcomes o ON o.label = k.meaning
-    ), review AS MATERIALIZED (
+    ), conversation_review AS MATERIALIZED (
         SELECT a.started_at, a.agent_label, r.agent_id, r.conversation_id, r.occurred_at, r.event_id, r.weight, r.review_id, r.reviewed_at,
                r.outcome_label, r.answer_verdict, r.is_in_scope, r.is_refused, r.is_escalated, r.should_escalate
-        FROM asked a
+        FROM asked_conversation a
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.reviews x
                             WHERE x.conversation_id = a.conversation_id AND x.agent_id || '' = a.agent_id OFFSET 0) r
         WHERE has_reviews
-    ), question AS (
+    ), review_answer AS (
         -- Each question of a review is a fact of its own; y: it counts in the denominator, x: in the numerator.
         SELECT r.agent_id, r.conversation_id, r.event_id, coalesce(r.occurred_at, r.started_at) AS occurred_at, q.measure, q.is_hit AS x, r.weight,
                row_number() OVER (PARTITION BY r.agent_id, r.conversation_id, r.event_id, q.question
                                   ORDER BY r.reviewed_at DESC, r.review_id DESC) AS nth, q.is_counted AS y
-        FROM review r
+        FROM conversation_review r
         CROSS JOIN LATERAL agent_metrics_internal.review_answers(
             r.answer_verdict, r.is_in_scope, r.is_refused, r.is_escalated, r.should_escalate) q
     ), fact AS (
         SELECT v.agent_id, v.conversation_id, v.event_id::text, v.occurred_at, 'tool_calls' AS measure, v.is_correct::integer::numeric AS x, 1::numeric AS y
-        FROM asked a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.tool_call_verdicts t
+        FROM asked_conversation a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.tool_call_verdicts t
                                          WHERE t.conversation_id = a.conversation_id AND t.agent_id || '' = a.agent_id OFFSET 0) v
         WHERE has_verdicts
         UNION ALL
         SELECT s.agent_id, s.conversation_id, s.event_id::text, s.occurred_at, 'instruction_scores', s.score, 1
-        FROM asked a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.turn_scores t
+        FROM asked_conversation a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.turn_scores t
                                          WHERE t.conversation_id = a.conversation_id AND t.agent_id || '' = a.agent_id OFFSET 0) s
         WHERE has_scores AND s.criterion = 'instruction_following'
         UNION ALL
         SELECT q.agent_id, q.conversation_id, q.event_id::text, q.occurred_at, q.measure, q.x::integer * q.weight, q.weight
-        FROM question q WHERE q.nth = 1 AND q.y
+        FROM review_answer q WHERE q.nth = 1 AND q.y
         UNION ALL
         SELECT s.agent_id, s.conversation_id, s.answer_id, a.started_at, 'survey', CASE WHEN s.score >= 9 THEN 100 WHEN s.score <= 6 THEN -100 ELSE 0 END, 1
-        FROM asked a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.survey_answers t
+        FROM asked_conversation a CROSS JOIN LATERAL (SELECT t.* FROM agent_metrics.survey_answers t
                                          WHERE t.conversation_id = a.conversation_id AND t.agent_id || '' = a.agent_id OFFSET 0) s
         WHERE has_answers
         UNION ALL
         SELECT b.agent_id, b.conversation_id, b.business_event_id, b.started_at, 'revenue',
                agent_metrics_internal.revenue_usd(b.meaning, b.amount_usd), NULL
-        FROM business b WHERE agent_metrics_internal.revenue_usd(b.meaning, b.amount_usd) IS NOT NULL
+        FROM business_fact b WHERE agent_metrics_internal.revenue_usd(b.meaning, b.amount_usd) IS NOT NULL
     )
     SELECT f.agent_id, f.conversation_id, f.event_id, f.occurred_at, f.measure, f.x, f.y, f.x * f.x, f.y * f.y, f.x * f.y, NULL::double precision
     FROM fact f
@@ -141,7 +141,7 @@ BEGIN
             NULL::numeric, greatest(extract(epoch FROM b.occurred_at - b.started_at), 0)::double precision
      FROM (SELECT x.*, count(*) FILTER (WHERE NOT x.is_resolution)
                            OVER (PARTITION BY x.agent_id, x.conversation_id ORDER BY x.occurred_at DESC, x.business_event_id DESC) AS taken_back
-           FROM business x WHERE x.is_outcome) b
+           FROM business_fact x WHERE x.is_outcome) b
      WHERE b.is_resolution AND b.taken_back = 0
      ORDER BY b.agent_id, b.conversation_id, b.occurred_at, b.business_event_id)
     UNION ALL
@@ -151,7 +151,7 @@ BEGIN
             100 * r.weight * (said.is_success::integer - found.is_success::integer), r.weight,
             r.weight * (said.is_success <> found.is_success)::integer, r.weight * r.weight,
             r.weight * (said.is_success AND found.is_success)::integer, NULL::double precision
-     FROM review r
+     FROM conversation_review r
      JOIN agent_metrics.outcomes found ON found.label = r.outcome_label AND NOT found.is_open
      JOIN agent_metrics.outcomes said ON said.label = r.agent_label AND NOT said.is_open
      ORDER BY r.agent_id, r.conversation_id, r.reviewed_at DESC, r.review_id DESC);
@@ -169,13 +169,13 @@ DECLARE
     has_known boolean := EXISTS (SELECT FROM agent_metrics_internal.conversation_facts);
 BEGIN
     RETURN QUERY
-    WITH now_known AS MATERIALIZED (
+    WITH current_fact AS MATERIALIZED (
         SELECT f.agent_id, f.conversation_id, f.measure, agent_metrics_internal.bucket_start(f.occurred_at, 'day', refresh_conversation_facts.time_zone) AS bucket,
                count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator, sum(f.numerator_squared) AS numerator_squared,
                sum(f.denominator_squared) AS denominator_squared, sum(f.product) AS product, max(f.value) AS value
         FROM agent_metrics_internal.fact_rows(refresh_conversation_facts.agent_ids, refresh_conversation_facts.conversation_ids) f
         GROUP BY 1, 2, 3, 4
-    ), known AS MATERIALIZED (
+    ), stored_fact AS MATERIALIZED (
         SELECT k.agent_id, k.conversation_id, k.measure, k.bucket, k.facts, k.numerator, k.denominator,
                k.numerator_squared, k.denominator_squared, k.product, k.value
         FROM (SELECT DISTINCT u.agent_id, u.conversation_id
@@ -183,30 +183,30 @@ BEGIN
               WHERE has_known) d
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.conversation_facts x
                             WHERE x.conversation_id = d.conversation_id AND x.agent_id || '' = d.agent_id OFFSET 0) k
-    ), changed AS MATERIALIZED (
+    ), changed_fact AS MATERIALIZED (
         -- a full join is never a nested loop, however few rows the planner expects
         SELECT coalesce(n.agent_id, k.agent_id) AS agent_id, coalesce(n.conversation_id, k.conversation_id) AS conversation_id,
                coalesce(n.measure, k.measure) AS measure, coalesce(n.bucket, k.bucket) AS bucket, n.facts, n.numerator, n.denominator,
                n.numerator_squared, n.denominator_squared, n.product, n.value, n.agent_id IS NOT NULL AS is_now
-        FROM now_known n
-        FULL JOIN known k ON k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id AND k.measure = n.measure AND k.bucket = n.bucket
+        FROM current_fact n
+        FULL JOIN stored_fact k ON k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id AND k.measure = n.measure AND k.bucket = n.bucket
         WHERE n IS DISTINCT FROM k
-    ), gone AS (
-        DELETE FROM agent_metrics_internal.conversation_facts f USING changed c
+    ), deleted_fact AS (
+        DELETE FROM agent_metrics_internal.conversation_facts f USING changed_fact c
         WHERE NOT c.is_now AND f.conversation_id = c.conversation_id AND f.agent_id || '' = c.agent_id AND f.measure = c.measure AND f.bucket = c.bucket
-    ), written AS (
+    ), upserted_fact AS (
         INSERT INTO agent_metrics_internal.conversation_facts (agent_id, conversation_id, measure, bucket, facts, numerator, denominator, numerator_squared,
                                                       denominator_squared, product, value)
         SELECT c.agent_id, c.conversation_id, c.measure, c.bucket, c.facts, c.numerator, c.denominator, c.numerator_squared,
                c.denominator_squared, c.product, c.value
-        FROM changed c WHERE c.is_now
+        FROM changed_fact c WHERE c.is_now
         ON CONFLICT (conversation_id, agent_id, measure, bucket) DO UPDATE SET
             facts = excluded.facts, numerator = excluded.numerator, denominator = excluded.denominator,
             numerator_squared = excluded.numerator_squared, denominator_squared = excluded.denominator_squared, product = excluded.product,
             value = excluded.value
     )
     SELECT array_agg(d.agent_id), array_agg(d.measure), array_agg(d.bucket)
-    FROM (SELECT DISTINCT c.agent_id, c.measure, c.bucket FROM changed c) d;
+    FROM (SELECT DISTINCT c.agent_id, c.measure, c.bucket FROM changed_fact c) d;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.refresh_conversation_facts(text[], text[], text) IS
@@ -258,17 +258,17 @@ CREATE FUNCTION agent_metrics_internal.refresh_fact_days(agent_ids text[], measu
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 BEGIN
-    WITH now_known AS MATERIALIZED (
+    WITH current_fact AS MATERIALIZED (
         SELECT n.* FROM agent_metrics_internal.compute_fact_days(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) n
-    ), gone AS (
+    ), deleted_fact AS (
         DELETE FROM agent_metrics_internal.fact_days f
         USING unnest(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) AS u (agent_id, measure, bucket)
         WHERE f.agent_id = u.agent_id AND f.measure = u.measure AND f.bucket = u.bucket
-          AND NOT EXISTS (SELECT FROM now_known n WHERE n.agent_id = u.agent_id AND n.measure = u.measure AND n.bucket = u.bucket)
+          AND NOT EXISTS (SELECT FROM current_fact n WHERE n.agent_id = u.agent_id AND n.measure = u.measure AND n.bucket = u.bucket)
     )
     INSERT INTO agent_metrics_internal.fact_days (agent_id, measure, bucket, facts, numerator, denominator, numerator_squared, denominator_squared, product, sketch)
     SELECT n.agent_id, n.measure, n.bucket, n.facts, n.numerator, n.denominator, n.numerator_squared, n.denominator_squared, n.product, n.sketch
-    FROM now_known n
+    FROM current_fact n
     ON CONFLICT (agent_id, measure, bucket) DO UPDATE SET
         facts = excluded.facts, numerator = excluded.numerator, denominator = excluded.denominator,
         numerator_squared = excluded.numerator_squared, denominator_squared = excluded.denominator_squared, product = excluded.product,

@@ -1,4 +1,4 @@
--- rebuild: the books of a span of time, computed again from the facts.
+-- rebuild: the rollups of a span of time, computed again from the facts.
 
 -- Conversation and lead measures are kept by difference, so a wrong one would stay wrong: the rows of the span and what
 -- they added are taken out, and the refresh that follows adds them again. Whole report days, so that every bucket is

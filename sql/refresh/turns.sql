@@ -34,7 +34,7 @@ COMMENT ON AGGREGATE agent_metrics_internal.sum_deltas(agent_metrics_internal.ro
 -- `after` is NULL for all turns up to `present`. Ids up to `foreign_to` came from another cluster: they count
 -- whatever the present snapshot says of their number.
 CREATE FUNCTION agent_metrics_internal.compute_live_turns(
-    agent_ids text[], from_times timestamptz[], to_times timestamptz[], after pg_snapshot[], present pg_snapshot[],
+    agent_ids text[], from_times timestamptz[], to_times timestamptz[], last_snapshot pg_snapshot[], current_snapshot pg_snapshot[],
     foreign_to xid8[], bucket_seconds integer[], time_zone text, since xid8)
 RETURNS SETOF agent_metrics_internal.rollup_delta
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_sort = off AS $function$
@@ -50,16 +50,16 @@ BEGIN
            coalesce(sum(agent_metrics_internal.possible_cost(e.cost_usd)), 0), agent_metrics.quantile_sketch(agent_metrics_internal.possible_latency(e.latency_ms)),
            0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
            0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::bigint, 0::bigint
-    FROM unnest(compute_live_turns.agent_ids, compute_live_turns.from_times, compute_live_turns.to_times, compute_live_turns.after,
-                compute_live_turns.present, compute_live_turns.foreign_to, compute_live_turns.bucket_seconds)
-             AS w (agent_id, from_time, to_time, after, present, foreign_to, bucket_seconds)
+    FROM unnest(compute_live_turns.agent_ids, compute_live_turns.from_times, compute_live_turns.to_times, compute_live_turns.last_snapshot,
+                compute_live_turns.current_snapshot, compute_live_turns.foreign_to, compute_live_turns.bucket_seconds)
+             AS w (agent_id, from_time, to_time, last_snapshot, current_snapshot, foreign_to, bucket_seconds)
     JOIN agent_metrics.agent_events e
       ON e.agent_id = w.agent_id AND e.occurred_at >= w.from_time AND e.occurred_at < w.to_time
      AND e.occurred_at >= agent_metrics_internal.first_moment() AND e.occurred_at < agent_metrics_internal.end_of_moments()
     WHERE e.recorded_in >= compute_live_turns.since
       AND NOT e.is_eval
-      AND (pg_visible_in_snapshot(e.recorded_in, w.present) OR (w.after IS NULL AND e.recorded_in <= w.foreign_to))
-      AND (w.after IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, w.after))
+      AND (pg_visible_in_snapshot(e.recorded_in, w.current_snapshot) OR (w.last_snapshot IS NULL AND e.recorded_in <= w.foreign_to))
+      AND (w.last_snapshot IS NULL OR NOT pg_visible_in_snapshot(e.recorded_in, w.last_snapshot))
     GROUP BY e.agent_id, fine;
 END
 $function$;

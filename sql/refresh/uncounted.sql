@@ -1,4 +1,4 @@
--- Turns that are in the table and in no book, whatever their stamps say: what was loaded while triggers were off, or by
+-- Turns that are in the table and in no rollup, whatever their stamps say: what was loaded while triggers were off, or by
 -- whoever switched them off. verify() finds them too, at the price of computing everything again; this only counts.
 
 CREATE FUNCTION agent_metrics_internal.uncounted_turns()
@@ -56,4 +56,4 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.uncounted_turns() IS
-    'Agents whose turns are not all in the books, with the days concerned, how many turns there are and how many are counted. rebuild() counts those of the first reason. agent-metrics doctor asks it.';
+    'Agents whose turns are not all in the rollups, with the days concerned, how many turns there are and how many are counted. rebuild() counts those of the first reason. agent-metrics doctor asks it.';

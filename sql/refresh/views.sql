@@ -20,13 +20,13 @@ FROM (SELECT d.*, CASE WHEN d.is_ahead THEN format('its last refresh lies ahead,
                    -- as watermark_settings() has it, which a reader may not call
                    format('%s, %s seconds, leads: %s', p.time_zone, k.bucket_seconds, k.outcome_metric = 'qualified_lead_rate') AS settings,
                    format('%s %s, %s, thresholds %s', coalesce(a.cadence, k.cadence), a.time_zone, a.kind,
-                          l.lines) AS schedule
+                          l.threshold_hash) AS schedule
             FROM agent_metrics.agents a
             JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
             CROSS JOIN agent_metrics_internal.report p
             LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = a.agent_id
             -- each refresh asks for them, so no text is made of them
-            LEFT JOIN (SELECT t.agent_id, bit_xor(hash_record_extended(ROW(t.metric, t.effective_from, t.effective_to, t.value), 0)) AS lines
+            LEFT JOIN (SELECT t.agent_id, bit_xor(hash_record_extended(ROW(t.metric, t.effective_from, t.effective_to, t.value), 0)) AS threshold_hash
                        FROM agent_metrics.thresholds t GROUP BY t.agent_id) l ON l.agent_id = a.agent_id) d) x;
 COMMENT ON VIEW agent_metrics_internal.schedules IS 'When each agent is due, and why if it is at once.';
 

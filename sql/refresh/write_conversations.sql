@@ -15,7 +15,7 @@ BEGIN
     EXECUTE format($create$
 CREATE FUNCTION agent_metrics_internal.refresh_conversations(
     arrived agent_metrics_internal.conversation_sums[], agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
-    knows_all boolean, build boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], present pg_snapshot,
+    knows_all boolean, build boolean, all_agents text[], bucket_seconds integer[], counts_leads boolean[], current_snapshot pg_snapshot,
     foreign_to xid8[], time_zone text)
 RETURNS TABLE (counted jsonb, lead_agents text[], lead_ids text[], lead_starts timestamptz[], lead_qualified boolean[], deltas agent_metrics_internal.rollup_delta[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
@@ -70,14 +70,14 @@ BEGIN
                              WHERE x.conversation_id = t.conversation_id AND x.agent_id || '' = t.agent_id LIMIT 1) c ON true) d;
 
     IF asked_agents IS NOT NULL THEN
-        looked_up := agent_metrics_internal.sum_conversations(asked_agents, asked_ids, asked_from, asked_to, present, asked_foreign);
+        looked_up := agent_metrics_internal.sum_conversations(asked_agents, asked_ids, asked_from, asked_to, current_snapshot, asked_foreign);
     END IF;
 
     RETURN QUERY
-    WITH known AS MATERIALIZED (
+    WITH stored_row AS MATERIALIZED (
         SELECT k.* FROM unnest(known_rows) k
-    ), now_known AS MATERIALIZED (
-        SELECT * FROM agent_metrics_internal.conclude_conversations(looked_up)
+    ), current_row AS MATERIALIZED (
+        SELECT * FROM agent_metrics_internal.resolve_outcomes(looked_up)
         WHERE looked_up IS NOT NULL
         UNION ALL
         SELECT k.agent_id, k.conversation_id, least(k.started_at, a.started_at), greatest(k.ended_at, a.ended_at), k.turns + a.turns,
@@ -86,25 +86,25 @@ BEGIN
                k.is_deflection, k.is_escalation, k.is_refusal, k.is_booking, k.is_automation, k.is_qualified, k.is_human_touched,
                k.business_event_ids
         FROM unnest(continued) a
-        JOIN known k ON k.agent_id = a.agent_id AND k.conversation_id = a.conversation_id
-    ), changed AS MATERIALIZED (
+        JOIN stored_row k ON k.agent_id = a.agent_id AND k.conversation_id = a.conversation_id
+    ), changed_row AS MATERIALIZED (
         -- what differs, before (-1) and after (+1), and whether there is another side
         SELECT 1 AS sign, k.agent_id IS NOT NULL AS has_other, n.*
-        FROM now_known n LEFT JOIN known k ON k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id
+        FROM current_row n LEFT JOIN stored_row k ON k.agent_id = n.agent_id AND k.conversation_id = n.conversation_id
         WHERE n IS DISTINCT FROM k
         UNION ALL
         SELECT -1, n.agent_id IS NOT NULL, k.*
-        FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id
+        FROM stored_row k LEFT JOIN current_row n ON n.agent_id = k.agent_id AND n.conversation_id = k.conversation_id
         WHERE n IS DISTINCT FROM k
         UNION ALL
-        SELECT 1, false, n.* FROM agent_metrics_internal.conclude_conversations(new_sums) n WHERE new_sums IS NOT NULL
-    ), gone AS (
+        SELECT 1, false, n.* FROM agent_metrics_internal.resolve_outcomes(new_sums) n WHERE new_sums IS NOT NULL
+    ), deleted_row AS (
         DELETE FROM agent_metrics.conversations c
-        USING changed h
+        USING changed_row h
         JOIN unnest(known_agents, known_ids, known_places) AS p (agent_id, conversation_id, place)
           ON p.agent_id = h.agent_id AND p.conversation_id = h.conversation_id
         WHERE h.sign = -1 AND NOT h.has_other AND c.ctid = p.place AND c.agent_id = p.agent_id
-    ), mended AS (
+    ), updated_row AS (
         UPDATE agent_metrics.conversations c
         SET started_at = h.started_at, ended_at = h.ended_at, turns = h.turns, token_turns = h.token_turns, tokens = h.tokens,
             cost_usd = h.cost_usd, lead_id = h.lead_id, agent_label = h.agent_label, judge_label = h.judge_label,
@@ -113,11 +113,11 @@ BEGIN
             is_deflection = h.is_deflection, is_escalation = h.is_escalation, is_refusal = h.is_refusal, is_booking = h.is_booking,
             is_automation = h.is_automation, is_qualified = h.is_qualified, is_human_touched = h.is_human_touched,
             business_event_ids = h.business_event_ids
-        FROM changed h
+        FROM changed_row h
         JOIN unnest(known_agents, known_ids, known_places) AS p (agent_id, conversation_id, place)
           ON p.agent_id = h.agent_id AND p.conversation_id = h.conversation_id
         WHERE h.sign = 1 AND h.has_other AND c.ctid = p.place AND c.agent_id = p.agent_id
-    ), added AS (
+    ), inserted_row AS (
         INSERT INTO agent_metrics.conversations (
             agent_id, conversation_id, started_at, ended_at, turns, token_turns, tokens, cost_usd, lead_id, agent_label,
             judge_label, crm_label, human_label, outcome_label, outcome_source, unmapped_label, has_outcome, is_success,
@@ -128,8 +128,8 @@ BEGIN
             h.lead_id, h.agent_label, h.judge_label, h.crm_label, h.human_label, h.outcome_label, h.outcome_source,
             h.unmapped_label, h.has_outcome, h.is_success, h.is_unit, h.is_deflection, h.is_escalation, h.is_refusal,
             h.is_booking, h.is_automation, h.is_qualified, h.is_human_touched, h.business_event_ids
-        FROM changed h WHERE h.sign = 1 AND NOT h.has_other
-    ), difference AS (
+        FROM changed_row h WHERE h.sign = 1 AND NOT h.has_other
+    ), bucket_difference AS (
         SELECT h.agent_id, agent_metrics_internal.finest_bucket(h.started_at, a.bucket_seconds, refresh_conversations.time_zone) AS bucket,
                sum(h.sign) AS conversations, sum(h.sign * h.has_outcome::integer) AS outcomes, sum(h.sign * h.is_success::integer) AS successes,
                sum(h.sign * h.is_unit::integer) AS units, sum(h.sign * h.is_deflection::integer) AS deflections,
@@ -139,18 +139,18 @@ BEGIN
                sum(h.sign * h.cost_usd * h.cost_usd) AS cost_usd_squared, sum(h.sign * h.tokens::numeric * h.tokens) AS tokens_squared,
                sum(h.sign * h.tokens::numeric * h.token_turns) AS tokens_by_turns,
                sum(h.sign * h.token_turns::numeric * h.token_turns) AS turns_squared
-        FROM changed h
+        FROM changed_row h
         JOIN unnest(refresh_conversations.all_agents, refresh_conversations.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
         GROUP BY 1, 2
     )
     SELECT (SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'conversations', n.conversations))
-            FROM (SELECT h.agent_id, count(*) FILTER (WHERE h.sign = 1 OR NOT h.has_other) AS conversations FROM changed h GROUP BY h.agent_id) n),
+            FROM (SELECT h.agent_id, count(*) FILTER (WHERE h.sign = 1 OR NOT h.has_other) AS conversations FROM changed_row h GROUP BY h.agent_id) n),
            l.agents, l.ids, l.starts, l.qualified,
-           (SELECT array_agg(%1$s) FROM difference d WHERE (%2$s) IS DISTINCT FROM (%3$s))
+           (SELECT array_agg(%1$s) FROM bucket_difference d WHERE (%2$s) IS DISTINCT FROM (%3$s))
     FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.lead_id) AS ids, array_agg(x.started_at) AS starts, array_agg(x.is_qualified) AS qualified
           FROM (SELECT c.agent_id, c.lead_id, CASE WHEN bool_and(c.sign > 0) THEN min(c.started_at) END AS started_at, bool_or(c.is_qualified) AS is_qualified
                 FROM (SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified, sum(h.sign) AS sign
-                      FROM changed h
+                      FROM changed_row h
                       JOIN unnest(refresh_conversations.all_agents, refresh_conversations.counts_leads) AS a (agent_id, counts_leads)
                         ON a.agent_id = h.agent_id AND a.counts_leads
                       GROUP BY h.agent_id, h.conversation_id, h.lead_id, h.started_at, h.is_qualified HAVING sum(h.sign) <> 0) c
@@ -178,52 +178,52 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH asked AS MATERIALIZED (
+    WITH asked_lead AS MATERIALIZED (
         SELECT u.agent_id, u.lead_id, u.started_at, u.is_qualified
         FROM unnest(refresh_leads.agent_ids, refresh_leads.lead_ids, refresh_leads.lead_starts, refresh_leads.lead_qualified)
                  AS u (agent_id, lead_id, started_at, is_qualified)
-    ), known AS MATERIALIZED (
+    ), stored_row AS MATERIALIZED (
         SELECT k.agent_id, k.lead_id, k.started_at, k.is_qualified
-        FROM asked d
+        FROM asked_lead d
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.leads x WHERE x.agent_id = d.agent_id AND x.lead_id = d.lead_id OFFSET 0) k
-    ), now_known AS MATERIALIZED (
+    ), current_row AS MATERIALIZED (
         SELECT d.agent_id, d.lead_id, least(d.started_at, k.started_at) AS started_at, d.is_qualified OR k.is_qualified AS is_qualified
-        FROM asked d JOIN known k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
+        FROM asked_lead d JOIN stored_row k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
         WHERE d.started_at IS NOT NULL
         UNION ALL
         SELECT c.agent_id, c.lead_id, min(c.started_at), bool_or(c.is_qualified)
-        FROM asked d LEFT JOIN known k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
+        FROM asked_lead d LEFT JOIN stored_row k ON k.agent_id = d.agent_id AND k.lead_id = d.lead_id
         CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x WHERE x.lead_id = d.lead_id AND x.agent_id || '' = d.agent_id OFFSET 0) c
         WHERE d.started_at IS NULL OR k.agent_id IS NULL
         GROUP BY c.agent_id, c.lead_id
-    ), changed AS MATERIALIZED (
+    ), changed_row AS MATERIALIZED (
         SELECT 1 AS sign, k.agent_id IS NOT NULL AS has_other, n.*
-        FROM now_known n LEFT JOIN known k ON k.agent_id = n.agent_id AND k.lead_id = n.lead_id
+        FROM current_row n LEFT JOIN stored_row k ON k.agent_id = n.agent_id AND k.lead_id = n.lead_id
         WHERE n IS DISTINCT FROM k
         UNION ALL
         SELECT -1, n.agent_id IS NOT NULL, k.*
-        FROM known k LEFT JOIN now_known n ON n.agent_id = k.agent_id AND n.lead_id = k.lead_id
+        FROM stored_row k LEFT JOIN current_row n ON n.agent_id = k.agent_id AND n.lead_id = k.lead_id
         WHERE n IS DISTINCT FROM k
-    ), place AS MATERIALIZED (
+    ), stored_place AS MATERIALIZED (
         SELECT h.agent_id, h.lead_id, h.has_other, x.ctid AS at
-        FROM changed h
+        FROM changed_row h
         CROSS JOIN LATERAL (SELECT x.ctid FROM agent_metrics_internal.leads x WHERE x.agent_id = h.agent_id AND x.lead_id = h.lead_id LIMIT 1) x
         WHERE h.sign = -1
-    ), gone AS (
+    ), deleted_row AS (
         DELETE FROM agent_metrics_internal.leads c
-        USING place p WHERE c.ctid = p.at AND c.agent_id = p.agent_id AND NOT p.has_other
-    ), mended AS (
+        USING stored_place p WHERE c.ctid = p.at AND c.agent_id = p.agent_id AND NOT p.has_other
+    ), updated_row AS (
         UPDATE agent_metrics_internal.leads c SET started_at = h.started_at, is_qualified = h.is_qualified
-        FROM place p JOIN changed h ON h.sign = 1 AND h.agent_id = p.agent_id AND h.lead_id = p.lead_id
+        FROM stored_place p JOIN changed_row h ON h.sign = 1 AND h.agent_id = p.agent_id AND h.lead_id = p.lead_id
         WHERE c.ctid = p.at AND c.agent_id = p.agent_id
-    ), added AS (
+    ), inserted_row AS (
         INSERT INTO agent_metrics_internal.leads (agent_id, lead_id, started_at, is_qualified)
-        SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed h WHERE h.sign = 1 AND NOT h.has_other
+        SELECT h.agent_id, h.lead_id, h.started_at, h.is_qualified FROM changed_row h WHERE h.sign = 1 AND NOT h.has_other
     )
     SELECT array_agg(%1$s)
     FROM (SELECT h.agent_id, agent_metrics_internal.finest_bucket(h.started_at, a.bucket_seconds, refresh_leads.time_zone) AS bucket,
                  sum(h.sign) AS leads, sum(h.sign * h.is_qualified::integer) AS qualified_leads
-          FROM changed h
+          FROM changed_row h
           JOIN unnest(refresh_leads.all_agents, refresh_leads.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = h.agent_id
           GROUP BY 1, 2) d
     WHERE (d.leads, d.qualified_leads) IS DISTINCT FROM (0, 0);

@@ -40,10 +40,10 @@ BEGIN
     IF EXISTS (SELECT FROM agent_metrics_internal.review_samples s WHERE s.agent_id = $1 AND s.sample_id = name) THEN
         RETURN name;
     END IF;
-    -- It is drawn once and for good, so not from books that lack some of it.
+    -- It is drawn once and for good, so not from rollups that lack some of it.
     IF NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at BETWEEN agent_metrics_internal.day_start(to_day + 1, zone) AND now() + interval '5 minutes') THEN
         RAISE EXCEPTION 'agent "%" was not refreshed since the % of % ended', $1, $2, from_day
-            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Conversations that are not in the books yet could not be drawn, and a sample is drawn once.',
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Conversations that are not in the rollups yet could not be drawn, and a sample is drawn once.',
                   HINT = format('SELECT agent_metrics.refresh(%L); then draw the sample.', $1);
     END IF;
     chosen := coalesce($4, ('x' || substr(md5($1 || ' ' || name), 1, 15))::bit(60)::bigint);
@@ -51,49 +51,49 @@ BEGIN
     WHERE c.agent_id = $1 AND c.started_at >= agent_metrics_internal.day_start(from_day, zone) AND c.started_at < agent_metrics_internal.day_start(to_day + 1, zone);
     INSERT INTO agent_metrics_internal.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn)
     VALUES ($1, name, from_day, to_day, chosen, whole, 0);
-    WITH inside AS (
+    WITH period_conversation AS (
         SELECT c.conversation_id, c.turns, CASE WHEN NOT c.has_outcome THEN 'pending' WHEN c.is_success THEN 'success' ELSE 'no success' END AS outcome
         FROM agent_metrics.conversations c
         WHERE c.agent_id = $1 AND c.started_at >= agent_metrics_internal.day_start(from_day, zone) AND c.started_at < agent_metrics_internal.day_start(to_day + 1, zone)
-    ), intents AS (
+    ), conversation_intent AS (
         SELECT DISTINCT ON (e.conversation_id) e.conversation_id, e.intent_classified AS intent
         FROM agent_metrics.agent_events e
         WHERE e.agent_id = $1 AND NOT e.is_eval AND e.intent_classified IS NOT NULL
-          AND e.occurred_at >= agent_metrics_internal.day_start(from_day, zone) AND e.conversation_id IN (SELECT i.conversation_id FROM inside i)
+          AND e.occurred_at >= agent_metrics_internal.day_start(from_day, zone) AND e.conversation_id IN (SELECT i.conversation_id FROM period_conversation i)
         ORDER BY e.conversation_id, e.occurred_at, e.turn_index, e.event_id
-    ), common AS (
-        SELECT n.intent FROM intents n GROUP BY n.intent ORDER BY count(*) DESC, n.intent COLLATE "C" LIMIT 5
-    ), placed AS (
+    ), common_intent AS (
+        SELECT n.intent FROM conversation_intent n GROUP BY n.intent ORDER BY count(*) DESC, n.intent COLLATE "C" LIMIT 5
+    ), stratified_conversation AS (
         SELECT i.conversation_id,
-               format('%s, %s, %s turns', i.outcome, CASE WHEN n.intent IS NULL THEN 'no intent' WHEN n.intent IN (SELECT m.intent FROM common m) THEN n.intent ELSE 'other intent' END,
+               format('%s, %s, %s turns', i.outcome, CASE WHEN n.intent IS NULL THEN 'no intent' WHEN n.intent IN (SELECT m.intent FROM common_intent m) THEN n.intent ELSE 'other intent' END,
                       CASE WHEN i.turns <= 2 THEN '1-2' WHEN i.turns <= 6 THEN '3-6' ELSE '7 and more' END) AS stratum,
                encode(sha256(convert_to(chosen || ' ' || i.conversation_id, 'UTF8')), 'hex') AS lot
-        FROM inside i LEFT JOIN intents n ON n.conversation_id = i.conversation_id
-    ), sizes AS (
-        SELECT p.stratum, count(*) AS size, least(count(*), 2) AS least_of FROM placed p GROUP BY p.stratum
-    ), wanted AS (
+        FROM period_conversation i LEFT JOIN conversation_intent n ON n.conversation_id = i.conversation_id
+    ), stratum_size AS (
+        SELECT p.stratum, count(*) AS size, least(count(*), 2) AS least_of FROM stratified_conversation p GROUP BY p.stratum
+    ), stratum_target AS (
         SELECT s.*, greatest(least(whole, CASE $2 WHEN 'month' THEN monthly ELSE greatest(ceil($5 * whole), $6) END) - sum(s.least_of) OVER (), 0)
                     * (s.size - s.least_of) / nullif(whole - sum(s.least_of) OVER (), 0) AS more
-        FROM sizes s
-    ), shared AS (
+        FROM stratum_size s
+    ), stratum_share AS (
         SELECT w.*, row_number() OVER (ORDER BY w.more - floor(w.more) DESC NULLS LAST, w.stratum COLLATE "C") AS place,
                round(sum(w.more - floor(w.more)) OVER ()) AS left_over
-        FROM wanted w
-    ), strata AS (
+        FROM stratum_target w
+    ), inserted_stratum AS (
         INSERT INTO agent_metrics_internal.review_strata (agent_id, sample_id, stratum, size, drawn)
         SELECT $1, name, s.stratum, s.size, (s.least_of + coalesce(floor(s.more), 0) + CASE WHEN s.place <= s.left_over THEN 1 ELSE 0 END)::bigint
-        FROM shared s
+        FROM stratum_share s
         RETURNING stratum, size, drawn
-    ), ranked AS (
-        SELECT p.*, row_number() OVER (PARTITION BY p.stratum ORDER BY p.lot, p.conversation_id COLLATE "C") AS place FROM placed p
-    ), taken AS (
+    ), ranked_conversation AS (
+        SELECT p.*, row_number() OVER (PARTITION BY p.stratum ORDER BY p.lot, p.conversation_id COLLATE "C") AS place FROM stratified_conversation p
+    ), sampled_conversation AS (
         SELECT r.conversation_id, r.stratum, r.lot, s.size::numeric / s.drawn AS weight
-        FROM ranked r JOIN strata s ON s.stratum = r.stratum AND r.place <= s.drawn
+        FROM ranked_conversation r JOIN inserted_stratum s ON s.stratum = r.stratum AND r.place <= s.drawn
     )
     INSERT INTO agent_metrics_internal.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
     SELECT $1, name, t.conversation_id, t.stratum, t.weight,
            row_number() OVER (ORDER BY t.lot DESC, t.conversation_id COLLATE "C") <= ceil(0.1 * count(*) OVER ())
-    FROM taken t;
+    FROM sampled_conversation t;
     UPDATE agent_metrics_internal.review_samples s
     SET drawn = (SELECT count(*) FROM agent_metrics_internal.review_items i WHERE i.agent_id = $1 AND i.sample_id = name)
     WHERE s.agent_id = $1 AND s.sample_id = name;

@@ -95,7 +95,7 @@ WITH answer AS (
     FROM answer a
     JOIN agent_metrics_internal.review_items i ON i.agent_id = a.agent_id AND i.sample_id = a.sample_id AND i.conversation_id = a.conversation_id
     GROUP BY a.agent_id, a.sample_id, a.question, i.stratum, a.conversation_id
-), looked_at AS (
+), reviewed_stratum AS (
     SELECT i.agent_id, i.sample_id, i.stratum, count(*)::double precision AS n
     FROM agent_metrics_internal.review_items i
     WHERE EXISTS (SELECT FROM agent_metrics.reviews r WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
@@ -109,18 +109,18 @@ WITH answer AS (
     JOIN agent_metrics_internal.review_samples p ON p.agent_id = m.agent_id AND date_trunc('month', p.from_day::timestamp)::date = m.month
                                        AND split_part(p.sample_id, ' ', 1) = m.period
     JOIN agent_metrics_internal.review_strata s ON s.agent_id = p.agent_id AND s.sample_id = p.sample_id
-    LEFT JOIN looked_at l ON l.agent_id = s.agent_id AND l.sample_id = s.sample_id AND l.stratum = s.stratum
+    LEFT JOIN reviewed_stratum l ON l.agent_id = s.agent_id AND l.sample_id = s.sample_id AND l.stratum = s.stratum
     LEFT JOIN (SELECT c.agent_id, c.sample_id, c.question, c.stratum, sum(c.x) AS x, sum(c.y) AS y, sum(c.x * c.x) AS xx, sum(c.x * c.y) AS xy, sum(c.y * c.y) AS yy
                FROM conversation c GROUP BY c.agent_id, c.sample_id, c.question, c.stratum) c
            ON c.agent_id = s.agent_id AND c.sample_id = s.sample_id AND c.stratum = s.stratum AND c.question = m.question
     -- a week that nobody has begun with is left out
-    WHERE EXISTS (SELECT FROM looked_at b WHERE b.agent_id = p.agent_id AND b.sample_id = p.sample_id)
-), rated AS (
+    WHERE EXISTS (SELECT FROM reviewed_stratum b WHERE b.agent_id = p.agent_id AND b.sample_id = p.sample_id)
+), rated_stratum AS (
     SELECT t.*, sum(t.whole / nullif(t.n, 0) * t.x) OVER w / nullif(sum(t.whole / nullif(t.n, 0) * t.y) OVER w, 0) AS rate,
            sum(t.whole / nullif(t.n, 0) * t.y) OVER w AS answers
     FROM stratum t
     WINDOW w AS (PARTITION BY t.agent_id, t.month, t.period, t.question)
-), summed AS (
+), monthly_rate AS (
     SELECT t.agent_id, t.month, t.period, t.question, sum(t.whole)::bigint AS population, sum(t.n)::bigint AS reviewed, sum(t.y)::bigint AS answered,
            count(*) FILTER (WHERE t.n = 0) AS open_strata, bool_and(t.n = t.whole) AS is_whole, max(t.rate) AS rate,
            power(sum(t.whole / nullif(t.n, 0) * t.y), 2) / nullif(sum(power(t.whole / nullif(t.n, 0), 2) * t.yy), 0) AS effective_size,
@@ -128,7 +128,7 @@ WITH answer AS (
                sqrt(sum(CASE WHEN t.n < t.whole THEN
                    t.whole * t.whole * (1 - t.n / t.whole) / nullif(t.n, 0) / nullif(t.n - 1, 0)
                    * greatest(t.xx - 2 * t.rate * t.xy + t.rate * t.rate * t.yy - power(t.x - t.rate * t.y, 2) / nullif(t.n, 0), 0) ELSE 0 END)) / max(t.answers) END AS error
-    FROM rated t
+    FROM rated_stratum t
     GROUP BY t.agent_id, t.month, t.period, t.question
 )
 SELECT DISTINCT ON (s.agent_id, s.month, s.question)
@@ -138,7 +138,7 @@ SELECT DISTINCT ON (s.agent_id, s.month, s.question)
             WHEN r.error IS NOT NULL THEN agent_metrics_internal.weighted_low(r.value, s.effective_size) END AS ci_low,
        CASE WHEN r.error > 1e-9 OR s.is_whole THEN least(r.value + 1.959963984540054 * r.error, 1)
             WHEN r.error IS NOT NULL THEN agent_metrics_internal.weighted_high(r.value, s.effective_size) END AS ci_high
-FROM summed s
+FROM monthly_rate s
 CROSS JOIN LATERAL (SELECT CASE WHEN s.open_strata = 0 THEN s.rate END AS value, CASE WHEN s.open_strata = 0 THEN s.error END AS error) r
 ORDER BY s.agent_id, s.month, s.question, s.open_strata = 0 DESC, s.period = 'month' DESC;
 COMMENT ON VIEW agent_kpi.review_rates IS 'Rates of all conversations of a month, estimated from the review sample by its strata: one row per agent, month and question that somebody answered. Of the monthly sample once each of its strata was looked at, else of the weekly ones that began in the month. Unique: agent_id, month, question.';
@@ -157,7 +157,7 @@ COMMENT ON COLUMN agent_kpi.review_rates.ci_high IS 'Upper end of it.';
 
 -- What the agent says of itself against what people say, on the same conversations.
 CREATE OR REPLACE VIEW agent_kpi.self_report_monthly WITH (security_barrier) AS
-WITH months AS (
+WITH reviewed_month AS (
     SELECT c.agent_id, date_trunc('month', agent_metrics_internal.day_of(c.started_at, p.time_zone)::timestamp)::date AS month, count(*) AS reviewed,
            count(*) FILTER (WHERE a.is_success AND h.is_success) AS both_yes, count(*) FILTER (WHERE a.is_success AND NOT h.is_success) AS agent_only,
            count(*) FILTER (WHERE NOT a.is_success AND h.is_success) AS human_only, count(*) FILTER (WHERE NOT a.is_success AND NOT h.is_success) AS both_no
@@ -177,8 +177,8 @@ SELECT m.agent_id, m.month, m.reviewed AS reviewed_count, agent_metrics.ratio(m.
        agent_metrics_internal.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed) AS widened_p,
        (m.agent_only - m.human_only) * b.reviewed > (b.agent_only - b.human_only) * m.reviewed
        AND coalesce(agent_metrics_internal.widened_p(b.agent_only, b.human_only, b.reviewed, m.agent_only, m.human_only, m.reviewed), 1) <= 0.05 AS is_wider
-FROM months m
-LEFT JOIN months b ON b.agent_id = m.agent_id AND b.month = (m.month - interval '1 month')::date;
+FROM reviewed_month m
+LEFT JOIN reviewed_month b ON b.agent_id = m.agent_id AND b.month = (m.month - interval '1 month')::date;
 COMMENT ON VIEW agent_kpi.self_report_monthly IS 'One row per agent and month of conversations that both the agent and a human labelled: how much better the agent says it is. Unique: agent_id, month.';
 COMMENT ON COLUMN agent_kpi.self_report_monthly.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.self_report_monthly.month IS 'First report day of the month in which the conversations began.';

@@ -1,5 +1,5 @@
 -- Thresholds are evaluated over the 30 report days that end today, after each refresh. Only the verdict breach opens a
--- breach and only the verdict pass closes it, so a metric that wavers at its line, inconclusive, does neither.
+-- breach and only the verdict pass closes it, so a metric that wavers at its threshold, inconclusive, does neither.
 
 CREATE TYPE agent_metrics.breach_change AS (
     breach_id text, agent_id text, metric text, change text, value double precision, threshold double precision, owner text);
@@ -9,7 +9,7 @@ COMMENT ON COLUMN agent_metrics.breach_change.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics.breach_change.metric IS 'Metric.';
 COMMENT ON COLUMN agent_metrics.breach_change.change IS 'opened, reopened or closed.';
 COMMENT ON COLUMN agent_metrics.breach_change.value IS 'Value over the window.';
-COMMENT ON COLUMN agent_metrics.breach_change.threshold IS 'The line.';
+COMMENT ON COLUMN agent_metrics.breach_change.threshold IS 'The threshold.';
 COMMENT ON COLUMN agent_metrics.breach_change.owner IS 'Who answers for it.';
 
 -- Called at once by two, the second finds done what the first did: a row is changed only while it is as it was seen, and
@@ -26,12 +26,12 @@ BEGIN
         LEFT JOIN agent_metrics.owners o ON o.owner = v.owner
         WHERE v.span = 'to_today' AND v.threshold IS NOT NULL
           AND EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = v.agent_id AND t.metric = v.metric)
-    ), closing AS (
+    ), closed_breach AS (
         UPDATE agent_metrics_internal.breaches b SET closed_at = clock_timestamp(), evaluated_at = clock_timestamp()
         WHERE b.closed_at IS NULL
           AND NOT EXISTS (SELECT FROM verdict v WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND v.verdict <> 'pass')
         RETURNING b.breach_id, b.agent_id, b.metric, 'closed' AS change, b.threshold, b.owner
-    ), following AS (
+    ), updated_breach AS (
         -- an open breach shows the window last judged
         UPDATE agent_metrics_internal.breaches b
         SET value = v.value, ci_low = v.ci_low, ci_high = v.ci_high, numerator = v.numerator, denominator = v.denominator, threshold = v.threshold,
@@ -41,33 +41,33 @@ BEGIN
         WHERE b.closed_at IS NULL AND v.agent_id = b.agent_id AND v.metric = b.metric AND v.verdict <> 'pass'
           AND (b.value, b.ci_low, b.ci_high, b.numerator, b.denominator, b.threshold, b.owner, b.deputy, b.window_from)
               IS DISTINCT FROM (v.value, v.ci_low, v.ci_high, v.numerator, v.denominator, v.threshold, v.owner, v.deputy, v.window_from)
-    ), broken AS (
+    ), breached_metric AS (
         SELECT v.* FROM verdict v
         WHERE v.verdict = 'breach'
           AND NOT EXISTS (SELECT FROM agent_metrics_internal.breaches b WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at IS NULL)
-    ), reopening AS (
+    ), reopened_breach AS (
         UPDATE agent_metrics_internal.breaches b
         SET closed_at = NULL, reopened_at = clock_timestamp(), reopenings = b.reopenings + 1, evaluated_at = clock_timestamp(),
             value = v.value, ci_low = v.ci_low, ci_high = v.ci_high, numerator = v.numerator, denominator = v.denominator, threshold = v.threshold,
             owner = v.owner, deputy = v.deputy, window_from = v.window_from, window_to = v.window_from + 29, definition_version = v.definition_version
-        FROM broken v
+        FROM breached_metric v
         WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes'
           AND NOT EXISTS (SELECT FROM agent_metrics_internal.breaches l
                           WHERE l.agent_id = b.agent_id AND l.metric = b.metric AND (l.closed_at, l.breach_id) > (b.closed_at, b.breach_id))
         RETURNING b.breach_id, b.agent_id, b.metric, 'reopened' AS change, b.threshold, b.owner
-    ), opening AS (
+    ), opened_breach AS (
         INSERT INTO agent_metrics_internal.breaches AS b (agent_id, metric, opened_at, window_from, window_to, value, ci_low, ci_high, numerator, denominator,
                                                  threshold, direction, owner, deputy, definition_version, evaluated_at)
         SELECT v.agent_id, v.metric, clock_timestamp(), v.window_from, v.window_from + 29, v.value, v.ci_low, v.ci_high, v.numerator, v.denominator,
                v.threshold, v.direction, v.owner, v.deputy, v.definition_version, clock_timestamp()
-        FROM broken v
+        FROM breached_metric v
         WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.breaches b
                           WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes')
         ON CONFLICT (agent_id, metric) WHERE closed_at IS NULL DO NOTHING
         RETURNING b.breach_id, b.agent_id, b.metric, 'opened' AS change, b.threshold, b.owner
     )
     SELECT c.breach_id, c.agent_id, c.metric, c.change, v.value, c.threshold, c.owner
-    FROM (SELECT * FROM closing UNION ALL SELECT * FROM reopening UNION ALL SELECT * FROM opening) c
+    FROM (SELECT * FROM closed_breach UNION ALL SELECT * FROM reopened_breach UNION ALL SELECT * FROM opened_breach) c
     LEFT JOIN verdict v ON v.agent_id = c.agent_id AND v.metric = c.metric
     ORDER BY c.agent_id, c.metric;
 END

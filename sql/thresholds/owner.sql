@@ -35,9 +35,9 @@ BEGIN
         RAISE EXCEPTION 'the threshold for % of "%" ends on % before it begins on %', NEW.metric, whose, NEW.effective_to, NEW.effective_from
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'effective_to is the last day that it holds.',
-                  HINT = 'Leave effective_to NULL for a line that holds until the next one.';
+                  HINT = 'Leave effective_to NULL for a threshold that holds until the next one.';
     END IF;
-    -- A line without an end gives way to the next one; a line that says until when it holds does not.
+    -- A threshold without an end gives way to the next one; one that says until when it holds does not.
     EXECUTE format('SELECT t.effective_from, t.effective_to FROM agent_metrics.%I t
                     WHERE t.%I = $1 AND t.metric = $2 AND t.effective_from <> $3 AND ($5 IS NULL OR t.effective_from <> $5)
                       AND (t.effective_from < $3 AND t.effective_to >= $3 OR t.effective_from > $3 AND t.effective_from <= $4) LIMIT 1',
@@ -47,7 +47,7 @@ BEGIN
         RAISE EXCEPTION 'the threshold for % of "%" from % overlaps the one from % to %', NEW.metric, whose, NEW.effective_from,
                         other.effective_from, coalesce(other.effective_to::text, 'open end')
             USING ERRCODE = 'exclusion_violation',
-                  DETAIL = 'On a day that both hold nobody could say which line counts.',
+                  DETAIL = 'On a day that both hold nobody could say which of them counts.',
                   HINT = 'Change effective_to of one of them.';
     END IF;
     RETURN NEW;
@@ -56,7 +56,7 @@ $function$;
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_threshold() FROM PUBLIC;
 COMMENT ON FUNCTION agent_metrics_internal.check_threshold() IS 'Trigger: refuses a threshold without owner, of an unknown metric, with an impossible value, or that overlaps another.';
 
--- A kind's lines are copied to its agents, so that one look-up finds an agent's line whoever set it.
+-- A kind's thresholds are copied to its agents, so that one look-up finds an agent's threshold whoever set it.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.follow_kind_threshold() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN

@@ -1,4 +1,4 @@
--- The line each metric of each agent is held to, and breaches of it.
+-- The threshold that each metric of each agent is held to, and breaches of it.
 
 CREATE TABLE agent_metrics.thresholds (
     agent_id       text NOT NULL,
@@ -13,17 +13,17 @@ CREATE TABLE agent_metrics.thresholds (
     is_from_kind boolean NOT NULL DEFAULT false,
     PRIMARY KEY (agent_id, metric, effective_from)
 );
-COMMENT ON TABLE agent_metrics.thresholds IS 'The line each metric of each agent is held to, from a day on, and who owns it.';
+COMMENT ON TABLE agent_metrics.thresholds IS 'The threshold that each metric of each agent is held to, from a day on, and who owns it.';
 COMMENT ON COLUMN agent_metrics.thresholds.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics.thresholds.metric IS 'Metric.';
-COMMENT ON COLUMN agent_metrics.thresholds.effective_from IS 'First report day the line holds; it holds until the next row of the agent and metric.';
-COMMENT ON COLUMN agent_metrics.thresholds.value IS 'The line, in the unit of the metric; the direction is the metric''s.';
+COMMENT ON COLUMN agent_metrics.thresholds.effective_from IS 'First report day that it holds; it holds until the next row of the agent and metric.';
+COMMENT ON COLUMN agent_metrics.thresholds.value IS 'The threshold, in the unit of the metric; the direction is the metric''s.';
 COMMENT ON COLUMN agent_metrics.thresholds.owner IS 'Who answers for it. There is no threshold without an owner.';
-COMMENT ON COLUMN agent_metrics.thresholds.review_on IS 'When the line is to be looked at again.';
-COMMENT ON COLUMN agent_metrics.thresholds.note IS 'Why the line is where it is.';
+COMMENT ON COLUMN agent_metrics.thresholds.review_on IS 'When the threshold is to be looked at again.';
+COMMENT ON COLUMN agent_metrics.thresholds.note IS 'Why it is set where it is.';
 CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.thresholds
     FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold('agent');
-COMMENT ON COLUMN agent_metrics.thresholds.effective_to IS 'Last report day the line holds; NULL: until the next row of the agent and metric.';
+COMMENT ON COLUMN agent_metrics.thresholds.effective_to IS 'Last report day that it holds; NULL: until the next row of the agent and metric.';
 COMMENT ON COLUMN agent_metrics.thresholds.deputy IS 'Who answers when the owner does not; NULL: the owner''s own deputy.';
 COMMENT ON COLUMN agent_metrics.thresholds.is_from_kind IS 'Comes from the agent''s kind and follows it; an edit makes it the agent''s own.';
 
@@ -39,16 +39,16 @@ CREATE TABLE agent_metrics.kind_thresholds (
     note           text,
     PRIMARY KEY (kind, metric, effective_from)
 );
-COMMENT ON TABLE agent_metrics.kind_thresholds IS 'The line a metric of every agent of a kind is held to, from a day on, with its owner. register_agent() gives it to a new agent, a change follows to those that have it, and an agent with a line of its own for the metric keeps that.';
+COMMENT ON TABLE agent_metrics.kind_thresholds IS 'The threshold that a metric of every agent of a kind is held to, from a day on, with its owner. register_agent() gives it to a new agent, a change follows to those that have it, and an agent with one of its own for the metric keeps that.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.kind IS 'Kind of agent.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.metric IS 'Metric.';
-COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_from IS 'First report day the line holds; it holds until the next row of the kind and metric.';
-COMMENT ON COLUMN agent_metrics.kind_thresholds.value IS 'The line, in the unit of the metric; the direction is the metric''s.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_from IS 'First report day that it holds; it holds until the next row of the kind and metric.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.value IS 'The threshold, in the unit of the metric; the direction is the metric''s.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.owner IS 'Who answers for it; NULL: the owner of each agent. There is no threshold without an owner.';
-COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_to IS 'Last report day the line holds; NULL: until the next row.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_to IS 'Last report day that it holds; NULL: until the next row.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.deputy IS 'Who answers when the owner does not; NULL: the owner''s own deputy.';
-COMMENT ON COLUMN agent_metrics.kind_thresholds.review_on IS 'When the line is to be looked at again.';
-COMMENT ON COLUMN agent_metrics.kind_thresholds.note IS 'Why the line is where it is.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.review_on IS 'When the threshold is to be looked at again.';
+COMMENT ON COLUMN agent_metrics.kind_thresholds.note IS 'Why it is set where it is.';
 CREATE TRIGGER check_threshold BEFORE INSERT OR UPDATE ON agent_metrics.kind_thresholds
     FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_threshold('kind');
 CREATE TRIGGER follow_kind_threshold AFTER INSERT OR UPDATE OR DELETE ON agent_metrics.kind_thresholds
@@ -98,9 +98,9 @@ COMMENT ON COLUMN agent_metrics_internal.breaches.ci_low IS 'Lower end of the 95
 COMMENT ON COLUMN agent_metrics_internal.breaches.ci_high IS 'Upper end of the 95% interval.';
 COMMENT ON COLUMN agent_metrics_internal.breaches.numerator IS 'Numerator.';
 COMMENT ON COLUMN agent_metrics_internal.breaches.denominator IS 'Denominator.';
-COMMENT ON COLUMN agent_metrics_internal.breaches.threshold IS 'The line at that time.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.threshold IS 'The threshold at that time.';
 COMMENT ON COLUMN agent_metrics_internal.breaches.direction IS '+ when higher is better, - when lower is better.';
-COMMENT ON COLUMN agent_metrics_internal.breaches.owner IS 'Who answers for the line.';
+COMMENT ON COLUMN agent_metrics_internal.breaches.owner IS 'Who answers for the threshold.';
 COMMENT ON COLUMN agent_metrics_internal.breaches.deputy IS 'Who answers when the owner does not.';
 COMMENT ON COLUMN agent_metrics_internal.breaches.definition_version IS 'Version of the metric''s definition.';
 COMMENT ON COLUMN agent_metrics_internal.breaches.evaluated_at IS 'When it was last judged.';

@@ -9,7 +9,7 @@ COMMENT ON VIEW agent_kpi.open_breaches IS 'One row per breach that is open. Uni
 COMMENT ON COLUMN agent_kpi.open_breaches.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.open_breaches.metric IS 'Metric.';
 COMMENT ON COLUMN agent_kpi.open_breaches.value IS 'Value over the window last judged while open.';
-COMMENT ON COLUMN agent_kpi.open_breaches.threshold IS 'The line at that time.';
+COMMENT ON COLUMN agent_kpi.open_breaches.threshold IS 'The threshold at that time.';
 COMMENT ON COLUMN agent_kpi.open_breaches.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.open_breaches.opened_at IS 'When the verdict was first breach.';
 COMMENT ON COLUMN agent_kpi.open_breaches.closed_at IS 'When the verdict was pass again; NULL: open.';
@@ -38,7 +38,7 @@ COMMENT ON VIEW agent_kpi.breach_history IS 'One row per breach, open or closed.
 COMMENT ON COLUMN agent_kpi.breach_history.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.breach_history.metric IS 'Metric.';
 COMMENT ON COLUMN agent_kpi.breach_history.value IS 'Value over the window last judged while open.';
-COMMENT ON COLUMN agent_kpi.breach_history.threshold IS 'The line at that time.';
+COMMENT ON COLUMN agent_kpi.breach_history.threshold IS 'The threshold at that time.';
 COMMENT ON COLUMN agent_kpi.breach_history.owner IS 'Who answers for it.';
 COMMENT ON COLUMN agent_kpi.breach_history.opened_at IS 'When the verdict was first breach.';
 COMMENT ON COLUMN agent_kpi.breach_history.closed_at IS 'When the verdict was pass again; NULL: open.';

@@ -52,7 +52,7 @@ RETURN CASE WHEN weight_squared > 0 THEN 100 * agent_metrics.paired_high(
     ((differing - gap / 100) / 2 * weight / weight_squared)::double precision, ((weight - agreed - differing) * weight / weight_squared)::double precision) END;
 COMMENT ON FUNCTION agent_metrics_internal.gap_high(numeric, numeric, numeric, numeric, numeric) IS 'Upper end of the interval of self_report_gap, from its sums.';
 
--- At the present rate so many more observations bring the interval clear of the line. A difference too small for a double
+-- At the present rate so many more observations bring the interval clear of the threshold. A difference too small for a double
 -- to square is no error: 1e15, the most that is said, is more than anybody will see.
 CREATE FUNCTION agent_metrics_internal.observations_needed(share double precision, threshold double precision, observations double precision) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

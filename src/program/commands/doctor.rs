@@ -132,7 +132,7 @@ const CHECKS: &[(&str, &str)] = &[
         "agent-metrics setup puts it right; then agent-metrics rebuild counts what came meanwhile",
     ),
     (
-        "SELECT format('agent %s has %s turns between %s and %s and %s of them in its books: %s', u.agent_id, u.turns, u.first_at::text, u.last_at::text, u.counted, u.reason),
+        "SELECT format('agent %s has %s turns between %s and %s and %s of them in its rollups: %s', u.agent_id, u.turns, u.first_at::text, u.last_at::text, u.counted, u.reason),
                 u.agent_id
          FROM agent_metrics_internal.uncounted_turns() u ORDER BY u.agent_id",
         "agent-metrics rebuild {} counts them; a moment that nobody meant is put right by UPDATE agent_metrics.agent_events",

@@ -1,6 +1,6 @@
 //! `rebuild`: the rollups of days or years, computed again from the facts, one agent and report day a transaction.
 //!
-//! Stopped between two days, the books are right: a day is rebuilt or it is as it was. Stopped within one, that
+//! Stopped between two days, the rollups are right: a day is rebuilt or it is as it was. Stopped within one, that
 //! transaction leaves no trace. An agent that has to be built from nothing (another cluster, other settings) is built
 //! by the first of its days in one transaction, since its rollups cannot be right before all of it is read.
 
@@ -72,7 +72,7 @@ pub async fn rebuild(
                 database.cancel().await;
                 bar.finish_and_clear();
                 say!(
-                    "stopped after {done} of {} days; the books are right. Go on with: agent-metrics rebuild --agent {} --from '{}'",
+                    "stopped after {done} of {} days; the rollups are right. Go on with: agent-metrics rebuild --agent {} --from '{}'",
                     days.len(), day.agent_id, day.begins
                 );
                 return Ok(false);

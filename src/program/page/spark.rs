@@ -17,11 +17,11 @@ pub fn svg(tile: &Tile) -> Markup {
     let lines = runs(&tile.spark, |day| day.value);
     let thresholds = runs(&tile.spark, |day| day.threshold);
     let wrong = |day: &SparkDay| match (day.value, day.threshold) {
-        (Some(value), Some(line)) => {
+        (Some(value), Some(threshold)) => {
             if tile.direction == "+" {
-                value < line
+                value < threshold
             } else {
-                value > line
+                value > threshold
             }
         }
         _ => false,

@@ -32,7 +32,7 @@ pub struct Tile {
     pub ci_low: Option<f64>,
     /// Upper end of the 95% interval.
     pub ci_high: Option<f64>,
-    /// The line it is held to.
+    /// The threshold that it is held to.
     pub threshold: Option<f64>,
     /// `+`: higher is better, `-`: lower is better.
     pub direction: String,
@@ -67,7 +67,7 @@ pub struct SparkDay {
     pub day: NaiveDate,
     /// Value of the day; None: it has none.
     pub value: Option<f64>,
-    /// The line that held that day.
+    /// The threshold that held that day.
     pub threshold: Option<f64>,
 }
 
