@@ -4,7 +4,7 @@
 //! test first asks for something of the server, counts until the thread ends. Pure tests ask for nothing and are not
 //! listed; nor is any where the runner has no threads (RUST_TEST_THREADS=1).
 
-use std::fs::{File, create_dir_all};
+use std::fs::{File, create_dir_all, remove_file};
 use std::io::Write;
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
@@ -36,6 +36,8 @@ impl Drop for Clock {
         let times = TIMES.get_or_init(|| {
             let file = path("target/test-times.txt");
             create_dir_all(file.parent()?).ok()?;
+            // not truncated: another run that is not done yet may still write to the old one
+            let _ = remove_file(&file);
             File::create(file).ok().map(Mutex::new)
         });
         // A test is no worse for a time that could not be written.
