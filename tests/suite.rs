@@ -20,3 +20,4 @@ mod setup;
 mod support;
 mod thresholds;
 mod types;
+mod upgrade;

@@ -17,7 +17,7 @@ BEGIN
                   DETAIL = 'Messages to a webhook are signed, so that the receiver can tell that they are ours.',
                   HINT = 'Set AGENT_METRICS_WEBHOOK_SECRET in the environment of the program, and write that name here.';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.time_zone) THEN
+    IF NOT EXISTS (SELECT 1 FROM pg_timezone_names z WHERE z.name = NEW.time_zone) THEN
         RAISE EXCEPTION 'unknown time zone "%"', NEW.time_zone
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'The IANA time zone database has no zone of that name.',

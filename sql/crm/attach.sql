@@ -67,7 +67,7 @@ BEGIN
                   HINT = 'Add a stored generated column to the table that converts it; or let the owner of agent_metrics'' tables make a view that does, and attach that.';
     END IF;
     IF place.relkind IN ('r', 'p') AND NOT EXISTS (
-        SELECT FROM pg_index i JOIN pg_attribute t ON t.attrelid = source AND t.attname = business_event_id
+        SELECT 1 FROM pg_index i JOIN pg_attribute t ON t.attrelid = source AND t.attname = business_event_id
         WHERE i.indrelid = source AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indkey[0] = t.attnum AND i.indpred IS NULL) THEN
         RAISE EXCEPTION 'column "%" of % is no key', business_event_id, place.name
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'No unique index says that each of its values occurs once, so rows could not be told apart.',
@@ -91,7 +91,7 @@ BEGIN
                   HINT = format('SELECT agent_metrics.detach_business_events(%L) comes first.', place.name);
     END IF;
     result := agent_metrics_internal.compare_source(place.name);
-    IF result.problem IS NOT NULL AND EXISTS (SELECT FROM agent_metrics_internal.attached_tables a WHERE a.source = place.name AND a.compared_at IS NULL) THEN
+    IF result.problem IS NOT NULL AND EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a WHERE a.source = place.name AND a.compared_at IS NULL) THEN
         RAISE EXCEPTION '% cannot be attached: %', place.name, result.problem
             USING ERRCODE = 'insufficient_privilege', DETAIL = 'It was changed while it was attached.', HINT = 'Look at what it is now, and try again.';
     END IF;

@@ -53,7 +53,7 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $func
     FROM agent_metrics_internal.kpi_what_is_read($1) w
     CROSS JOIN LATERAL (
         SELECT c.relowner, c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND (c.relrowsecurity OR EXISTS (
-                   SELECT FROM pg_attribute t WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped AND (t.atttypid >= 16384 OR t.attgenerated = 'v')))
+                   SELECT 1 FROM pg_attribute t WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped AND (t.atttypid >= 16384 OR t.attgenerated = 'v')))
         FROM pg_class c WHERE w.class_id = 'pg_class'::regclass AND c.oid = w.object_id
         UNION ALL SELECT p.proowner, true FROM pg_proc p WHERE w.class_id = 'pg_proc'::regclass AND p.oid = w.object_id
         UNION ALL SELECT p.oprowner, true FROM pg_operator p WHERE w.class_id = 'pg_operator'::regclass AND p.oid = w.object_id

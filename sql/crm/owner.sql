@@ -52,7 +52,7 @@ EXCEPTION WHEN OTHERS THEN
     BEGIN
         INSERT INTO agent_metrics_internal.attachment_problems (source, problem, detail)
         SELECT TG_ARGV[0], format('a write could not be noted (SQLSTATE %s)', state), words
-        WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.attachment_problems p WHERE p.source = TG_ARGV[0] AND p.problem = format('a write could not be noted (SQLSTATE %s)', state));
+        WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p WHERE p.source = TG_ARGV[0] AND p.problem = format('a write could not be noted (SQLSTATE %s)', state));
     EXCEPTION WHEN OTHERS THEN
         -- the comparison of the day finds it
         RAISE LOG 'agent_metrics: a write to % could not be noted: %', TG_ARGV[0], words;

@@ -74,7 +74,7 @@ BEGIN
             problem := 'a row has a key, conversation or customer of more than 1024 bytes, or a kind of more than 256';
         END IF;
         -- who asked to be erased does not come back with his CRM record
-        IF customer_id IS NOT NULL AND EXISTS (SELECT FROM agent_metrics_internal.erasures e WHERE e.user_id = customer_id) THEN
+        IF customer_id IS NOT NULL AND EXISTS (SELECT 1 FROM agent_metrics_internal.erasures e WHERE e.user_id = customer_id) THEN
             customer_id := NULL;
             conversation_id := NULL;
         END IF;
@@ -154,7 +154,7 @@ BEGIN
         DELETE FROM agent_metrics.business_events b
         WHERE b.source_table = attached.source
           AND CASE WHEN in_full OR (SELECT e.at FROM last_truncate e) > 0
-                   THEN NOT EXISTS (SELECT FROM mapped_row m WHERE m.business_event_id = b.business_event_id AND m.is_event)
+                   THEN NOT EXISTS (SELECT 1 FROM mapped_row m WHERE m.business_event_id = b.business_event_id AND m.is_event)
                    ELSE b.business_event_id IN (SELECT m.business_event_id FROM mapped_row m WHERE NOT m.is_event) END
         RETURNING 1
     )
@@ -204,7 +204,7 @@ BEGIN
     wrong := agent_metrics_internal.kpi_source_problem($1, attached.relation_kind, attached.relation_owner, attached.columns, attached.column_types);
     IF wrong IS NOT NULL THEN
         INSERT INTO agent_metrics_internal.attachment_problems (source, problem)
-        SELECT $1, wrong WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1 AND p.problem = wrong);
+        SELECT $1, wrong WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1 AND p.problem = wrong);
         RETURN ROW($1, attached.mode, 0::bigint, 0::bigint, 0::bigint, wrong);
     END IF;
     read_of := agent_metrics_internal.source_parts(relid);  -- before the rows are read
@@ -245,10 +245,10 @@ BEGIN
     may := has_table_privilege(relid, 'TRIGGER')
        AND has_table_privilege(coalesce((SELECT r.oid FROM pg_roles r WHERE r.rolname = attached.attached_by),
                                         (SELECT c.relowner FROM pg_class c WHERE c.oid = 'agent_metrics_internal.attached_tables'::regclass)), relid, 'TRIGGER')
-       AND (SELECT c.relkind = 'p' OR c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = relid) FROM pg_class c WHERE c.oid = relid)
-       AND EXISTS (SELECT FROM pg_index i JOIN pg_attribute t ON t.attrelid = relid AND t.attname = attached.columns ->> 'business_event_id'
+       AND (SELECT c.relkind = 'p' OR c.relkind = 'r' AND NOT EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhparent = relid) FROM pg_class c WHERE c.oid = relid)
+       AND EXISTS (SELECT 1 FROM pg_index i JOIN pg_attribute t ON t.attrelid = relid AND t.attname = attached.columns ->> 'business_event_id'
                    WHERE i.indrelid = relid AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indkey[0] = t.attnum AND i.indpred IS NULL)
-       AND (pg_has_role(owner, 'USAGE') OR NOT EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = relid));
+       AND (pg_has_role(owner, 'USAGE') OR NOT EXISTS (SELECT 1 FROM pg_subscription_rel r WHERE r.srrelid = relid));
     IF may AND NOT agent_metrics_internal.kpi_has_triggers(relid) THEN
         EXECUTE format('CREATE OR REPLACE TRIGGER agent_metrics_follow AFTER INSERT OR UPDATE OR DELETE ON %s
                         FOR EACH ROW EXECUTE FUNCTION agent_metrics.follow_source(%L)', relid::regclass, $1);
@@ -289,7 +289,7 @@ BEGIN
         is_due := in_full OR attached.mode = 'compare' OR attached.must_compare OR relid IS DISTINCT FROM attached.relation
                OR attached.compared_at IS NULL OR attached.compared_at < now() - interval '1 day'
                OR attached.parts IS DISTINCT FROM agent_metrics_internal.source_parts(relid) OR NOT agent_metrics_internal.kpi_has_triggers(relid)
-               OR EXISTS (SELECT FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1)
+               OR EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1)
                OR agent_metrics_internal.kpi_source_problem($1, attached.relation_kind, attached.relation_owner, attached.columns, attached.column_types) IS NOT NULL;
         IF is_due THEN
             RETURN agent_metrics_internal.compare_source($1);
@@ -299,7 +299,7 @@ BEGIN
         said := SQLERRM;
     END;
     BEGIN
-        IF relid = attached.relation AND EXISTS (SELECT FROM agent_metrics_internal.attached_changes c WHERE c.source = $1)
+        IF relid = attached.relation AND EXISTS (SELECT 1 FROM agent_metrics_internal.attached_changes c WHERE c.source = $1)
            AND agent_metrics_internal.kpi_source_problem($1, attached.relation_kind, attached.relation_owner, attached.columns, attached.column_types) IS NULL THEN
             result := agent_metrics_internal.put_source_rows($1, false);
         END IF;
@@ -310,7 +310,7 @@ BEGIN
     IF words IS NOT NULL THEN
         INSERT INTO agent_metrics_internal.attachment_problems (source, problem, detail)
         SELECT $1, words, said
-        WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1 AND p.problem = words);
+        WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1 AND p.problem = words);
         result := ROW($1, attached.mode, coalesce(result.inserted, 0), coalesce(result.updated, 0), coalesce(result.deleted, 0), words);
     END IF;
     RETURN result;
@@ -335,8 +335,8 @@ BEGIN
         END;
     END LOOP;
     BEGIN
-        DELETE FROM agent_metrics_internal.attached_changes c WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.attached_tables a WHERE a.source = c.source);
-        DELETE FROM agent_metrics_internal.attachment_problems p WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.attached_tables a WHERE a.source = p.source);
+        DELETE FROM agent_metrics_internal.attached_changes c WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a WHERE a.source = c.source);
+        DELETE FROM agent_metrics_internal.attachment_problems p WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a WHERE a.source = p.source);
     EXCEPTION WHEN lock_not_available THEN
         NULL;  -- the next call does it
     END;
@@ -354,7 +354,7 @@ DECLARE
     attached text;
     result   agent_metrics.source_sync;
 BEGIN
-    IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics_internal.attached_tables a WHERE a.source = $1) THEN
+    IF $1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a WHERE a.source = $1) THEN
         RAISE EXCEPTION 'table % is not attached', $1
             USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics_internal.attached_tables names it.',
                   HINT = 'SELECT * FROM agent_metrics.attach_business_events(...) attaches it; agent_kpi.attached_tables lists those that are.';

@@ -19,7 +19,7 @@ BEGIN
     SELECT d.*, $1
     -- OFFSET 0: only of what is new is it worth knowing whether it is complete.
     FROM (SELECT n.agent_id, n.run_id FROM agent_metrics.eval_runs n
-          WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.drift_findings f WHERE f.agent_id = n.agent_id AND f.run_id = n.run_id) OFFSET 0) r
+          WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.drift_findings f WHERE f.agent_id = n.agent_id AND f.run_id = n.run_id) OFFSET 0) r
     JOIN agent_metrics_internal.eval_run_sums s ON s.agent_id = r.agent_id AND s.run_id = r.run_id AND s.is_complete
     CROSS JOIN LATERAL agent_metrics.drift(r.run_id, agent => r.agent_id) d
     ON CONFLICT DO NOTHING;
@@ -51,7 +51,7 @@ BEGIN
     SELECT s.agent_id, s.kind, e.alert_id, s.summary
     FROM notice s
     CROSS JOIN LATERAL agent_metrics_internal.enqueue_alert(s.kind, s.agent_id, s.key, jsonb_build_object('summary', s.summary) || jsonb_strip_nulls(s.detail), s.owner) AS e (alert_id)
-    WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
+    WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
 
     -- Of each week and month that is over and in the rollups, a sample for the reviewers.
     PERFORM agent_metrics.draw_review_sample(a.agent_id, p.period, p.began::date)
@@ -61,8 +61,8 @@ BEGIN
         SELECT x.period, date_trunc(x.period, today::timestamp) - x.one AS began, date_trunc(x.period, today::timestamp) AS ended
         FROM (VALUES ('week', interval '1 week'), ('month', interval '1 month')) AS x (period, one)) p
     WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at BETWEEN agent_metrics_internal.day_start(p.ended::date, zone) AND now() + interval '5 minutes'
-      AND NOT EXISTS (SELECT FROM agent_metrics_internal.review_samples s WHERE s.agent_id = a.agent_id AND s.sample_id = p.period || ' ' || p.began::date)
-      AND EXISTS (SELECT FROM agent_metrics.conversations c
+      AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.review_samples s WHERE s.agent_id = a.agent_id AND s.sample_id = p.period || ' ' || p.began::date)
+      AND EXISTS (SELECT 1 FROM agent_metrics.conversations c
                   WHERE c.agent_id = a.agent_id AND c.started_at >= agent_metrics_internal.day_start(p.began::date, zone) AND c.started_at < agent_metrics_internal.day_start(p.ended::date, zone));
 
     -- Of each of the last two months that are over: its sample is reviewed and in the rollups, or it ended 30 days ago.
@@ -74,10 +74,10 @@ BEGIN
                (date_trunc('month', today::timestamp) - (n - 1) * interval '1 month')::date AS ended
         FROM generate_series(1, 2) AS n) m
     WHERE a.actor = 'ai' AND a.sunset_at IS NULL AND w.refreshed_at BETWEEN agent_metrics_internal.day_start(m.ended, zone) AND now() + interval '5 minutes'
-      AND NOT EXISTS (SELECT FROM agent_metrics_internal.gap_findings f WHERE f.agent_id = a.agent_id AND f.month = m.began)
+      AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.gap_findings f WHERE f.agent_id = a.agent_id AND f.month = m.began)
       AND (today >= m.ended + days
-           OR (EXISTS (SELECT FROM agent_metrics_internal.review_items i WHERE i.agent_id = a.agent_id AND i.sample_id = 'month ' || m.began)
-               AND NOT EXISTS (SELECT FROM agent_metrics_internal.review_items i
+           OR (EXISTS (SELECT 1 FROM agent_metrics_internal.review_items i WHERE i.agent_id = a.agent_id AND i.sample_id = 'month ' || m.began)
+               AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.review_items i
                                WHERE i.agent_id = a.agent_id AND i.sample_id = 'month ' || m.began
                                  AND (SELECT count(DISTINCT r.reviewer) FILTER (WHERE pg_visible_in_snapshot(r.changed_in, w.snapshot)) FROM agent_metrics.reviews r
                                       WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
@@ -85,12 +85,12 @@ BEGIN
     IF agents IS NOT NULL THEN
         RETURN QUERY
         WITH inserted_finding AS (
-            INSERT INTO agent_metrics_internal.gap_findings (agent_id, month, reviewed, gap_points, previous_gap_points, widened_p, is_wider, found_at)
+            INSERT INTO agent_metrics_internal.gap_findings AS f (agent_id, month, reviewed, gap_points, previous_gap_points, widened_p, is_wider, found_at)
             SELECT d.agent_id, d.month, coalesce(g.reviewed_count, 0), g.gap_points, g.previous_gap_points, g.widened_p, coalesce(g.is_wider, false), $1
             FROM unnest(agents, months) AS d (agent_id, month)
             LEFT JOIN agent_kpi.self_report_monthly g ON g.agent_id = d.agent_id AND g.month = d.month
             ON CONFLICT DO NOTHING
-            RETURNING gap_findings.*
+            RETURNING f.*
         ), notice AS (
             SELECT t.agent_id, format('gap_widened %s', t.month) AS key, a.owner,
                    format('What %s says of its success lies %s points above what people say in %s, and lay %s points above in the month before: more than noise widens a gap',
@@ -121,12 +121,12 @@ BEGIN
         CROSS JOIN LATERAL (VALUES
             ('decision_due', 'Keep or replace %1$s? Would we deploy it from scratch today? The answer is due by %2$s', true),
             ('decision_overdue', 'Nobody has decided whether to keep or replace %1$s; the answer was due by %2$s', today > q.due_on)) AS x (kind, words, is_time)
-        WHERE x.is_time AND NOT EXISTS (SELECT FROM agent_metrics.decisions d WHERE d.agent_id = q.agent_id AND d.quarter >= q.quarter)
+        WHERE x.is_time AND NOT EXISTS (SELECT 1 FROM agent_metrics.decisions d WHERE d.agent_id = q.agent_id AND d.quarter >= q.quarter)
     )
     SELECT s.agent_id, s.kind, e.alert_id, s.summary
     FROM notice s
     CROSS JOIN LATERAL agent_metrics_internal.enqueue_alert(s.kind, s.agent_id, s.key, jsonb_build_object('summary', s.summary) || s.detail, s.owner) AS e (alert_id)
-    WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
+    WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.alerts a WHERE a.agent_id = s.agent_id AND a.dedupe_key = s.key);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.run_audits(timestamptz) IS

@@ -29,7 +29,7 @@ CREATE OR REPLACE FUNCTION agent_metrics_internal.check_eval_set() RETURNS trigg
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
-        IF NOT EXISTS (SELECT FROM agent_metrics.eval_sets s WHERE s.frozen_at IS NOT NULL) THEN
+        IF NOT EXISTS (SELECT 1 FROM agent_metrics.eval_sets s WHERE s.frozen_at IS NOT NULL) THEN
             RETURN NULL;
         END IF;
     ELSIF OLD.frozen_at IS NULL
@@ -75,7 +75,7 @@ BEGIN
     FROM added a
     LEFT JOIN agent_metrics.eval_runs r ON r.agent_id = a.agent_id AND r.run_id = a.run_id
     WHERE r.run_id IS NULL OR a.trial > r.trials
-       OR NOT EXISTS (SELECT FROM agent_metrics.eval_cases c WHERE c.eval_set = r.eval_set AND c.case_id = a.case_id)
+       OR NOT EXISTS (SELECT 1 FROM agent_metrics.eval_cases c WHERE c.eval_set = r.eval_set AND c.case_id = a.case_id)
     ORDER BY a.agent_id, a.run_id, a.case_id LIMIT 1;
     IF NOT FOUND THEN
         RETURN NULL;

@@ -66,7 +66,7 @@ BEGIN
                   DETAIL = 'Each case has one result a trial.',
                   HINT = 'Number repeated trials with "trial": 1, 2, ...';
     END IF;
-    IF EXISTS (SELECT FROM agent_metrics.eval_runs r WHERE r.agent_id = $1 AND r.run_id = $2) THEN
+    IF EXISTS (SELECT 1 FROM agent_metrics.eval_runs r WHERE r.agent_id = $1 AND r.run_id = $2) THEN
         RAISE EXCEPTION 'run "%" of agent "%" is recorded already', $2, $1
             USING ERRCODE = 'unique_violation',
                   DETAIL = 'A run is recorded once: what was compared with it rests on it.',

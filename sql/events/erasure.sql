@@ -31,7 +31,7 @@ BEGIN
         UNION SELECT c.agent_id, c.conversation_id FROM agent_metrics_internal.archived_conversations c WHERE c.user_id = $1
     ), erased_conversation AS (
         SELECT h.agent_id, h.conversation_id,
-               EXISTS (SELECT FROM agent_metrics.agent_events e
+               EXISTS (SELECT 1 FROM agent_metrics.agent_events e
                        WHERE e.conversation_id = h.conversation_id AND e.agent_id = h.agent_id AND e.user_id <> $1) AS is_shared
         FROM user_conversation h
     )
@@ -100,7 +100,7 @@ BEGIN
     DELETE FROM agent_metrics.agent_events e
     WHERE e.user_id = $1
        OR (e.conversation_id = ANY (conversations)
-           AND EXISTS (SELECT FROM unnest(agents, conversations) AS h (agent_id, conversation_id)
+           AND EXISTS (SELECT 1 FROM unnest(agents, conversations) AS h (agent_id, conversation_id)
                        WHERE h.agent_id = e.agent_id AND h.conversation_id = e.conversation_id));
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN QUERY SELECT 'agent_events', found, format('%s conversations whole, his turns of %s shared ones', coalesce(cardinality(conversations), 0), shared);
@@ -118,7 +118,7 @@ BEGIN
         USING (SELECT x.agent_id, x.conversation_id FROM agent_metrics_internal.archived_conversations x WHERE x.user_id = $1) h
         WHERE c.agent_id = h.agent_id AND c.conversation_id = h.conversation_id
           -- of a month that is being written the turns are still there: it is written again if any of his was among them
-          AND EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.archive_id = c.archive_id AND a.state <> 'writing')
+          AND EXISTS (SELECT 1 FROM agent_metrics_internal.archives a WHERE a.archive_id = c.archive_id AND a.state <> 'writing')
         RETURNING c.archive_id, c.agent_id, c.conversation_id
     ), deletion_count AS (
         SELECT count(DISTINCT (g.agent_id, g.conversation_id)) AS conversations FROM deleted_conversation g
@@ -139,7 +139,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 BEGIN
     RETURN (SELECT coalesce(sum(x.count) FILTER (WHERE x.what = 'agent_events'), 0)
             FROM agent_metrics_internal.erasures u CROSS JOIN LATERAL agent_metrics.erase_user(u.user_id) x
-            WHERE EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.user_id = u.user_id));
+            WHERE EXISTS (SELECT 1 FROM agent_metrics.agent_events e WHERE e.user_id = u.user_id));
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.erase_again() IS 'Erases those who asked for it and came back with restored data; returns how many turns went. Internal: agent-metrics restore uses it.';

@@ -148,7 +148,7 @@ BEGIN
         SELECT DISTINCT ON (e.event_id) e.event_id AS span_key, e.agent_id, e.occurred_at, e.event_id, e.conversation_id
         FROM agent_metrics.agent_events e
         WHERE search AND e.event_id IN (SELECT r.event_id FROM evaluation r WHERE r.reason IS NULL AND r.event_id IS NOT NULL
-                                                 AND NOT EXISTS (SELECT FROM span_turn k WHERE k.position = r.position))
+                                                 AND NOT EXISTS (SELECT 1 FROM span_turn k WHERE k.position = r.position))
         ORDER BY e.event_id, e.occurred_at, e.agent_id
     ), placed_evaluation AS MATERIALIZED (
         SELECT r.position, r.criterion, r.score, r.judged_by, coalesce(k.agent_id, s.agent_id) AS agent_id, coalesce(k.occurred_at, s.occurred_at) AS occurred_at,
@@ -178,7 +178,7 @@ BEGIN
         SELECT l.agent_id, l.occurred_at, l.event_id, l.criterion, l.conversation_id, l.score, l.judged_by, l.judged_at
         FROM latest_evaluation l
         WHERE l.call_index IS NULL
-          AND NOT EXISTS (SELECT FROM agent_metrics.turn_scores s
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics.turn_scores s
                           WHERE s.agent_id = l.agent_id AND s.occurred_at = l.occurred_at AND s.event_id = l.event_id AND s.criterion = l.criterion
                             AND (s.scored_at, s.score) >= (l.judged_at, l.score))
         ORDER BY l.agent_id, l.occurred_at, l.event_id, l.criterion
@@ -191,7 +191,7 @@ BEGIN
         SELECT l.agent_id, l.occurred_at, l.event_id, l.call_index, l.conversation_id, l.tool, l.score = 1, l.judged_by, l.judged_at
         FROM latest_evaluation l
         WHERE l.call_index IS NOT NULL
-          AND NOT EXISTS (SELECT FROM agent_metrics.tool_call_verdicts v
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics.tool_call_verdicts v
                           WHERE v.agent_id = l.agent_id AND v.occurred_at = l.occurred_at AND v.event_id = l.event_id AND v.call_index = l.call_index
                             AND (v.judged_at, v.is_correct) >= (l.judged_at, l.score = 1))
         ORDER BY l.agent_id, l.occurred_at, l.event_id, l.call_index

@@ -222,7 +222,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT agent_metrics_internal.json_depth(p.piece) > 64
                             OR jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['too_deep', 'hash', 'head'] AS is_deep OFFSET 0) d
     WHERE jsonb_typeof(p.piece) <> 'object' OR NOT p.piece ?| ARRAY['resourceSpans', 'resourceLogs'];
-    IF EXISTS (SELECT FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
+    IF EXISTS (SELECT 1 FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
                WHERE jsonb_typeof(p.piece) = 'object' AND p.piece ?| ARRAY['resourceSpans', 'resourceLogs']) THEN
         RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics_internal.map_spans(delivered) s;
     END IF;

@@ -219,13 +219,14 @@ COMMENT ON COLUMN agent_metrics.turn_scores.changed_in IS 'Transaction that last
 CREATE INDEX turn_scores_conversation ON agent_metrics.turn_scores (conversation_id);
 
 CREATE TABLE agent_metrics.survey_answers (
-    answer_id       text PRIMARY KEY DEFAULT agent_metrics.new_event_id()::text,
+    answer_id       text NOT NULL DEFAULT agent_metrics.new_event_id()::text,
     agent_id        text NOT NULL,
     conversation_id text NOT NULL,
     score           integer NOT NULL,
     respondent_id   text,
     answered_at     timestamptz NOT NULL DEFAULT now(),
-    changed_in      xid8 NOT NULL DEFAULT pg_current_xact_id()
+    changed_in      xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (answer_id, agent_id)
 );
 COMMENT ON TABLE agent_metrics.survey_answers IS 'Answers to "how likely are you to recommend us", 0 to 10, each about a conversation with an agent or a human team.';
 COMMENT ON COLUMN agent_metrics.survey_answers.answer_id IS 'Id of the answer; the survey''s own, so that one delivered twice is stored once.';
@@ -264,7 +265,7 @@ COMMENT ON COLUMN agent_metrics.quarantined_events.quarantined_at IS 'When it ca
 
 -- By what an evaluation that comes later finds its turn.
 CREATE TABLE agent_metrics_internal.span_keys (
-    span_key        uuid PRIMARY KEY,
+    span_key        uuid NOT NULL,
     agent_id        text NOT NULL,
     occurred_at     timestamptz NOT NULL,
     event_id        uuid NOT NULL,
@@ -272,7 +273,8 @@ CREATE TABLE agent_metrics_internal.span_keys (
     call_index      integer,
     tool            text,
     response_id     text,
-    CONSTRAINT response_id_is_short CHECK (agent_metrics_internal.check_length(response_id, 'response_id', 1024))
+    CONSTRAINT response_id_is_short CHECK (agent_metrics_internal.check_length(response_id, 'response_id', 1024)),
+    PRIMARY KEY (span_key, agent_id)
 );
 COMMENT ON TABLE agent_metrics_internal.span_keys IS 'Which turn or tool call a span became, so that a judgement of the span finds it; written by ingest_events().';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.span_key IS 'Hash of trace and span; of a turn it is the event_id.';

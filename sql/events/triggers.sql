@@ -1,4 +1,4 @@
--- The triggers on our own tables.
+-- The triggers on our own tables: after every script that makes one.
 
 -- Makes the triggers that are missing and has all of ours fire always: a restore that disables triggers, and enables
 -- them again, leaves them firing for ordinary sessions alone.
@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     FOR one IN
         SELECT f.relation, f.trigger_name, f.fires, f.level, f.function_name FROM agent_metrics_internal.fact_triggers() f
-        WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = f.relation::regclass AND t.tgname = f.trigger_name)
+        WHERE NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = f.relation::regclass AND t.tgname = f.trigger_name)
     LOOP
         EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', one.trigger_name, one.fires, one.relation, one.level, one.function_name);
     END LOOP;
@@ -21,7 +21,7 @@ BEGIN
         JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
         WHERE t.tgenabled <> 'A'
           -- these make rows that a replication brings by itself
-          AND p.proname NOT IN ('follow_kind_threshold', 'own_threshold', 'version_definition')
+          AND p.proname NOT IN ('follow_kind_threshold', 'own_threshold', 'version_definition', 'alert_breach')
         ORDER BY c.relkind DESC, c.relname, t.tgname
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', one.relation, one.tgname);

@@ -22,7 +22,7 @@ SELECT s.agent_id, n.first_seen, n.last_seen, n.events
 FROM step s
 CROSS JOIN LATERAL (SELECT min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen, count(*) AS events
                     FROM agent_metrics.agent_events e WHERE e.agent_id = s.agent_id) n
-WHERE s.agent_id IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = s.agent_id);
+WHERE s.agent_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = s.agent_id);
 COMMENT ON VIEW agent_kpi.unregistered_agents IS 'One row per agent whose events are kept but that nobody registered. Unique: agent_id.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.agent_id IS 'Agent as the producer wrote it.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.first_seen IS 'First turn.';

@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW agent_kpi.kpi_daily AS
 SELECT v.agent_id, v.agent_kind, v.actor, v.metric, v.metric_class, v.unit, v.day,
        v.value, v.numerator, v.denominator, v.ci_low, v.ci_high, v.threshold, v.direction, v.verdict, v.owner, v.pending, v.refreshed_at,
        (SELECT max(x.definition_version) FROM agent_metrics_internal.metric_definitions x WHERE x.metric = v.metric AND x.effective_from <= v.day) AS definition_version,
-       EXISTS (SELECT FROM agent_metrics_internal.metric_definitions x WHERE x.metric = v.metric AND x.effective_from = v.day) AS is_definition_break
+       EXISTS (SELECT 1 FROM agent_metrics_internal.metric_definitions x WHERE x.metric = v.metric AND x.effective_from = v.day) AS is_definition_break
 FROM agent_metrics_internal.daily_values v;
 COMMENT ON VIEW agent_kpi.kpi_daily IS 'One row per agent, metric and report day, days without data too. Unique: agent_id, metric, day.';
 COMMENT ON COLUMN agent_kpi.kpi_daily.agent_id IS 'Agent.';

@@ -153,7 +153,7 @@ DECLARE
 BEGIN
     SELECT min(n.measure) INTO unknown
     FROM unnest(NEW.numerator || NEW.denominator) AS n (measure)
-    WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.measures() m WHERE m.measure = n.measure AND m.grain <> 'interval');
+    WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.measures() m WHERE m.measure = n.measure AND m.grain <> 'interval');
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION 'metric "%" is made of "%", which no rollup holds', NEW.metric, unknown
             USING ERRCODE = 'invalid_parameter_value',
@@ -176,7 +176,7 @@ BEGIN
         WHEN (NEW.fraction IS NOT NULL) <> (NEW.interval_method = 'order_statistics') AND NEW.source <> 'drift'
             THEN 'a percentile, and nothing else, has an interval by order_statistics'
         WHEN NEW.interval_method = 'wilson' AND NEW.source = 'rollups' AND NOT EXISTS (
-                SELECT FROM agent_metrics_internal.measures() m LEFT JOIN agent_metrics_internal.measures() whole ON whole.measure = m.part_of
+                SELECT 1 FROM agent_metrics_internal.measures() m LEFT JOIN agent_metrics_internal.measures() whole ON whole.measure = m.part_of
                 WHERE NEW.numerator = ARRAY[m.measure] AND NEW.denominator IN (ARRAY[m.part_of], ARRAY[whole.part_of]))
             THEN 'an interval by wilson is of a share: one measure that is a part of the other'
         WHEN NEW.interval_method = 'delta' AND NEW.source = 'rollups' AND agent_metrics_internal.delta_method(NEW.numerator, NEW.denominator) IS NULL

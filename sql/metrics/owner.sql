@@ -2,6 +2,8 @@
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.version_definition() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    is_new constant boolean := TG_OP = 'INSERT';
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF (OLD.definition, OLD.source, OLD.numerator, OLD.denominator, OLD.measure, OLD.fraction, OLD.unit, OLD.direction)
@@ -14,7 +16,7 @@ BEGIN
     END IF;
     INSERT INTO agent_metrics_internal.metric_definitions (metric, definition_version, effective_from, definition)
     VALUES (NEW.metric, NEW.definition_version,
-            CASE TG_OP WHEN 'INSERT' THEN '-infinity' ELSE agent_metrics_internal.day_of(now(), agent_metrics_internal.report_time_zone()) END, NEW.definition)
+            CASE WHEN is_new THEN '-infinity' ELSE agent_metrics_internal.day_of(now(), agent_metrics_internal.report_time_zone()) END, NEW.definition)
     ON CONFLICT (metric, definition_version) DO UPDATE SET definition = excluded.definition;
     RETURN NEW;
 END
@@ -104,7 +106,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = 
 DECLARE
     span tstzrange;
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics.infrastructure_costs) THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.infrastructure_costs) THEN
         RETURN NULL;
     END IF;
     span := agent_metrics_internal.kpi_span($2, NULL, $3);
@@ -180,12 +182,12 @@ BEGIN
     -- them the single values.
     SELECT m.source, m.measure, m.fraction, m.direction INTO asked FROM agent_metrics.metrics m WHERE m.metric = $2;
     IF (asked.fraction, asked.direction) IS DISTINCT FROM ($6, $7)
-       OR NOT EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = $2 AND t.value = $8)
-       OR $5 = 0 AND NOT EXISTS (SELECT FROM agent_metrics_internal.rollups r WHERE r.agent_id = $1 AND r.level = 'hour' AND r.bucket = $4) THEN
+       OR NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = $2 AND t.value = $8)
+       OR $5 = 0 AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.rollups r WHERE r.agent_id = $1 AND r.level = 'hour' AND r.bucket = $4) THEN
         RETURN NULL;
     END IF;
     IF asked.source = 'rollups' THEN
-        IF EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.is_counted AND tstzrange(a.from_time, a.to_time) && span) THEN
+        IF EXISTS (SELECT 1 FROM agent_metrics_internal.archives a WHERE a.is_counted AND tstzrange(a.from_time, a.to_time) && span) THEN
             RETURN NULL;
         END IF;
         SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN e.latency_ms <= $8 ELSE e.latency_ms < $8 END) INTO n, below

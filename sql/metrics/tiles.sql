@@ -88,11 +88,11 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT 'qualified_lead_rate', 'the business system does not mark the lead qualified'
     WHERE k.outcome_metric = 'qualified_lead_rate'
-      AND EXISTS (SELECT FROM agent_metrics_internal.leads l
+      AND EXISTS (SELECT 1 FROM agent_metrics_internal.leads l
                   WHERE l.agent_id = c.agent_id AND l.lead_id = c.lead_id AND l.started_at = c.started_at AND NOT l.is_qualified)
     UNION ALL
     SELECT 'hallucination_rate', 'a reviewed answer is unsupported or contradicted'
-    WHERE EXISTS (SELECT FROM agent_metrics_internal.conversation_facts h
+    WHERE EXISTS (SELECT 1 FROM agent_metrics_internal.conversation_facts h
                   WHERE h.conversation_id = c.conversation_id AND h.agent_id = c.agent_id AND h.measure = 'answers' AND h.numerator > 0)
     UNION ALL
     SELECT 'cost_per_unit_usd', CASE WHEN c.has_outcome THEN 'it cost money and made no unit: ' || c.outcome_label ELSE 'it cost money and is pending' END

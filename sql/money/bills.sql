@@ -114,7 +114,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 BEGIN
     PERFORM agent_metrics_internal.check_bills(report);
     IF (CASE jsonb_typeof(report -> 'data')
-           WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket) WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array')
+           WHEN 'array' THEN EXISTS (SELECT 1 FROM jsonb_array_elements(report -> 'data') AS b (bucket) WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array')
            ELSE true END) OR jsonb_path_exists(report, '$.data[*].results[*] ? (@.type() != "object")') THEN
         RAISE EXCEPTION 'this is no cost report of Anthropic'
             USING ERRCODE = 'invalid_parameter_value',
@@ -144,7 +144,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 BEGIN
     PERFORM agent_metrics_internal.check_bills(report);
     IF (CASE jsonb_typeof(report -> 'data')
-           WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(report -> 'data') AS b (bucket)
+           WHEN 'array' THEN EXISTS (SELECT 1 FROM jsonb_array_elements(report -> 'data') AS b (bucket)
                                      WHERE jsonb_typeof(b.bucket -> 'results') IS DISTINCT FROM 'array'
                                         OR jsonb_typeof(b.bucket -> 'start_time') IS DISTINCT FROM 'number'
                                         OR jsonb_typeof(b.bucket -> 'end_time') IS DISTINCT FROM 'number')

@@ -56,7 +56,7 @@ DECLARE
 BEGIN
     -- one at a time; what it reads is read afterwards
     PERFORM FROM agent_metrics_internal.closed_periods c ORDER BY c.month FOR UPDATE;
-    IF NOT FOUND OR EXISTS (SELECT FROM agent_metrics_internal.adjustments a WHERE a.adjusted_at > now() - pause) THEN
+    IF NOT FOUND OR EXISTS (SELECT 1 FROM agent_metrics_internal.adjustments a WHERE a.adjusted_at > now() - pause) THEN
         RETURN 0;
     END IF;
     current_snapshot := agent_metrics_internal.snapshot_without(pg_current_snapshot(), pg_current_xact_id());

@@ -46,12 +46,12 @@ DECLARE
     priced  bigint;
     passed  text[];  -- agents with turns that somebody else holds
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics.token_prices) THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices) THEN
         RETURN 0;
     END IF;
     INSERT INTO agent_metrics_internal.price_watermarks (agent_id)
     SELECT a.agent_id FROM agent_metrics.agents a
-    WHERE ($1 IS NULL OR a.agent_id = $1) AND NOT EXISTS (SELECT FROM agent_metrics_internal.price_watermarks w WHERE w.agent_id = a.agent_id)
+    WHERE ($1 IS NULL OR a.agent_id = $1) AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.price_watermarks w WHERE w.agent_id = a.agent_id)
     ORDER BY a.agent_id
     ON CONFLICT DO NOTHING;
     -- Who is being priced by another session is left to it.
@@ -85,7 +85,7 @@ BEGIN
         SELECT array_agg(w.agent_id) INTO passed
         FROM agent_metrics_internal.price_watermarks w
         WHERE w.agent_id = ANY (locked) AND EXISTS (
-            SELECT FROM agent_metrics.agent_events e
+            SELECT 1 FROM agent_metrics.agent_events e
             WHERE e.agent_id = w.agent_id AND e.recorded_in >= oldest_unseen_xid AND e.cost_usd IS NULL AND e.model IS NOT NULL
               AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
               AND agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
@@ -122,7 +122,7 @@ BEGIN
                   DETAIL = 'History is priced again only over a span that is named.',
                   HINT = 'SELECT * FROM agent_metrics.reprice(''support-bot'', ''2026-01-01'', ''2026-02-01'');';
     END IF;
-    IF EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.is_counted AND a.from_time < $3 AND a.to_time > $2) THEN
+    IF EXISTS (SELECT 1 FROM agent_metrics_internal.archives a WHERE a.is_counted AND a.from_time < $3 AND a.to_time > $2) THEN
         RAISE NOTICE 'archived turns in this span keep their cost'
             USING DETAIL = 'They are in files, not in the database.', HINT = 'agent-metrics restore brings them back.';
     END IF;

@@ -29,10 +29,10 @@ BEGIN
     RETURN QUERY
     SELECT t.agent_id, t.provider, t.model, t.turns, t.first_seen, t.last_seen,
            CASE WHEN t.model IS NULL THEN 'the turns name no model'
-                WHEN NOT EXISTS (SELECT FROM agent_metrics.token_prices p WHERE p.model = t.model) THEN 'the model has no price'
+                WHEN NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices p WHERE p.model = t.model) THEN 'the model has no price'
                 WHEN t.provider IS NULL AND (SELECT count(DISTINCT p.provider) FROM agent_metrics.token_prices p WHERE p.model = t.model) > 1
                      THEN 'several providers price the model, and the turns name none'
-                WHEN t.provider IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.token_prices p WHERE p.model = t.model AND p.provider = t.provider)
+                WHEN t.provider IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices p WHERE p.model = t.model AND p.provider = t.provider)
                      THEN 'the provider has no price for the model'
                 ELSE 'no price for some kind of token at the time of the turns, or a count is missing, or the price came after them' END
     FROM (SELECT e.agent_id, e.provider, e.model, count(*) AS turns, min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen

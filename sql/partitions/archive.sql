@@ -32,10 +32,10 @@ BEGIN
         JOIN pg_class c ON c.relname = p.partition AND c.relnamespace = 'agent_metrics'::regnamespace
         JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = 'agent_metrics.agent_events'::regclass
         WHERE isfinite(p.from_time) AND p.to_time <= cutoff
-          AND NOT EXISTS (SELECT FROM agent_metrics_internal.archives a WHERE a.partition = p.partition AND a.state IN ('writing', 'detached'))
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.archives a WHERE a.partition = p.partition AND a.state IN ('writing', 'detached'))
         ORDER BY p.from_time
     LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM agent_metrics.%I)', one.partition) INTO has_turns;
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM agent_metrics.%I)', one.partition) INTO has_turns;
         IF has_turns THEN
             RETURN QUERY SELECT one.partition, one.from_time, one.to_time, NULL::bigint, NULL, NULL;
         END IF;
@@ -53,7 +53,7 @@ BEGIN
     PERFORM agent_metrics_internal.check_unused(name);
     -- The lock waits for whoever is writing to this partition, so whatever is written later is noted.
     EXECUTE format('LOCK TABLE agent_metrics.%I IN SHARE ROW EXCLUSIVE MODE', name);
-    IF NOT EXISTS (SELECT FROM pg_trigger t
+    IF NOT EXISTS (SELECT 1 FROM pg_trigger t
                    WHERE t.tgrelid = format('agent_metrics.%I', name)::regclass AND t.tgname = 'guard_turn'
                      -- another name: it was renamed since
                      AND t.tgargs = convert_to(name, getdatabaseencoding()) || '\x00'::bytea) THEN
@@ -126,7 +126,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_
 DECLARE
     id bigint;
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics.archivable_partitions() p WHERE p.partition = name) THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.archivable_partitions() p WHERE p.partition = name) THEN
         RAISE EXCEPTION 'partition "%" is not to be archived', name
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'It is no monthly partition of agent_events, is younger than the setting hot_days, or holds no turn.',
@@ -250,7 +250,7 @@ BEGIN
     IF agent_metrics_internal.partition_state(one.partition) IS NOT NULL THEN
         EXECUTE format('LOCK TABLE agent_metrics.%I IN ACCESS EXCLUSIVE MODE', one.partition);
     END IF;
-    IF EXISTS (SELECT FROM agent_metrics_internal.guarded_turns g WHERE g.partition = one.partition)
+    IF EXISTS (SELECT 1 FROM agent_metrics_internal.guarded_turns g WHERE g.partition = one.partition)
        OR agent_metrics_internal.partition_state(one.partition) IS DISTINCT FROM one.mark THEN
         RAISE EXCEPTION 'partition % was changed while it was archived', one.partition
             USING ERRCODE = 'serialization_failure',

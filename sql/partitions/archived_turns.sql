@@ -9,8 +9,8 @@ RETURNS SETOF agent_metrics_internal.rollup_delta
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics_internal.archives)
-       OR NOT EXISTS (SELECT FROM unnest(compute_turns.last_snapshot) AS w (snapshot) WHERE w.snapshot IS NULL) THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics_internal.archives)
+       OR NOT EXISTS (SELECT 1 FROM unnest(compute_turns.last_snapshot) AS w (snapshot) WHERE w.snapshot IS NULL) THEN
         RETURN QUERY SELECT * FROM agent_metrics_internal.compute_live_turns(agent_ids, from_times, to_times, last_snapshot, current_snapshot, foreign_to,
             bucket_seconds, time_zone, since);
         RETURN;

@@ -78,8 +78,8 @@ BEGIN
         LEFT JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
         LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
         WHERE coalesce(k.conparentid, 0) = 0
-          AND NOT EXISTS (SELECT FROM part q WHERE q.top = p.top AND q.classid = d.classid AND q.objid = d.objid)
-          AND NOT EXISTS (SELECT FROM pg_depend o JOIN part q ON q.top = p.top AND q.classid = o.refclassid AND q.objid = o.refobjid
+          AND NOT EXISTS (SELECT 1 FROM part q WHERE q.top = p.top AND q.classid = d.classid AND q.objid = d.objid)
+          AND NOT EXISTS (SELECT 1 FROM pg_depend o JOIN part q ON q.top = p.top AND q.classid = o.refclassid AND q.objid = o.refobjid
                           WHERE o.classid = d.classid AND o.objid = d.objid AND o.deptype <> 'n')
     )
     SELECT c.relname::text, pg_describe_object(d.classid, d.objid, 0),

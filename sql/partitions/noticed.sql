@@ -7,7 +7,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN partition || '/' || entry::text || coalesce(
     (SELECT '/' || c.relfilenode FROM pg_class c
      WHERE c.oid = partition AND c.relkind = 'r'
-       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'log_truncate' AND t.tgenabled = 'A')), '');
+       AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'log_truncate' AND t.tgenabled = 'A')), '');
 COMMENT ON FUNCTION agent_metrics_internal.partition_mark(oid, xid) IS
     'By what a refresh tells that a partition is not the one it was. Internal: present_partitions() uses it.';
 
@@ -66,7 +66,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 BEGIN
     DELETE FROM agent_metrics_internal.known_partitions k
-    WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.present_partitions() p WHERE p.mark = k.mark);
+    WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.present_partitions() p WHERE p.mark = k.mark);
     INSERT INTO agent_metrics_internal.known_partitions (partition, mark, from_time, to_time)
     SELECT p.partition, p.mark, p.from_time, p.to_time FROM agent_metrics_internal.present_partitions() p
     ON CONFLICT DO NOTHING;
@@ -79,7 +79,7 @@ CREATE FUNCTION agent_metrics_internal.notice_partitions() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics_internal.changed_ranges()) THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics_internal.changed_ranges()) THEN
         RETURN;
     END IF;
     -- One at a time: whoever waits here finds in the next statement that it was done. Rows and not the table, which whoever

@@ -162,7 +162,7 @@ BEGIN
         RETURN made;
     END IF;
     -- Looked at without a lock, so that no insert waits for a long look; what comes in between is few.
-    IF (SELECT count(*) FROM (SELECT FROM agent_metrics.agent_events_after LIMIT few + 1) x) > few THEN
+    IF (SELECT count(*) FROM (SELECT 1 FROM agent_metrics.agent_events_after LIMIT few + 1) x) > few THEN
         RAISE WARNING 'more than % turns lie after the last month, so no month is made', few
             USING DETAIL = 'Moving them at once would keep inserts waiting.',
                   HINT = 'agent-metrics run and agent-metrics once move them in steps; or call SELECT agent_metrics.partition_step() until it returns NULL.';
@@ -204,7 +204,7 @@ REVOKE ALL ON FUNCTION agent_metrics.ensure_partitions(integer) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION agent_metrics.analyze_turns() RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF EXISTS (SELECT FROM pg_stat_user_tables s
+    IF EXISTS (SELECT 1 FROM pg_stat_user_tables s
                WHERE s.relid = 'agent_metrics.agent_events'::regclass AND s.last_analyze > now() - interval '1 day') THEN
         RETURN false;
     END IF;

@@ -34,7 +34,7 @@ BEGIN
                OR p.partition = 'agent_events_after' AND p.to_time = 'infinity' AND isfinite(p.from_time)
             ORDER BY p.from_time
         LOOP
-            EXECUTE format('SELECT count(*) > $1 FROM (SELECT FROM agent_metrics.%I LIMIT $1 + 1) x', outer_one.partition) INTO has_many USING few;
+            EXECUTE format('SELECT count(*) > $1 FROM (SELECT 1 FROM agent_metrics.%I LIMIT $1 + 1) x', outer_one.partition) INTO has_many USING few;
             CONTINUE WHEN NOT has_many;
             IF outer_one.partition = 'agent_events_before' THEN
                 -- Twenty years back at most: what is older stays in the outer partition.
@@ -61,7 +61,7 @@ BEGIN
             END IF;
             EXIT WHEN (SELECT count(*) FROM agent_metrics_internal.partition_splits) > 1;
             -- no month that it would be split into
-            DELETE FROM agent_metrics_internal.partition_splits;
+            DELETE FROM agent_metrics_internal.partition_splits p;
         END LOOP;
         SELECT s.* INTO job FROM agent_metrics_internal.partition_splits s ORDER BY s.from_time LIMIT 1;
         IF job.partition IS NULL THEN
@@ -69,7 +69,7 @@ BEGIN
         END IF;
         PERFORM agent_metrics_internal.check_free(s.piece) FROM agent_metrics_internal.partition_splits s;
         PERFORM agent_metrics_internal.check_free(job.partition || '_old'), agent_metrics_internal.guard_partition(job.partition);
-        UPDATE agent_metrics_internal.partition_splits SET mark = agent_metrics_internal.partition_state(job.partition);
+        UPDATE agent_metrics_internal.partition_splits p SET mark = agent_metrics_internal.partition_state(job.partition);
         RETURN format('guarding %s', job.partition);
     END IF;
 
@@ -77,7 +77,7 @@ BEGIN
         PERFORM agent_metrics_internal.check_unused(job.partition || '_old');
         EXECUTE format('DROP TABLE IF EXISTS agent_metrics.%I', job.partition || '_old');
         DELETE FROM agent_metrics_internal.guarded_turns g WHERE g.partition = job.partition;
-        DELETE FROM agent_metrics_internal.partition_splits;
+        DELETE FROM agent_metrics_internal.partition_splits p;
         RETURN format('split %s', job.partition);
     END IF;
 
@@ -86,7 +86,7 @@ BEGIN
         FOR piece IN SELECT s.* FROM agent_metrics_internal.partition_splits s WHERE s.state = 'copied' LOOP
             EXECUTE format('DROP TABLE IF EXISTS agent_metrics.%I', piece.piece);
         END LOOP;
-        DELETE FROM agent_metrics_internal.partition_splits;
+        DELETE FROM agent_metrics_internal.partition_splits p;
         DELETE FROM agent_metrics_internal.guarded_turns g WHERE g.partition = job.partition;
         IF to_regclass(format('agent_metrics.%I', job.partition)) IS NOT NULL THEN
             EXECUTE format('DROP TRIGGER IF EXISTS guard_turn ON agent_metrics.%I', job.partition);
@@ -127,7 +127,7 @@ BEGIN
         PERFORM agent_metrics_internal.attach_partition(piece.piece, piece.from_time, piece.to_time);
     END LOOP;
     PERFORM agent_metrics_internal.adopt_partitions();
-    UPDATE agent_metrics_internal.partition_splits SET state = 'swapped';
+    UPDATE agent_metrics_internal.partition_splits p SET state = 'swapped';
     RETURN format('swapped %s', job.partition);
 END
 $function$;

@@ -16,11 +16,12 @@ COMMENT ON COLUMN agent_metrics_internal.known_partitions.to_time IS 'First mome
 
 -- Turns written to a partition while it is being copied away: to a file, or to the partitions it is split into.
 CREATE TABLE agent_metrics_internal.guarded_turns (
-    change_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    change_id   bigint GENERATED ALWAYS AS IDENTITY,
     partition   text NOT NULL,
     agent_id    text NOT NULL,
     occurred_at timestamptz NOT NULL,
-    event_id    uuid NOT NULL
+    event_id    uuid NOT NULL,
+    PRIMARY KEY (change_id, agent_id)
 );
 COMMENT ON TABLE agent_metrics_internal.guarded_turns IS 'Turns that were written to a partition while it was being copied. Written by a trigger that only such a partition has.';
 COMMENT ON COLUMN agent_metrics_internal.guarded_turns.change_id IS 'Identity.';

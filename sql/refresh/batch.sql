@@ -76,9 +76,9 @@ BEGIN
     IF locked IS NULL THEN
         RETURN;
     END IF;
-    IF EXISTS (SELECT FROM unnest(last_snapshots) AS s (snapshot)
+    IF EXISTS (SELECT 1 FROM unnest(last_snapshots) AS s (snapshot)
                WHERE pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(current_snapshot)
-                  OR EXISTS (SELECT FROM pg_snapshot_xip(current_snapshot) AS p (id)
+                  OR EXISTS (SELECT 1 FROM pg_snapshot_xip(current_snapshot) AS p (id)
                              WHERE p.id <> pg_current_xact_id() AND pg_visible_in_snapshot(p.id, s.snapshot))) THEN
         RAISE EXCEPTION 'this transaction''s snapshot is older than the last refresh'
             USING ERRCODE = 'serialization_failure',
@@ -111,12 +111,12 @@ BEGIN
 
     -- One cheap look over all: the largest id tells whether anything was written at all.
     SELECT min(coalesce(pg_snapshot_xmin(s.snapshot), '0'::xid8)) INTO oldest_unseen_xid FROM unnest(last_snapshots) AS s (snapshot);
-    has_log := EXISTS (SELECT FROM agent_metrics_internal.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
+    has_log := EXISTS (SELECT 1 FROM agent_metrics_internal.changes c WHERE c.agent_id IS NULL OR c.agent_id = ANY (locked))
         OR coalesce((SELECT max(b.changed_in) FROM agent_metrics.business_events b) >= oldest_unseen_xid, false)
         OR coalesce((SELECT max(o.changed_in) FROM agent_metrics.outcomes o) >= oldest_unseen_xid, false)
         OR coalesce((SELECT max(k.changed_in) FROM agent_metrics.event_kinds k) >= oldest_unseen_xid, false);
     has_changes := builds IS NOT NULL OR has_log
-        OR EXISTS (SELECT FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked))
+        OR EXISTS (SELECT 1 FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked))
         OR coalesce((SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= oldest_unseen_xid, false);
 
     -- A build goes partition by partition, so that what it holds at once is bounded; otherwise all is one span.
@@ -126,7 +126,7 @@ BEGIN
         UNION SELECT agent_metrics_internal.first_moment(), agent_metrics_internal.end_of_moments() WHERE builds IS NULL AND has_changes
         ORDER BY 1
     LOOP
-        has_stale := EXISTS (SELECT FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked));
+        has_stale := EXISTS (SELECT 1 FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked));
         SELECT * INTO found FROM agent_metrics_internal.consume_changes(locked, seconds, last_snapshots, foreign_ids, current_snapshot, oldest_unseen_xid, zone,
             has_log, span.from_time, span.to_time);
         counted := counted || coalesce(found.counted, '[]');
@@ -152,7 +152,7 @@ BEGIN
         added := found.buckets;
         IF dirty_agents IS NOT NULL THEN
             added := ARRAY(SELECT b FROM unnest(found.buckets) b
-                           WHERE NOT EXISTS (SELECT FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
+                           WHERE NOT EXISTS (SELECT 1 FROM unnest(dirty_agents, dirty_buckets) AS d (agent_id, bucket)
                                              WHERE d.agent_id = b.agent_id AND d.bucket = b.bucket));
         END IF;
 
@@ -176,7 +176,7 @@ BEGIN
         END IF;
 
         -- A bucket that lost all it held has no row, as a build would have none.
-        IF dirty_agents IS NOT NULL OR EXISTS (SELECT FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) THEN
+        IF dirty_agents IS NOT NULL OR EXISTS (SELECT 1 FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) THEN
             PERFORM agent_metrics_internal.drop_empty_buckets(dirty_agents || lost.agents, dirty_buckets || lost.buckets, zone)
             FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS buckets
                   FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) lost;
@@ -200,7 +200,7 @@ BEGIN
             SELECT p.change_id FROM agent_metrics_internal.changes p
             WHERE p.agent_id IS NULL
               -- an agent that has to be built may be at it, with a snapshot that nobody sees yet
-              AND NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w
+              AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.agent_watermarks w
                               WHERE w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(p.changed_in, w.snapshot))
             FOR UPDATE SKIP LOCKED);
     END IF;

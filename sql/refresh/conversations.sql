@@ -112,7 +112,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
 #variable_conflict use_column
 BEGIN
     -- most warehouses have none: what is empty is not looked into a thousand times
-    IF NOT EXISTS (SELECT FROM agent_metrics.business_events) THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.business_events) THEN
         RETURN;
     END IF;
     RETURN QUERY
@@ -138,7 +138,7 @@ SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off AS $f
 #variable_conflict use_column
 DECLARE
     -- what is empty is not looked into a thousand times
-    has_reviews boolean := EXISTS (SELECT FROM agent_metrics.reviews);
+    has_reviews boolean := EXISTS (SELECT 1 FROM agent_metrics.reviews);
 BEGIN
     RETURN QUERY
     WITH summed_conversation AS MATERIALIZED (
@@ -215,7 +215,7 @@ SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off
 SET hash_mem_multiplier = 12 AS $function$
 #variable_conflict use_column
 DECLARE
-    has_archives boolean := EXISTS (SELECT FROM agent_metrics_internal.archives);
+    has_archives boolean := EXISTS (SELECT 1 FROM agent_metrics_internal.archives);
 BEGIN
     RETURN (
     SELECT array_agg(ROW(

@@ -4,9 +4,9 @@
 CREATE FUNCTION agent_metrics_internal.has_facts() RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    RETURN EXISTS (SELECT FROM agent_metrics.tool_call_verdicts) OR EXISTS (SELECT FROM agent_metrics.turn_scores)
-        OR EXISTS (SELECT FROM agent_metrics.survey_answers) OR EXISTS (SELECT FROM agent_metrics.reviews)
-        OR EXISTS (SELECT FROM agent_metrics.business_events) OR EXISTS (SELECT FROM agent_metrics_internal.conversation_facts);
+    RETURN EXISTS (SELECT 1 FROM agent_metrics.tool_call_verdicts) OR EXISTS (SELECT 1 FROM agent_metrics.turn_scores)
+        OR EXISTS (SELECT 1 FROM agent_metrics.survey_answers) OR EXISTS (SELECT 1 FROM agent_metrics.reviews)
+        OR EXISTS (SELECT 1 FROM agent_metrics.business_events) OR EXISTS (SELECT 1 FROM agent_metrics_internal.conversation_facts);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.has_facts() IS 'Whether anything is known of conversations beside their turns, or was. Internal: refresh() uses it.';
@@ -62,11 +62,11 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET 
 #variable_conflict use_column
 DECLARE
     -- most warehouses have only some of these: what is empty is not looked into a thousand times
-    has_verdicts boolean := EXISTS (SELECT FROM agent_metrics.tool_call_verdicts);
-    has_scores   boolean := EXISTS (SELECT FROM agent_metrics.turn_scores);
-    has_answers  boolean := EXISTS (SELECT FROM agent_metrics.survey_answers);
-    has_reviews  boolean := EXISTS (SELECT FROM agent_metrics.reviews);
-    has_business boolean := EXISTS (SELECT FROM agent_metrics.business_events);
+    has_verdicts boolean := EXISTS (SELECT 1 FROM agent_metrics.tool_call_verdicts);
+    has_scores   boolean := EXISTS (SELECT 1 FROM agent_metrics.turn_scores);
+    has_answers  boolean := EXISTS (SELECT 1 FROM agent_metrics.survey_answers);
+    has_reviews  boolean := EXISTS (SELECT 1 FROM agent_metrics.reviews);
+    has_business boolean := EXISTS (SELECT 1 FROM agent_metrics.business_events);
 BEGIN
     IF NOT (has_verdicts OR has_scores OR has_answers OR has_reviews OR has_business) THEN
         RETURN;
@@ -129,9 +129,9 @@ BEGIN
     -- a turn of an evaluation run may lie in a conversation that is none, and be archived
     WHERE f.measure NOT IN ('tool_calls', 'instruction_scores', 'answers', 'in_scope', 'out_of_scope', 'escalations', 'escalated', 'to_escalate')
        OR f.event_id IS NULL
-       OR NOT EXISTS (SELECT FROM agent_metrics.agent_events e
+       OR NOT EXISTS (SELECT 1 FROM agent_metrics.agent_events e
                       WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid AND e.is_eval)
-          AND NOT EXISTS (SELECT FROM agent_metrics_internal.archived_eval_turns e
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.archived_eval_turns e
                           JOIN agent_metrics_internal.archives x ON x.archive_id = e.archive_id AND x.is_counted
                           WHERE e.agent_id = f.agent_id AND e.occurred_at = f.occurred_at AND e.event_id = f.event_id::uuid)
     UNION ALL
@@ -166,7 +166,7 @@ RETURNS TABLE (changed_agents text[], changed_measures text[], changed_buckets t
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 DECLARE
-    has_known boolean := EXISTS (SELECT FROM agent_metrics_internal.conversation_facts);
+    has_known boolean := EXISTS (SELECT 1 FROM agent_metrics_internal.conversation_facts);
 BEGIN
     RETURN QUERY
     WITH current_fact AS MATERIALIZED (
@@ -264,7 +264,7 @@ BEGIN
         DELETE FROM agent_metrics_internal.fact_days f
         USING unnest(refresh_fact_days.agent_ids, refresh_fact_days.measures, refresh_fact_days.buckets) AS u (agent_id, measure, bucket)
         WHERE f.agent_id = u.agent_id AND f.measure = u.measure AND f.bucket = u.bucket
-          AND NOT EXISTS (SELECT FROM current_fact n WHERE n.agent_id = u.agent_id AND n.measure = u.measure AND n.bucket = u.bucket)
+          AND NOT EXISTS (SELECT 1 FROM current_fact n WHERE n.agent_id = u.agent_id AND n.measure = u.measure AND n.bucket = u.bucket)
     )
     INSERT INTO agent_metrics_internal.fact_days (agent_id, measure, bucket, facts, numerator, denominator, numerator_squared, denominator_squared, product, sketch)
     SELECT n.agent_id, n.measure, n.bucket, n.facts, n.numerator, n.denominator, n.numerator_squared, n.denominator_squared, n.product, n.sketch

@@ -28,12 +28,12 @@ BEGIN
     RETURN ARRAY(
         SELECT u.id FROM unnest(must_build.agent_ids) AS u (id)
         WHERE u.id = ANY (loaded) OR NOT EXISTS (
-            SELECT FROM agent_metrics_internal.agent_watermarks w
+            SELECT 1 FROM agent_metrics_internal.agent_watermarks w
             JOIN agent_metrics.agents a ON a.agent_id = w.agent_id
             JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
             WHERE w.agent_id = u.id AND w.snapshot IS NOT NULL AND w.origin = here
               AND w.settings = agent_metrics_internal.watermark_settings(must_build.time_zone, k.bucket_seconds, k.outcome_metric)
-              AND NOT EXISTS (SELECT FROM agent_metrics_internal.changes c
+              AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.changes c
                               WHERE c.agent_id IS NULL AND c.conversation_id IS NULL AND c.business_event_id IS NULL AND c.label IS NULL
                                 -- nor one of another cluster, since whose rows came here every agent was built
                                 AND (c.changed_in < pg_snapshot_xmax(pg_current_snapshot()) OR c.changed_in = pg_current_xact_id_if_assigned())
@@ -54,7 +54,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 BEGIN
     counted := '[]';
     -- Turns that came from another cluster may have been counted: their buckets are computed again.
-    IF EXISTS (SELECT FROM unnest(consume_log.foreign_to) AS u (foreign_to) WHERE u.foreign_to IS NOT NULL) THEN
+    IF EXISTS (SELECT 1 FROM unnest(consume_log.foreign_to) AS u (foreign_to) WHERE u.foreign_to IS NOT NULL) THEN
         SELECT array_agg(f.agent_id), array_agg(f.bucket) INTO dirty_agents, dirty_buckets
         FROM (SELECT DISTINCT e.agent_id, agent_metrics_internal.finest_bucket(e.occurred_at, a.bucket_seconds, consume_log.time_zone) AS bucket
               FROM agent_metrics.agent_events e

@@ -44,8 +44,8 @@ BEGIN
     PERFORM agent_metrics_internal.check_row_security();
     PERFORM agent_metrics_internal.check_agent(u.id)
     FROM unnest(refresh_agents.agent_ids) AS u (id)
-    WHERE NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = u.id);
-    IF EXISTS (SELECT FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = u.id)) THEN
+    WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = u.id);
+    IF EXISTS (SELECT 1 FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = u.id)) THEN
         INSERT INTO agent_metrics_internal.agent_watermarks (agent_id)
         SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id) ORDER BY u.id
         ON CONFLICT DO NOTHING;

@@ -27,9 +27,9 @@ BEGIN
         LEFT JOIN (SELECT r.agent_id, sum(r.turns) AS turns FROM agent_metrics_internal.rollups r WHERE r.level = 'day' GROUP BY r.agent_id) c ON c.agent_id = w.agent_id
         WHERE w.snapshot IS NOT NULL AND w.agent_id <> ALL (unbuilt)
           AND coalesce(l.turns, 0) + coalesce(o.turns, 0) <> coalesce(c.turns, 0)
-          AND NOT EXISTS (SELECT FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = w.agent_id)
-          AND NOT EXISTS (SELECT FROM agent_metrics_internal.changes h WHERE h.agent_id = w.agent_id AND h.measures_changed)
-          AND NOT EXISTS (SELECT FROM agent_metrics_internal.changed_ranges()));
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = w.agent_id)
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.changes h WHERE h.agent_id = w.agent_id AND h.measures_changed)
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.changed_ranges()));
     RETURN QUERY
     SELECT d.agent_id, min(d.day), max(d.next_day), sum(d.turns)::bigint, sum(d.counted)::bigint, 'their stamps were not put there by the trigger'
     FROM (SELECT x.agent_id, x.day, agent_metrics_internal.bucket_end(x.day, 'day', zone) AS next_day, sum(x.turns) AS turns, sum(x.counted) AS counted

@@ -94,9 +94,9 @@ BEGIN
         JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id AND k.business_event_ids @> ARRAY[c.business_event_id]
         UNION SELECT k.agent_id, k.conversation_id   -- a mapping that changed may concern any of them
         FROM agent a JOIN agent_metrics.conversations k ON k.agent_id = a.agent_id
-        WHERE EXISTS (SELECT FROM agent_metrics.outcomes o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
-           OR EXISTS (SELECT FROM agent_metrics.event_kinds o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
-           OR EXISTS (SELECT FROM unseen_change c WHERE c.label IS NOT NULL AND NOT pg_visible_in_snapshot(c.changed_in, a.snapshot))
+        WHERE EXISTS (SELECT 1 FROM agent_metrics.outcomes o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
+           OR EXISTS (SELECT 1 FROM agent_metrics.event_kinds o WHERE NOT pg_visible_in_snapshot(o.changed_in, a.snapshot))
+           OR EXISTS (SELECT 1 FROM unseen_change c WHERE c.label IS NOT NULL AND NOT pg_visible_in_snapshot(c.changed_in, a.snapshot))
     ), recomputed_conversation AS MATERIALIZED (
         SELECT n.*
         FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.conversation_id) AS conversations,
@@ -116,9 +116,9 @@ BEGIN
               UNION ALL
               SELECT false, k.agent_id, k.conversation_id, k.started_at, k.ended_at, k::text
               FROM (SELECT * FROM recomputed_conversation EXCEPT SELECT * FROM stored_conversation) k) d
-        WHERE NOT EXISTS (SELECT FROM dirty_conversation x WHERE x.agent_id = d.agent_id AND x.conversation_id = d.conversation_id)
+        WHERE NOT EXISTS (SELECT 1 FROM dirty_conversation x WHERE x.agent_id = d.agent_id AND x.conversation_id = d.conversation_id)
         GROUP BY d.agent_id, d.conversation_id
-        HAVING NOT EXISTS (SELECT FROM unseen_range r WHERE r.agent_id = d.agent_id AND r.from_time <= max(d.ended_at) AND r.to_time > min(d.started_at))
+        HAVING NOT EXISTS (SELECT 1 FROM unseen_range r WHERE r.agent_id = d.agent_id AND r.from_time <= max(d.ended_at) AND r.to_time > min(d.started_at))
     ), level_of AS (
         SELECT a.agent_id, l.level FROM agent a CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)
         WHERE l.level <> 'fine' OR a.bucket_seconds = 300
@@ -198,8 +198,8 @@ BEGIN
     -- a bucket that holds nothing has no row
     WHERE CASE WHEN m.measure = 'latency' THEN m.stored IS DISTINCT FROM m.recomputed
                ELSE m.stored::numeric IS DISTINCT FROM m.recomputed::numeric END
-      AND NOT EXISTS (SELECT FROM unseen_bucket b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket)
-      AND NOT EXISTS (SELECT FROM unseen_range r
+      AND NOT EXISTS (SELECT 1 FROM unseen_bucket b WHERE b.agent_id = m.agent_id AND b.level = m.level AND b.bucket = m.bucket)
+      AND NOT EXISTS (SELECT 1 FROM unseen_range r
                       WHERE r.agent_id = m.agent_id AND r.from_time < agent_metrics_internal.bucket_end(m.bucket, m.level, zone) AND r.to_time > m.bucket)
     UNION ALL
     SELECT v.agent_id, v.level, v.bucket, v.measure, v.stored, v.recomputed

@@ -45,9 +45,9 @@ BEGIN
               FROM (SELECT * FROM stored_fact EXCEPT SELECT * FROM recomputed_fact) s
               UNION ALL
               SELECT false, f.agent_id, f.conversation_id, f.measure, f.bucket, f::text FROM (SELECT * FROM recomputed_fact EXCEPT SELECT * FROM stored_fact) f) d
-        WHERE NOT EXISTS (SELECT FROM unseen_conversation u WHERE u.agent_id = d.agent_id AND u.conversation_id = d.conversation_id)
+        WHERE NOT EXISTS (SELECT 1 FROM unseen_conversation u WHERE u.agent_id = d.agent_id AND u.conversation_id = d.conversation_id)
           -- what was said of a turn counts or not by what the turn is
-          AND NOT EXISTS (SELECT FROM unseen_range r
+          AND NOT EXISTS (SELECT 1 FROM unseen_range r
                           WHERE r.agent_id = d.agent_id AND r.from_time < d.bucket + interval '26 hours' AND r.to_time > d.bucket)
         GROUP BY d.agent_id, d.bucket, d.measure, d.conversation_id
     ), stored_day AS MATERIALIZED (
@@ -100,7 +100,7 @@ BEGIN
     FROM stored_activity s FULL JOIN recomputed_activity n ON n.agent_id = s.agent_id AND n.bucket = s.bucket
     WHERE (s.spans IS DISTINCT FROM n.spans
            OR s.active_seconds <> (SELECT sum(greatest(extract(epoch FROM upper(x.span) - lower(x.span)) - 1800, 0)) FROM unnest(n.spans) AS x (span)))
-      AND NOT EXISTS (SELECT FROM unseen_range r
+      AND NOT EXISTS (SELECT 1 FROM unseen_range r
                       WHERE r.agent_id = coalesce(s.agent_id, n.agent_id) AND r.from_time < agent_metrics_internal.bucket_end(coalesce(s.bucket, n.bucket), 'day', verify_facts.time_zone) + interval '1 hour'
                         AND r.to_time > coalesce(s.bucket, n.bucket));
 END

@@ -37,11 +37,11 @@ BEGIN
     name := $2 || ' ' || from_day;
     -- One sample a period: drawing it again is reading it.
     PERFORM FROM agent_metrics.agents a WHERE a.agent_id = $1 FOR UPDATE;
-    IF EXISTS (SELECT FROM agent_metrics_internal.review_samples s WHERE s.agent_id = $1 AND s.sample_id = name) THEN
+    IF EXISTS (SELECT 1 FROM agent_metrics_internal.review_samples s WHERE s.agent_id = $1 AND s.sample_id = name) THEN
         RETURN name;
     END IF;
     -- It is drawn once and for good, so not from rollups that lack some of it.
-    IF NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at BETWEEN agent_metrics_internal.day_start(to_day + 1, zone) AND now() + interval '5 minutes') THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = $1 AND w.refreshed_at BETWEEN agent_metrics_internal.day_start(to_day + 1, zone) AND now() + interval '5 minutes') THEN
         RAISE EXCEPTION 'agent "%" was not refreshed since the % of % ended', $1, $2, from_day
             USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'Conversations that are not in the rollups yet could not be drawn, and a sample is drawn once.',
                   HINT = format('SELECT agent_metrics.refresh(%L); then draw the sample.', $1);

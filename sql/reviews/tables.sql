@@ -1,7 +1,7 @@
 -- What people say of conversations: reviews, the samples they are drawn by, and the decision of each quarter.
 
 CREATE TABLE agent_metrics.reviews (
-    review_id         text PRIMARY KEY DEFAULT agent_metrics.new_event_id()::text,
+    review_id         text NOT NULL DEFAULT agent_metrics.new_event_id()::text,
     agent_id          text NOT NULL,
     conversation_id   text NOT NULL,
     occurred_at       timestamptz CHECK (isfinite(occurred_at)),
@@ -20,7 +20,8 @@ CREATE TABLE agent_metrics.reviews (
     changed_in        xid8 NOT NULL DEFAULT pg_current_xact_id(),
     CONSTRAINT a_turn_has_moment_and_id CHECK ((occurred_at IS NULL) = (event_id IS NULL)),
     CONSTRAINT scope_and_refusal_go_together CHECK (is_in_scope IS NULL OR is_refused IS NOT NULL),
-    CONSTRAINT escalation_is_judged_whole CHECK ((is_escalated IS NULL) = (should_escalate IS NULL))
+    CONSTRAINT escalation_is_judged_whole CHECK ((is_escalated IS NULL) = (should_escalate IS NULL)),
+    PRIMARY KEY (review_id, agent_id)
 );
 COMMENT ON TABLE agent_metrics.reviews IS 'What a person found in a conversation, or in one turn of it. Of several reviews of the same thing the latest counts, question by question.';
 COMMENT ON COLUMN agent_metrics.reviews.review_id IS 'Id of the review.';

@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW agent_kpi.decisions WITH (security_barrier) AS
 SELECT coalesce(q.agent_id, d.agent_id) AS agent_id, coalesce(q.quarter, d.quarter) AS quarter, coalesce(q.owner, a.owner) AS owner, q.asked_at, q.due_on,
        d.decision, d.decided_by, d.decided_at, d.reason, d.replaced_by,
        coalesce(q.due_on < agent_metrics_internal.day_of(now(), p.time_zone), false)
-       AND NOT EXISTS (SELECT FROM agent_metrics.decisions x WHERE x.agent_id = q.agent_id AND x.quarter >= q.quarter) AS is_overdue, d.snapshot::text AS numbers
+       AND NOT EXISTS (SELECT 1 FROM agent_metrics.decisions x WHERE x.agent_id = q.agent_id AND x.quarter >= q.quarter) AS is_overdue, d.snapshot::text AS numbers
 FROM agent_metrics_internal.decision_requests q
 FULL JOIN (SELECT DISTINCT ON (x.agent_id, x.quarter) x.* FROM agent_metrics.decisions x
            ORDER BY x.agent_id, x.quarter, x.decided_at DESC, x.decision_id DESC) d ON d.agent_id = q.agent_id AND d.quarter = q.quarter
@@ -98,7 +98,7 @@ WITH answer AS (
 ), reviewed_stratum AS (
     SELECT i.agent_id, i.sample_id, i.stratum, count(*)::double precision AS n
     FROM agent_metrics_internal.review_items i
-    WHERE EXISTS (SELECT FROM agent_metrics.reviews r WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
+    WHERE EXISTS (SELECT 1 FROM agent_metrics.reviews r WHERE r.conversation_id = i.conversation_id AND r.agent_id = i.agent_id AND r.sample_id = i.sample_id)
     GROUP BY i.agent_id, i.sample_id, i.stratum
 ), stratum AS (
     -- each question that a month's samples of one kind answer, over all their strata: one without an answer counts too
@@ -114,7 +114,7 @@ WITH answer AS (
                FROM conversation c GROUP BY c.agent_id, c.sample_id, c.question, c.stratum) c
            ON c.agent_id = s.agent_id AND c.sample_id = s.sample_id AND c.stratum = s.stratum AND c.question = m.question
     -- a week that nobody has begun with is left out
-    WHERE EXISTS (SELECT FROM reviewed_stratum b WHERE b.agent_id = p.agent_id AND b.sample_id = p.sample_id)
+    WHERE EXISTS (SELECT 1 FROM reviewed_stratum b WHERE b.agent_id = p.agent_id AND b.sample_id = p.sample_id)
 ), rated_stratum AS (
     SELECT t.*, sum(t.whole / nullif(t.n, 0) * t.x) OVER w / nullif(sum(t.whole / nullif(t.n, 0) * t.y) OVER w, 0) AS rate,
            sum(t.whole / nullif(t.n, 0) * t.y) OVER w AS answers
@@ -192,3 +192,67 @@ COMMENT ON COLUMN agent_kpi.self_report_monthly.p_value IS 'McNemar''s exact p t
 COMMENT ON COLUMN agent_kpi.self_report_monthly.previous_gap_points IS 'Gap of the month before; NULL: it has none.';
 COMMENT ON COLUMN agent_kpi.self_report_monthly.widened_p IS 'Two-sided p that the gap is what it was the month before.';
 COMMENT ON COLUMN agent_kpi.self_report_monthly.is_wider IS 'Whether it is wider than the month before, and widened_p <= 0.05.';
+
+-- A judge errs, and how often is known from the conversations that a person labelled too. Rogan and Gladen (1978): the rate
+-- behind his verdicts, with an interval that knows that all three rates are samples.
+CREATE OR REPLACE VIEW agent_kpi.judge_quality WITH (security_barrier) AS
+SELECT a.agent_id, n.judged AS judged_count, n.reviewed AS reviewed_count,
+       agent_metrics.ratio(n.judged_success, n.judged) AS judged_success_rate,
+       agent_metrics.ratio(n.both_success, n.reviewed_success) AS sensitivity,
+       agent_metrics.ratio(n.both_failure, n.reviewed - n.reviewed_success) AS specificity,
+       agent_metrics.judge_corrected(r.apparent, r.sensitivity, r.specificity) AS corrected_success_rate,
+       agent_metrics.judge_corrected_low(r.apparent, r.sensitivity, r.specificity) AS ci_low,
+       agent_metrics.judge_corrected_high(r.apparent, r.sensitivity, r.specificity) AS ci_high
+FROM agent_metrics.agents a
+CROSS JOIN agent_metrics_internal.report p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS judged, count(*) FILTER (WHERE judge.is_success) AS judged_success, count(person.label) AS reviewed,
+           count(*) FILTER (WHERE person.is_success) AS reviewed_success,
+           count(*) FILTER (WHERE person.is_success AND judge.is_success) AS both_success,
+           count(*) FILTER (WHERE NOT person.is_success AND NOT judge.is_success) AS both_failure
+    FROM agent_metrics.conversations c
+    JOIN agent_metrics.outcomes judge ON judge.label = c.judge_label AND NOT judge.is_open
+    LEFT JOIN agent_metrics.outcomes person ON person.label = c.human_label AND NOT person.is_open
+    WHERE c.agent_id = a.agent_id AND c.started_at >= agent_metrics_internal.day_start(p.today - 30, p.time_zone)
+      AND c.started_at < agent_metrics_internal.day_start(p.today, p.time_zone)) n
+CROSS JOIN LATERAL (
+    SELECT agent_metrics.rate(n.judged_success, n.judged) AS apparent,
+           CASE WHEN n.reviewed_success > 0 THEN agent_metrics.rate(n.both_success, n.reviewed_success) END AS sensitivity,
+           CASE WHEN n.reviewed > n.reviewed_success
+                THEN agent_metrics.rate(n.both_failure, n.reviewed - n.reviewed_success) END AS specificity) r
+WHERE n.judged > 0;
+COMMENT ON VIEW agent_kpi.judge_quality IS
+    'One row per agent whose conversations of the 30 report days that end yesterday a judge labelled: how he compares with people, '
+    'and the success rate without his errors. Unique: agent_id.';
+COMMENT ON COLUMN agent_kpi.judge_quality.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.judge_quality.judged_count IS 'Conversations that the judge labelled.';
+COMMENT ON COLUMN agent_kpi.judge_quality.reviewed_count IS 'Of them, those that a person labelled too.';
+COMMENT ON COLUMN agent_kpi.judge_quality.judged_success_rate IS 'Success rate by the judge''s labels alone.';
+COMMENT ON COLUMN agent_kpi.judge_quality.sensitivity IS 'Of successes by a person''s word, the share that the judge calls so.';
+COMMENT ON COLUMN agent_kpi.judge_quality.specificity IS 'Of the others, the share that the judge does not call a success.';
+COMMENT ON COLUMN agent_kpi.judge_quality.corrected_success_rate IS
+    'Success rate without the judge''s errors; NULL without reviews of both kinds, or when he is no better than a coin.';
+COMMENT ON COLUMN agent_kpi.judge_quality.ci_low IS 'Lower end of its 95% interval.';
+COMMENT ON COLUMN agent_kpi.judge_quality.ci_high IS 'Upper end of its 95% interval.';
+
+-- How much there is to review before a rate that shall be rare can be said to be.
+CREATE OR REPLACE VIEW agent_kpi.review_plan WITH (security_barrier) AS
+SELECT v.agent_id, v.metric, v.threshold, coalesce(v.effective_size, 0) AS answers_count, v.value, v.verdict, v.owner,
+       agent_metrics.zero_failures_needed(v.threshold) AS needed_without_failure_count
+FROM agent_metrics_internal.window_values v
+JOIN agent_metrics.metrics m ON m.metric = v.metric
+WHERE v.span = '30d' AND m.source = 'facts' AND v.unit = 'fraction' AND v.direction = '-'
+  -- a threshold of 0 or 1 is shown by no number of them
+  AND v.threshold > 1e-6 AND v.threshold < 1;
+COMMENT ON VIEW agent_kpi.review_plan IS
+    'One row per agent and reviewed metric that shall be rare and has a threshold: how many answers were reviewed in the 30 report '
+    'days that end yesterday, and how many without a failure would show that it is. Unique: agent_id, metric.';
+COMMENT ON COLUMN agent_kpi.review_plan.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_kpi.review_plan.metric IS 'Metric, such as hallucination_rate.';
+COMMENT ON COLUMN agent_kpi.review_plan.threshold IS 'The threshold that the metric is held to.';
+COMMENT ON COLUMN agent_kpi.review_plan.answers_count IS 'Answers that were reviewed, as many equally weighted ones as say as much.';
+COMMENT ON COLUMN agent_kpi.review_plan.value IS 'The rate among them.';
+COMMENT ON COLUMN agent_kpi.review_plan.verdict IS 'pass, breach, inconclusive or no_data.';
+COMMENT ON COLUMN agent_kpi.review_plan.owner IS 'Who answers for it.';
+COMMENT ON COLUMN agent_kpi.review_plan.needed_without_failure_count IS
+    'Answers without a failure that show the rate to lie below the threshold, one-sided 95%: 199 for 1.5%.';

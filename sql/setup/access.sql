@@ -46,7 +46,7 @@ BEGIN
         -- functions that are no members: setup() made them
         SELECT p.oid, n.nspname = 'agent_metrics' AS is_public, p.proname LIKE 'kpi\_%' AS is_of_views
         FROM place n JOIN pg_proc p ON p.pronamespace = n.oid
-        WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     ), reader AS (
         SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, 'USAGE' AS privilege
         FROM place n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
@@ -128,13 +128,13 @@ DECLARE
     statement text;
     granted   bigint := 0;
 BEGIN
-    IF EXISTS (SELECT FROM agent_metrics_internal.access_levels a
-               WHERE a.cluster <> here OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role_oid AND r.rolname = a.role_name)) THEN
+    IF EXISTS (SELECT 1 FROM agent_metrics_internal.access_levels a
+               WHERE a.cluster <> here OR NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = a.role_oid AND r.rolname = a.role_name)) THEN
         -- Restored in another cluster, a role is who has its name there. In its own it is who has its oid: a role that
         -- was dropped and made again is another, and one that was renamed is the same.
         UPDATE agent_metrics_internal.access_levels a SET role_oid = r.oid, cluster = here FROM pg_roles r WHERE a.cluster <> here AND r.rolname = a.role_name;
         UPDATE agent_metrics_internal.access_levels a SET role_name = r.rolname FROM pg_roles r WHERE a.cluster = here AND r.oid = a.role_oid AND r.rolname <> a.role_name;
-        DELETE FROM agent_metrics_internal.access_levels a WHERE a.cluster <> here OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role_oid);
+        DELETE FROM agent_metrics_internal.access_levels a WHERE a.cluster <> here OR NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = a.role_oid);
     END IF;
     FOR statement IN
         WITH wanted AS (
@@ -144,7 +144,7 @@ BEGIN
             SELECT w.*, format(CASE w.kind WHEN 'schema' THEN 'SCHEMA %1$s' WHEN 'sequence' THEN 'SEQUENCE %2$s' WHEN 'function' THEN 'ROUTINE %3$s'
                                ELSE 'TABLE %2$s' END, w.object::regnamespace, w.object::regclass, w.object::regprocedure) AS target
             FROM wanted w
-            WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.rights_given() g
+            WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.rights_given() g
                               WHERE g.grantee = w.grantee AND g.object = w.object AND g.kind = w.kind AND g.privilege = w.privilege
                                 AND g.column_name IS NOT DISTINCT FROM w.column_name AND g.grantor = g.owner)
               -- the owner needs none

@@ -16,7 +16,7 @@ DECLARE
 BEGIN
     SELECT e.oid, e.extowner, r.rolname, r.rolsuper INTO ours
     FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_roles r ON r.oid = e.extowner WHERE e.extname = 'agent_metrics';
-    is_update := EXISTS (SELECT FROM pg_catalog.pg_depend d
+    is_update := EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
                          WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = ours.oid AND d.deptype = 'e');
     IF is_update THEN
         -- The script may run as a superuser, so current_user does not say who called.
@@ -32,7 +32,7 @@ BEGIN
                 WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid
                   AND d.classid NOT IN ('pg_catalog.pg_extension'::pg_catalog.regclass, 'pg_catalog.pg_default_acl'::pg_catalog.regclass,
                                         'pg_catalog.pg_publication_namespace'::pg_catalog.regclass)
-                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend m
+                  AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend m
                                   WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e'
                                     AND m.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND m.refobjid = ours.oid)
                   AND NOT (is_update AND n.nspowner = coalesce((SELECT s.refobjid FROM pg_catalog.pg_shdepend s

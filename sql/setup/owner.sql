@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_setting() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF NEW.name = 'report_time_zone' AND NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.value) THEN
+    IF NEW.name = 'report_time_zone' AND NOT EXISTS (SELECT 1 FROM pg_timezone_names z WHERE z.name = NEW.value) THEN
         RAISE EXCEPTION 'unknown time zone "%"', NEW.value
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'The IANA time zone database has no zone of that name.',
@@ -26,12 +26,12 @@ REVOKE ALL ON FUNCTION agent_metrics_internal.check_setting() FROM PUBLIC;
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_agent() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF NEW.kind IS NOT NULL AND NOT EXISTS (SELECT FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind) THEN
+    IF NEW.kind IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind) THEN
         RAISE EXCEPTION 'unknown kind of agent "%"', NEW.kind
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = coalesce('The kinds are: ' || (SELECT string_agg(k.kind, ', ' ORDER BY k.kind) FROM agent_metrics.agent_kinds k) || '.',
                                     'agent_metrics.agent_kinds has no rows: those that ship were not restored.'),
-                  HINT = CASE WHEN EXISTS (SELECT FROM agent_metrics.agent_kinds) THEN 'Use one of them, or add a row to agent_metrics.agent_kinds.'
+                  HINT = CASE WHEN EXISTS (SELECT 1 FROM agent_metrics.agent_kinds) THEN 'Use one of them, or add a row to agent_metrics.agent_kinds.'
                               ELSE 'SELECT agent_metrics.setup(); puts them back where all of them are missing.' END;
     END IF;
     PERFORM agent_metrics.check_cadence(

@@ -32,7 +32,7 @@ BEGIN
         JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
         WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
           AND d.classid NOT IN ('pg_extension'::regclass, 'pg_default_acl'::regclass, 'pg_publication_namespace'::regclass)
-          AND NOT EXISTS (SELECT FROM pg_depend m JOIN pg_extension e ON e.oid = m.refobjid AND e.extname = 'agent_metrics'
+          AND NOT EXISTS (SELECT 1 FROM pg_depend m JOIN pg_extension e ON e.oid = m.refobjid AND e.extname = 'agent_metrics'
                           WHERE m.classid = d.classid AND m.objid = d.objid AND m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e')
     ), wrong AS (
         SELECT i.type, i.identity, o.owner FROM object o CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, 0) i WHERE o.owner <> o.nspowner

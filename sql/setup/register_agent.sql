@@ -3,7 +3,7 @@
 CREATE FUNCTION agent_metrics_internal.check_agent(agent_id text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = check_agent.agent_id) THEN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = check_agent.agent_id) THEN
         RAISE EXCEPTION 'unknown agent "%"', coalesce(check_agent.agent_id, 'NULL')
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'Only registered agents have numbers; the events of others are kept and listed in '
@@ -45,7 +45,7 @@ BEGIN
     INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
     SELECT $1, k.metric, k.effective_from, k.value, coalesce(k.owner, $3), k.effective_to, k.deputy, k.review_on, k.note, true
     FROM agent_metrics.kind_thresholds k
-    WHERE k.kind = $2 AND NOT EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = k.metric);
+    WHERE k.kind = $2 AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = k.metric);
     RETURN $1;
 END
 $function$;

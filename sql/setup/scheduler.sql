@@ -74,8 +74,8 @@ BEGIN
     ON CONFLICT (job, subject) DO UPDATE SET problem = excluded.problem, last_seen = excluded.last_seen, attempts = p.attempts + 1;
     -- of an agent or an attached table that is gone nothing is tried any more
     DELETE FROM agent_metrics_internal.job_problems p
-    WHERE p.job = 'refresh' AND p.subject <> '' AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = p.subject)
-       OR p.job = 'attached tables' AND p.subject <> '' AND NOT EXISTS (SELECT FROM agent_metrics_internal.attached_tables a WHERE a.source = p.subject);
+    WHERE p.job = 'refresh' AND p.subject <> '' AND NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = p.subject)
+       OR p.job = 'attached tables' AND p.subject <> '' AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a WHERE a.source = p.subject);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.record_jobs(text[], text[], text[]) IS

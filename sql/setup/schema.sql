@@ -10,7 +10,7 @@ DECLARE
     owner name := (SELECT r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'agent_metrics');
 BEGIN
     -- a restored dump has made it already
-    IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'agent_metrics_internal') THEN
+    IF NOT EXISTS (SELECT 1 FROM pg_namespace n WHERE n.nspname = 'agent_metrics_internal') THEN
         EXECUTE format('CREATE SCHEMA agent_metrics_internal AUTHORIZATION %I', owner);
         ALTER EXTENSION agent_metrics DROP SCHEMA agent_metrics_internal;
     END IF;

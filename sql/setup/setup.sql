@@ -13,39 +13,24 @@ CREATE FUNCTION agent_metrics_internal.setup_script_name(number integer) RETURNS
 COMMENT ON FUNCTION agent_metrics_internal.setup_script_name(integer) IS
     'Kind and path of a script that setup() runs, as in sql/manifest; NULL after the last.';
 
-CREATE FUNCTION agent_metrics_internal.setup_scripts() RETURNS TABLE (number integer, kind text, path text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
-DECLARE
-    name text;
-BEGIN
-    number := 1;
-    LOOP
-        name := agent_metrics_internal.setup_script_name(number);
-        EXIT WHEN name IS NULL;
-        kind := split_part(name, ' ', 1);
-        path := split_part(name, ' ', 2);
-        RETURN NEXT;
-        number := number + 1;
-    END LOOP;
-END
-$function$;
-COMMENT ON FUNCTION agent_metrics_internal.setup_scripts() IS 'What setup() runs, in its order: kind and path as in sql/manifest. Internal: setup() uses it.';
-
 -- A dump without rows is restored, and then they are missing though the tables are there.
-CREATE FUNCTION agent_metrics_internal.shipped_rows() RETURNS TABLE (number bigint, relation text, statement text)
+CREATE FUNCTION agent_metrics_internal.shipped_rows()
+RETURNS TABLE (number bigint, step integer, relation text, statement text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     RETURN QUERY
-    SELECT row_number() OVER (ORDER BY s.number, f.place), f.found[2], f.found[1]
+    SELECT row_number() OVER (ORDER BY s.number, f.place), s.step, f.found[2], f.found[1]
     FROM agent_metrics_internal.setup_scripts() s
     -- the first quantifier decides that all of them take as little as they can
-    CROSS JOIN LATERAL regexp_matches(agent_metrics_internal.setup_script(s.number), '(INSERT\sINTO\s(agent_metrics(?:_internal)?\.[a-z_]+?)\s.*?ON CONFLICT DO NOTHING;)', 'g')
+    CROSS JOIN LATERAL regexp_matches(
+        agent_metrics_internal.setup_script(s.number),
+        '(INSERT\sINTO\s(agent_metrics(?:_internal)??\.[a-z_]+?)\s.*?ON CONFLICT DO NOTHING;)', 'g')
         WITH ORDINALITY AS f (found, place)
-    WHERE s.kind = 'rows';
+    WHERE s.kind IN ('rows', 'step');
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.shipped_rows() IS
-    'Statements that insert the rows that ship and leave alone those that are there, each with its table. Internal: setup() uses it.';
+    'Statements that insert rows that ship, and leave those that are there: step and table. Internal: setup() uses it.';
 
 CREATE FUNCTION agent_metrics_internal.missing_rows() RETURNS TABLE (relation text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -54,10 +39,10 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT 'agent_metrics_internal.migrations' WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.migrations)
-    UNION ALL SELECT 'agent_metrics.settings' WHERE NOT EXISTS (SELECT FROM agent_metrics.settings)
-    UNION ALL SELECT 'agent_metrics.metrics' WHERE NOT EXISTS (SELECT FROM agent_metrics.metrics)
-    UNION ALL SELECT 'agent_metrics.agent_kinds' WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_kinds);
+    SELECT 'agent_metrics_internal.migrations' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.migrations)
+    UNION ALL SELECT 'agent_metrics.settings' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.settings)
+    UNION ALL SELECT 'agent_metrics.metrics' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.metrics)
+    UNION ALL SELECT 'agent_metrics.agent_kinds' WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.agent_kinds);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.missing_rows() IS
@@ -83,10 +68,10 @@ CREATE FUNCTION agent_metrics.setup() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
 DECLARE
     installed text := (SELECT extversion FROM pg_extension WHERE extname = 'agent_metrics');
-    remark    constant text := 'Migrations that setup() has applied: 1 to %s.';
+    remark    constant text := 'Migrations that setup() of version %s has applied: 1 to %s.';
     last      integer;
     script    text;
-    made      integer := 0;
+    made      integer;
     rows_came text := '';
     has_no_rows boolean := false;
 BEGIN
@@ -107,8 +92,8 @@ BEGIN
                 number     integer PRIMARY KEY,
                 applied_at timestamptz NOT NULL DEFAULT now()
             );
-            COMMENT ON COLUMN agent_metrics_internal.migrations.number IS 'Number of the migration.';
-            COMMENT ON COLUMN agent_metrics_internal.migrations.applied_at IS 'When it was applied.';
+            COMMENT ON COLUMN agent_metrics_internal.migrations.number IS 'Number of the step; 1 is the baseline.';
+            COMMENT ON COLUMN agent_metrics_internal.migrations.applied_at IS 'When it was made.';
         EXCEPTION WHEN duplicate_table OR unique_violation THEN
             NULL;  -- the other call has made it
         END;
@@ -134,11 +119,13 @@ BEGIN
         INSERT INTO agent_metrics_internal.migrations (number) SELECT n.number FROM generate_series(1, last) AS n (number);
         has_no_rows := true;
     END IF;
+    PERFORM agent_metrics_internal.check_steps(last);
     -- Edits and deletions of shipped rows stay; but a table without which nothing works is not empty because somebody
     -- wanted it so.
     FOR script IN
         SELECT r.statement FROM agent_metrics_internal.shipped_rows() r
-        WHERE has_no_rows OR r.relation = ANY (ARRAY(SELECT m.relation FROM agent_metrics_internal.missing_rows() m))
+        WHERE r.step <= last
+          AND (has_no_rows OR r.relation = ANY (ARRAY(SELECT m.relation FROM agent_metrics_internal.missing_rows() m)))
         ORDER BY r.number
     LOOP
         EXECUTE script;
@@ -146,15 +133,14 @@ BEGIN
     END LOOP;
     FOR script IN
         SELECT agent_metrics_internal.setup_script(s.number) FROM agent_metrics_internal.setup_scripts() s
-        WHERE last = 0 OR s.kind NOT IN ('tables', 'rows') ORDER BY s.number
+        WHERE s.step IS NULL OR s.step > last ORDER BY s.number
     LOOP
         EXECUTE script;
     END LOOP;
-    IF last = 0 THEN
-        INSERT INTO agent_metrics_internal.migrations (number) VALUES (1);
-        made := 1;
-    END IF;
-    EXECUTE format('COMMENT ON TABLE agent_metrics_internal.migrations IS %L', format(remark, last + made));
+    INSERT INTO agent_metrics_internal.migrations (number)
+    SELECT DISTINCT s.step FROM agent_metrics_internal.setup_scripts() s WHERE s.step > last;
+    GET DIAGNOSTICS made = ROW_COUNT;
+    EXECUTE format('COMMENT ON TABLE agent_metrics_internal.migrations IS %L', format(remark, installed, last + made));
     PERFORM agent_metrics.ensure_partitions();
     PERFORM agent_metrics_internal.grant_levels();
     RETURN format('agent_metrics %s is set up: %s migrations applied now, %s in all%s', installed, made, last + made, rows_came);

@@ -25,11 +25,11 @@ BEGIN
         FROM agent_metrics_internal.window_values v
         LEFT JOIN agent_metrics.owners o ON o.owner = v.owner
         WHERE v.span = 'to_today' AND v.threshold IS NOT NULL
-          AND EXISTS (SELECT FROM agent_metrics.thresholds t WHERE t.agent_id = v.agent_id AND t.metric = v.metric)
+          AND EXISTS (SELECT 1 FROM agent_metrics.thresholds t WHERE t.agent_id = v.agent_id AND t.metric = v.metric)
     ), closed_breach AS (
         UPDATE agent_metrics_internal.breaches b SET closed_at = clock_timestamp(), evaluated_at = clock_timestamp()
         WHERE b.closed_at IS NULL
-          AND NOT EXISTS (SELECT FROM verdict v WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND v.verdict <> 'pass')
+          AND NOT EXISTS (SELECT 1 FROM verdict v WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND v.verdict <> 'pass')
         RETURNING b.breach_id, b.agent_id, b.metric, 'closed' AS change, b.threshold, b.owner
     ), updated_breach AS (
         -- an open breach shows the window last judged
@@ -44,7 +44,7 @@ BEGIN
     ), breached_metric AS (
         SELECT v.* FROM verdict v
         WHERE v.verdict = 'breach'
-          AND NOT EXISTS (SELECT FROM agent_metrics_internal.breaches b WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at IS NULL)
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.breaches b WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at IS NULL)
     ), reopened_breach AS (
         UPDATE agent_metrics_internal.breaches b
         SET closed_at = NULL, reopened_at = clock_timestamp(), reopenings = b.reopenings + 1, evaluated_at = clock_timestamp(),
@@ -52,7 +52,7 @@ BEGIN
             owner = v.owner, deputy = v.deputy, window_from = v.window_from, window_to = v.window_from + 29, definition_version = v.definition_version
         FROM breached_metric v
         WHERE v.agent_id = b.agent_id AND v.metric = b.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes'
-          AND NOT EXISTS (SELECT FROM agent_metrics_internal.breaches l
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.breaches l
                           WHERE l.agent_id = b.agent_id AND l.metric = b.metric AND (l.closed_at, l.breach_id) > (b.closed_at, b.breach_id))
         RETURNING b.breach_id, b.agent_id, b.metric, 'reopened' AS change, b.threshold, b.owner
     ), opened_breach AS (
@@ -61,7 +61,7 @@ BEGIN
         SELECT v.agent_id, v.metric, clock_timestamp(), v.window_from, v.window_from + 29, v.value, v.ci_low, v.ci_high, v.numerator, v.denominator,
                v.threshold, v.direction, v.owner, v.deputy, v.definition_version, clock_timestamp()
         FROM breached_metric v
-        WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.breaches b
+        WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.breaches b
                           WHERE b.agent_id = v.agent_id AND b.metric = v.metric AND b.closed_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '5 minutes')
         ON CONFLICT (agent_id, metric) WHERE closed_at IS NULL DO NOTHING
         RETURNING b.breach_id, b.agent_id, b.metric, 'opened' AS change, b.threshold, b.owner

@@ -7,7 +7,11 @@ DECLARE
     is_of_agent constant boolean := TG_ARGV[0] = 'agent';
     whose       text := CASE WHEN is_of_agent THEN to_jsonb(NEW) ->> 'agent_id' ELSE to_jsonb(NEW) ->> 'kind' END;
     other       record;
+    former      date;  -- of an update: its first day as it was
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        former := OLD.effective_from;
+    END IF;
     -- a kind's threshold may leave it to each agent's owner
     IF btrim(NEW.owner) = '' OR (NEW.owner IS NULL AND is_of_agent) THEN
         RAISE EXCEPTION 'the threshold for % of % "%" has no owner', NEW.metric, TG_ARGV[0], whose
@@ -42,7 +46,7 @@ BEGIN
                     WHERE t.%I = $1 AND t.metric = $2 AND t.effective_from <> $3 AND ($5 IS NULL OR t.effective_from <> $5)
                       AND (t.effective_from < $3 AND t.effective_to >= $3 OR t.effective_from > $3 AND t.effective_from <= $4) LIMIT 1',
                    CASE WHEN is_of_agent THEN 'thresholds' ELSE 'kind_thresholds' END, CASE WHEN is_of_agent THEN 'agent_id' ELSE 'kind' END)
-    INTO other USING whose, NEW.metric, NEW.effective_from, NEW.effective_to, CASE TG_OP WHEN 'UPDATE' THEN OLD.effective_from END;
+    INTO other USING whose, NEW.metric, NEW.effective_from, NEW.effective_to, former;
     IF other.effective_from IS NOT NULL THEN
         RAISE EXCEPTION 'the threshold for % of "%" from % overlaps the one from % to %', NEW.metric, whose, NEW.effective_from,
                         other.effective_from, coalesce(other.effective_to::text, 'open end')
@@ -69,7 +73,7 @@ BEGIN
         SELECT a.agent_id, NEW.metric, NEW.effective_from, NEW.value, coalesce(NEW.owner, a.owner), NEW.effective_to, NEW.deputy, NEW.review_on, NEW.note, true
         FROM agent_metrics.agents a
         WHERE a.kind = NEW.kind
-          AND NOT EXISTS (SELECT FROM agent_metrics.thresholds o WHERE o.agent_id = a.agent_id AND o.metric = NEW.metric AND NOT o.is_from_kind)
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds o WHERE o.agent_id = a.agent_id AND o.metric = NEW.metric AND NOT o.is_from_kind)
         ON CONFLICT (agent_id, metric, effective_from) DO UPDATE SET
             value = excluded.value, owner = excluded.owner, effective_to = excluded.effective_to, deputy = excluded.deputy,
             review_on = excluded.review_on, note = excluded.note;

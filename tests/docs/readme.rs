@@ -4,7 +4,7 @@ use crate::support::books::assert_books;
 use crate::support::empty_db;
 
 /// One story, page by page.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     include_str!("../../README.md"),
     include_str!("../../docs/bi.md"),
     include_str!("../../docs/ingest.md"),
@@ -16,6 +16,7 @@ const PAGES: [&str; 11] = [
     include_str!("../../docs/recipes/add-an-event-kind.md"),
     include_str!("../../docs/recipes/add-a-channel.md"),
     include_str!("../../docs/operations.md"),
+    include_str!("../../docs/security.md"),
 ];
 
 /// The SQL blocks of all pages.

@@ -5,3 +5,4 @@ mod manifest;
 mod privileges;
 mod public_names;
 mod rooms;
+mod scale_out;

@@ -44,6 +44,8 @@ pub struct Tile {
     pub previous: Option<f64>,
     /// A figure from outside.
     pub benchmark: Option<f64>,
+    /// Whether somebody checked that figure against its source.
+    pub is_benchmark_verified: Option<bool>,
     /// When the agent was last refreshed.
     pub refreshed_at: Option<String>,
     /// What is counted.
@@ -125,7 +127,8 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
         .query(
             &format!("SELECT t.agent_id, t.display_name, t.agent_kind, t.metric, t.metric_class, t.unit, t.value_30d, t.value_30d::text,
                     t.ci_low, t.ci_high, t.threshold, t.direction, t.verdict, t.owner, t.previous_30d, t.benchmark,
-                    {}, t.numerator::text, t.denominator::text, t.pending, t.definition, t.needed
+                    {}, t.numerator::text, t.denominator::text, t.pending, t.definition, t.needed,
+                    t.is_benchmark_verified
              FROM agent_kpi.cfo_tiles t ORDER BY t.agent_id, t.position, t.metric", moment_of("t.refreshed_at")),
             &[],
         )
@@ -246,6 +249,7 @@ impl Tile {
             pending: row.try_get(19)?,
             definition: row.try_get(20)?,
             needed: row.try_get(21)?,
+            is_benchmark_verified: row.try_get(22)?,
             spark: Vec::new(),
         })
     }

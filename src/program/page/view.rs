@@ -204,7 +204,10 @@ fn card(tile: &Tile) -> Markup {
                 }
                 @if tile.benchmark.is_some() {
                     dt { "Benchmark" }
-                    dd { (format::value(tile.benchmark, &tile.unit)) }
+                    dd {
+                        (format::value(tile.benchmark, &tile.unit))
+                        @if tile.is_benchmark_verified != Some(true) { small.unverified title="nobody has checked it against its source" { " not verified" } }
+                    }
                 }
                 dt { "Owner" }
                 dd { (tile.owner.as_deref().unwrap_or("nobody")) }

@@ -1,0 +1,147 @@
+//! A server of this test's own: a copy of the installation, so that files of other versions lie in its folder of
+//! extensions and in no other, and a cluster that runs on it.
+//!
+//! A server finds its files from where its program lies. So programs are copied; what they read is linked.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Session;
+
+/// Its folder; server and folder go with this value.
+pub struct Server {
+    pub folder: PathBuf,
+}
+
+fn finished(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}: {said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said.trim().to_owned()
+}
+
+fn installed(what: &str) -> PathBuf {
+    let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into());
+    finished(Command::new(pg_config).arg(what)).into()
+}
+
+/// Runs one of the project's scripts.
+pub fn script(name: &str, arguments: &[&str]) -> String {
+    finished(&mut command(name, arguments))
+}
+
+fn command(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("scripts")
+            .join(name),
+    );
+    command.args(arguments);
+    command
+}
+
+impl Server {
+    /// A copy of the installation that is not started yet.
+    pub fn copy(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("am_{name}_{}", std::process::id()));
+        let server = Self { folder };
+        let (programs, library, share) = (
+            installed("--bindir"),
+            installed("--pkglibdir"),
+            installed("--sharedir"),
+        );
+        fs::create_dir_all(server.copy_of(&programs)).unwrap();
+        fs::set_permissions(&server.folder, fs::Permissions::from_mode(0o755)).unwrap();
+        for program in ["postgres", "initdb", "pg_ctl"] {
+            fs::copy(
+                programs.join(program),
+                server.copy_of(&programs).join(program),
+            )
+            .unwrap();
+        }
+        fs::create_dir_all(server.copy_of(&library).parent().unwrap()).unwrap();
+        symlink(&library, server.copy_of(&library)).unwrap();
+        let extensions = share.join("extension");
+        fs::create_dir_all(server.copy_of(&extensions)).unwrap();
+        for folder in [&share, &extensions] {
+            for entry in fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+            {
+                if entry != extensions {
+                    symlink(&entry, server.copy_of(&entry)).unwrap();
+                }
+            }
+        }
+        let pg_config = server.pg_config();
+        fs::write(
+            &pg_config,
+            format!(
+                "#!/bin/sh\necho '{}'\n",
+                server.copy_of(&programs).display()
+            ),
+        )
+        .unwrap();
+        fs::set_permissions(&pg_config, fs::Permissions::from_mode(0o755)).unwrap();
+        server
+    }
+
+    /// Where a file of the installation lies in the copy.
+    fn copy_of(&self, path: &Path) -> PathBuf {
+        self.folder.join(path.strip_prefix("/").unwrap())
+    }
+
+    /// What `scripts/cluster` asks for the folder of programs.
+    fn pg_config(&self) -> PathBuf {
+        self.folder.join("pg_config")
+    }
+
+    /// Puts a script of the extension beside those that are there, or in the place of one.
+    pub fn add(&self, file: &str, text: &str) {
+        let extensions = installed("--sharedir").join("extension");
+        let place = self.copy_of(&extensions).join(file);
+        let _ = fs::remove_file(&place); // a link to the installed one
+        fs::write(place, text).unwrap();
+    }
+
+    fn cluster(&self, arguments: &[&str]) -> String {
+        let place = self.folder.join("cluster");
+        let arguments = [&[arguments[0], place.to_str().unwrap()], &arguments[1..]].concat();
+        finished(command("cluster", &arguments).env("PG_CONFIG", self.pg_config()))
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Self {
+        self.cluster(&[
+            "start",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "jit=off",
+        ]);
+        self
+    }
+
+    /// A session in a new database.
+    pub fn database(&self, name: &str) -> Session {
+        Session::open(&self.cluster(&["url", "postgres"])).exec(&format!("CREATE DATABASE {name}"));
+        Session::open(&self.cluster(&["url", name]))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.folder.join("cluster/data").exists() {
+            self.cluster(&["remove"]);
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
