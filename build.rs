@@ -8,7 +8,8 @@ fn main() -> std::io::Result<()> {
     let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
     let manifest = std::fs::read_to_string(sql.join("manifest"))?;
     let mut scripts = String::from(
-        "/// Of each its kind and path, as the manifest has them, and its text.\npub const SCRIPTS: &[(&str, &str)] = &[\n",
+        "/// Of each its kind and path, as the manifest has them, and its text.\n\
+         pub const SCRIPTS: &[(&str, &str)] = &[\n",
     );
     for line in manifest.lines().filter(|line| !line.starts_with('#')) {
         let mut words = line.split_whitespace();

@@ -9,7 +9,8 @@ CREATE EXTENSION agent_metrics;
 SELECT agent_metrics.setup() \g /dev/null
 \ir workload.sql
 -- The tiles show the days that end yesterday, so the ninety days of the work do too.
-UPDATE bench.turns SET occurred_at = occurred_at + (date_trunc('day', now(), 'UTC') - timestamptz '2026-10-30 00:00:00+00');
+UPDATE bench.turns
+SET occurred_at = occurred_at + (date_trunc('day', now(), 'UTC') - timestamptz '2026-10-30 00:00:00+00');
 VACUUM FULL ANALYZE bench.turns;
 \ir load.sql
 CREATE TABLE bench.results (what text, cpu_ms double precision);
@@ -27,7 +28,8 @@ CREATE FUNCTION bench.view(agent text, from_day text, to_day text) RETURNS text 
     SELECT k.day, k.metric, k.value FROM agent_kpi.kpi_daily k
     WHERE k.agent_id = %s AND k.day >= %s AND k.day < %s
       AND k.metric IN ('latency_p95_ms', 'task_success_rate', 'cost_per_unit_usd')$query$, agent, from_day, to_day);
-CREATE FUNCTION bench.counted(query text) RETURNS text LANGUAGE sql RETURN format('SELECT count(q) FROM (%s OFFSET 0) q', query);
+CREATE FUNCTION bench.counted(query text) RETURNS text LANGUAGE sql
+RETURN format('SELECT count(q) FROM (%s OFFSET 0) q', query);
 -- A statement is planned each time; what a driver has prepared, JDBC's after five uses, is planned once.
 SELECT 'PREPARE thirty_days (text, date, date) AS ' || bench.counted(bench.view('$1', '$2', '$3')) \gexec
 CREATE FUNCTION bench.measure(what text, statement text, times integer) RETURNS void LANGUAGE plpgsql AS $function$
@@ -47,7 +49,9 @@ $function$;
 CREATE FUNCTION bench.round() RETURNS void LANGUAGE plpgsql AS $function$
 BEGIN
     PERFORM bench.measure('raw', bench.counted(bench.raw()), 1);
-    PERFORM bench.measure('kpi_daily', bench.counted(bench.view(quote_literal('agent-07'), quote_literal(current_date - 30), quote_literal(current_date))), 20);
+    PERFORM bench.measure(
+        'kpi_daily', bench.counted(bench.view(quote_literal('agent-07'), quote_literal(current_date - 30),
+                                              quote_literal(current_date))), 20);
     PERFORM bench.measure('kpi_daily, prepared',
         format('EXECUTE thirty_days (%L, %L, %L)', 'agent-07', current_date - 30, current_date), 20);
     PERFORM bench.measure('cfo_tiles', bench.counted('SELECT * FROM agent_kpi.cfo_tiles'), 1);
@@ -59,13 +63,17 @@ TRUNCATE bench.results;
 SELECT bench.round() FROM generate_series(1, 7) \g /dev/null
 
 CREATE TABLE bench.medians AS
-SELECT what, percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu_ms) AS ms, min(cpu_ms) AS least, max(cpu_ms) AS most FROM bench.results GROUP BY what;
+SELECT what, percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu_ms) AS ms, min(cpu_ms) AS least, max(cpu_ms) AS most
+FROM bench.results GROUP BY what;
 \echo
 \echo CPU milliseconds, medians of seven rounds over :rows rows
-SELECT what, round(ms::numeric, 2) AS ms, round(least::numeric, 2) AS least, round(most::numeric, 2) AS most FROM bench.medians ORDER BY what;
-SELECT 'D1' AS bar, '30 days of one agent: raw events / ' || v.what AS what, round((r.ms / v.ms)::numeric, 1)::text AS figure, '>= 100' AS bar,
+SELECT what, round(ms::numeric, 2) AS ms, round(least::numeric, 2) AS least, round(most::numeric, 2) AS most
+FROM bench.medians ORDER BY what;
+SELECT 'D1' AS bar, '30 days of one agent: raw events / ' || v.what AS what,
+       round((r.ms / v.ms)::numeric, 1)::text AS figure, '>= 100' AS bar,
        CASE WHEN r.ms / v.ms >= 100 THEN 'held' ELSE 'missed' END AS verdict
 FROM bench.medians r, bench.medians v WHERE r.what = 'raw' AND v.what LIKE 'kpi_daily%'
 UNION ALL
-SELECT 'D2', 'cfo_tiles and cfo_spark of 60 agents', round(sum(ms)::numeric, 1) || ' ms', '<= 100 ms', CASE WHEN sum(ms) <= 100 THEN 'held' ELSE 'missed' END
+SELECT 'D2', 'cfo_tiles and cfo_spark of 60 agents', round(sum(ms)::numeric, 1) || ' ms', '<= 100 ms',
+       CASE WHEN sum(ms) <= 100 THEN 'held' ELSE 'missed' END
 FROM bench.medians WHERE what LIKE 'cfo%';

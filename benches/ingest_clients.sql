@@ -1,4 +1,4 @@
 -- Four clients' transactions a second. Variables: round, schema, who.
 \setenv SCHEMA :schema
-\set tps `PGOPTIONS="-c search_path=$SCHEMA" "$(${PG_CONFIG:-pg_config} --bindir)/pgbench" -n -M prepared -c 4 -j 2 -T 4 -f benches/ingest_client.sql "$AGENT_METRICS_TEST_URL" 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p'`
+\set tps `benches/ingest_clients.sh`
 INSERT INTO bench.results VALUES (:round, 'I3 ' || :'who', :tps);

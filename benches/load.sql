@@ -4,7 +4,8 @@ INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, 
     token_usage_output, cost_usd, outcome_label, tools_called, turn_index)
 SELECT agent_id, occurred_at, conversation_id, user_id, latency_ms, token_usage_input, token_usage_output, cost_usd,
        outcome_label, tools_called, turn_index FROM bench.turns;
-SELECT count(agent_metrics.register_agent('agent-' || lpad(i::text, 2, '0'), (ARRAY['support', 'sales', 'ops'])[1 + i % 3], 'Owner'))
+SELECT count(agent_metrics.register_agent(
+    'agent-' || lpad(i::text, 2, '0'), (ARRAY['support', 'sales', 'ops'])[1 + i % 3], 'Owner'))
 FROM generate_series(0, 59) AS i \g /dev/null
 VACUUM ANALYZE;
 \echo building the rollups

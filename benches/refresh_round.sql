@@ -6,8 +6,8 @@ INSERT INTO bench.results SELECT 'matview', bench.cpu_ms() - :begun;
 INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, latency_ms, token_usage_input,
     token_usage_output, cost_usd, outcome_label, tools_called, turn_index)
 SELECT agent_id, timestamptz '2026-10-30 06:00:00+00' + :round * interval '3 hours' + n * interval '0.78 seconds',
-       'tail-' || :round || '-' || conversation_id, user_id, latency_ms, token_usage_input, token_usage_output, cost_usd, outcome_label,
-       tools_called, turn_index
+       'tail-' || :round || '-' || conversation_id, user_id, latency_ms, token_usage_input, token_usage_output,
+       cost_usd, outcome_label, tools_called, turn_index
 FROM (SELECT t.*, row_number() OVER (ORDER BY occurred_at) AS n
       FROM bench.turns t WHERE right(conversation_id, -13)::bigint BETWEEN :round * 2000 AND :round * 2000 + 1666) t;
 SELECT bench.cpu_ms() AS begun \gset
@@ -16,8 +16,8 @@ INSERT INTO bench.results SELECT 'R1', bench.cpu_ms() - :begun;
 
 INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, latency_ms, token_usage_input,
     token_usage_output, cost_usd, tools_called, turn_index)
-SELECT agent_id, occurred_at + interval '1 second', conversation_id, user_id, latency_ms, token_usage_input, token_usage_output, cost_usd,
-       tools_called, 6
+SELECT agent_id, occurred_at + interval '1 second', conversation_id, user_id, latency_ms, token_usage_input,
+       token_usage_output, cost_usd, tools_called, 6
 FROM (SELECT * FROM bench.turns WHERE occurred_at > '2026-09-30' AND outcome_label = 'resolved'
       ORDER BY hashtextextended(conversation_id, :round) LIMIT 1000) t;
 SELECT bench.cpu_ms() AS begun \gset

@@ -1,4 +1,5 @@
--- One size of benches/refresh.sql, in a database of its own: load, build, five rounds of the same changes. Variables: rows.
+-- One size of benches/refresh.sql, in a database of its own: load, build, five rounds of the same
+-- changes. Variables: rows.
 SET jit = off;
 SET max_parallel_workers_per_gather = 0;
 SET client_min_messages = warning;
@@ -17,8 +18,10 @@ FROM agent_metrics.agent_events GROUP BY 1, 2;
 VACUUM ANALYZE;
 -- A warm cache, of which this session has seen every page, as the scheduler's has that runs all day: the first touch of
 -- 4 kB of shared memory costs a process microseconds.
-SELECT count(get_raw_page(c.oid::regclass::text, n)) FROM pg_class c CROSS JOIN LATERAL generate_series(0, pg_relation_size(c.oid) / 8192 - 1) AS n
-WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'i') \g /dev/null
+SELECT count(get_raw_page(c.oid::regclass::text, n))
+FROM pg_class c CROSS JOIN LATERAL generate_series(0, pg_relation_size(c.oid) / 8192 - 1) AS n
+WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
+  AND c.relkind IN ('r', 'i') \g /dev/null
 
 \set round 1
 \ir refresh_round.sql

@@ -7,7 +7,9 @@ RETURN split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::double precisio
 -- CPU time of backends that have ended, as the postmaster counted them in: fields 16 and 17 of its stat, in hundredths.
 CREATE FUNCTION bench.ended_ms() RETURNS double precision LANGUAGE sql
 RETURN (SELECT 10 * (s.field[14]::double precision + s.field[15]::double precision)
-        FROM string_to_array(split_part(pg_read_file('/proc/' || split_part(pg_read_file('postmaster.pid'), E'\n', 1) || '/stat'), ') ', 2), ' ') AS s (field));
+        FROM string_to_array(
+            split_part(pg_read_file('/proc/' || split_part(pg_read_file('postmaster.pid'), E'\n', 1) || '/stat'), ') ',
+                       2), ' ') AS s (field));
 CREATE FUNCTION bench.uniform(seed bigint, salt integer) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ((hashint8extended(seed, salt) & 9007199254740991)::double precision + 0.5) / 9007199254740992;
@@ -18,10 +20,12 @@ RETURN sqrt(-2 * ln(bench.uniform(seed, salt))) * cos(6.283185307179586 * bench.
 CREATE UNLOGGED TABLE bench.turns AS
 SELECT 'agent-' || lpad((c.conversation % 60)::text, 2, '0') AS agent_id,
        timestamptz '2026-08-01 00:00:00+00'
-           + (c.started * interval '90 days') + (n.turn * interval '40 seconds') * (0.5 + bench.uniform(i, 3)) AS occurred_at,
+           + (c.started * interval '90 days')
+           + (n.turn * interval '40 seconds') * (0.5 + bench.uniform(i, 3)) AS occurred_at,
        'conversation-' || c.conversation AS conversation_id,
        'user-' || c.conversation % 200000 AS user_id,
-       round(exp(6.7 + 0.6 * bench.normal(i, 5) + CASE WHEN bench.uniform(i, 7) < 0.02 THEN 1.5 ELSE 0 END)) AS latency_ms,
+       round(exp(6.7 + 0.6 * bench.normal(i, 5) + CASE WHEN bench.uniform(i, 7) < 0.02 THEN 1.5
+                                                       ELSE 0 END)) AS latency_ms,
        (200 + 1800 * bench.uniform(i, 8))::bigint AS token_usage_input,
        (20 + 400 * bench.uniform(i, 9))::bigint AS token_usage_output,
        round((0.0005 + 0.01 * bench.uniform(i, 10))::numeric, 6) AS cost_usd,

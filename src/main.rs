@@ -33,7 +33,8 @@ struct Arguments {
     command: Command,
 }
 
-const CONNECTING: &str = "Without a URL the variables PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE and PGSSLMODE count.";
+const CONNECTING: &str = "Without a URL the variables PGHOST, PGPORT, PGUSER, PGPASSWORD, \
+                          PGDATABASE and PGSSLMODE count.";
 
 const EXAMPLES: &str = "\
 Connecting:
@@ -99,8 +100,8 @@ enum Command {
 
     /// Compute rollups again from the facts, day by day
     ///
-    /// One agent and report day a transaction, with an estimate of what is left. Ctrl-C stops between two days: the rollups
-    /// are right then, and the last line says how to go on.
+    /// One agent and report day a transaction, with an estimate of what is left. Ctrl-C stops between two days: the
+    /// rollups are right then, and the last line says how to go on.
     Rebuild {
         /// The agent; without it, all
         #[arg(long)]
@@ -115,8 +116,8 @@ enum Command {
 
     /// Write months of turns that are no longer hot to Parquet files, and take them out of the database
     ///
-    /// Months whose last day is older than the setting hot_days. Each file is read back, counted and compared before the
-    /// table goes. No number changes: what the turns add up to stays. Stop it at any moment; the next run goes on.
+    /// Months whose last day is older than the setting hot_days. Each file is read back, counted and compared before
+    /// the table goes. No number changes: what the turns add up to stays. Stop it at any moment; the next run goes on.
     Archive {
         /// Where the files go; made if need be
         #[arg(long, value_name = "FOLDER", env = "AGENT_METRICS_ARCHIVE")]

@@ -1,6 +1,8 @@
 -- The outbox: alerts are written with what they are about, and handed out to whoever delivers them.
 
-CREATE FUNCTION agent_metrics_internal.enqueue_alert(kind text, agent_id text, dedupe_key text, payload jsonb, owner text) RETURNS text
+CREATE FUNCTION agent_metrics_internal.enqueue_alert(
+    kind text, agent_id text, dedupe_key text, payload jsonb, owner text)
+RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -16,7 +18,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.enqueue_alert(text, text, text, jsonb, text) IS
-    'Puts an alert into the outbox, in the caller''s transaction, for every channel of its owner. Returns its id, or NULL when the agent has one with that key.';
+    'Puts an alert into the outbox, in the caller''s transaction, for every channel of its owner. '
+    'Returns its id, or NULL when the agent has one with that key.';
 
 CREATE FUNCTION agent_metrics.acknowledge_alert(alert_id text, "by" text, note text DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -26,13 +29,16 @@ DECLARE
 BEGIN
     IF coalesce(btrim($2), '') = '' THEN
         RAISE EXCEPTION 'nobody acknowledges alert "%"', $1
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It matters who has seen it.', HINT = 'Say who: a person, role or team.';
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It matters who has seen it.',
+                  HINT = 'Say who: a person, role or team.';
     END IF;
-    SELECT a.agent_id, a.acknowledged_at INTO alert FROM agent_metrics_internal.alerts a WHERE a.alert_id = $1 FOR UPDATE;
+    SELECT a.agent_id, a.acknowledged_at INTO alert
+    FROM agent_metrics_internal.alerts a WHERE a.alert_id = $1 FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown alert "%"', $1
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'No row of agent_metrics_internal.alerts has that id.',
-                  HINT = 'SELECT alert_id, agent_id, summary FROM agent_kpi.alerts WHERE acknowledged_at IS NULL lists what is open.';
+                  HINT = 'SELECT alert_id, agent_id, summary FROM agent_kpi.alerts WHERE acknowledged_at IS NULL '
+                         'lists what is open.';
     END IF;
     UPDATE agent_metrics_internal.alerts a SET acknowledged_by = $2, acknowledged_at = now(), note = $3
     WHERE a.agent_id = alert.agent_id AND a.alert_id = $1 AND a.acknowledged_at IS NULL;
@@ -40,7 +46,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.acknowledge_alert(text, text, text) IS
-    'Says that somebody has seen an alert: no reminder goes out any more. False when somebody had said so before, which stays.';
+    'Says that somebody has seen an alert: no reminder goes out any more. '
+    'False when somebody had said so before, which stays.';
 
 -- For the table of breaches: a new one is an alert, one that is acknowledged or closed needs no reminder.
 CREATE FUNCTION agent_metrics_internal.alert_breach() RETURNS trigger
@@ -51,23 +58,30 @@ DECLARE
     again text := coalesce(' ' || nullif(row ->> 'reopenings', '0'), '');
 BEGIN
     IF TG_OP = 'INSERT' OR row ->> 'reopenings' IS DISTINCT FROM to_jsonb(OLD) ->> 'reopenings' THEN
-        PERFORM agent_metrics_internal.enqueue_alert('breach', row ->> 'agent_id', 'breach ' || (row ->> 'breach_id') || again,
-            jsonb_build_object('summary', format('%s of %s is beyond its threshold', row ->> 'metric', row ->> 'agent_id'))
+        PERFORM agent_metrics_internal.enqueue_alert(
+            'breach', row ->> 'agent_id', 'breach ' || (row ->> 'breach_id') || again,
+            jsonb_build_object(
+                'summary', format('%s of %s is beyond its threshold', row ->> 'metric', row ->> 'agent_id'))
             || jsonb_strip_nulls(jsonb_build_object(
-                   'breach_id', row -> 'breach_id', 'metric', row -> 'metric', 'value', row -> 'value', 'ci_low', row -> 'ci_low', 'ci_high', row -> 'ci_high',
-                   'threshold', row -> 'threshold', 'unit', (SELECT m.unit FROM agent_metrics.metrics m WHERE m.metric = row ->> 'metric'))), row ->> 'owner');
+                   'breach_id', row -> 'breach_id', 'metric', row -> 'metric', 'value', row -> 'value',
+                   'ci_low', row -> 'ci_low', 'ci_high', row -> 'ci_high', 'threshold', row -> 'threshold',
+                   'unit', (SELECT m.unit FROM agent_metrics.metrics m WHERE m.metric = row ->> 'metric'))),
+            row ->> 'owner');
     ELSIF coalesce(row ->> 'acknowledged_at', row ->> 'closed_at') IS NOT NULL THEN
-        UPDATE agent_metrics_internal.alerts a SET acknowledged_by = coalesce(row ->> 'acknowledged_by', 'closed'), acknowledged_at = now()
-        WHERE a.agent_id = row ->> 'agent_id' AND a.dedupe_key = 'breach ' || (row ->> 'breach_id') || again AND a.acknowledged_at IS NULL;
+        UPDATE agent_metrics_internal.alerts a
+        SET acknowledged_by = coalesce(row ->> 'acknowledged_by', 'closed'), acknowledged_at = now()
+        WHERE a.agent_id = row ->> 'agent_id' AND a.dedupe_key = 'breach ' || (row ->> 'breach_id') || again
+          AND a.acknowledged_at IS NULL;
     END IF;
     RETURN NULL;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.alert_breach() IS
-    'Trigger after insert or update of a breach (breach_id, agent_id, metric, value, ci_low, ci_high, threshold, owner; acknowledged_by, acknowledged_at, closed_at): its alert.';
+    'Trigger after insert or update of a breach (breach_id, agent_id, metric, value, ci_low, ci_high, threshold, '
+    'owner; acknowledged_by, acknowledged_at, closed_at): its alert.';
 
--- What is to be sent now. Each message is the claimer's for lease_seconds: when he dies another sends it again, with the
--- same message_id. Row locks on the channels keep two claimers apart, who do not wait for each other.
+-- What is to be sent now. Each message is the claimer's for lease_seconds: when he dies another sends it again, with
+-- the same message_id. Row locks on the channels keep two claimers apart, who do not wait for each other.
 CREATE FUNCTION agent_metrics_internal.claim_alerts(at timestamptz DEFAULT now(), lease_seconds integer DEFAULT 120)
 RETURNS TABLE (channel text, kind text, url_env text, secret_env text, message_id text, attempts integer, alerts jsonb)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -89,12 +103,14 @@ BEGIN
     INSERT INTO agent_metrics_internal.alert_deliveries (agent_id, alert_id, channel, stage, next_attempt_at)
     SELECT d.agent_id, d.alert_id, c.channel, s.next, '-infinity'
     FROM agent_metrics_internal.alert_deliveries d
-    JOIN agent_metrics_internal.alerts a ON a.agent_id = d.agent_id AND a.alert_id = d.alert_id AND a.acknowledged_at IS NULL
+    JOIN agent_metrics_internal.alerts a ON a.agent_id = d.agent_id AND a.alert_id = d.alert_id
+     AND a.acknowledged_at IS NULL
     JOIN agent_metrics.alert_channels sent ON sent.channel = d.channel
     JOIN (VALUES ('first', 'reminder'), ('reminder', 'deputy')) AS s (stage, next) ON s.stage = d.stage
     LEFT JOIN agent_metrics.owners o ON o.owner = a.owner
     JOIN agent_metrics.alert_channels c ON c.is_active
-        AND CASE s.next WHEN 'reminder' THEN c.channel = d.channel ELSE o.deputy IS NOT NULL AND (c.owner IS NULL OR c.owner IN (o.owner, o.deputy)) END
+        AND CASE s.next WHEN 'reminder' THEN c.channel = d.channel
+                        ELSE o.deputy IS NOT NULL AND (c.owner IS NULL OR c.owner IN (o.owner, o.deputy)) END
     WHERE d.channel = ANY (open_channels) AND d.state = 'sent' AND d.sent_at <= $1 - sent.remind_after
     ON CONFLICT DO NOTHING;
     -- What no receiver could be sent is given up by itself, before it spoils the message it would be in.
@@ -103,7 +119,8 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT CASE WHEN jsonb_typeof(a.payload) <> 'object' THEN 'its payload is no JSON object'
                     WHEN pg_column_size(a.payload) > 262144 THEN 'its payload is longer than 262144 bytes'
-                    WHEN octet_length(a.payload::text) > 262144 THEN 'its payload is longer than 262144 bytes' END AS problem) p
+                    WHEN octet_length(a.payload::text) > 262144
+                        THEN 'its payload is longer than 262144 bytes' END AS problem) p
     WHERE d.channel = ANY (open_channels) AND d.state = 'waiting' AND d.next_attempt_at <= $1
       AND a.agent_id = d.agent_id AND a.alert_id = d.alert_id AND p.problem IS NOT NULL;
     -- A storm becomes one message.
@@ -116,14 +133,17 @@ BEGIN
     RETURN QUERY
     -- No attempt is put off by a day: a moment that far ahead was written by a clock that was wrong.
     WITH claimed_message AS (
-        UPDATE agent_metrics_internal.alert_deliveries d SET attempts = d.attempts + 1, next_attempt_at = $1 + make_interval(secs => $2)
-        WHERE d.channel = ANY (open_channels) AND d.state = 'waiting' AND (d.next_attempt_at <= $1 OR d.next_attempt_at > $1 + interval '1 day')
+        UPDATE agent_metrics_internal.alert_deliveries d
+        SET attempts = d.attempts + 1, next_attempt_at = $1 + make_interval(secs => $2)
+        WHERE d.channel = ANY (open_channels) AND d.state = 'waiting'
+          AND (d.next_attempt_at <= $1 OR d.next_attempt_at > $1 + interval '1 day')
         RETURNING d.*
     )
     SELECT c.channel, c.kind, c.url_env, c.secret_env, d.message_id, max(d.attempts),
            jsonb_agg(a.payload || jsonb_strip_nulls(jsonb_build_object(
-               'alert_id', a.alert_id, 'kind', a.kind, 'agent_id', a.agent_id, 'agent_name', g.display_name, 'stage', d.stage, 'created_at', a.created_at,
-               'owner', a.owner, 'owner_slack_id', o.slack_id, 'deputy', CASE d.stage WHEN 'deputy' THEN o.deputy END,
+               'alert_id', a.alert_id, 'kind', a.kind, 'agent_id', a.agent_id, 'agent_name', g.display_name,
+               'stage', d.stage, 'created_at', a.created_at, 'owner', a.owner, 'owner_slack_id', o.slack_id,
+               'deputy', CASE d.stage WHEN 'deputy' THEN o.deputy END,
                'deputy_slack_id', CASE d.stage WHEN 'deputy' THEN u.slack_id END,
                'page_url', (SELECT nullif(s.value, '') FROM agent_metrics.settings s WHERE s.name = 'page_url')))
                ORDER BY a.created_at, a.alert_id)
@@ -138,27 +158,32 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.claim_alerts(timestamptz, integer) IS
-    'Messages to be sent now, with the alerts in each; they are the caller''s for so many seconds. Makes reminders and digests, and minds quiet hours. The program calls it.';
+    'Messages to be sent now, with the alerts in each; they are the caller''s for so many seconds. '
+    'Makes reminders and digests, and minds quiet hours. The program calls it.';
 
-CREATE FUNCTION agent_metrics_internal.record_delivery(channel text, message_id text, attempt integer, outcome text, at timestamptz DEFAULT now(),
-                                              error text DEFAULT NULL, retry_at timestamptz DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION agent_metrics_internal.record_delivery(
+    channel text, message_id text, attempt integer, outcome text, at timestamptz DEFAULT now(), error text DEFAULT NULL,
+    retry_at timestamptz DEFAULT NULL)
+RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     found bigint;
 BEGIN
     UPDATE agent_metrics_internal.alert_deliveries d
-    SET state = CASE $4 WHEN 'retry' THEN 'waiting' ELSE $4 END, sent_at = CASE $4 WHEN 'sent' THEN $5 END, last_error = $6,
-        next_attempt_at = coalesce($7, d.next_attempt_at)
+    SET state = CASE $4 WHEN 'retry' THEN 'waiting' ELSE $4 END, sent_at = CASE $4 WHEN 'sent' THEN $5 END,
+        last_error = $6, next_attempt_at = coalesce($7, d.next_attempt_at)
     WHERE d.channel = $1 AND d.message_id = $2 AND d.state = 'waiting' AND d.attempts = $3;
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN found;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.record_delivery(text, text, integer, text, timestamptz, text, timestamptz) IS
-    'What became of a message: sent, retry (at retry_at) or dead. Of an attempt that somebody else has taken over it says nothing. The program calls it.';
+    'What became of a message: sent, retry (at retry_at) or dead. Of an attempt that somebody else has taken over it '
+    'says nothing. The program calls it.';
 
-CREATE FUNCTION agent_metrics_internal.bury_alert(channel text, message_id text, alert_id text, error text) RETURNS bigint
+CREATE FUNCTION agent_metrics_internal.bury_alert(channel text, message_id text, alert_id text, error text)
+RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -171,7 +196,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.bury_alert(text, text, text, text) IS
-    'Gives up one alert of a message, which goes out without it. The program calls it for an alert that it cannot read.';
+    'Gives up one alert of a message, which goes out without it. The program calls it for an alert '
+    'that it cannot read.';
 
 CREATE FUNCTION agent_metrics.requeue_alerts(channel text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -185,4 +211,5 @@ BEGIN
     RETURN found;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.requeue_alerts(text) IS 'Sends what was given up once more, of one channel or of all (NULL). Returns how many alerts.';
+COMMENT ON FUNCTION agent_metrics.requeue_alerts(text) IS
+    'Sends what was given up once more, of one channel or of all (NULL). Returns how many alerts.';

@@ -1,11 +1,13 @@
 -- Business events from where they are: a table of the CRM, in any schema and of any owner, whose rows are events.
 --
--- Its rows are copied into business_events and followed: row triggers on the table, if the caller may make them, note each
--- write, else all of it is compared; both is done by sync_business_events() (the program calls it before each refresh). A
--- write of the business system neither fails nor waits for our sake. The table is somebody else's: 10_attach_checks.sql says
--- what of it is not read, and a table that became something else since is not read either, but named.
+-- Its rows are copied into business_events and followed: row triggers on the table, if the caller may make them, note
+-- each write, else all of it is compared; both is done by sync_business_events() (the program calls it before each
+-- refresh). A write of the business system neither fails nor waits for our sake. The table is somebody else's:
+-- 10_attach_checks.sql says what of it is not read, and a table that became something else since is not read
+-- either, but named.
 
-CREATE TYPE agent_metrics.source_sync AS (source text, mode text, inserted bigint, updated bigint, deleted bigint, problem text);
+CREATE TYPE agent_metrics.source_sync AS (
+    source text, mode text, inserted bigint, updated bigint, deleted bigint, problem text);
 COMMENT ON TYPE agent_metrics.source_sync IS 'What following an attached table came to.';
 COMMENT ON COLUMN agent_metrics.source_sync.source IS 'The attached table.';
 COMMENT ON COLUMN agent_metrics.source_sync.mode IS 'trigger or compare.';
@@ -16,37 +18,49 @@ COMMENT ON COLUMN agent_metrics.source_sync.problem IS 'What cannot be followed;
 
 CREATE FUNCTION agent_metrics.attach_business_events(
     source regclass, business_event_id text, occurred_at text, kind text DEFAULT NULL, fixed_kind text DEFAULT NULL,
-    conversation_id text DEFAULT NULL, customer_id text DEFAULT NULL, amount_usd text DEFAULT NULL, id_prefix text DEFAULT '')
+    conversation_id text DEFAULT NULL, customer_id text DEFAULT NULL, amount_usd text DEFAULT NULL,
+    id_prefix text DEFAULT '')
 RETURNS agent_metrics.source_sync
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $function$
 #variable_conflict use_variable
 DECLARE
     place   record;
     result  agent_metrics.source_sync;
-    mapping jsonb := jsonb_strip_nulls(jsonb_build_object('business_event_id', business_event_id, 'occurred_at', occurred_at, 'kind', kind,
-                                       'conversation_id', conversation_id, 'customer_id', customer_id, 'amount_usd', amount_usd));
+    mapping jsonb := jsonb_strip_nulls(jsonb_build_object('business_event_id', business_event_id,
+                                                          'occurred_at', occurred_at, 'kind', kind,
+                                                          'conversation_id', conversation_id,
+                                                          'customer_id', customer_id, 'amount_usd', amount_usd));
     wrong   record;
     said    text;
 BEGIN
-    SELECT format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, pg_get_userbyid(c.relowner) AS owner INTO place
+    SELECT format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, pg_get_userbyid(c.relowner) AS owner
+    INTO place
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source;
-    IF place.name IS NULL OR place.relkind NOT IN ('r', 'p', 'v', 'm', 'f') OR place.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog', 'information_schema') THEN
+    IF place.name IS NULL OR place.relkind NOT IN ('r', 'p', 'v', 'm', 'f')
+       OR place.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog',
+                            'information_schema') THEN
         RAISE EXCEPTION '% cannot be attached', coalesce(place.name, 'NULL')
             USING ERRCODE = 'wrong_object_type', DETAIL = 'A table, view or foreign table of the business is meant.',
-                  HINT = 'SELECT * FROM agent_metrics.attach_business_events(''crm.tickets'', business_event_id => ''id'', occurred_at => ''closed_at'', kind => ''status'');';
+                  HINT = 'SELECT * FROM agent_metrics.attach_business_events(''crm.tickets'', business_event_id => '
+                         '''id'', occurred_at => ''closed_at'', kind => ''status'');';
     END IF;
-    IF business_event_id IS NULL OR occurred_at IS NULL OR (kind IS NULL) = (fixed_kind IS NULL) OR id_prefix IS NULL THEN
+    IF business_event_id IS NULL OR occurred_at IS NULL OR (kind IS NULL) = (fixed_kind IS NULL)
+       OR id_prefix IS NULL THEN
         RAISE EXCEPTION 'too little is said of how % is to be read', place.name
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'A business event needs a key, a time and a kind.',
-                  HINT = 'Name the columns in business_event_id and occurred_at, and either a column in kind or one kind for all rows in fixed_kind.';
+                  HINT = 'Name the columns in business_event_id and occurred_at, and either a column in kind or one '
+                         'kind for all rows in fixed_kind.';
     END IF;
-    SELECT c.key, c.value, format_type(t.atttypid, NULL) AS is_of, t.attnum, t.attgenerated = 'v' AS is_virtual, agent_metrics_internal.kpi_plain_type(t.atttypid) AS plain INTO wrong
+    SELECT c.key, c.value, format_type(t.atttypid, NULL) AS is_of, t.attnum, t.attgenerated = 'v' AS is_virtual,
+           agent_metrics_internal.kpi_plain_type(t.atttypid) AS plain
+    INTO wrong
     FROM jsonb_each_text(mapping) AS c (key, value)
     LEFT JOIN pg_attribute t ON t.attrelid = source AND t.attname = c.value AND t.attnum > 0 AND NOT t.attisdropped
     WHERE t.attnum IS NULL OR t.attgenerated = 'v' OR agent_metrics_internal.kpi_plain_type(t.atttypid) IS NULL
        OR c.key = 'occurred_at' AND t.atttypid NOT IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
-       OR c.key = 'amount_usd' AND t.atttypid NOT IN ('numeric'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'float4'::regtype, 'float8'::regtype)
+       OR c.key = 'amount_usd' AND t.atttypid NOT IN ('numeric'::regtype, 'int2'::regtype, 'int4'::regtype,
+                                                      'int8'::regtype, 'float4'::regtype, 'float8'::regtype)
        OR c.key IN ('business_event_id', 'conversation_id', 'customer_id') AND t.atttypid = 'boolean'::regtype
     ORDER BY c.key LIMIT 1;
     IF wrong.attnum IS NULL AND wrong.value IS NOT NULL THEN
@@ -56,34 +70,48 @@ BEGIN
                           FROM pg_attribute t WHERE t.attrelid = source AND t.attnum > 0 AND NOT t.attisdropped);
     ELSIF wrong.is_virtual THEN
         RAISE EXCEPTION 'column "%" of % is generated when it is read', wrong.value, place.name
-            USING ERRCODE = 'wrong_object_type', DETAIL = 'Reading it runs its expression with the reader''s rights.', HINT = 'Make it GENERATED ALWAYS AS (...) STORED.';
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Reading it runs its expression with the reader''s rights.',
+                  HINT = 'Make it GENERATED ALWAYS AS (...) STORED.';
     ELSIF wrong.attnum IS NOT NULL THEN
         RAISE EXCEPTION 'column "%" of % is of type %', wrong.value, place.name, wrong.is_of
             USING ERRCODE = 'datatype_mismatch',
-                  DETAIL = CASE WHEN wrong.plain IS NULL THEN 'Text, numbers, times, uuid, boolean and enums are read; a domain, array, composite or other type may be made by code of the table''s owner.'
-                                WHEN wrong.key = 'occurred_at' THEN 'A time is a timestamp with or without time zone (read as UTC) or a date.'
+                  DETAIL = CASE WHEN wrong.plain IS NULL
+                                THEN 'Text, numbers, times, uuid, boolean and enums are read; a domain, array, '
+                                     'composite or other type may be made by code of the table''s owner.'
+                                WHEN wrong.key = 'occurred_at'
+                                    THEN 'A time is a timestamp with or without time zone (read as UTC) or a date.'
                                 WHEN wrong.key = 'amount_usd' THEN 'An amount is a number of US dollars.'
                                 ELSE 'A boolean tells no two rows apart.' END,
-                  HINT = 'Add a stored generated column to the table that converts it; or let the owner of agent_metrics'' tables make a view that does, and attach that.';
+                  HINT = 'Add a stored generated column to the table that converts it; '
+                         'or let the owner of agent_metrics'' tables make a view that does, and attach that.';
     END IF;
     IF place.relkind IN ('r', 'p') AND NOT EXISTS (
         SELECT 1 FROM pg_index i JOIN pg_attribute t ON t.attrelid = source AND t.attname = business_event_id
-        WHERE i.indrelid = source AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indkey[0] = t.attnum AND i.indpred IS NULL) THEN
+        WHERE i.indrelid = source AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indkey[0] = t.attnum
+          AND i.indpred IS NULL) THEN
         RAISE EXCEPTION 'column "%" of % is no key', business_event_id, place.name
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'No unique index says that each of its values occurs once, so rows could not be told apart.',
-                  HINT = 'Name its primary key, or make a unique index on the column; or attach a view over the table, which is followed by comparing it.';
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'No unique index says that each of its values occurs once, so rows could not be told apart.',
+                  HINT = 'Name its primary key, or make a unique index on the column; or attach a view over the table, '
+                         'which is followed by comparing it.';
     END IF;
-    said := agent_metrics_internal.kpi_source_problem(place.name, agent_metrics_internal.kpi_kind_of(place.relkind), place.owner, '{}', '{}');
+    said := agent_metrics_internal.kpi_source_problem(
+        place.name, agent_metrics_internal.kpi_kind_of(place.relkind), place.owner, '{}', '{}');
     IF said IS NOT NULL THEN
         RAISE EXCEPTION '% cannot be attached: %', place.name, said
             USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = 'What a view calls, and what belongs to a partition, runs with the rights of the role that reads it.',
-                  HINT = 'Attach the table itself; or a view that belongs to the owner of agent_metrics'' tables or to a superuser, and so does all that it calls.';
+                  DETAIL = 'What a view calls, and what belongs to a partition, runs with the rights of the '
+                           'role that reads it.',
+                  HINT = 'Attach the table itself; or a view that belongs to the owner of agent_metrics'' tables or to '
+                         'a superuser, and so does all that it calls.';
     END IF;
-    INSERT INTO agent_metrics_internal.attached_tables (source, columns, fixed_kind, id_prefix, mode, relation, relation_kind, relation_owner, column_types)
-    SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', source, agent_metrics_internal.kpi_kind_of(place.relkind), place.owner,
+    INSERT INTO agent_metrics_internal.attached_tables (
+        source, columns, fixed_kind, id_prefix, mode, relation, relation_kind, relation_owner, column_types)
+    SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', source,
+           agent_metrics_internal.kpi_kind_of(place.relkind), place.owner,
            (SELECT jsonb_object_agg(t.attname, agent_metrics_internal.kpi_plain_type(t.atttypid)) FROM pg_attribute t
-            WHERE t.attrelid = source AND t.attnum > 0 AND t.attname IN (SELECT c.value FROM jsonb_each_text(mapping) AS c (key, value)))
+            WHERE t.attrelid = source AND t.attnum > 0
+              AND t.attname IN (SELECT c.value FROM jsonb_each_text(mapping) AS c (key, value)))
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % is attached already', place.name
@@ -91,32 +119,41 @@ BEGIN
                   HINT = format('SELECT agent_metrics.detach_business_events(%L) comes first.', place.name);
     END IF;
     result := agent_metrics_internal.compare_source(place.name);
-    IF result.problem IS NOT NULL AND EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a WHERE a.source = place.name AND a.compared_at IS NULL) THEN
+    IF result.problem IS NOT NULL AND EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
+                                              WHERE a.source = place.name AND a.compared_at IS NULL) THEN
         RAISE EXCEPTION '% cannot be attached: %', place.name, result.problem
-            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It was changed while it was attached.', HINT = 'Look at what it is now, and try again.';
+            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It was changed while it was attached.',
+                  HINT = 'Look at what it is now, and try again.';
     END IF;
     IF place.relkind IN ('r', 'p') THEN
         UPDATE agent_metrics_internal.attached_tables a SET wants_triggers = true WHERE a.source = place.name;
         BEGIN
             IF agent_metrics_internal.make_source_triggers(place.name) THEN
-                result := ROW(result.source, 'trigger', result.inserted, result.updated, result.deleted, result.problem);
+                result := ROW(result.source, 'trigger', result.inserted, result.updated,
+                              result.deleted, result.problem);
             ELSIF NOT has_table_privilege(source, 'TRIGGER') THEN
                 RAISE NOTICE 'table % is followed by comparing it', place.name
-                    USING DETAIL = 'You may not make triggers on it.', HINT = format('After GRANT TRIGGER ON %s detach and attach it: its writes are then noted.', place.name);
+                    USING DETAIL = 'You may not make triggers on it.', HINT = format(
+                        'After GRANT TRIGGER ON %s detach and attach it: its writes are then noted.', place.name);
             END IF;
         EXCEPTION WHEN lock_not_available THEN
             RAISE NOTICE 'table % is followed by comparing it until its triggers are made', place.name
-                USING DETAIL = 'It is in use, and its writes are not kept waiting.', HINT = 'The next SELECT agent_metrics.sync_business_events() tries again.';
+                USING DETAIL = 'It is in use, and its writes are not kept waiting.',
+                      HINT = 'The next SELECT agent_metrics.sync_business_events() tries again.';
         END;
     END IF;
     RETURN result;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.attach_business_events(regclass, text, text, text, text, text, text, text, text) IS
-    'Makes the rows of a table, view or foreign table business events, and follows them. No code of the table''s owner is run. The arguments name columns of it: the key, the time, the kind (or fixed_kind for all rows), the conversation, the customer, the amount in US dollars. A row whose kind or time is NULL is no event yet. id_prefix is put before each key.';
+    'Makes the rows of a table, view or foreign table business events, and follows them. No code of the table''s owner '
+    'is run. The arguments name columns of it: the key, the time, the kind (or fixed_kind for all rows), '
+    'the conversation, the customer, the amount in US dollars. A row whose kind or time is NULL is no event yet. '
+    'id_prefix is put before each key.';
 
 CREATE FUNCTION agent_metrics.detach_business_events(source text, keep_events boolean DEFAULT true) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' SET client_min_messages = warning AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+SET client_min_messages = warning AS $function$
 #variable_conflict use_column
 DECLARE
     events bigint;
@@ -138,8 +175,10 @@ BEGIN
     IF agent_metrics_internal.kpi_relation($1) IS NOT NULL THEN
         BEGIN
             PERFORM set_config('lock_timeout', '20ms', true);  -- the CRM's statements wait behind ours
-            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow ON %s', agent_metrics_internal.kpi_relation($1)::regclass);
-            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow_truncate ON %s', agent_metrics_internal.kpi_relation($1)::regclass);
+            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow ON %s',
+                           agent_metrics_internal.kpi_relation($1)::regclass);
+            EXECUTE format('DROP TRIGGER IF EXISTS agent_metrics_follow_truncate ON %s',
+                           agent_metrics_internal.kpi_relation($1)::regclass);
         EXCEPTION WHEN insufficient_privilege OR wrong_object_type OR lock_not_available THEN
             NULL;  -- its owner may drop them; they do nothing without the row that went
         END;
@@ -148,4 +187,5 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.detach_business_events(text, boolean) IS
-    'No longer follows an attached table; its business events stay as they are, or go with keep_events => false. Returns how many there are.';
+    'No longer follows an attached table; its business events stay as they are, or go with keep_events => false. '
+    'Returns how many there are.';

@@ -1,5 +1,5 @@
--- Tables of the business that are in this warehouse already, and are followed: which they are, what their triggers noted, and
--- what could not be followed.
+-- Tables of the business that are in this warehouse already, and are followed: which they are, what their triggers
+-- noted, and what could not be followed.
 
 CREATE TABLE agent_metrics_internal.attached_tables (
     source         text PRIMARY KEY,
@@ -20,22 +20,34 @@ CREATE TABLE agent_metrics_internal.attached_tables (
     CONSTRAINT columns_are_shallow CHECK (agent_metrics_internal.check_json(columns, 'columns')),
     CONSTRAINT column_types_are_shallow CHECK (agent_metrics_internal.check_json(column_types, 'column_types'))
 );
-COMMENT ON TABLE agent_metrics_internal.attached_tables IS 'Tables whose rows are business events; written by attach_business_events().';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.source IS 'The table, with its schema, quoted as SQL needs it.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.columns IS 'For each column of business_events, the column of the table that it is read from.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.fixed_kind IS 'Kind of all its events; NULL: a column says it.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.id_prefix IS 'Put before each key, so that keys of two tables do not collide.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.mode IS 'trigger: each write is noted; compare: sync_business_events() compares all rows.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.relation IS 'Which table of that name was last compared: another one in its place is compared anew.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.relation_kind IS 'table, view, materialized view or foreign table, as it was attached.';
+COMMENT ON TABLE agent_metrics_internal.attached_tables IS
+    'Tables whose rows are business events; written by attach_business_events().';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.source IS
+    'The table, with its schema, quoted as SQL needs it.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.columns IS
+    'For each column of business_events, the column of the table that it is read from.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.fixed_kind IS
+    'Kind of all its events; NULL: a column says it.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.id_prefix IS
+    'Put before each key, so that keys of two tables do not collide.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.mode IS
+    'trigger: each write is noted; compare: sync_business_events() compares all rows.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.relation IS
+    'Which table of that name was last compared: another one in its place is compared anew.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.relation_kind IS
+    'table, view, materialized view or foreign table, as it was attached.';
 COMMENT ON COLUMN agent_metrics_internal.attached_tables.relation_owner IS 'Role that owned it when it was attached.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.column_types IS 'For each column that is read, its type when it was attached.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.column_types IS
+    'For each column that is read, its type when it was attached.';
 COMMENT ON COLUMN agent_metrics_internal.attached_tables.wants_triggers IS 'Its triggers are still to be made.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.must_compare IS 'Writes may have been missed, so the next sync_business_events() compares all rows.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.must_compare IS
+    'Writes may have been missed, so the next sync_business_events() compares all rows.';
 COMMENT ON COLUMN agent_metrics_internal.attached_tables.attached_by IS 'Role that attached it.';
 COMMENT ON COLUMN agent_metrics_internal.attached_tables.attached_at IS 'When it was attached.';
 COMMENT ON COLUMN agent_metrics_internal.attached_tables.compared_at IS 'When all its rows were last compared.';
-COMMENT ON COLUMN agent_metrics_internal.attached_tables.parts IS 'Hash of the partitions and their files as they were then: no trigger sees a partition come, go or be emptied. NULL: it has none.';
+COMMENT ON COLUMN agent_metrics_internal.attached_tables.parts IS
+    'Hash of the partitions and their files as they were then: no trigger sees a partition come, '
+    'go or be emptied. NULL: it has none.';
 
 -- What the triggers write, within the transactions of the business system: rows that nobody else can have a lock on.
 CREATE TABLE agent_metrics_internal.attached_changes (
@@ -45,12 +57,14 @@ CREATE TABLE agent_metrics_internal.attached_changes (
     operation text NOT NULL CHECK (operation IN ('put', 'delete', 'truncate')),
     fields    text[]
 ) WITH (vacuum_truncate = off);  -- its lock would keep the CRM's writes from being noted
-COMMENT ON TABLE agent_metrics_internal.attached_changes IS 'Writes to attached tables that wait for the next sync_business_events(), in the order of each row''s history.';
+COMMENT ON TABLE agent_metrics_internal.attached_changes IS
+    'Writes to attached tables that wait for the next sync_business_events(), in the order of each row''s history.';
 COMMENT ON COLUMN agent_metrics_internal.attached_changes.change_id IS 'Identity.';
 COMMENT ON COLUMN agent_metrics_internal.attached_changes.source IS 'The attached table.';
 COMMENT ON COLUMN agent_metrics_internal.attached_changes.relation IS 'Which table of that name.';
 COMMENT ON COLUMN agent_metrics_internal.attached_changes.operation IS 'put (a row as it is now), delete or truncate.';
-COMMENT ON COLUMN agent_metrics_internal.attached_changes.fields IS 'As text: key, kind, time, conversation, customer, amount; of a deletion the key alone.';
+COMMENT ON COLUMN agent_metrics_internal.attached_changes.fields IS
+    'As text: key, kind, time, conversation, customer, amount; of a deletion the key alone.';
 CREATE INDEX attached_changes_source ON agent_metrics_internal.attached_changes (source);
 
 CREATE TABLE agent_metrics_internal.attachment_problems (
@@ -61,15 +75,20 @@ CREATE TABLE agent_metrics_internal.attachment_problems (
     detail     text,
     seen_at    timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE agent_metrics_internal.attachment_problems IS 'What could not be followed of an attached table; emptied when a comparison finds all well.';
+COMMENT ON TABLE agent_metrics_internal.attachment_problems IS
+    'What could not be followed of an attached table; emptied when a comparison finds all well.';
 COMMENT ON COLUMN agent_metrics_internal.attachment_problems.problem_id IS 'Identity.';
 COMMENT ON COLUMN agent_metrics_internal.attachment_problems.source IS 'The attached table.';
-COMMENT ON COLUMN agent_metrics_internal.attachment_problems.problem IS 'What is wrong, in words that hold no value of the table: readers see them.';
-COMMENT ON COLUMN agent_metrics_internal.attachment_problems.row_key IS 'Key of the first row that had it; NULL: it is not about a row.';
-COMMENT ON COLUMN agent_metrics_internal.attachment_problems.detail IS 'What the server said of it; may hold values of the table.';
+COMMENT ON COLUMN agent_metrics_internal.attachment_problems.problem IS
+    'What is wrong, in words that hold no value of the table: readers see them.';
+COMMENT ON COLUMN agent_metrics_internal.attachment_problems.row_key IS
+    'Key of the first row that had it; NULL: it is not about a row.';
+COMMENT ON COLUMN agent_metrics_internal.attachment_problems.detail IS
+    'What the server said of it; may hold values of the table.';
 COMMENT ON COLUMN agent_metrics_internal.attachment_problems.seen_at IS 'When it was seen.';
 
 -- After the checks above, and for whoever writes.
-CREATE TRIGGER guard_attachment AFTER INSERT OR UPDATE ON agent_metrics_internal.attached_tables FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.guard_attachment();
+CREATE TRIGGER guard_attachment AFTER INSERT OR UPDATE ON agent_metrics_internal.attached_tables
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.guard_attachment();
 
 ALTER TABLE agent_metrics_internal.attached_tables ENABLE ALWAYS TRIGGER guard_attachment;

@@ -6,11 +6,13 @@
 -- evaluation is what a judge said of a turn; those are stored after the turns, which may have come with them.
 
 -- Turns of our own form, so many in one statement. What only the server can find wrong (a cast, a constraint) fails the
--- statement: then its turns are tried again in eighths, and few one by one. So a turn that is refused costs some statements
--- over lists that grow shorter, and a delivery that is nothing else about as many statements as it has turns.
+-- statement: then its turns are tried again in eighths, and few one by one. So a turn that is refused costs some
+-- statements over lists that grow shorter, and a delivery that is nothing else about as many
+-- statements as it has turns.
 CREATE FUNCTION agent_metrics_internal.store_turns(payloads jsonb[], events jsonb[], has_keys boolean, size integer)
 RETURNS TABLE (stored bigint, bad integer[], reasons text[])
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET datestyle = 'ISO' SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
     low   integer := 1;
@@ -24,28 +26,34 @@ BEGIN
         high := least(low + size - 1, cardinality(events));
         BEGIN
             INSERT INTO agent_metrics.agent_events (
-                agent_id, occurred_at, event_id, conversation_id, user_id, intent_classified, tools_called, latency_ms, token_usage_input,
-                token_usage_output, cost_usd, computed_cost_usd, outcome_label, business_event_id, turn_index, agent_version, provider, model,
-                prompt_version, token_usage_cache_read, token_usage_cache_write, is_eval, error, outcome_source)
-            SELECT r.agent_id, r.occurred_at, r.event_id, r.conversation_id, r.user_id, r.intent_classified, r.tools_called, r.latency_ms,
-                   r.token_usage_input, r.token_usage_output, coalesce(r.cost_usd, c.cost), c.cost, r.outcome_label, r.business_event_id,
-                   r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read, r.token_usage_cache_write,
-                   coalesce(r.is_eval, false), r.error, coalesce(r.outcome_source, 'agent')
-            FROM (SELECT coalesce(r.event_id, md5(e.event::text)::uuid) AS event_id, r.agent_id, r.occurred_at, r.conversation_id, r.user_id,
-                         r.intent_classified, r.tools_called, r.latency_ms, r.token_usage_input, r.token_usage_output, r.cost_usd, r.outcome_label,
-                         r.business_event_id, r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
+                agent_id, occurred_at, event_id, conversation_id, user_id, intent_classified, tools_called, latency_ms,
+                token_usage_input, token_usage_output, cost_usd, computed_cost_usd, outcome_label, business_event_id,
+                turn_index, agent_version, provider, model, prompt_version, token_usage_cache_read,
+                token_usage_cache_write, is_eval, error, outcome_source)
+            SELECT r.agent_id, r.occurred_at, r.event_id, r.conversation_id, r.user_id, r.intent_classified,
+                   r.tools_called, r.latency_ms, r.token_usage_input, r.token_usage_output,
+                   coalesce(r.cost_usd, c.cost), c.cost, r.outcome_label, r.business_event_id, r.turn_index,
+                   r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
+                   r.token_usage_cache_write, coalesce(r.is_eval, false), r.error, coalesce(r.outcome_source, 'agent')
+            FROM (SELECT coalesce(r.event_id, md5(e.event::text)::uuid) AS event_id, r.agent_id, r.occurred_at,
+                         r.conversation_id, r.user_id, r.intent_classified, r.tools_called, r.latency_ms,
+                         r.token_usage_input, r.token_usage_output, r.cost_usd, r.outcome_label, r.business_event_id,
+                         r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
                          r.token_usage_cache_write, r.is_eval, r.error, r.outcome_source
                   FROM unnest(events[low:high]) AS e (event)
                   CROSS JOIN LATERAL jsonb_to_record(e.event) AS r (
-                      agent_id text, occurred_at timestamptz, event_id uuid, conversation_id text, user_id text, intent_classified text,
-                      tools_called jsonb, latency_ms double precision, token_usage_input bigint, token_usage_output bigint, cost_usd numeric,
-                      outcome_label text, business_event_id text, turn_index integer, agent_version text, provider text, model text,
-                      prompt_version text, token_usage_cache_read bigint, token_usage_cache_write bigint, is_eval boolean, error text,
+                      agent_id text, occurred_at timestamptz, event_id uuid, conversation_id text, user_id text,
+                      intent_classified text, tools_called jsonb, latency_ms double precision, token_usage_input bigint,
+                      token_usage_output bigint, cost_usd numeric, outcome_label text, business_event_id text,
+                      turn_index integer, agent_version text, provider text, model text, prompt_version text,
+                      token_usage_cache_read bigint, token_usage_cache_write bigint, is_eval boolean, error text,
                       outcome_source text)) r
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN r.cost_usd IS NULL AND r.model IS NOT NULL THEN
-                           agent_metrics.turn_cost(r.provider, r.model, r.occurred_at, r.token_usage_input, r.token_usage_output,
-                                                   r.token_usage_cache_read, r.token_usage_cache_write) END AS cost OFFSET 0) c
+                           agent_metrics.turn_cost(r.provider, r.model, r.occurred_at, r.token_usage_input,
+                                                   r.token_usage_output, r.token_usage_cache_read,
+                                                   r.token_usage_cache_write) END AS cost
+                OFFSET 0) c
             ORDER BY r.agent_id, r.occurred_at, r.event_id
             ON CONFLICT DO NOTHING;
             GET DIAGNOSTICS found = ROW_COUNT;
@@ -63,7 +71,8 @@ BEGIN
             reasons := reasons || words;
         ELSE
             SELECT t.* INTO part
-            FROM agent_metrics_internal.store_turns(payloads[low:high], events[low:high], has_keys, CASE WHEN high - low < 64 THEN 1 ELSE (high - low) / 8 + 1 END) t;
+            FROM agent_metrics_internal.store_turns(payloads[low:high], events[low:high], has_keys,
+                                                    CASE WHEN high - low < 64 THEN 1 ELSE (high - low) / 8 + 1 END) t;
             stored := stored + part.stored;
             bad := bad || ARRAY(SELECT b.place + low - 1 FROM unnest(part.bad) AS b (place));
             reasons := reasons || part.reasons;
@@ -74,17 +83,22 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.store_turns(jsonb[], jsonb[], boolean, integer) IS
-    'Stores turns of our own form, so many a statement: how many were new, and which cannot be stored and why. Internal: store_events() uses it.';
+    'Stores turns of our own form, so many a statement: how many were new, and which cannot be stored and why. '
+    'Internal: store_events() uses it.';
 
 -- Stores events of our own form. A reason that is given already, or found here, sends an event to quarantine.
-CREATE FUNCTION agent_metrics_internal.store_events(payloads jsonb[], events jsonb[], reasons text[], search boolean DEFAULT false)
+CREATE FUNCTION agent_metrics_internal.store_events(
+    payloads jsonb[], events jsonb[], reasons text[], search boolean DEFAULT false)
 RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET jit = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET datestyle = 'ISO' SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
-    known CONSTANT text[] := ARRAY['agent_id', 'occurred_at', 'event_id', 'conversation_id', 'user_id', 'intent_classified', 'tools_called',
-        'latency_ms', 'token_usage_input', 'token_usage_output', 'cost_usd', 'outcome_label', 'business_event_id', 'turn_index', 'agent_version',
-        'model', 'prompt_version', 'token_usage_cache_read', 'token_usage_cache_write', 'is_eval', 'error', 'outcome_source', 'provider', 'response_id', 'tool_spans'];
+    known CONSTANT text[] := ARRAY['agent_id', 'occurred_at', 'event_id', 'conversation_id', 'user_id',
+        'intent_classified', 'tools_called', 'latency_ms', 'token_usage_input', 'token_usage_output', 'cost_usd',
+        'outcome_label', 'business_event_id', 'turn_index', 'agent_version', 'model', 'prompt_version',
+        'token_usage_cache_read', 'token_usage_cache_write', 'is_eval', 'error', 'outcome_source', 'provider',
+        'response_id', 'tool_spans'];
     good_payloads jsonb[];
     good_events   jsonb[];
     said_payloads jsonb[];
@@ -100,16 +114,18 @@ BEGIN
     -- Always in the order of the key, so that two deliveries of the same turns cannot wait for each other.
     SELECT array_agg(x.payload ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.is_turn),
            array_agg(x.event ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.is_turn),
-           bool_or(x.payload ? 'resourceSpans' OR x.event ?| ARRAY['response_id', 'tool_spans']) FILTER (WHERE x.is_turn),
+           bool_or(x.payload ? 'resourceSpans' OR x.event ?| ARRAY['response_id', 'tool_spans'])
+               FILTER (WHERE x.is_turn),
            array_agg(x.payload ORDER BY x.position) FILTER (WHERE x.reason IS NULL AND NOT x.is_turn),
            array_agg(x.event ORDER BY x.position) FILTER (WHERE x.reason IS NULL AND NOT x.is_turn),
-           array_agg(x.payload) FILTER (WHERE x.reason IS NOT NULL), array_agg(x.event) FILTER (WHERE x.reason IS NOT NULL),
+           array_agg(x.payload) FILTER (WHERE x.reason IS NOT NULL),
+           array_agg(x.event) FILTER (WHERE x.reason IS NOT NULL),
            array_agg(x.reason) FILTER (WHERE x.reason IS NOT NULL)
     INTO good_payloads, good_events, has_keys, said_payloads, said_events, bad_payloads, bad_events, bad_reasons
     FROM (
         SELECT z.*, z.reason IS NULL AND NOT z.event ? 'evaluation' AS is_turn FROM (
-        SELECT d.payload, d.event, d.position, d.event ->> 'agent_id' AS agent_id, d.event ->> 'occurred_at' AS occurred_at,
-               d.event ->> 'event_id' AS event_id,
+        SELECT d.payload, d.event, d.position, d.event ->> 'agent_id' AS agent_id,
+               d.event ->> 'occurred_at' AS occurred_at, d.event ->> 'event_id' AS event_id,
                CASE WHEN d.reason IS NOT NULL THEN d.reason
                     WHEN jsonb_typeof(d.event) IS DISTINCT FROM 'object' THEN 'not an object'
                     WHEN d.event ? 'evaluation' THEN NULL
@@ -117,22 +133,28 @@ BEGIN
                     WHEN coalesce(btrim(d.event ->> 'agent_id'), '') = '' THEN 'no agent_id'
                     WHEN coalesce(btrim(d.event ->> 'conversation_id'), '') = '' THEN 'no conversation_id'
                     WHEN d.event ->> 'occurred_at' IS NULL THEN 'no occurred_at'
-                    WHEN (SELECT sum(CASE WHEN t.part = 'token_usage_input' THEN 1 ELSE -1 END * (d.event ->> t.part)::numeric)
-                          FROM unnest(ARRAY['token_usage_input', 'token_usage_cache_read', 'token_usage_cache_write']) AS t (part)
+                    WHEN (SELECT sum(
+                              CASE WHEN t.part = 'token_usage_input' THEN 1 ELSE -1 END * (d.event ->> t.part)::numeric)
+                          FROM unnest(ARRAY['token_usage_input', 'token_usage_cache_read',
+                                            'token_usage_cache_write']) AS t (part)
                           WHERE d.event ->> 'token_usage_input' IS NOT NULL AND d.event ->> t.part ~ '^\d{1,18}$') < 0
-                    THEN format('more cached tokens than input tokens: input %s, cache read %s, cache write %s', d.event ->> 'token_usage_input',
-                                coalesce(d.event ->> 'token_usage_cache_read', '0'), coalesce(d.event ->> 'token_usage_cache_write', '0'))
+                    THEN format('more cached tokens than input tokens: input %s, cache read %s, cache write %s',
+                                d.event ->> 'token_usage_input', coalesce(d.event ->> 'token_usage_cache_read', '0'),
+                                coalesce(d.event ->> 'token_usage_cache_write', '0'))
                END AS reason
         FROM unnest(payloads, events, reasons) WITH ORDINALITY AS d (payload, event, reason, position)
         LEFT JOIN LATERAL (
-            SELECT min(k.key) AS key FROM jsonb_object_keys(CASE WHEN jsonb_typeof(d.event) = 'object' THEN d.event ELSE '{}' END) AS k (key)
+            SELECT min(k.key) AS key
+            FROM jsonb_object_keys(CASE WHEN jsonb_typeof(d.event) = 'object' THEN d.event ELSE '{}' END) AS k (key)
             WHERE k.key <> ALL (known)) u ON true) z) x;
 
     IF good_events IS NOT NULL THEN
-        SELECT t.* INTO said FROM agent_metrics_internal.store_turns(good_payloads, good_events, has_keys, cardinality(good_events)) t;
+        SELECT t.* INTO said
+        FROM agent_metrics_internal.store_turns(good_payloads, good_events, has_keys, cardinality(good_events)) t;
         count_stored := said.stored;
         count_repeated := cardinality(good_events) - said.stored - coalesce(cardinality(said.bad), 0);
-        SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place), bad_reasons || array_agg(b.reason ORDER BY b.place)
+        SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place),
+               bad_reasons || array_agg(b.reason ORDER BY b.place)
         INTO bad_payloads, bad_events, bad_reasons
         FROM unnest(said.bad, said.reasons) AS b (place, reason)
         JOIN unnest(good_payloads, good_events) WITH ORDINALITY AS g (payload, event, place) ON g.place = b.place;
@@ -142,7 +164,8 @@ BEGIN
         SELECT e.* INTO said FROM agent_metrics_internal.store_evaluations(said_events, $4) e;
         count_stored := count_stored + said.stored;
         count_repeated := count_repeated + cardinality(said_events) - said.stored - coalesce(cardinality(said.bad), 0);
-        SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place), bad_reasons || array_agg(b.reason ORDER BY b.place)
+        SELECT bad_payloads || array_agg(g.payload ORDER BY b.place), bad_events || array_agg(g.event ORDER BY b.place),
+               bad_reasons || array_agg(b.reason ORDER BY b.place)
         INTO bad_payloads, bad_events, bad_reasons
         FROM unnest(said.bad, said.reasons) AS b (place, reason)
         JOIN unnest(said_payloads, said_events) WITH ORDINALITY AS g (payload, event, place) ON g.place = b.place;
@@ -157,29 +180,34 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.store_events(jsonb[], jsonb[], text[], boolean) IS
-    'Stores events and evaluations of our own form, once each; those that cannot be stored, or that come with a reason, go to quarantined_events. Internal: ingest_events() and retry_quarantined() use it.';
+    'Stores events and evaluations of our own form, once each; those that cannot be stored, or that come with a '
+    'reason, go to quarantined_events. Internal: ingest_events() and retry_quarantined() use it.';
 
--- A reason may quote what was refused, and is for those who may read that. This is what everybody may read of it: words of
--- ours alone, whatever the reason says and whoever wrote it.
+-- A reason may quote what was refused, and is for those who may read that. This is what everybody may read of it: words
+-- of ours alone, whatever the reason says and whoever wrote it.
 CREATE FUNCTION agent_metrics_internal.reason_class(reason text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN reason = ANY (ARRAY[
-        'not an object', 'no agent_id', 'no conversation_id', 'no occurred_at', 'an evaluation without a name', 'a log record is no turn',
-        'a span without traceId or spanId', 'a tool call whose turn did not come with it', 'the span ends before it begins',
-        'the name of an evaluation has more than 200 characters', 'resourceSpans is no list', 'scopeSpans is no list', 'spans is no list',
-        'resourceLogs is no list', 'scopeLogs is no list']) THEN reason
+        'not an object', 'no agent_id', 'no conversation_id', 'no occurred_at', 'an evaluation without a name',
+        'a log record is no turn', 'a span without traceId or spanId', 'a tool call whose turn did not come with it',
+        'the span ends before it begins', 'the name of an evaluation has more than 200 characters',
+        'resourceSpans is no list', 'scopeSpans is no list', 'spans is no list', 'resourceLogs is no list',
+        'scopeLogs is no list']) THEN reason
     WHEN reason LIKE 'unknown key "%' THEN 'unknown key'
     WHEN reason LIKE 'more cached tokens than input tokens%' THEN 'more cached tokens than input tokens'
-    WHEN reason LIKE '% levels of JSON%' OR reason LIKE '% is nested deeper than % levels' THEN 'too many levels of JSON'
+    WHEN reason LIKE '% levels of JSON%' OR reason LIKE '% is nested deeper than % levels'
+        THEN 'too many levels of JSON'
     WHEN reason LIKE '% of tokens is "%' THEN 'a count of tokens is no whole number'
     WHEN reason LIKE 'no moment: startTimeUnixNano is %' THEN 'no moment: startTimeUnixNano is missing or no number'
     WHEN reason LIKE 'evaluation "%" of a turn that is not here' THEN 'an evaluation of a turn that is not here'
     WHEN reason LIKE 'evaluation "%" names no turn' THEN 'an evaluation that names no turn'
-    WHEN reason LIKE 'evaluation "%" names a response that % turns have' THEN 'an evaluation that names a response of several turns'
+    WHEN reason LIKE 'evaluation "%" names a response that % turns have'
+        THEN 'an evaluation that names a response of several turns'
     WHEN reason LIKE 'evaluation "%" has neither score nor label' THEN 'an evaluation with neither score nor label'
     WHEN reason LIKE 'evaluation "%" failed: %' THEN 'an evaluation that failed'
-    WHEN reason LIKE 'evaluation "%" of a tool call: %' THEN 'an evaluation of a tool call: tool_call_accuracy alone is kept of one'
+    WHEN reason LIKE 'evaluation "%" of a tool call: %'
+        THEN 'an evaluation of a tool call: tool_call_accuracy alone is kept of one'
     WHEN reason LIKE 'evaluation "%' THEN 'an evaluation that cannot be stored'
     WHEN reason LIKE 'label "%' THEN 'a label of an evaluation says neither yes nor no'
     WHEN reason LIKE 'score % of a tool call is %' THEN 'the score of a tool call is neither right (1) nor wrong (0)'
@@ -187,23 +215,28 @@ RETURN CASE
     WHEN reason LIKE 'score %' THEN 'the score of an evaluation does not lie between 0 and 1'
     -- what a trigger of ours says begins with the column
     WHEN split_part(reason, ' ', 1) = ANY (ARRAY[
-        'agent_id', 'occurred_at', 'event_id', 'conversation_id', 'user_id', 'intent_classified', 'tools_called', 'latency_ms', 'token_usage_input',
-        'token_usage_output', 'token_usage_cache_read', 'token_usage_cache_write', 'cost_usd', 'computed_cost_usd', 'outcome_label',
-        'business_event_id', 'turn_index', 'agent_version', 'provider', 'model', 'prompt_version', 'error', 'outcome_source', 'is_eval', 'payload',
-        'event', 'criterion', 'scored_by', 'judged_by', 'scored_at', 'judged_at', 'tool', 'response_id'])
+        'agent_id', 'occurred_at', 'event_id', 'conversation_id', 'user_id', 'intent_classified', 'tools_called',
+        'latency_ms', 'token_usage_input', 'token_usage_output', 'token_usage_cache_read', 'token_usage_cache_write',
+        'cost_usd', 'computed_cost_usd', 'outcome_label', 'business_event_id', 'turn_index', 'agent_version',
+        'provider', 'model', 'prompt_version', 'error', 'outcome_source', 'is_eval', 'payload', 'event', 'criterion',
+        'scored_by', 'judged_by', 'scored_at', 'judged_at', 'tool', 'response_id'])
         THEN split_part(reason, ' ', 1) || CASE WHEN reason LIKE '% bytes long' THEN ' is too long'
-                                                WHEN reason LIKE '% cannot be a moment %' OR reason LIKE '%infinity' THEN ' is out of time'
+                                                WHEN reason LIKE '% cannot be a moment %' OR reason LIKE '%infinity'
+                                                    THEN ' is out of time'
                                                 ELSE ' cannot be what it is' END
-    WHEN reason LIKE 'invalid input syntax for type timestamp%' OR reason LIKE 'date/time field value out of range%' THEN 'a text is no timestamp'
+    WHEN reason LIKE 'invalid input syntax for type timestamp%' OR reason LIKE 'date/time field value out of range%'
+        THEN 'a text is no timestamp'
     WHEN reason LIKE 'invalid input syntax for type uuid%' THEN 'a text is no uuid'
     WHEN reason LIKE 'invalid input syntax for type %' THEN 'a text is no number, or not true or false'
     WHEN reason LIKE '% is out of range%' OR reason LIKE '%overflow%' THEN 'a number is out of range'
     ELSE 'the server refused a value' END;
 COMMENT ON FUNCTION agent_metrics_internal.reason_class(text) IS
-    'A reason of quarantined_events in words that quote nothing of what was refused. Internal: agent_kpi.quarantine shows it, retry_quarantined() takes it.';
+    'A reason of quarantined_events in words that quote nothing of what was refused. '
+    'Internal: agent_kpi.quarantine shows it, retry_quarantined() takes it.';
 
 -- What was delivered, piece by piece, in our own form.
-CREATE FUNCTION agent_metrics_internal.map_events(delivered jsonb) RETURNS TABLE (payload jsonb, event jsonb, reason text)
+CREATE FUNCTION agent_metrics_internal.map_events(delivered jsonb)
+RETURNS TABLE (payload jsonb, event jsonb, reason text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
@@ -212,15 +245,20 @@ BEGIN
            -- a score as Langfuse's API and webhooks have it; an observation is a span
            CASE WHEN d.is_deep THEN NULL
                 WHEN jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['dataType', 'name', 'traceId'] THEN
-               jsonb_strip_nulls(jsonb_build_object('evaluation', coalesce(p.piece ->> 'name', ''), 'score', p.piece ->> 'value', 'label', p.piece ->> 'stringValue',
-                   'event_id', md5((p.piece ->> 'traceId') || '/' || (p.piece ->> 'observationId'))::uuid, 'judged_at', p.piece ->> 'timestamp',
-                   'judged_by', lower(p.piece ->> 'source')))
+               jsonb_strip_nulls(jsonb_build_object('evaluation', coalesce(p.piece ->> 'name', ''),
+                   'score', p.piece ->> 'value', 'label', p.piece ->> 'stringValue',
+                   'event_id', md5((p.piece ->> 'traceId') || '/' || (p.piece ->> 'observationId'))::uuid,
+                   'judged_at', p.piece ->> 'timestamp', 'judged_by', lower(p.piece ->> 'source')))
            ELSE p.piece END,
-           CASE WHEN d.is_deep THEN format('%s levels of JSON', coalesce(p.piece ->> 'too_deep', agent_metrics_internal.json_depth(p.piece)::text)) END
+           CASE WHEN d.is_deep
+                THEN format('%s levels of JSON',
+                            coalesce(p.piece ->> 'too_deep', agent_metrics_internal.json_depth(p.piece)::text)) END
     FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
     -- what stands for such a one says so again when it is tried again
     CROSS JOIN LATERAL (SELECT agent_metrics_internal.json_depth(p.piece) > 64
-                            OR jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['too_deep', 'hash', 'head'] AS is_deep OFFSET 0) d
+                            OR jsonb_typeof(p.piece) = 'object'
+                               AND p.piece ?& ARRAY['too_deep', 'hash', 'head'] AS is_deep
+                        OFFSET 0) d
     WHERE jsonb_typeof(p.piece) <> 'object' OR NOT p.piece ?| ARRAY['resourceSpans', 'resourceLogs'];
     IF EXISTS (SELECT 1 FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
                WHERE jsonb_typeof(p.piece) = 'object' AND p.piece ?| ARRAY['resourceSpans', 'resourceLogs']) THEN
@@ -229,7 +267,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.map_events(jsonb) IS
-    'What ingest_events() makes of a delivery, without storing it: each piece, the event in our own form, and why it cannot be mapped, if it cannot.';
+    'What ingest_events() makes of a delivery, without storing it: each piece, the event in our own form, '
+    'and why it cannot be mapped, if it cannot.';
 
 -- The argument has no name, so that PostgREST hands the body of a request on as it is.
 CREATE FUNCTION agent_metrics.ingest_events(jsonb) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
@@ -249,40 +288,52 @@ BEGIN
     IF jsonb_typeof($1) NOT IN ('object', 'array') THEN
         RAISE EXCEPTION 'a JSON % is no event', jsonb_typeof($1)
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'An event is an object whose keys are columns of agent_events, or OTLP with resourceSpans; an array holds several.',
-                  HINT = 'SELECT * FROM agent_metrics.ingest_events(''{"agent_id": "support-bot", "occurred_at": "2026-01-01T10:00:00Z", "conversation_id": "c-1"}'');';
+                  DETAIL = 'An event is an object whose keys are columns of agent_events, or OTLP with resourceSpans; '
+                           'an array holds several.',
+                  HINT = 'SELECT * FROM agent_metrics.ingest_events(''{"agent_id": "support-bot", "occurred_at": '
+                         '"2026-01-01T10:00:00Z", "conversation_id": "c-1"}'');';
     END IF;
     IF size > most THEN
         RAISE EXCEPTION 'a delivery of % MB', size / 1024 / 1024
             USING ERRCODE = 'program_limit_exceeded',
                   DETAIL = format('One call takes %s MB at most. Nothing was stored.', most / 1024 / 1024),
-                  HINT = 'Send fewer events a call; leave prompts and answers out of spans, they are not stored anyway.';
+                  HINT = 'Send fewer events a call; leave prompts and answers out of spans, '
+                         'they are not stored anyway.';
     END IF;
     -- Each span is read with the attributes of its resource.
     SELECT sum(agent_metrics_internal.json_size(e.element -> 'resource') * jsonb_array_length(c.scope -> 'spans'))
     INTO again
     FROM agent_metrics_internal.pieces_of($1) AS p (piece)
-    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans') WHEN 'array' THEN p.piece -> 'resourceSpans' ELSE '[]' END) AS e (element)
-    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeSpans') WHEN 'array' THEN e.element -> 'scopeSpans' ELSE '[]' END) AS c (scope)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans')
+                                                WHEN 'array' THEN p.piece -> 'resourceSpans'
+                                                ELSE '[]' END) AS e (element)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeSpans')
+                                                WHEN 'array' THEN e.element -> 'scopeSpans' ELSE '[]' END) AS c (scope)
     WHERE jsonb_typeof(c.scope -> 'spans') = 'array';
     IF again > 16 * most THEN
         RAISE EXCEPTION 'a delivery whose resources come to % MB over its spans', again / 1024 / 1024
             USING ERRCODE = 'program_limit_exceeded',
-                  DETAIL = format('The attributes of a resource hold for each of its spans; together they may take %s MB. Nothing was stored.', 16 * most / 1024 / 1024),
+                  DETAIL = format('The attributes of a resource hold for each of its spans; '
+                                  'together they may take %s MB. Nothing was stored.', 16 * most / 1024 / 1024),
                   HINT = 'Send fewer spans a call, or leave large attributes out of the resource.';
     END IF;
     RETURN QUERY
     SELECT s.stored, s.repeated, s.quarantined
-    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM agent_metrics_internal.map_events($1) m) x
+    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons
+          FROM agent_metrics_internal.map_events($1) m) x
     CROSS JOIN LATERAL agent_metrics_internal.store_events(x.payloads, x.events, x.reasons) s;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.ingest_events(jsonb) IS
-    'Stores turns and what judges said of them: an event in our own form (its keys are columns of agent_events, or evaluation, score and the turn), OTLP JSON with GenAI, OpenInference or Langfuse attributes, scores of Langfuse, or an array of these. Returns how many were stored, were there already, and went to quarantined_events. NULL is no event.';
+    'Stores turns and what judges said of them: an event in our own form (its keys are columns of agent_events, '
+    'or evaluation, score and the turn), OTLP JSON with GenAI, OpenInference or Langfuse attributes, '
+    'scores of Langfuse, or an array of these. Returns how many were stored, were there already, '
+    'and went to quarantined_events. NULL is no event.';
 
 -- In portions, for mapping takes many times the size of what is mapped and a quarantine may have grown for months: the
 -- spans of a trace together, since a tool belongs to a turn, and evaluations last, after the turns that they are about.
-CREATE FUNCTION agent_metrics.retry_quarantined(reason text DEFAULT NULL) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+CREATE FUNCTION agent_metrics.retry_quarantined(reason text DEFAULT NULL)
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -309,7 +360,8 @@ BEGIN
             WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
                                       WHERE l.quarantine_id = ANY (portion) FOR UPDATE SKIP LOCKED)
             -- one that came before there was a bound may be too deep to be put together with others
-            RETURNING agent_metrics_internal.shallow(q.payload, 64) AS payload, CASE WHEN agent_metrics_internal.json_depth(q.event) <= 64 THEN q.event END AS event
+            RETURNING agent_metrics_internal.shallow(q.payload, 64) AS payload,
+                      CASE WHEN agent_metrics_internal.json_depth(q.event) <= 64 THEN q.event END AS event
         ), mapped_event AS (
             SELECT t.payload, t.event, NULL::text AS reason FROM released_event t WHERE t.event IS NOT NULL
             UNION ALL
@@ -319,7 +371,8 @@ BEGIN
             WHERE x.payloads IS NOT NULL
         )
         SELECT s.stored, s.repeated, s.quarantined INTO found
-        FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons FROM mapped_event m) x
+        FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons
+              FROM mapped_event m) x
         CROSS JOIN LATERAL agent_metrics_internal.store_events(x.payloads, x.events, x.reasons, true) s;
         stored := stored + coalesce(found.stored, 0);
         repeated := repeated + coalesce(found.repeated, 0);
@@ -329,4 +382,5 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.retry_quarantined(text) IS
-    'Tries again to store what is in quarantine, or that part of it whose reason, or its class as agent_kpi.quarantine has it, is LIKE the given one. What fails again stays there.';
+    'Tries again to store what is in quarantine, or that part of it whose reason, or its class as agent_kpi.quarantine '
+    'has it, is LIKE the given one. What fails again stays there.';

@@ -13,14 +13,16 @@ DECLARE
 BEGIN
     INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed)
     VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, measures_changed);
-    IF (OLD.agent_id, OLD.conversation_id, OLD.occurred_at) IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id, NEW.occurred_at) THEN
+    IF (OLD.agent_id, OLD.conversation_id, OLD.occurred_at)
+       IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id, NEW.occurred_at) THEN
         INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed)
         VALUES (NEW.agent_id, NEW.conversation_id, NEW.occurred_at, measures_changed);
     END IF;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.log_event_update() IS 'Trigger: logs the conversations and buckets that an update of a turn concerns, before and after.';
+COMMENT ON FUNCTION agent_metrics_internal.log_event_update() IS
+    'Trigger: logs the conversations and buckets that an update of a turn concerns, before and after.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_event_update() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.log_event_delete() RETURNS trigger
@@ -31,7 +33,8 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.log_event_delete() IS 'Trigger: logs the conversation and bucket that lost a turn.';
+COMMENT ON FUNCTION agent_metrics_internal.log_event_delete() IS
+    'Trigger: logs the conversation and bucket that lost a turn.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_event_delete() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.log_business_event() RETURNS trigger
@@ -45,7 +48,8 @@ BEGIN
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.log_business_event() IS 'Trigger: logs the conversation that a business event was about before it changed.';
+COMMENT ON FUNCTION agent_metrics_internal.log_business_event() IS
+    'Trigger: logs the conversation that a business event was about before it changed.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_business_event() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.log_outcome() RETURNS trigger
@@ -58,7 +62,8 @@ BEGIN
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.log_outcome() IS 'Trigger: logs the old name of an outcome label that changed.';
+COMMENT ON FUNCTION agent_metrics_internal.log_outcome() IS
+    'Trigger: logs the old name of an outcome label that changed.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_outcome() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.log_event_kind() RETURNS trigger
@@ -71,7 +76,8 @@ BEGIN
     RETURN OLD;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.log_event_kind() IS 'Trigger: logs the old name of a kind of business event that changed.';
+COMMENT ON FUNCTION agent_metrics_internal.log_event_kind() IS
+    'Trigger: logs the old name of a kind of business event that changed.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_event_kind() FROM PUBLIC;
 
 -- TRUNCATE leaves no rows to log. One row that names nothing says "everything": each agent is built again.
@@ -83,7 +89,8 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.log_truncate() IS 'Trigger: after TRUNCATE of facts or mappings each agent is rebuilt by its next refresh.';
+COMMENT ON FUNCTION agent_metrics_internal.log_truncate() IS
+    'Trigger: after TRUNCATE of facts or mappings each agent is rebuilt by its next refresh.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_truncate() FROM PUBLIC;
 
 -- What is said about turns and conversations after they happened: verdicts on tool calls, scores, survey answers,
@@ -95,18 +102,21 @@ CREATE OR REPLACE FUNCTION agent_metrics_internal.log_fact() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id) VALUES (OLD.agent_id, OLD.conversation_id);
+        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id)
+        VALUES (OLD.agent_id, OLD.conversation_id);
         IF TG_OP = 'DELETE' THEN
             RETURN OLD;
         END IF;
     END IF;
     IF TG_OP = 'INSERT' OR (OLD.agent_id, OLD.conversation_id) IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id) THEN
-        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id) VALUES (NEW.agent_id, NEW.conversation_id);
+        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id)
+        VALUES (NEW.agent_id, NEW.conversation_id);
     END IF;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.log_fact() IS 'Trigger: logs the conversation that a fact is about, before and after.';
+COMMENT ON FUNCTION agent_metrics_internal.log_fact() IS
+    'Trigger: logs the conversation that a fact is about, before and after.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_fact() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_turn_score() RETURNS trigger
@@ -121,7 +131,8 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_turn_score() IS 'Trigger: refuses a score that cannot be, and names it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_turn_score() IS
+    'Trigger: refuses a score that cannot be, and names it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_turn_score() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_survey_answer() RETURNS trigger
@@ -136,7 +147,8 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_survey_answer() IS 'Trigger: refuses an answer that cannot be, and names it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_survey_answer() IS
+    'Trigger: refuses an answer that cannot be, and names it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_survey_answer() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_review() RETURNS trigger
@@ -145,7 +157,8 @@ BEGIN
     IF NEW.weight IS NULL OR NEW.weight = 'NaN' OR NOT (NEW.weight > 0 AND NEW.weight <= 1e9) THEN
         RAISE EXCEPTION 'impossible weight %', coalesce(NEW.weight::text, 'NULL')
             USING ERRCODE = 'numeric_value_out_of_range',
-                  DETAIL = 'A review stands for one conversation or more: its weight is 1 / the chance that it had to be drawn.',
+                  DETAIL = 'A review stands for one conversation or more: its weight is 1 / the chance that '
+                           'it had to be drawn.',
                   HINT = 'Leave weight out (1) where every conversation was reviewed; one of twenty drawn weighs 20.';
     END IF;
     IF NEW.answer_verdict NOT IN ('supported', 'unsupported', 'contradicted', 'refused') THEN
@@ -157,5 +170,6 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_review() IS 'Trigger: refuses a weight or a verdict that cannot be, and names it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_review() IS
+    'Trigger: refuses a weight or a verdict that cannot be, and names it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_review() FROM PUBLIC;

@@ -20,11 +20,13 @@ COMMENT ON TABLE agent_metrics.outcomes IS 'What each outcome label counts as. A
 COMMENT ON COLUMN agent_metrics.outcomes.label IS 'The label as producers write it.';
 COMMENT ON COLUMN agent_metrics.outcomes.is_success IS 'Counts as success in task_success_rate.';
 COMMENT ON COLUMN agent_metrics.outcomes.is_unit IS 'Counts as a unit of work in cost_per_unit_usd.';
-COMMENT ON COLUMN agent_metrics.outcomes.is_deflection IS 'Counts in deflection_rate when no human touched the conversation.';
+COMMENT ON COLUMN agent_metrics.outcomes.is_deflection IS
+    'Counts in deflection_rate when no human touched the conversation.';
 COMMENT ON COLUMN agent_metrics.outcomes.is_escalation IS 'The conversation was handed to a human.';
 COMMENT ON COLUMN agent_metrics.outcomes.is_refusal IS 'The agent refused.';
 COMMENT ON COLUMN agent_metrics.outcomes.is_booking IS 'Counts in booking_conversion_rate.';
-COMMENT ON COLUMN agent_metrics.outcomes.is_automation IS 'Counts in automation_rate when no human touched the conversation.';
+COMMENT ON COLUMN agent_metrics.outcomes.is_automation IS
+    'Counts in automation_rate when no human touched the conversation.';
 COMMENT ON COLUMN agent_metrics.outcomes.is_qualified_lead IS 'Counts in qualified_lead_rate when the CRM says it.';
 COMMENT ON COLUMN agent_metrics.outcomes.is_open IS 'Says that the matter is open again: the conversation is pending.';
 COMMENT ON COLUMN agent_metrics.outcomes.description IS 'What the label means.';
@@ -38,7 +40,8 @@ CREATE TABLE agent_metrics.event_kinds (
 );
 COMMENT ON TABLE agent_metrics.event_kinds IS 'What each kind of CRM event means.';
 COMMENT ON COLUMN agent_metrics.event_kinds.kind IS 'The kind as the CRM writes it.';
-COMMENT ON COLUMN agent_metrics.event_kinds.meaning IS 'An outcome label, or human_touch, charge, refund or nps_answer.';
+COMMENT ON COLUMN agent_metrics.event_kinds.meaning IS
+    'An outcome label, or human_touch, charge, refund or nps_answer.';
 COMMENT ON COLUMN agent_metrics.event_kinds.description IS 'What happened in the business.';
 COMMENT ON COLUMN agent_metrics.event_kinds.changed_in IS 'Transaction that last wrote the row; kept by a trigger.';
 
@@ -77,46 +80,58 @@ CREATE TABLE agent_metrics.agent_events (
     computed_cost_usd numeric,
     PRIMARY KEY (agent_id, occurred_at, event_id)
 ) PARTITION BY RANGE (occurred_at);
-COMMENT ON TABLE agent_metrics.agent_events IS 'One row per agent turn, partitioned by month. agent_id, occurred_at and conversation_id are required.';
+COMMENT ON TABLE agent_metrics.agent_events IS
+    'One row per agent turn, partitioned by month. agent_id, occurred_at and conversation_id are required.';
 COMMENT ON COLUMN agent_metrics.agent_events.agent_id IS 'Agent that took the turn; it need not be registered yet.';
 COMMENT ON COLUMN agent_metrics.agent_events.occurred_at IS 'When the turn began.';
-COMMENT ON COLUMN agent_metrics.agent_events.event_id IS 'Id of the turn. Give your own so that a redelivery is stored once.';
+COMMENT ON COLUMN agent_metrics.agent_events.event_id IS
+    'Id of the turn. Give your own so that a redelivery is stored once.';
 COMMENT ON COLUMN agent_metrics.agent_events.conversation_id IS 'Conversation the turn belongs to.';
 COMMENT ON COLUMN agent_metrics.agent_events.user_id IS 'Who the agent spoke with.';
 COMMENT ON COLUMN agent_metrics.agent_events.intent_classified IS 'What the user wanted, as the agent classified it.';
 COMMENT ON COLUMN agent_metrics.agent_events.tools_called IS 'List of tool names, or of objects with name and ok.';
-COMMENT ON COLUMN agent_metrics.agent_events.latency_ms IS 'How long the turn took, in milliseconds; NULL: it had none, and it is in no percentile.';
+COMMENT ON COLUMN agent_metrics.agent_events.latency_ms IS
+    'How long the turn took, in milliseconds; NULL: it had none, and it is in no percentile.';
 COMMENT ON COLUMN agent_metrics.agent_events.token_usage_input IS 'Input tokens, cached ones included.';
 COMMENT ON COLUMN agent_metrics.agent_events.token_usage_output IS 'Output tokens.';
-COMMENT ON COLUMN agent_metrics.agent_events.cost_usd IS 'Cost of the turn in US dollars; NULL: not known, which is not 0.';
-COMMENT ON COLUMN agent_metrics.agent_events.outcome_label IS 'Outcome of the conversation, usually on its last turn; see agent_metrics.outcomes.';
+COMMENT ON COLUMN agent_metrics.agent_events.cost_usd IS
+    'Cost of the turn in US dollars; NULL: not known, which is not 0.';
+COMMENT ON COLUMN agent_metrics.agent_events.outcome_label IS
+    'Outcome of the conversation, usually on its last turn; see agent_metrics.outcomes.';
 COMMENT ON COLUMN agent_metrics.agent_events.business_event_id IS 'Business event that the turn caused.';
 COMMENT ON COLUMN agent_metrics.agent_events.turn_index IS 'Position of the turn in its conversation.';
 COMMENT ON COLUMN agent_metrics.agent_events.agent_version IS 'Version of the agent.';
 COMMENT ON COLUMN agent_metrics.agent_events.model IS 'Model that answered.';
 COMMENT ON COLUMN agent_metrics.agent_events.prompt_version IS 'Version of the prompt.';
 COMMENT ON COLUMN agent_metrics.agent_events.token_usage_cache_read IS 'Of the input tokens, those read from a cache.';
-COMMENT ON COLUMN agent_metrics.agent_events.token_usage_cache_write IS 'Of the input tokens, those written to a cache.';
-COMMENT ON COLUMN agent_metrics.agent_events.is_eval IS 'The turn belongs to an evaluation run and is in no production metric.';
+COMMENT ON COLUMN agent_metrics.agent_events.token_usage_cache_write IS
+    'Of the input tokens, those written to a cache.';
+COMMENT ON COLUMN agent_metrics.agent_events.is_eval IS
+    'The turn belongs to an evaluation run and is in no production metric.';
 COMMENT ON COLUMN agent_metrics.agent_events.error IS 'What went wrong, if anything did.';
-COMMENT ON COLUMN agent_metrics.agent_events.outcome_source IS 'Who says outcome_label: agent, judge, crm or human. Precedence: human, crm, judge, agent.';
+COMMENT ON COLUMN agent_metrics.agent_events.outcome_source IS
+    'Who says outcome_label: agent, judge, crm or human. Precedence: human, crm, judge, agent.';
 COMMENT ON COLUMN agent_metrics.agent_events.recorded_in IS
-    'Transaction that inserted the row, put there by a trigger whatever the row brings. The default is for a table that is loaded by itself and then attached as a partition.';
+    'Transaction that inserted the row, put there by a trigger whatever the row brings. '
+    'The default is for a table that is loaded by itself and then attached as a partition.';
 CREATE INDEX agent_events_conversation ON agent_metrics.agent_events (conversation_id);
 CREATE INDEX agent_events_recorded_in ON agent_metrics.agent_events (recorded_in);
 
--- How many groups GROUP BY agent_id, date_trunc(...) has: without it the planner takes the moments for the groups, guesses
--- as many of these as there are turns, spills to disk and never goes parallel.
-CREATE STATISTICS agent_metrics.agent_events_by_hour (ndistinct) ON agent_id, (date_trunc('hour', occurred_at)) FROM agent_metrics.agent_events;
+-- How many groups GROUP BY agent_id, date_trunc(...) has: without it the planner takes the moments for the groups,
+-- guesses as many of these as there are turns, spills to disk and never goes parallel.
+CREATE STATISTICS agent_metrics.agent_events_by_hour (ndistinct)
+    ON agent_id, (date_trunc('hour', occurred_at)) FROM agent_metrics.agent_events;
 
-CREATE STATISTICS agent_metrics.agent_events_by_day (ndistinct) ON agent_id, (date_trunc('day', occurred_at)) FROM agent_metrics.agent_events;
+CREATE STATISTICS agent_metrics.agent_events_by_day (ndistinct)
+    ON agent_id, (date_trunc('day', occurred_at)) FROM agent_metrics.agent_events;
 COMMENT ON STATISTICS agent_metrics.agent_events_by_hour IS 'How many agents and hours there are, for the planner.';
 COMMENT ON STATISTICS agent_metrics.agent_events_by_day IS 'How many agents and days there are, for the planner.';
 
 CREATE TABLE agent_metrics.business_events (
     business_event_id text PRIMARY KEY,
     kind              text NOT NULL,
-    occurred_at       timestamptz NOT NULL DEFAULT now() CONSTRAINT occurred_at_is_a_moment CHECK (isfinite(occurred_at)),
+    occurred_at       timestamptz NOT NULL DEFAULT now() CONSTRAINT occurred_at_is_a_moment
+        CHECK (isfinite(occurred_at)),
     conversation_id   text,
     customer_id       text,
     amount_usd        numeric CONSTRAINT amount_usd_is_an_amount CHECK (amount_usd > -1e12 AND amount_usd < 1e12),
@@ -124,11 +139,13 @@ CREATE TABLE agent_metrics.business_events (
     changed_in        xid8 NOT NULL DEFAULT pg_current_xact_id(),
     source_table text
 );
-COMMENT ON TABLE agent_metrics.business_events IS 'What happened in the business: tickets, leads, bookings, charges, refunds.';
+COMMENT ON TABLE agent_metrics.business_events IS
+    'What happened in the business: tickets, leads, bookings, charges, refunds.';
 COMMENT ON COLUMN agent_metrics.business_events.business_event_id IS 'Id of the event in the business system.';
 COMMENT ON COLUMN agent_metrics.business_events.kind IS 'Kind of event; agent_metrics.event_kinds says what it means.';
 COMMENT ON COLUMN agent_metrics.business_events.occurred_at IS 'When it happened.';
-COMMENT ON COLUMN agent_metrics.business_events.conversation_id IS 'Conversation that caused it; NULL when a turn names business_event_id instead.';
+COMMENT ON COLUMN agent_metrics.business_events.conversation_id IS
+    'Conversation that caused it; NULL when a turn names business_event_id instead.';
 COMMENT ON COLUMN agent_metrics.business_events.customer_id IS 'Customer or lead in the business system.';
 COMMENT ON COLUMN agent_metrics.business_events.amount_usd IS 'Amount in US dollars.';
 COMMENT ON COLUMN agent_metrics.business_events.detail IS 'Anything else, as JSON.';
@@ -149,14 +166,17 @@ CREATE TABLE agent_metrics_internal.changes (
     measures_changed  boolean NOT NULL DEFAULT false,
     changed_in        xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
-COMMENT ON TABLE agent_metrics_internal.changes IS 'Log of updates and deletions of facts that the next refresh has to look at. Written by triggers.';
+COMMENT ON TABLE agent_metrics_internal.changes IS
+    'Log of updates and deletions of facts that the next refresh has to look at. Written by triggers.';
 COMMENT ON COLUMN agent_metrics_internal.changes.change_id IS 'Identity.';
 COMMENT ON COLUMN agent_metrics_internal.changes.agent_id IS 'Agent concerned; NULL: any agent.';
 COMMENT ON COLUMN agent_metrics_internal.changes.conversation_id IS 'Conversation concerned.';
 COMMENT ON COLUMN agent_metrics_internal.changes.business_event_id IS 'Business event concerned.';
-COMMENT ON COLUMN agent_metrics_internal.changes.label IS 'Outcome label, or kind of business event, whose mapping went.';
+COMMENT ON COLUMN agent_metrics_internal.changes.label IS
+    'Outcome label, or kind of business event, whose mapping went.';
 COMMENT ON COLUMN agent_metrics_internal.changes.occurred_at IS 'Moment of the turn.';
-COMMENT ON COLUMN agent_metrics_internal.changes.measures_changed IS 'Whether the bucket of that moment has to be computed again.';
+COMMENT ON COLUMN agent_metrics_internal.changes.measures_changed IS
+    'Whether the bucket of that moment has to be computed again.';
 COMMENT ON COLUMN agent_metrics_internal.changes.changed_in IS 'Transaction that made the change.';
 CREATE INDEX changes_agent ON agent_metrics_internal.changes (agent_id);
 
@@ -164,7 +184,8 @@ CREATE TABLE agent_metrics_internal.erasures (
     user_id     text PRIMARY KEY CHECK (user_id <> ''),
     asked_at    timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE agent_metrics_internal.erasures IS 'People who asked to be erased. Data restored from an archive is erased again.';
+COMMENT ON TABLE agent_metrics_internal.erasures IS
+    'People who asked to be erased. Data restored from an archive is erased again.';
 COMMENT ON COLUMN agent_metrics_internal.erasures.user_id IS 'The id that producers write in agent_events.';
 COMMENT ON COLUMN agent_metrics_internal.erasures.asked_at IS 'When erase_user() was first called for it.';
 
@@ -183,7 +204,8 @@ CREATE TABLE agent_metrics.tool_call_verdicts (
 );
 COMMENT ON TABLE agent_metrics.tool_call_verdicts IS 'One row per tool call that was judged.';
 COMMENT ON COLUMN agent_metrics.tool_call_verdicts.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics.tool_call_verdicts.occurred_at IS 'Moment of the turn that made the call: decides the day.';
+COMMENT ON COLUMN agent_metrics.tool_call_verdicts.occurred_at IS
+    'Moment of the turn that made the call: decides the day.';
 COMMENT ON COLUMN agent_metrics.tool_call_verdicts.event_id IS 'Id of the turn.';
 COMMENT ON COLUMN agent_metrics.tool_call_verdicts.call_index IS 'Position of the call in tools_called, from 0.';
 COMMENT ON COLUMN agent_metrics.tool_call_verdicts.conversation_id IS 'Conversation of the turn.';
@@ -191,7 +213,8 @@ COMMENT ON COLUMN agent_metrics.tool_call_verdicts.tool IS 'Name of the tool.';
 COMMENT ON COLUMN agent_metrics.tool_call_verdicts.is_correct IS 'Right tool, right arguments.';
 COMMENT ON COLUMN agent_metrics.tool_call_verdicts.judged_by IS 'Who or what judged.';
 COMMENT ON COLUMN agent_metrics.tool_call_verdicts.judged_at IS 'When.';
-COMMENT ON COLUMN agent_metrics.tool_call_verdicts.changed_in IS 'Transaction that last wrote the row; kept by a trigger.';
+COMMENT ON COLUMN agent_metrics.tool_call_verdicts.changed_in IS
+    'Transaction that last wrote the row; kept by a trigger.';
 CREATE INDEX tool_call_verdicts_conversation ON agent_metrics.tool_call_verdicts (conversation_id);
 
 CREATE TABLE agent_metrics.turn_scores (
@@ -210,7 +233,8 @@ COMMENT ON TABLE agent_metrics.turn_scores IS 'One row per turn and criterion th
 COMMENT ON COLUMN agent_metrics.turn_scores.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics.turn_scores.occurred_at IS 'Moment of the turn: decides the day.';
 COMMENT ON COLUMN agent_metrics.turn_scores.event_id IS 'Id of the turn.';
-COMMENT ON COLUMN agent_metrics.turn_scores.criterion IS 'What was scored; instruction_following is a metric, others are kept.';
+COMMENT ON COLUMN agent_metrics.turn_scores.criterion IS
+    'What was scored; instruction_following is a metric, others are kept.';
 COMMENT ON COLUMN agent_metrics.turn_scores.conversation_id IS 'Conversation of the turn.';
 COMMENT ON COLUMN agent_metrics.turn_scores.score IS 'Score from 0 to 1.';
 COMMENT ON COLUMN agent_metrics.turn_scores.scored_by IS 'Who or what scored.';
@@ -228,10 +252,14 @@ CREATE TABLE agent_metrics.survey_answers (
     changed_in      xid8 NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (answer_id, agent_id)
 );
-COMMENT ON TABLE agent_metrics.survey_answers IS 'Answers to "how likely are you to recommend us", 0 to 10, each about a conversation with an agent or a human team.';
-COMMENT ON COLUMN agent_metrics.survey_answers.answer_id IS 'Id of the answer; the survey''s own, so that one delivered twice is stored once.';
+COMMENT ON TABLE agent_metrics.survey_answers IS
+    'Answers to "how likely are you to recommend us", 0 to 10, each about a conversation with an '
+    'agent or a human team.';
+COMMENT ON COLUMN agent_metrics.survey_answers.answer_id IS
+    'Id of the answer; the survey''s own, so that one delivered twice is stored once.';
 COMMENT ON COLUMN agent_metrics.survey_answers.agent_id IS 'Agent or human team that the answer is about.';
-COMMENT ON COLUMN agent_metrics.survey_answers.conversation_id IS 'Conversation that it is about: the day of its first turn is the answer''s.';
+COMMENT ON COLUMN agent_metrics.survey_answers.conversation_id IS
+    'Conversation that it is about: the day of its first turn is the answer''s.';
 COMMENT ON COLUMN agent_metrics.survey_answers.score IS '0 to 10: up to 6 a detractor, 9 and 10 a promoter.';
 COMMENT ON COLUMN agent_metrics.survey_answers.respondent_id IS 'Who answered.';
 COMMENT ON COLUMN agent_metrics.survey_answers.answered_at IS 'When.';
@@ -242,8 +270,11 @@ CREATE INDEX survey_answers_conversation ON agent_metrics.survey_answers (conver
 
 -- A turn may say whose model answered. computed_cost_usd is what the price list gave where the producer gave no cost:
 -- as long as cost_usd equals it, the cost is computed; a cost that the producer writes later differs, and wins.
-COMMENT ON COLUMN agent_metrics.agent_events.provider IS 'Who runs the model, as token_prices and bills name it; NULL: whoever alone has a price for the model.';
-COMMENT ON COLUMN agent_metrics.agent_events.computed_cost_usd IS 'What token_prices gave when the producer gave no cost. The cost is computed as long as cost_usd equals it. Leave it NULL.';
+COMMENT ON COLUMN agent_metrics.agent_events.provider IS
+    'Who runs the model, as token_prices and bills name it; NULL: whoever alone has a price for the model.';
+COMMENT ON COLUMN agent_metrics.agent_events.computed_cost_usd IS
+    'What token_prices gave when the producer gave no cost. The cost is computed as long as cost_usd '
+    'equals it. Leave it NULL.';
 
 -- Facts from where they are: what came by ingest_events() and could not be mapped.
 
@@ -256,10 +287,14 @@ CREATE TABLE agent_metrics.quarantined_events (
     CONSTRAINT quarantine_id_is_short CHECK (agent_metrics_internal.check_length(quarantine_id, 'quarantine_id', 256)),
     CONSTRAINT reason_is_short CHECK (agent_metrics_internal.check_length(reason, 'reason', 4096))
 );
-COMMENT ON TABLE agent_metrics.quarantined_events IS 'What ingest_events() was given and could not store, with the reason; retry_quarantined() tries again.';
-COMMENT ON COLUMN agent_metrics.quarantined_events.quarantine_id IS 'Hash of the payload, so that a redelivery is kept once.';
-COMMENT ON COLUMN agent_metrics.quarantined_events.payload IS 'What was delivered, in a form that ingest_events() takes.';
-COMMENT ON COLUMN agent_metrics.quarantined_events.event IS 'The same in our own form, as far as it could be mapped; mend it here before a retry.';
+COMMENT ON TABLE agent_metrics.quarantined_events IS
+    'What ingest_events() was given and could not store, with the reason; retry_quarantined() tries again.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.quarantine_id IS
+    'Hash of the payload, so that a redelivery is kept once.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.payload IS
+    'What was delivered, in a form that ingest_events() takes.';
+COMMENT ON COLUMN agent_metrics.quarantined_events.event IS
+    'The same in our own form, as far as it could be mapped; mend it here before a retry.';
 COMMENT ON COLUMN agent_metrics.quarantined_events.reason IS 'Why it was not stored.';
 COMMENT ON COLUMN agent_metrics.quarantined_events.quarantined_at IS 'When it came.';
 
@@ -276,21 +311,25 @@ CREATE TABLE agent_metrics_internal.span_keys (
     CONSTRAINT response_id_is_short CHECK (agent_metrics_internal.check_length(response_id, 'response_id', 1024)),
     PRIMARY KEY (span_key, agent_id)
 );
-COMMENT ON TABLE agent_metrics_internal.span_keys IS 'Which turn or tool call a span became, so that a judgement of the span finds it; written by ingest_events().';
+COMMENT ON TABLE agent_metrics_internal.span_keys IS
+    'Which turn or tool call a span became, so that a judgement of the span finds it; written by ingest_events().';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.span_key IS 'Hash of trace and span; of a turn it is the event_id.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.occurred_at IS 'Moment of the turn.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.event_id IS 'Id of the turn.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.conversation_id IS 'Conversation of the turn.';
-COMMENT ON COLUMN agent_metrics_internal.span_keys.call_index IS 'Position of the tool call in tools_called, from 0; NULL: the span is the turn.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.call_index IS
+    'Position of the tool call in tools_called, from 0; NULL: the span is the turn.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.tool IS 'Name of the tool.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.response_id IS 'Id that the model''s provider gave the response.';
 CREATE INDEX span_keys_response ON agent_metrics_internal.span_keys (response_id) WHERE response_id IS NOT NULL;
 
 -- Tables of the business that are in this warehouse already, and are followed.
-COMMENT ON COLUMN agent_metrics.business_events.source_table IS 'Attached table that the event comes from, and that it follows; NULL: it was written here.';
-CREATE INDEX business_events_source_table ON agent_metrics.business_events (source_table) WHERE source_table IS NOT NULL;
+COMMENT ON COLUMN agent_metrics.business_events.source_table IS
+    'Attached table that the event comes from, and that it follows; NULL: it was written here.';
+CREATE INDEX business_events_source_table ON agent_metrics.business_events (source_table)
+    WHERE source_table IS NOT NULL;
 
--- What stands in an index fits into it, and a document is nested no deeper than each later walk can bear, whichever way it
--- comes. Most tables that people write have a trigger for that, which goes by the names of columns (check_row); these are
--- the others.
+-- What stands in an index fits into it, and a document is nested no deeper than each later walk can bear, whichever way
+-- it comes. Most tables that people write have a trigger for that, which goes by the names of columns (check_row);
+-- these are the others.

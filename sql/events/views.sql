@@ -5,7 +5,8 @@ SELECT c.agent_id, c.unmapped_label AS outcome_label, count(*) AS conversations,
 FROM agent_metrics.conversations c
 WHERE c.unmapped_label IS NOT NULL
 GROUP BY c.agent_id, c.unmapped_label;
-COMMENT ON VIEW agent_kpi.unmapped_labels IS 'One row per agent and label that no row of outcomes maps; it counts as no label. Unique: agent_id, outcome_label.';
+COMMENT ON VIEW agent_kpi.unmapped_labels IS
+    'One row per agent and label that no row of outcomes maps; it counts as no label. Unique: agent_id, outcome_label.';
 COMMENT ON COLUMN agent_kpi.unmapped_labels.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.unmapped_labels.outcome_label IS 'The label as the producer wrote it.';
 COMMENT ON COLUMN agent_kpi.unmapped_labels.conversations IS 'Conversations with it.';
@@ -16,14 +17,16 @@ CREATE OR REPLACE VIEW agent_kpi.unregistered_agents WITH (security_barrier) AS
 WITH RECURSIVE step AS (
     (SELECT min(e.agent_id) AS agent_id FROM agent_metrics.agent_events e)
     UNION ALL
-    SELECT (SELECT min(e.agent_id) FROM agent_metrics.agent_events e WHERE e.agent_id > s.agent_id) FROM step s WHERE s.agent_id IS NOT NULL
+    SELECT (SELECT min(e.agent_id) FROM agent_metrics.agent_events e WHERE e.agent_id > s.agent_id)
+    FROM step s WHERE s.agent_id IS NOT NULL
 )
 SELECT s.agent_id, n.first_seen, n.last_seen, n.events
 FROM step s
 CROSS JOIN LATERAL (SELECT min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen, count(*) AS events
                     FROM agent_metrics.agent_events e WHERE e.agent_id = s.agent_id) n
 WHERE s.agent_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = s.agent_id);
-COMMENT ON VIEW agent_kpi.unregistered_agents IS 'One row per agent whose events are kept but that nobody registered. Unique: agent_id.';
+COMMENT ON VIEW agent_kpi.unregistered_agents IS
+    'One row per agent whose events are kept but that nobody registered. Unique: agent_id.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.agent_id IS 'Agent as the producer wrote it.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.first_seen IS 'First turn.';
 COMMENT ON COLUMN agent_kpi.unregistered_agents.last_seen IS 'Last turn.';
@@ -37,8 +40,11 @@ CROSS JOIN agent_metrics_internal.report p
 WHERE r.level = 'day' AND (r.turns > 0 OR r.conversations > 0)
   AND (r.bucket > now()
        OR r.bucket < '2015-01-02 00:00:00+00'
-          AND agent_metrics_internal.day_of(r.bucket, p.time_zone) < coalesce(agent_metrics_internal.kpi_first_day(r.agent_id), '2015-01-01'));
-COMMENT ON VIEW agent_kpi.implausible_times IS 'One row per agent and day that has turns dated in the future, or before 2015 and before the agent''s calendar begins: kept, counted on that day, and flagged here. Unique: agent_id, day.';
+          AND agent_metrics_internal.day_of(r.bucket, p.time_zone)
+                  < coalesce(agent_metrics_internal.kpi_first_day(r.agent_id), '2015-01-01'));
+COMMENT ON VIEW agent_kpi.implausible_times IS
+    'One row per agent and day that has turns dated in the future, or before 2015 and before the agent''s calendar '
+    'begins: kept, counted on that day, and flagged here. Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.implausible_times.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.implausible_times.day IS 'Report day the turns are dated on.';
 COMMENT ON COLUMN agent_kpi.implausible_times.turns IS 'Turns.';
@@ -50,12 +56,15 @@ COMMENT ON COLUMN agent_kpi.implausible_times.reason IS 'in the future, or befor
 -- Of what was refused a reader sees no value: the reason in our own words, and an agent if it is a registered one.
 CREATE OR REPLACE VIEW agent_kpi.quarantine WITH (security_barrier) AS
 SELECT q.reason, q.agent_id, count(*) AS events, min(q.quarantined_at) AS first_at, max(q.quarantined_at) AS last_at
-FROM (SELECT agent_metrics_internal.reason_class(x.reason) AS reason, coalesce(a.agent_id, '') AS agent_id, x.quarantined_at
+FROM (SELECT agent_metrics_internal.reason_class(x.reason) AS reason,
+             coalesce(a.agent_id, '') AS agent_id, x.quarantined_at
       FROM agent_metrics.quarantined_events x
       LEFT JOIN agent_metrics.agents a ON a.agent_id = x.event ->> 'agent_id') q
 GROUP BY q.reason, q.agent_id;
-COMMENT ON VIEW agent_kpi.quarantine IS 'What ingest_events() was given and could not store: in no number. Unique: reason, agent_id.';
-COMMENT ON COLUMN agent_kpi.quarantine.reason IS 'Why it was not stored, in words that quote nothing of it; agent_metrics.quarantined_events has the whole reason.';
+COMMENT ON VIEW agent_kpi.quarantine IS
+    'What ingest_events() was given and could not store: in no number. Unique: reason, agent_id.';
+COMMENT ON COLUMN agent_kpi.quarantine.reason IS
+    'Why it was not stored, in words that quote nothing of it; agent_metrics.quarantined_events has the whole reason.';
 COMMENT ON COLUMN agent_kpi.quarantine.agent_id IS 'Registered agent that it names; empty: none.';
 COMMENT ON COLUMN agent_kpi.quarantine.events IS 'Pieces of a delivery: events, spans, tool calls, evaluation results.';
 COMMENT ON COLUMN agent_kpi.quarantine.first_at IS 'When the first of them came.';

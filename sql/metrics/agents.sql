@@ -1,5 +1,6 @@
--- One row per agent and day or hour: the counts, and one column a metric, made of the metrics' rows. A view that is there keeps
--- its columns in their places, since dashboards rest on them: new ones go last, and one whose metric is gone shows NULL.
+-- One row per agent and day or hour: the counts, and one column a metric, made of the metrics' rows. A view that is
+-- there keeps its columns in their places, since dashboards rest on them: new ones go last, and one whose metric
+-- is gone shows NULL.
 DO $do$
 DECLARE
     span     text;
@@ -11,7 +12,8 @@ BEGIN
     FOREACH span IN ARRAY ARRAY['daily', 'hourly'] LOOP
         time_column := CASE span WHEN 'daily' THEN 'day' ELSE 'hour' END;
         SELECT string_agg(format('max(%2$s) FILTER (WHERE s.measure = %1$L) AS %3$I', m.measure,
-                   CASE WHEN m.fraction IS NOT NULL THEN format('agent_metrics.percentile(s.sketch, %L::double precision)', m.fraction)
+                   CASE WHEN m.fraction IS NOT NULL
+                        THEN format('agent_metrics.percentile(s.sketch, %L::double precision)', m.fraction)
                         ELSE 'agent_metrics.ratio(s.numerator, s.denominator)' END, m.metric), ', ' ORDER BY m.metric)
         INTO of_facts
         FROM agent_metrics.metrics m WHERE m.source = 'facts' AND m.place IS NOT NULL;
@@ -21,34 +23,51 @@ BEGIN
                 ('agent_id', 1, 'r.agent_id'), ('agent_kind', 2, 'a.kind'), ('actor', 3, 'a.actor'),
                 (time_column, 4, CASE span WHEN 'daily' THEN 'r.day' ELSE 'r.bucket' END),
                 ('turns', 5, 'coalesce(r.turns, 0)'), ('conversations', 6, 'coalesce(r.conversations, 0)'),
-                ('with_outcome', 7, 'coalesce(r.outcomes, 0)'), ('pending', 8, 'coalesce(r.conversations - r.outcomes, 0)'),
+                ('with_outcome', 7, 'coalesce(r.outcomes, 0)'),
+                ('pending', 8, 'coalesce(r.conversations - r.outcomes, 0)'),
                 ('successes', 9, 'coalesce(r.successes, 0)'), ('units', 10, 'coalesce(r.units, 0)'),
                 ('escalations', 11, 'coalesce(r.escalations, 0)'), ('refusals', 12, 'coalesce(r.refusals, 0)'),
                 ('tool_calls', 13, 'coalesce(r.tool_calls, 0)'), ('error_turns', 14, 'coalesce(r.error_turns, 0)'),
                 ('refreshed_at', 25, 'w.refreshed_at')) AS x
             UNION ALL
-            SELECT x.* FROM (VALUES ('revenue_usd', 38, 'f.revenue_usd'), ('agent_hours', 39, 'f.agent_hours')) AS x WHERE span = 'daily'
+            SELECT x.* FROM (VALUES ('revenue_usd', 38, 'f.revenue_usd'), ('agent_hours', 39, 'f.agent_hours')) AS x
+            WHERE span = 'daily'
             UNION ALL
-            SELECT m.metric, m.place, format(CASE WHEN m.for_outcome IS NULL THEN '%2$s' ELSE 'CASE k.outcome_metric WHEN %1$L THEN %2$s END' END,
+            SELECT m.metric, m.place, format(CASE WHEN m.for_outcome IS NULL THEN '%2$s'
+                                                  ELSE 'CASE k.outcome_metric WHEN %1$L THEN %2$s END' END,
                    m.for_outcome,
-                   CASE WHEN m.fraction IS NOT NULL THEN format('agent_metrics.percentile(r.latency, %L::double precision)', m.fraction)
-                        WHEN m.denominator IS NULL THEN format('(%s)::double precision', agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'))
-                        ELSE format('agent_metrics.ratio(%s, %s)', agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'),
+                   CASE WHEN m.fraction IS NOT NULL
+                        THEN format('agent_metrics.percentile(r.latency, %L::double precision)', m.fraction)
+                        WHEN m.denominator IS NULL
+                            THEN format('(%s)::double precision',
+                                        agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'))
+                        ELSE format('agent_metrics.ratio(%s, %s)',
+                                    agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'),
                                     agent_metrics_internal.sum_of_measures(m.denominator, 'bucket')) END)
             FROM agent_metrics.metrics m WHERE m.source = 'rollups' AND m.place IS NOT NULL
             UNION ALL
             SELECT m.metric, m.place, CASE m.source
-                WHEN 'infrastructure' THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, r.day, 1), f.agent_hours)'
-                WHEN 'survey' THEN 'CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, ''numerator''), agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, ''denominator'')) END'
-                WHEN 'eval_runs' THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''passed''), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''graded''))'
+                WHEN 'infrastructure'
+                    THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, '
+                         'r.day, 1), f.agent_hours)'
+                WHEN 'survey'
+                    THEN 'CASE WHEN f.has_survey THEN agent_metrics.ratio(agent_metrics_internal.kpi_nps(r.agent_id, '
+                         'r.day, 1, ''numerator''), agent_metrics_internal.kpi_nps(r.agent_id, r.day, 1, '
+                         '''denominator'')) END'
+                WHEN 'eval_runs' THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, '
+                                      '''passed''), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''graded''))'
                 ELSE format('f.%I', m.metric) END
-            FROM agent_metrics.metrics m WHERE span = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs') AND m.place IS NOT NULL
+            FROM agent_metrics.metrics m
+            WHERE span = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs')
+              AND m.place IS NOT NULL
         ), existing_column AS (
             SELECT a.attname::text AS name, a.attnum AS number FROM pg_attribute a
             WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
         )
-        SELECT string_agg(format('%s AS %I', coalesce(w.expression, 'NULL::double precision'), coalesce(w.name, p.name)), E',\n       '
-                          ORDER BY p.number, w.place, w.name)
+        SELECT string_agg(
+                   format('%s AS %I', coalesce(w.expression, 'NULL::double precision'), coalesce(w.name, p.name)),
+                   E',\n       '
+                   ORDER BY p.number, w.place, w.name)
         INTO columns
         FROM wanted_column w FULL JOIN existing_column p ON p.name = w.name;
 
@@ -76,7 +95,8 @@ LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id %
     END LOOP;
 END
 $do$;
-COMMENT ON VIEW agent_kpi.agent_daily IS 'One row per agent and report day, days without data too. Unique: agent_id, day.';
+COMMENT ON VIEW agent_kpi.agent_daily IS
+    'One row per agent and report day, days without data too. Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily.agent_kind IS 'Kind of agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily.actor IS 'ai or human.';
@@ -113,11 +133,14 @@ COMMENT ON COLUMN agent_kpi.agent_hourly.error_turns IS 'Turns with an error.';
 COMMENT ON COLUMN agent_kpi.agent_hourly.refreshed_at IS 'When the numbers were last brought up to date.';
 
 CREATE OR REPLACE VIEW agent_kpi.agent_daily_sketch AS
-SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day, r.latency AS latency_sketch, agent_metrics.sketch_count(r.latency) AS latency_count
+SELECT r.agent_id, a.kind AS agent_kind, a.actor, r.day, r.latency AS latency_sketch,
+       agent_metrics.sketch_count(r.latency) AS latency_count
 FROM agent_metrics_internal.daily_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 WHERE r.latency IS NOT NULL;
-COMMENT ON VIEW agent_kpi.agent_daily_sketch IS 'Latency sketches, for percentiles over spans of your own: percentile(merge(latency_sketch), 0.95). Unique: agent_id, day.';
+COMMENT ON VIEW agent_kpi.agent_daily_sketch IS
+    'Latency sketches, for percentiles over spans of your own: percentile(merge(latency_sketch), 0.95). '
+    'Unique: agent_id, day.';
 COMMENT ON COLUMN agent_kpi.agent_daily_sketch.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily_sketch.agent_kind IS 'Kind of agent.';
 COMMENT ON COLUMN agent_kpi.agent_daily_sketch.actor IS 'ai or human.';

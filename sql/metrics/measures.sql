@@ -1,10 +1,12 @@
--- The sums that a metric may be made of. This is the one list of them: the views of rollups, the metrics' values, trace()
--- and the check of a metric's row are made from it.
+-- The sums that a metric may be made of. This is the one list of them: the views of rollups, the metrics' values,
+-- trace() and the check of a metric's row are made from it.
 
--- in_bucket: the sum, from a row r of a bucket. in_row: what one turn (e), conversation (c) or lead (l) adds; NULL: nothing.
--- in_archive: the same of an archived bucket (b). part_of: what it is a part of, so that their quotient is a share.
+-- in_bucket: the sum, from a row r of a bucket. in_row: what one turn (e), conversation (c) or lead (l) adds; NULL:
+-- nothing. in_archive: the same of an archived bucket (b). part_of: what it is a part of, so that their
+-- quotient is a share.
 CREATE FUNCTION agent_metrics_internal.measures()
-RETURNS TABLE (measure text, type text, grain text, part_of text, in_bucket text, in_row text, in_archive text, words text)
+RETURNS TABLE (measure text, type text, grain text, part_of text, in_bucket text, in_row text,
+               in_archive text, words text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT m.measure, m.type, m.grain, m.part_of,
@@ -81,24 +83,29 @@ BEGIN ATOMIC
         AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, flag, words);
 END;
 COMMENT ON FUNCTION agent_metrics_internal.measures() IS
-    'The sums of a rollup, in the order of its columns: grain (turn, conversation, lead; interval: for intervals alone), what it is a part of, and how it is read from a bucket, a row or an archived bucket.';
+    'The sums of a rollup, in the order of its columns: grain (turn, conversation, lead; interval: for intervals '
+    'alone), what it is a part of, and how it is read from a bucket, a row or an archived bucket.';
 
 -- A list of all measures, or of those of some grains, in the order of a rollup's columns: %1$s is the measure, %2$s its
 -- type, %3$s the aggregate that adds it up.
 CREATE FUNCTION agent_metrics_internal.measure_list(template text, grains text[] DEFAULT NULL) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT string_agg(format(measure_list.template, m.measure, m.type, CASE m.measure WHEN 'latency' THEN 'agent_metrics.merge' ELSE 'sum' END), ', ' ORDER BY m.position)
+RETURN (SELECT string_agg(format(measure_list.template, m.measure, m.type,
+                                 CASE m.measure WHEN 'latency' THEN 'agent_metrics.merge' ELSE 'sum' END), ', '
+                          ORDER BY m.position)
         FROM ROWS FROM (agent_metrics_internal.measures()) WITH ORDINALITY
              AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, words, position)
         WHERE measure_list.grains IS NULL OR m.grain = ANY (measure_list.grains));
 COMMENT ON FUNCTION agent_metrics_internal.measure_list(text, text[]) IS
-    'Text for each measure of a rollup, joined by commas: %1$s is the measure, %2$s its type, %3$s its aggregate. Internal: what is made of all measures is made with it.';
+    'Text for each measure of a rollup, joined by commas: %1$s is the measure, %2$s its type, %3$s its aggregate. '
+    'Internal: what is made of all measures is made with it.';
 
 -- A row of all measures by their names: those of some grains as columns of d, the others NULL, which adds nothing.
 CREATE FUNCTION agent_metrics_internal.measure_row(grains text[]) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT format('ROW(d.agent_id, d.bucket, %s)::agent_metrics_internal.rollup_delta',
-                      string_agg(CASE WHEN m.grain = ANY (measure_row.grains) THEN format('d.%I', m.measure) ELSE 'NULL' END, ', '
+                      string_agg(CASE WHEN m.grain = ANY (measure_row.grains) THEN format('d.%I', m.measure)
+                                      ELSE 'NULL' END, ', '
                                  ORDER BY m.position))
         FROM ROWS FROM (agent_metrics_internal.measures()) WITH ORDINALITY
              AS m (measure, type, grain, part_of, in_bucket, in_row, in_archive, words, position));
@@ -113,7 +120,8 @@ DECLARE
 BEGIN
     FOR one IN SELECT m.measure, m.words FROM agent_metrics_internal.measures() m
                WHERE describe_measures.grains IS NULL OR m.grain = ANY (describe_measures.grains) LOOP
-        EXECUTE format('COMMENT ON COLUMN agent_metrics_internal.%I.%I IS %L', describe_measures.relation, one.measure, one.words);
+        EXECUTE format('COMMENT ON COLUMN agent_metrics_internal.%I.%I IS %L', describe_measures.relation,
+                       one.measure, one.words);
     END LOOP;
 END
 $function$;
@@ -127,70 +135,92 @@ RETURN (SELECT CASE count(*) WHEN 0 THEN 'NULL' WHEN 1 THEN min(x.term)
                     -- a bucket's row has all of them
                     ELSE CASE sum_of_measures.place
                          WHEN 'bucket' THEN string_agg(x.term, ' + ' ORDER BY x.position)
-                         ELSE format('CASE WHEN num_nonnulls(%s) > 0 THEN %s END', string_agg(x.term, ', ' ORDER BY x.position),
+                         ELSE format('CASE WHEN num_nonnulls(%s) > 0 THEN %s END',
+                                     string_agg(x.term, ', ' ORDER BY x.position),
                                      string_agg(format('coalesce(%s, 0)', x.term), ' + ' ORDER BY x.position)) END END
         FROM (SELECT n.position,
-                     CASE sum_of_measures.place WHEN 'bucket' THEN m.in_bucket WHEN 'row' THEN m.in_row ELSE m.in_archive END AS term
+                     CASE sum_of_measures.place WHEN 'bucket' THEN m.in_bucket WHEN 'row' THEN m.in_row
+                                                ELSE m.in_archive END AS term
               FROM unnest(sum_of_measures.names) WITH ORDINALITY AS n (measure, position)
               JOIN agent_metrics_internal.measures() m ON m.measure = n.measure
               WHERE sum_of_measures.grain IS NULL OR m.grain = sum_of_measures.grain) x);
 COMMENT ON FUNCTION agent_metrics_internal.sum_of_measures(text[], text, text) IS
-    'An expression: the sum of measures in a bucket, a row or an archived bucket. Internal: the metrics'' values and trace() are made with it.';
+    'An expression: the sum of measures in a bucket, a row or an archived bucket. Internal: the metrics'' values and '
+    'trace() are made with it.';
 
 -- A row of agent_metrics.metrics must be one that the views can be made from. One that cannot is refused here, so that
 -- setup() never fails on it.
 CREATE FUNCTION agent_metrics_internal.check_metric() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    facts   constant text[] := ARRAY['tool_calls', 'instruction_scores', 'revenue', 'resolutions', 'survey', 'escalations', 'escalated',
-                                     'to_escalate', 'answers', 'out_of_scope', 'in_scope', 'self_report'];
+    facts   constant text[] := ARRAY['tool_calls', 'instruction_scores', 'revenue', 'resolutions', 'survey',
+                                     'escalations', 'escalated', 'to_escalate', 'answers', 'out_of_scope',
+                                     'in_scope', 'self_report'];
     -- columns of agent_kpi.agent_daily and agent_hourly that are no metric
-    columns constant text[] := ARRAY['agent_id', 'agent_kind', 'actor', 'day', 'hour', 'turns', 'conversations', 'with_outcome', 'pending',
-                                     'successes', 'units', 'escalations', 'refusals', 'tool_calls', 'error_turns', 'refreshed_at',
-                                     'revenue_usd', 'agent_hours'];
+    columns constant text[] := ARRAY['agent_id', 'agent_kind', 'actor', 'day', 'hour', 'turns', 'conversations',
+                                     'with_outcome', 'pending', 'successes', 'units', 'escalations', 'refusals',
+                                     'tool_calls', 'error_turns', 'refreshed_at', 'revenue_usd', 'agent_hours'];
     unknown text;
     wrong   text;
 BEGIN
     SELECT min(n.measure) INTO unknown
     FROM unnest(NEW.numerator || NEW.denominator) AS n (measure)
-    WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.measures() m WHERE m.measure = n.measure AND m.grain <> 'interval');
+    WHERE NOT EXISTS (SELECT 1
+                      FROM agent_metrics_internal.measures() m WHERE m.measure = n.measure AND m.grain <> 'interval');
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION 'metric "%" is made of "%", which no rollup holds', NEW.metric, unknown
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = format('The measures are %s.', (SELECT string_agg(m.measure, ', ') FROM agent_metrics_internal.measures() m WHERE m.grain <> 'interval')),
-                  HINT = 'Name sums that the rollups hold already. docs/recipes/add-a-metric.md shows a metric over them.';
+                  DETAIL = format('The measures are %s.',
+                                  (SELECT string_agg(m.measure, ', ')
+                                   FROM agent_metrics_internal.measures() m WHERE m.grain <> 'interval')),
+                  HINT = 'Name sums that the rollups hold already. docs/recipes/add-a-metric.md shows '
+                         'a metric over them.';
     END IF;
     wrong := CASE
-        WHEN NEW.metric !~ '^[a-z][a-z0-9_]{0,62}$' THEN 'its name becomes a column: small letters, digits and _, 63 at most'
+        WHEN NEW.metric !~ '^[a-z][a-z0-9_]{0,62}$'
+            THEN 'its name becomes a column: small letters, digits and _, 63 at most'
         WHEN NEW.metric = ANY (columns) THEN 'a column of the views has that name already'
-        WHEN NEW.source = 'rollups' AND NEW.measure IS NOT NULL THEN 'measure is of source facts; rollups have numerator and denominator'
-        WHEN NEW.source = 'rollups' AND NEW.fraction IS NOT NULL AND (NEW.numerator IS NOT NULL OR NEW.denominator IS DISTINCT FROM ARRAY['latency'])
+        WHEN NEW.source = 'rollups' AND NEW.measure IS NOT NULL
+            THEN 'measure is of source facts; rollups have numerator and denominator'
+        WHEN NEW.source = 'rollups' AND NEW.fraction IS NOT NULL
+         AND (NEW.numerator IS NOT NULL OR NEW.denominator IS DISTINCT FROM ARRAY['latency'])
             THEN 'a percentile of rollups is of latency: denominator ARRAY[''latency''], numerator NULL'
-        WHEN NEW.source = 'rollups' AND NEW.fraction IS NULL AND coalesce(cardinality(NEW.numerator), 0) = 0 THEN 'it needs a numerator'
+        WHEN NEW.source = 'rollups' AND NEW.fraction IS NULL AND coalesce(cardinality(NEW.numerator), 0) = 0
+            THEN 'it needs a numerator'
         WHEN NEW.source = 'rollups' AND NEW.fraction IS NULL AND 'latency' = ANY (NEW.numerator || NEW.denominator)
             THEN 'latency is no sum: it needs a fraction'
-        WHEN NEW.source <> 'rollups' AND (NEW.numerator IS NOT NULL OR NEW.denominator IS NOT NULL) THEN 'only rollups have a numerator and a denominator of measures'
+        WHEN NEW.source <> 'rollups' AND (NEW.numerator IS NOT NULL OR NEW.denominator IS NOT NULL)
+            THEN 'only rollups have a numerator and a denominator of measures'
         WHEN NEW.source IN ('facts', 'infrastructure', 'survey') AND NOT coalesce(NEW.measure = ANY (facts), false)
             THEN format('its measure must be one of %s', array_to_string(facts, ', '))
-        WHEN NEW.fraction IS NOT NULL AND NEW.source = 'facts' AND NEW.measure <> 'resolutions' THEN 'a percentile of facts is of resolutions'
+        WHEN NEW.fraction IS NOT NULL AND NEW.source = 'facts' AND NEW.measure <> 'resolutions'
+            THEN 'a percentile of facts is of resolutions'
         WHEN (NEW.fraction IS NOT NULL) <> (NEW.interval_method = 'order_statistics') AND NEW.source <> 'drift'
             THEN 'a percentile, and nothing else, has an interval by order_statistics'
         WHEN NEW.interval_method = 'wilson' AND NEW.source = 'rollups' AND NOT EXISTS (
-                SELECT 1 FROM agent_metrics_internal.measures() m LEFT JOIN agent_metrics_internal.measures() whole ON whole.measure = m.part_of
+                SELECT 1 FROM agent_metrics_internal.measures() m
+                LEFT JOIN agent_metrics_internal.measures() whole ON whole.measure = m.part_of
                 WHERE NEW.numerator = ARRAY[m.measure] AND NEW.denominator IN (ARRAY[m.part_of], ARRAY[whole.part_of]))
             THEN 'an interval by wilson is of a share: one measure that is a part of the other'
-        WHEN NEW.interval_method = 'delta' AND NEW.source = 'rollups' AND agent_metrics_internal.delta_method(NEW.numerator, NEW.denominator) IS NULL
-            THEN 'an interval by delta is of cost_usd / units, or of tokens_input and tokens_output / token_turns, whose squares are kept'
-        WHEN NEW.interval_method = 'wilson' AND NEW.source NOT IN ('rollups', 'eval_runs') THEN 'the rates of facts are weighted: interval_method weighted_wilson'
-        WHEN NEW.interval_method IN ('weighted_wilson', 'newcombe') AND NEW.source <> 'facts' THEN 'that interval is of facts'
-        WHEN NEW.interval_method IN ('wilson', 'weighted_wilson') AND NEW.unit <> 'fraction' THEN 'the interval of a share is of unit fraction'
-        WHEN (NEW.interval_method = 'difference') <> (NEW.source = 'survey') THEN 'interval_method difference is of source survey'
+        WHEN NEW.interval_method = 'delta' AND NEW.source = 'rollups'
+         AND agent_metrics_internal.delta_method(NEW.numerator, NEW.denominator) IS NULL
+            THEN 'an interval by delta is of cost_usd / units, or of tokens_input and tokens_output / token_turns, '
+                 'whose squares are kept'
+        WHEN NEW.interval_method = 'wilson' AND NEW.source NOT IN ('rollups', 'eval_runs')
+            THEN 'the rates of facts are weighted: interval_method weighted_wilson'
+        WHEN NEW.interval_method IN ('weighted_wilson', 'newcombe') AND NEW.source <> 'facts'
+            THEN 'that interval is of facts'
+        WHEN NEW.interval_method IN ('wilson', 'weighted_wilson') AND NEW.unit <> 'fraction'
+            THEN 'the interval of a share is of unit fraction'
+        WHEN (NEW.interval_method = 'difference') <> (NEW.source = 'survey')
+            THEN 'interval_method difference is of source survey'
         END;
     IF wrong IS NOT NULL THEN
         RAISE EXCEPTION 'metric "%" cannot be formed: %', NEW.metric, wrong
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = format('Its source is %s, its interval_method %s.', NEW.source, NEW.interval_method),
-                  HINT = 'The comments of agent_metrics.metrics say what each column means; docs/recipes/add-a-metric.md has an example.';
+                  HINT = 'The comments of agent_metrics.metrics say what each column means; '
+                         'docs/recipes/add-a-metric.md has an example.';
     END IF;
     RETURN NEW;
 END

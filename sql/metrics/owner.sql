@@ -6,9 +6,11 @@ DECLARE
     is_new constant boolean := TG_OP = 'INSERT';
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        IF (OLD.definition, OLD.source, OLD.numerator, OLD.denominator, OLD.measure, OLD.fraction, OLD.unit, OLD.direction)
+        IF (OLD.definition, OLD.source, OLD.numerator, OLD.denominator, OLD.measure, OLD.fraction,
+            OLD.unit, OLD.direction)
            IS NOT DISTINCT FROM
-           (NEW.definition, NEW.source, NEW.numerator, NEW.denominator, NEW.measure, NEW.fraction, NEW.unit, NEW.direction)
+           (NEW.definition, NEW.source, NEW.numerator, NEW.denominator, NEW.measure, NEW.fraction,
+            NEW.unit, NEW.direction)
            AND NEW.definition_version = OLD.definition_version THEN
             RETURN NEW;
         END IF;
@@ -16,12 +18,15 @@ BEGIN
     END IF;
     INSERT INTO agent_metrics_internal.metric_definitions (metric, definition_version, effective_from, definition)
     VALUES (NEW.metric, NEW.definition_version,
-            CASE WHEN is_new THEN '-infinity' ELSE agent_metrics_internal.day_of(now(), agent_metrics_internal.report_time_zone()) END, NEW.definition)
+            CASE WHEN is_new THEN '-infinity'
+                 ELSE agent_metrics_internal.day_of(now(), agent_metrics_internal.report_time_zone()) END,
+            NEW.definition)
     ON CONFLICT (metric, definition_version) DO UPDATE SET definition = excluded.definition;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.version_definition() IS 'Trigger: a changed definition is a new version, kept with the day from which it holds.';
+COMMENT ON FUNCTION agent_metrics_internal.version_definition() IS
+    'Trigger: a changed definition is a new version, kept with the day from which it holds.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.version_definition() FROM PUBLIC;
 
 -- What the views ask of tables that their readers may not see, where a join would cost every question its planning.
@@ -40,11 +45,13 @@ BEGIN
     RETURN tstzrange(agent_metrics_internal.day_start(day, zone), agent_metrics_internal.day_start(day + days, zone));
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.kpi_span(date, timestamptz, integer) IS 'Span of so many report days, or of an hour.';
+COMMENT ON FUNCTION agent_metrics_internal.kpi_span(date, timestamptz, integer) IS
+    'Span of so many report days, or of an hour.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_span(date, timestamptz, integer) FROM PUBLIC;
 
--- Where an agent's calendar begins. Clocks that start at nothing say 1970, or some other old day: turns before 2015 count
--- when there are three such days in a year, from 1971 on, and so the calendar never has more than some thousand days.
+-- Where an agent's calendar begins. Clocks that start at nothing say 1970, or some other old day: turns before 2015
+-- count when there are three such days in a year, from 1971 on, and so the calendar never has more than
+-- some thousand days.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_first_day(agent_id text) RETURNS date
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
@@ -57,19 +64,24 @@ BEGIN
     FROM (SELECT min(d.day) AS first_day
           FROM (SELECT agent_metrics_internal.day_of(r.bucket, zone) AS day
                 FROM agent_metrics_internal.rollups r
-                WHERE r.agent_id = $1 AND r.level = 'day' AND r.bucket >= agent_metrics_internal.day_start('1971-01-01', zone) AND r.bucket < modern
+                WHERE r.agent_id = $1 AND r.level = 'day'
+                  AND r.bucket >= agent_metrics_internal.day_start('1971-01-01', zone) AND r.bucket < modern
                   AND (r.turns > 0 OR r.conversations > 0)) d
           GROUP BY extract(year FROM d.day)
           HAVING count(*) >= 3) y;
     RETURN coalesce(first, (SELECT agent_metrics_internal.day_of(r.bucket, zone) FROM agent_metrics_internal.rollups r
-                            WHERE r.agent_id = $1 AND r.level = 'day' AND r.bucket >= modern ORDER BY r.bucket LIMIT 1));
+                            WHERE r.agent_id = $1 AND r.level = 'day' AND r.bucket >= modern
+                            ORDER BY r.bucket LIMIT 1));
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.kpi_first_day(text) IS 'First day of an agent''s calendar: its first day from 2015 on, or before, of a year from 1971 on, in which three days have turns; NULL: it has none.';
+COMMENT ON FUNCTION agent_metrics_internal.kpi_first_day(text) IS
+    'First day of an agent''s calendar: its first day from 2015 on, or before, of a year from 1971 on, '
+    'in which three days have turns; NULL: it has none.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_first_day(text) FROM PUBLIC;
 
 -- A line of one agent goes to its days by time. A shared line goes to the AI agents' hours within its period.
-CREATE OR REPLACE FUNCTION agent_metrics.infrastructure_shares(agent_id text, from_time timestamptz, to_time timestamptz)
+CREATE OR REPLACE FUNCTION agent_metrics.infrastructure_shares(
+    agent_id text, from_time timestamptz, to_time timestamptz)
 RETURNS TABLE (cost_id text, occurred_at timestamptz, amount_usd numeric)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
@@ -78,7 +90,8 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT c.cost_id, greatest(c.period_start, $2),
-           c.amount_usd * extract(epoch FROM least(c.period_end, $3) - greatest(c.period_start, $2)) / extract(epoch FROM c.period_end - c.period_start)
+           c.amount_usd * extract(epoch FROM least(c.period_end, $3) - greatest(c.period_start, $2))
+           / extract(epoch FROM c.period_end - c.period_start)
     FROM agent_metrics.infrastructure_costs c
     WHERE c.agent_id = $1 AND c.period_start < $3 AND c.period_end > $2
     UNION ALL
@@ -86,21 +99,26 @@ BEGIN
     FROM agent_metrics.infrastructure_costs c
     CROSS JOIN LATERAL (
         -- a day that the period covers in part counts for that part of it
-        SELECT sum(x.seconds * x.share) AS whole, sum(x.seconds * x.share) FILTER (WHERE x.agent_id = $1 AND x.bucket >= $2 AND x.bucket < $3) AS own
+        SELECT sum(x.seconds * x.share) AS whole,
+               sum(x.seconds * x.share) FILTER (WHERE x.agent_id = $1 AND x.bucket >= $2 AND x.bucket < $3) AS own
         FROM (SELECT d.agent_id, d.bucket, d.active_seconds AS seconds,
-                     extract(epoch FROM least(c.period_end, n.ends) - greatest(c.period_start, d.bucket)) / extract(epoch FROM n.ends - d.bucket) AS share
+                     extract(epoch FROM least(c.period_end, n.ends) - greatest(c.period_start, d.bucket))
+                     / extract(epoch FROM n.ends - d.bucket) AS share
               FROM agent_metrics.agents a
-              JOIN agent_metrics_internal.active_days d ON d.agent_id = a.agent_id AND d.bucket > c.period_start - interval '3 days' AND d.bucket < c.period_end
+              JOIN agent_metrics_internal.active_days d
+                ON d.agent_id = a.agent_id AND d.bucket > c.period_start - interval '3 days' AND d.bucket < c.period_end
               CROSS JOIN LATERAL (SELECT agent_metrics_internal.bucket_end(d.bucket, 'day', zone) AS ends) n
               WHERE a.actor = 'ai' AND n.ends > c.period_start) x) h
     WHERE c.agent_id IS NULL AND c.period_start < $3 AND c.period_end > $2 AND h.whole > 0 AND h.own > 0;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.infrastructure_shares(text, timestamptz, timestamptz) IS
-    'What an agent bears of each line of infrastructure cost within whole report days. Internal: kpi_infrastructure_cost() and trace() use it.';
+    'What an agent bears of each line of infrastructure cost within whole report days. '
+    'Internal: kpi_infrastructure_cost() and trace() use it.';
 REVOKE ALL ON FUNCTION agent_metrics.infrastructure_shares(text, timestamptz, timestamptz) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_infrastructure_cost(agent_id text, day date, days integer) RETURNS numeric
+CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_infrastructure_cost(agent_id text, day date, days integer)
+RETURNS numeric
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -113,12 +131,14 @@ BEGIN
     RETURN (SELECT sum(s.amount_usd) FROM agent_metrics.infrastructure_shares($1, lower(span), upper(span)) s);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.kpi_infrastructure_cost(text, date, integer) IS 'Infrastructure cost that an agent bears on so many report days; NULL: no bill covers them.';
+COMMENT ON FUNCTION agent_metrics_internal.kpi_infrastructure_cost(text, date, integer) IS
+    'Infrastructure cost that an agent bears on so many report days; NULL: no bill covers them.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_infrastructure_cost(text, date, integer) FROM PUBLIC;
 
 -- NPS of the agent less that of its human baseline, over a common denominator: part is numerator, denominator or error
 -- (standard error of the difference). NULL under 30 respondents on either side.
-CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_nps(agent_id text, day date, days integer, part text) RETURNS numeric
+CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_nps(agent_id text, day date, days integer, part text)
+RETURNS numeric
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -128,7 +148,8 @@ DECLARE
 BEGIN
     SELECT sum(f.denominator) AS n, sum(f.numerator) AS x, sum(f.numerator_squared) AS xx INTO ours
     FROM agent_metrics.agents a JOIN agent_metrics_internal.fact_days f ON f.agent_id = a.agent_id
-    WHERE a.agent_id = $1 AND a.actor = 'ai' AND f.measure = 'survey' AND f.bucket >= lower(span) AND f.bucket < upper(span);
+    WHERE a.agent_id = $1 AND a.actor = 'ai' AND f.measure = 'survey' AND f.bucket >= lower(span)
+      AND f.bucket < upper(span);
     SELECT sum(f.denominator) AS n, sum(f.numerator) AS x, sum(f.numerator_squared) AS xx INTO base
     FROM agent_metrics.agents a
     JOIN agent_metrics.agents h ON h.agent_id = a.baseline_agent_id AND h.actor = 'human'
@@ -137,17 +158,20 @@ BEGIN
     IF ours.n >= 30 AND base.n >= 30 THEN
         RETURN CASE $4 WHEN 'numerator' THEN ours.x * base.n - base.x * ours.n
                        WHEN 'denominator' THEN ours.n * base.n
-                       WHEN 'error' THEN sqrt(agent_metrics_internal.nps_error(ours.n, ours.x, ours.xx) ^ 2 + agent_metrics_internal.nps_error(base.n, base.x, base.xx) ^ 2) END;
+                       WHEN 'error' THEN sqrt(agent_metrics_internal.nps_error(ours.n, ours.x, ours.xx) ^ 2
+                                              + agent_metrics_internal.nps_error(base.n, base.x, base.xx) ^ 2) END;
     END IF;
     RETURN NULL;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.kpi_nps(text, date, integer, text) IS
-    'NPS of an AI agent less that of its human baseline: numerator, denominator or standard error; NULL under 30 respondents on either side.';
+    'NPS of an AI agent less that of its human baseline: numerator, denominator or standard error; '
+    'NULL under 30 respondents on either side.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_nps(text, date, integer, text) FROM PUBLIC;
 
 -- Runs over frozen eval sets are few and are never half there, so they are read as they are: part is passed or graded.
-CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_eval(agent_id text, day date, days integer, part text) RETURNS numeric
+CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_eval(agent_id text, day date, days integer, part text)
+RETURNS numeric
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -165,10 +189,11 @@ COMMENT ON FUNCTION agent_metrics_internal.kpi_eval(text, date, integer, text) I
     'Cases that passed, or were graded, in an agent''s eval runs on so many report days; NULL: none was graded.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_eval(text, date, integer, text) FROM PUBLIC;
 
--- The verdict on a percentile whose threshold lies within the sketch's error, from the values themselves: a rank's value
--- lies below a threshold exactly when enough values do. NULL: some of them are archived, and the sketch decides.
+-- The verdict on a percentile whose threshold lies within the sketch's error, from the values themselves: a rank's
+-- value lies below a threshold exactly when enough values do. NULL: some of them are archived, and the sketch decides.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_exact_verdict(
-    agent_id text, metric text, day date, bucket timestamptz, days integer, fraction double precision, direction text, threshold double precision)
+    agent_id text, metric text, day date, bucket timestamptz, days integer, fraction double precision, direction text,
+    threshold double precision)
 RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 1 SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
@@ -178,22 +203,26 @@ DECLARE
     below bigint;  -- values at or below the threshold ('-'), or values below it ('+')
     asked record;
 BEGIN
-    -- Readers call this through the views, and could call it themselves: a threshold or an hour of their choice would tell
-    -- them the single values.
+    -- Readers call this through the views, and could call it themselves: a threshold or an hour of their choice would
+    -- tell them the single values.
     SELECT m.source, m.measure, m.fraction, m.direction INTO asked FROM agent_metrics.metrics m WHERE m.metric = $2;
     IF (asked.fraction, asked.direction) IS DISTINCT FROM ($6, $7)
        OR NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = $2 AND t.value = $8)
-       OR $5 = 0 AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.rollups r WHERE r.agent_id = $1 AND r.level = 'hour' AND r.bucket = $4) THEN
+       OR $5 = 0 AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.rollups r
+                                 WHERE r.agent_id = $1 AND r.level = 'hour' AND r.bucket = $4) THEN
         RETURN NULL;
     END IF;
     IF asked.source = 'rollups' THEN
-        IF EXISTS (SELECT 1 FROM agent_metrics_internal.archives a WHERE a.is_counted AND tstzrange(a.from_time, a.to_time) && span) THEN
+        IF EXISTS (SELECT 1 FROM agent_metrics_internal.archives a
+                   WHERE a.is_counted AND tstzrange(a.from_time, a.to_time) && span) THEN
             RETURN NULL;
         END IF;
-        SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN e.latency_ms <= $8 ELSE e.latency_ms < $8 END) INTO n, below
+        SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN e.latency_ms <= $8 ELSE e.latency_ms < $8 END)
+        INTO n, below
         FROM agent_metrics_internal.agent_watermarks w
         JOIN agent_metrics.agent_events e ON e.agent_id = w.agent_id
-        WHERE w.agent_id = $1 AND e.occurred_at >= lower(span) AND e.occurred_at < upper(span) AND NOT e.is_eval AND e.latency_ms IS NOT NULL
+        WHERE w.agent_id = $1 AND e.occurred_at >= lower(span) AND e.occurred_at < upper(span) AND NOT e.is_eval
+          AND e.latency_ms IS NOT NULL
           AND (pg_visible_in_snapshot(e.recorded_in, w.snapshot) OR e.recorded_in <= w.foreign_to);
     ELSE
         SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN f.value <= $8 ELSE f.value < $8 END) INTO n, below
@@ -208,6 +237,8 @@ BEGIN
                 ELSE 'inconclusive' END;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.kpi_exact_verdict(text, text, date, timestamptz, integer, double precision, text, double precision) IS
+COMMENT ON FUNCTION agent_metrics_internal.kpi_exact_verdict(
+    text, text, date, timestamptz, integer, double precision, text, double precision) IS
     'Verdict on a percentile from its values; NULL where some of them are archived.';
-REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_exact_verdict(text, text, date, timestamptz, integer, double precision, text, double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.kpi_exact_verdict(
+    text, text, date, timestamptz, integer, double precision, text, double precision) FROM PUBLIC;

@@ -1,5 +1,5 @@
--- Rows that ship. They are the user's from here on: setup() puts them back only into a table that a dump left without rows.
--- The version that a definition begins with is written by a trigger.
+-- Rows that ship. They are the user's from here on: setup() puts them back only into a table that a dump left without
+-- rows. The version that a definition begins with is written by a trigger.
 
 -- A metric is a row. metric, class, unit, direction, position, is_core,
 -- source, numerator, denominator, measure, fraction, interval_method, has_pending, for_outcome, for_actor, place,
@@ -117,11 +117,17 @@ INSERT INTO agent_metrics.benchmarks (vertical, metric, statistic, value, source
     ('regulated', 'hallucination_rate', 'regulated_bar', 0.01, 'Shipped with agent_metrics, to be checked', 2026)
 ON CONFLICT DO NOTHING;
 
-INSERT INTO agent_metrics_internal.resolution_presets (preset, definition, of_label, flag, is_untouched, position) VALUES
-    ('containment', 'No human took part and nothing was handed to one / conversations with an outcome.', 'counting', 'is_no_escalation', true, 1),
-    ('deflection', 'The outcome is a deflection and no human took part / conversations with an outcome. As in deflection_rate.', 'counting', 'is_deflection', true, 2),
-    ('assumed_resolution', 'The agent says it succeeded / conversations that the agent gave a label.', 'agent', 'is_success', false, 3),
-    ('confirmed_resolution', 'A person or the business system says it succeeded / conversations of which one of them said anything.', 'confirmed', 'is_success', false, 4)
+INSERT INTO agent_metrics_internal.resolution_presets (preset, definition, of_label, flag, is_untouched, position)
+VALUES
+    ('containment', 'No human took part and nothing was handed to one / conversations with an outcome.', 'counting',
+     'is_no_escalation', true, 1),
+    ('deflection', 'The outcome is a deflection and no human took part / conversations with an outcome. '
+                   'As in deflection_rate.', 'counting', 'is_deflection', true, 2),
+    ('assumed_resolution', 'The agent says it succeeded / conversations that the agent gave a label.', 'agent',
+     'is_success', false, 3),
+    ('confirmed_resolution',
+     'A person or the business system says it succeeded / conversations of which one of them said anything.',
+     'confirmed', 'is_success', false, 4)
 ON CONFLICT DO NOTHING;
 
 INSERT INTO agent_metrics.nist_ai_rmf_map (nist_function, subcategory, metric, reason) VALUES
@@ -138,5 +144,6 @@ INSERT INTO agent_metrics.nist_ai_rmf_map (nist_function, subcategory, metric, r
     ('MEASURE', 'MEASURE 2.8', 'self_report_gap', 'What the agent says of itself is held against what people find.'),
     ('MEASURE', 'MEASURE 3.3', 'nps_delta', 'Feedback of those affected.'),
     ('MANAGE', 'MANAGE 2.4', 'escalation_missed_rate', 'Hand-over where the agent should stop.'),
-    ('MANAGE', 'MANAGE 4.1', 'deflection_rate', 'Monitored after deployment; breaches are acknowledged with cause and action.')
+    ('MANAGE', 'MANAGE 4.1', 'deflection_rate',
+     'Monitored after deployment; breaches are acknowledged with cause and action.')
 ON CONFLICT DO NOTHING;

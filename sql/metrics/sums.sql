@@ -1,9 +1,11 @@
--- The sums that metrics are formed of, by day, hour, month and window. A view with a constant level reads only that level.
+-- The sums that metrics are formed of, by day, hour, month and window. A view with a constant level
+-- reads only that level.
 
 CREATE OR REPLACE VIEW agent_metrics_internal.report AS
 SELECT z.time_zone, agent_metrics_internal.day_of(now(), z.time_zone) AS today
 -- OFFSET 0: looked up once, not in every place that the zone is named
-FROM (SELECT coalesce((SELECT s.value FROM agent_metrics.settings s WHERE s.name = 'report_time_zone'), 'UTC') AS time_zone OFFSET 0) z;
+FROM (SELECT coalesce((SELECT s.value FROM agent_metrics.settings s WHERE s.name = 'report_time_zone'),
+                      'UTC') AS time_zone OFFSET 0) z;
 COMMENT ON VIEW agent_metrics_internal.report IS 'Time zone and present day of the reports: one row.';
 
 -- Days reach from the agent's first day with data to today, data or not. Stray turns dated before 2015 or in the future
@@ -12,9 +14,11 @@ CREATE OR REPLACE VIEW agent_metrics_internal.days AS
 SELECT a.agent_id, d.day::date AS day, agent_metrics_internal.day_start(d.day::date, p.time_zone) AS bucket
 FROM agent_metrics.agents a
 CROSS JOIN agent_metrics_internal.report p
-CROSS JOIN LATERAL generate_series(agent_metrics_internal.kpi_first_day(a.agent_id)::timestamp, p.today::timestamp, interval '1 day') AS d (day)
+CROSS JOIN LATERAL generate_series(agent_metrics_internal.kpi_first_day(a.agent_id)::timestamp, p.today::timestamp,
+                                   interval '1 day') AS d (day)
 -- a day that the clock skipped is none; said so that the planner does not take this for rare
-WHERE NOT agent_metrics_internal.day_of(agent_metrics_internal.day_start(d.day::date, p.time_zone), p.time_zone) > d.day::date;
+WHERE NOT agent_metrics_internal.day_of(agent_metrics_internal.day_start(d.day::date, p.time_zone), p.time_zone)
+          > d.day::date;
 COMMENT ON VIEW agent_metrics_internal.days IS 'The calendar of each agent.';
 
 DO $do$
@@ -26,7 +30,8 @@ BEGIN
 CREATE OR REPLACE VIEW agent_metrics_internal.daily_measures AS
 SELECT d.agent_id, d.bucket, d.day, %s
 FROM agent_metrics_internal.days d
-LEFT JOIN agent_metrics_internal.rollups_day r ON r.agent_id = d.agent_id AND r.level = 'day' AND r.bucket = d.bucket$view$, each_measure);
+LEFT JOIN agent_metrics_internal.rollups_day r ON r.agent_id = d.agent_id AND r.level = 'day'
+ AND r.bucket = d.bucket$view$, each_measure);
 
     EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_metrics_internal.hourly_measures AS
@@ -78,11 +83,13 @@ WHERE r.level = 'day'
 GROUP BY r.agent_id, n.month, p.time_zone$view$, added);
 END
 $do$;
-COMMENT ON VIEW agent_metrics_internal.daily_measures IS 'Sums and sketches per agent and report day, days without data too.';
+COMMENT ON VIEW agent_metrics_internal.daily_measures IS
+    'Sums and sketches per agent and report day, days without data too.';
 COMMENT ON VIEW agent_metrics_internal.hourly_measures IS 'Sums and sketches per agent and hour with data.';
 COMMENT ON VIEW agent_metrics_internal.spark_measures IS
     'Sums and sketches per agent and each of the 30 report days that end yesterday.';
 COMMENT ON VIEW agent_metrics_internal.window_measures IS
-    'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), over the 30 before (previous_30d), '
+    'Sums and sketches per agent over the 30 report days that end yesterday (span 30d), '
+    'over the 30 before (previous_30d), '
     'and over the 30 that end today (to_today), which thresholds are evaluated over.';
 COMMENT ON VIEW agent_metrics_internal.monthly_measures IS 'Sums and sketches per agent and calendar month with data.';

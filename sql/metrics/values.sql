@@ -1,12 +1,12 @@
 -- The numbers: numerator, denominator, value, interval, threshold and verdict of each metric, made of its row in
--- agent_metrics.metrics. Everything in agent_kpi reads from here. setup() makes these views again, so a metric that was added
--- is shown from the next setup() on.
+-- agent_metrics.metrics. Everything in agent_kpi reads from here. setup() makes these views again, so a metric that was
+-- added is shown from the next setup() on.
 
--- One view for each of the sources: a view over all of them at once would have its every branch planned for each question.
--- Each step (sums, value, interval) is a subquery that the planner leaves alone, since one of its columns is volatile
--- (fenced_1 ...): otherwise it would copy the step into every expression that refers to it. A condition still passes through,
--- which OFFSET 0 would not let it, and there is less to join than with LATERAL. A metric's sums are in the rollups (r), or in
--- fact_days (s), or are asked of a function.
+-- One view for each of the sources: a view over all of them at once would have its every branch planned for each
+-- question. Each step (sums, value, interval) is a subquery that the planner leaves alone, since one of its columns is
+-- volatile (fenced_1 ...): otherwise it would copy the step into every expression that refers to it. A condition still
+-- passes through, which OFFSET 0 would not let it, and there is less to join than with LATERAL. A metric's sums are in
+-- the rollups (r), or in fact_days (s), or are asked of a function.
 DO $do$
 DECLARE
     source      text;
@@ -18,10 +18,15 @@ DECLARE
     halves      text;
 BEGIN
     SELECT string_agg(quote_literal(m.metric), ', ' ORDER BY m.metric),
-           string_agg(format('WHEN %L THEN %s', m.metric, agent_metrics_internal.sum_of_measures(m.numerator, 'bucket')), ' ' ORDER BY m.metric),
-           string_agg(format('WHEN %L THEN %s', m.metric, agent_metrics_internal.sum_of_measures(m.denominator, 'bucket')), ' ' ORDER BY m.metric),
+           string_agg(
+               format('WHEN %L THEN %s', m.metric, agent_metrics_internal.sum_of_measures(m.numerator, 'bucket')), ' '
+               ORDER BY m.metric),
+           string_agg(
+               format('WHEN %L THEN %s', m.metric, agent_metrics_internal.sum_of_measures(m.denominator, 'bucket')), ' '
+               ORDER BY m.metric),
            coalesce(string_agg(format('WHEN %L THEN agent_metrics_internal.ratio_error(%s)', m.metric,
-                                      agent_metrics_internal.delta_method(m.numerator, m.denominator)), ' ' ORDER BY m.metric)
+                                      agent_metrics_internal.delta_method(m.numerator, m.denominator)), ' '
+                               ORDER BY m.metric)
                         FILTER (WHERE m.interval_method = 'delta'), '')
     INTO of_rollups, numerators, denominators, halves
     FROM agent_metrics.metrics m WHERE m.source = 'rollups';
@@ -31,14 +36,16 @@ BEGIN
         fact_days := CASE
             WHEN source = 'hourly' THEN $facts$CROSS JOIN (
                     SELECT NULL::bigint AS facts, NULL::numeric AS numerator, NULL::numeric AS denominator,
-                           NULL::numeric AS numerator_squared, NULL::numeric AS denominator_squared, NULL::numeric AS product,
-                           NULL::agent_metrics.quantile_sketch AS sketch) s$facts$
+                           NULL::numeric AS numerator_squared, NULL::numeric AS denominator_squared,
+                           NULL::numeric AS product, NULL::agent_metrics.quantile_sketch AS sketch) s$facts$
             WHEN source IN ('window', 'monthly') THEN $facts$LEFT JOIN LATERAL (
-                    SELECT sum(x.facts)::bigint AS facts, sum(x.numerator) AS numerator, sum(x.denominator) AS denominator,
-                           sum(x.numerator_squared) AS numerator_squared, sum(x.denominator_squared) AS denominator_squared,
-                           sum(x.product) AS product, agent_metrics.merge(x.sketch) AS sketch
+                    SELECT sum(x.facts)::bigint AS facts, sum(x.numerator) AS numerator,
+                           sum(x.denominator) AS denominator, sum(x.numerator_squared) AS numerator_squared,
+                           sum(x.denominator_squared) AS denominator_squared, sum(x.product) AS product,
+                           agent_metrics.merge(x.sketch) AS sketch
                     FROM agent_metrics_internal.fact_days x
-                    WHERE x.agent_id = r.agent_id AND x.measure = m.measure AND x.bucket >= r.bucket AND x.bucket < r.ends
+                    WHERE x.agent_id = r.agent_id AND x.measure = m.measure AND x.bucket >= r.bucket
+                      AND x.bucket < r.ends
                 ) s ON m.measure IS NOT NULL$facts$
             ELSE $facts$LEFT JOIN agent_metrics_internal.fact_days s
                   ON s.agent_id = r.agent_id AND s.measure = m.measure AND s.bucket = r.bucket$facts$ END;
@@ -53,31 +60,36 @@ SELECT %2$s l.agent_id, l.agent_kind, l.actor, l.metric, l.metric_class, l.unit,
                 THEN coalesce(agent_metrics_internal.kpi_exact_verdict(
                          l.agent_id, l.metric, l.day, l.bucket, l.days, l.fraction, l.direction, t.value), u.verdict)
             ELSE u.verdict END AS verdict,
-       coalesce(t.owner, l.owner) AS owner, coalesce(l.pending, 0) AS pending, w.refreshed_at, l.display_name, l.outcome_metric,
-       coalesce(l.effective_size, l.denominator) AS effective_size, l.definition_version, t.deputy,
+       coalesce(t.owner, l.owner) AS owner, coalesce(l.pending, 0) AS pending, w.refreshed_at, l.display_name,
+       l.outcome_metric, coalesce(l.effective_size, l.denominator) AS effective_size, l.definition_version, t.deputy,
        l.interval_method, l.has_denominator
 FROM (
-    -- The interval. Order statistics are read off the sketch. The delta method is over conversations, or over turns. Two labels
-    -- of the same conversations: Newcombe. Plain sums, and what is per hour, have no interval: the value decides.
+    -- The interval. Order statistics are read off the sketch. The delta method is over conversations, or over turns.
+    -- Two labels of the same conversations: Newcombe. Plain sums, and what is per hour, have no interval:
+    -- the value decides.
     SELECT l.*, clock_timestamp() AS fenced_4,
            CASE WHEN l.value IS NULL THEN NULL ELSE CASE l.interval_method
                 WHEN 'order_statistics' THEN agent_metrics.percentile_low(l.sketch, l.fraction)
                 WHEN 'newcombe' THEN agent_metrics_internal.gap_low(
-                    l.fact_denominator, l.fact_denominator_squared, l.fact_numerator, l.fact_numerator_squared, l.fact_product)
+                    l.fact_denominator, l.fact_denominator_squared, l.fact_numerator,
+                    l.fact_numerator_squared, l.fact_product)
                 WHEN 'difference' THEN l.value - l.half
                 WHEN 'delta' THEN CASE WHEN l.half IS NOT NULL THEN greatest(l.value - l.half, 0) END
                 WHEN 'weighted_wilson' THEN agent_metrics_internal.weighted_low(l.value, l.effective_size)
-                WHEN 'wilson' THEN agent_metrics.wilson_low(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
+                WHEN 'wilson'
+                    THEN agent_metrics.wilson_low(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
            END AS ci_low,
            CASE WHEN l.value IS NULL THEN NULL ELSE CASE l.interval_method
                 WHEN 'order_statistics' THEN agent_metrics.percentile_high(l.sketch, l.fraction)
                 WHEN 'newcombe' THEN agent_metrics_internal.gap_high(
-                    l.fact_denominator, l.fact_denominator_squared, l.fact_numerator, l.fact_numerator_squared, l.fact_product)
+                    l.fact_denominator, l.fact_denominator_squared, l.fact_numerator,
+                    l.fact_numerator_squared, l.fact_product)
                 WHEN 'difference' THEN l.value + l.half
                 WHEN 'delta' THEN CASE WHEN l.unit <> 'fraction' THEN l.value + l.half
                                        WHEN l.half IS NOT NULL THEN least(l.value + l.half, 1) END
                 WHEN 'weighted_wilson' THEN agent_metrics_internal.weighted_high(l.value, l.effective_size)
-                WHEN 'wilson' THEN agent_metrics.wilson_high(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
+                WHEN 'wilson'
+                    THEN agent_metrics.wilson_high(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
            END AS ci_high
     FROM (
         -- half of it, where it is symmetric
@@ -97,14 +109,15 @@ FROM (
                         ELSE agent_metrics.ratio(l.numerator, l.denominator) END AS value
             FROM (
                 -- the sums
-                SELECT %2$s r.agent_id, m.kind AS agent_kind, m.actor, m.owner, m.display_name, m.outcome_metric, m.metric,
-                       m.metric_class, m.unit, m.direction, m.definition, m.definition_version, m.position, m.interval_method,
-                       m.fraction, m.has_denominator, r.bucket, r.day, r.%6$s AS threshold_day, %3$s AS days,
-                       r.conversations, r.conversation_cost_usd, r.units, r.unit_cost_usd, r.cost_usd_squared,
-                       r.tokens_input + r.tokens_output AS tokens, r.token_turns, r.tokens_squared, r.tokens_by_turns, r.turns_squared,
-                       s.facts, s.numerator AS fact_numerator, s.denominator AS fact_denominator,
-                       s.numerator_squared AS fact_numerator_squared, s.denominator_squared AS fact_denominator_squared,
-                       s.product AS fact_product, clock_timestamp() AS fenced_1,
+                SELECT %2$s r.agent_id, m.kind AS agent_kind, m.actor, m.owner, m.display_name, m.outcome_metric,
+                       m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version, m.position,
+                       m.interval_method, m.fraction, m.has_denominator, r.bucket, r.day, r.%6$s AS threshold_day,
+                       %3$s AS days, r.conversations, r.conversation_cost_usd, r.units, r.unit_cost_usd,
+                       r.cost_usd_squared, r.tokens_input + r.tokens_output AS tokens, r.token_turns, r.tokens_squared,
+                       r.tokens_by_turns, r.turns_squared, s.facts, s.numerator AS fact_numerator,
+                       s.denominator AS fact_denominator, s.numerator_squared AS fact_numerator_squared,
+                       s.denominator_squared AS fact_denominator_squared, s.product AS fact_product,
+                       clock_timestamp() AS fenced_1,
                        CASE m.metric %7$s ELSE CASE m.source
                            WHEN 'infrastructure' THEN CASE WHEN s.denominator > 0
                                THEN agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, r.day, %3$s) END
@@ -121,19 +134,22 @@ FROM (
                        CASE m.source WHEN 'rollups' THEN r.latency ELSE s.sketch END AS sketch,
                        -- of weighted facts: how many equally weighted ones would say as much (Kish)
                        CASE WHEN s.denominator_squared > 0
-                            THEN agent_metrics.ratio(s.denominator * s.denominator, s.denominator_squared) END AS effective_size
+                            THEN agent_metrics.ratio(s.denominator * s.denominator, s.denominator_squared)
+                       END AS effective_size
                 FROM agent_metrics_internal.%1$s_measures r
                 JOIN (SELECT a.agent_id, a.kind, a.actor, a.owner, a.display_name, k.outcome_metric,
-                             m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version, m.position, m.source,
-                             m.measure, m.fraction, m.interval_method, m.has_pending,
-                             m.source <> 'rollups' OR m.denominator IS NOT NULL AS has_denominator, clock_timestamp() AS fenced_0
+                             m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version,
+                             m.position, m.source, m.measure, m.fraction, m.interval_method, m.has_pending,
+                             m.source <> 'rollups' OR m.denominator IS NOT NULL AS has_denominator,
+                             clock_timestamp() AS fenced_0
                       FROM agent_metrics.agents a
                       JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
                       JOIN agent_metrics.metrics m ON (m.metric IN (%10$s) %5$s)
                        AND CASE WHEN k.outcome_metric <> m.for_outcome OR a.actor <> m.for_actor THEN false
                                 ELSE true END) m ON m.agent_id = r.agent_id
                 %4$s) l) l) l) l
--- a threshold holds from its day until its last, or the next one of the agent and metric; a window has that of its last day
+-- a threshold holds from its day until its last, or the next one of the agent and metric; a window has
+-- that of its last day
 LEFT JOIN LATERAL (
     SELECT t.value, t.owner, t.deputy FROM agent_metrics.thresholds t
     WHERE t.agent_id = l.agent_id AND t.metric = l.metric
@@ -147,11 +163,13 @@ CROSS JOIN LATERAL (
                 ELSE 'inconclusive' END AS verdict) u
 LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = l.agent_id
 $view$, source, CASE source WHEN 'window' THEN 'span,' ELSE '' END, days, fact_days,
-            CASE source WHEN 'hourly' THEN '' ELSE 'OR m.source IN (''facts'', ''infrastructure'', ''survey'', ''eval_runs'')' END,
+            CASE source WHEN 'hourly' THEN ''
+                        ELSE 'OR m.source IN (''facts'', ''infrastructure'', ''survey'', ''eval_runs'')' END,
             CASE WHEN source IN ('window', 'monthly') THEN 'last_day' ELSE 'day' END,
             numerators, denominators, halves, of_rollups);
         EXECUTE format('COMMENT ON VIEW agent_metrics_internal.%1$I IS %2$L', source || '_values',
-                       format('One row per agent, metric and row of %s_measures: the metric and how it was come by.', source));
+                       format('One row per agent, metric and row of %s_measures: the metric and how it '
+                              'was come by.', source));
     END LOOP;
 END
 $do$;

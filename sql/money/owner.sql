@@ -13,13 +13,15 @@ BEGIN
                   HINT = 'Enter one row for each of them that the model bills.';
     END IF;
     IF NEW.usd_per_million IS NULL OR NOT (NEW.usd_per_million >= 0 AND NEW.usd_per_million < 1000000000) THEN
-        RAISE EXCEPTION 'impossible price % for % of %', coalesce(NEW.usd_per_million::text, 'NULL'), NEW.usage_type, NEW.model
+        RAISE EXCEPTION 'impossible price % for % of %', coalesce(NEW.usd_per_million::text, 'NULL'),
+            NEW.usage_type, NEW.model
             USING ERRCODE = 'numeric_value_out_of_range',
                   DETAIL = 'A price is in US dollars for a million tokens, 0 or more.',
                   HINT = 'Three dollars a million is 3; a price for a thousand tokens is multiplied by 1000.';
     END IF;
     IF NEW.effective_to <= NEW.effective_from THEN
-        RAISE EXCEPTION 'the price for % of % ends at % before it begins at %', NEW.usage_type, NEW.model, NEW.effective_to, NEW.effective_from
+        RAISE EXCEPTION 'the price for % of % ends at % before it begins at %', NEW.usage_type, NEW.model,
+            NEW.effective_to, NEW.effective_from
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'It holds from effective_from on and no longer at effective_to.',
                   HINT = 'Leave effective_to out for a price that has no end yet.';
@@ -32,15 +34,18 @@ BEGIN
                                   = (OLD.provider, OLD.model, OLD.usage_type, OLD.effective_from))
     ORDER BY p.effective_from LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'the price for % of % from % to % overlaps another', NEW.usage_type, NEW.model, NEW.effective_from, NEW.effective_to
+        RAISE EXCEPTION 'the price for % of % from % to % overlaps another', NEW.usage_type, NEW.model,
+            NEW.effective_from, NEW.effective_to
             USING ERRCODE = 'exclusion_violation',
-                  DETAIL = format('From %s to %s it is %s.', other.effective_from, other.effective_to, other.usd_per_million),
+                  DETAIL = format('From %s to %s it is %s.', other.effective_from, other.effective_to,
+                                  other.usd_per_million),
                   HINT = 'First end that one: UPDATE agent_metrics.token_prices SET effective_to = ... WHERE ...';
     END IF;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_token_price() IS 'Trigger: refuses an unknown usage type, an impossible price and a window that overlaps another.';
+COMMENT ON FUNCTION agent_metrics_internal.check_token_price() IS
+    'Trigger: refuses an unknown usage type, an impossible price and a window that overlaps another.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_token_price() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.refuse_change() RETURNS trigger
@@ -52,5 +57,6 @@ BEGIN
               HINT = 'A fact that comes late is written where facts are; agent_kpi.adjustments shows what it changes.';
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.refuse_change() IS 'Trigger: refuses to change what was reported of a closed month.';
+COMMENT ON FUNCTION agent_metrics_internal.refuse_change() IS
+    'Trigger: refuses to change what was reported of a closed month.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.refuse_change() FROM PUBLIC;

@@ -15,15 +15,19 @@ CREATE TABLE agent_metrics.infrastructure_costs (
     changed_in   xid8 NOT NULL DEFAULT pg_current_xact_id(),
     CHECK (period_end > period_start)
 );
-COMMENT ON TABLE agent_metrics.infrastructure_costs IS 'Billed cost of infrastructure over a period, of one agent or shared by all AI agents.';
-COMMENT ON COLUMN agent_metrics.infrastructure_costs.cost_id IS 'Id of the line; the importer''s or the bill''s own, so that a line imported twice is stored once.';
-COMMENT ON COLUMN agent_metrics.infrastructure_costs.agent_id IS 'Agent that bears it; NULL: shared by all AI agents in proportion to their hours in the period.';
+COMMENT ON TABLE agent_metrics.infrastructure_costs IS
+    'Billed cost of infrastructure over a period, of one agent or shared by all AI agents.';
+COMMENT ON COLUMN agent_metrics.infrastructure_costs.cost_id IS
+    'Id of the line; the importer''s or the bill''s own, so that a line imported twice is stored once.';
+COMMENT ON COLUMN agent_metrics.infrastructure_costs.agent_id IS
+    'Agent that bears it; NULL: shared by all AI agents in proportion to their hours in the period.';
 COMMENT ON COLUMN agent_metrics.infrastructure_costs.period_start IS 'First moment of the period that the cost is for.';
 COMMENT ON COLUMN agent_metrics.infrastructure_costs.period_end IS 'First moment after it.';
 COMMENT ON COLUMN agent_metrics.infrastructure_costs.amount_usd IS 'Amount in US dollars, credits negative.';
 COMMENT ON COLUMN agent_metrics.infrastructure_costs.provider IS 'Who billed it.';
 COMMENT ON COLUMN agent_metrics.infrastructure_costs.service IS 'What was billed.';
-COMMENT ON COLUMN agent_metrics.infrastructure_costs.source IS 'Where the line comes from: manual, focus, or the name of an import.';
+COMMENT ON COLUMN agent_metrics.infrastructure_costs.source IS
+    'Where the line comes from: manual, focus, or the name of an import.';
 COMMENT ON COLUMN agent_metrics.infrastructure_costs.detail IS 'Anything else, as JSON.';
 COMMENT ON COLUMN agent_metrics.infrastructure_costs.changed_in IS 'Transaction that wrote the row.';
 CREATE INDEX infrastructure_costs_period ON agent_metrics.infrastructure_costs (period_start);
@@ -41,10 +45,13 @@ CREATE TABLE agent_metrics.token_prices (
     PRIMARY KEY (provider, model, usage_type, effective_from),
     CONSTRAINT token_prices_do_not_overlap EXCLUDE USING gist (
         numrange(hashtextextended(provider, hashtextextended(model, hashtextextended(usage_type, 0)))::numeric,
-                 hashtextextended(provider, hashtextextended(model, hashtextextended(usage_type, 0)))::numeric, '[]') WITH =,
+                 hashtextextended(provider, hashtextextended(model, hashtextextended(usage_type, 0)))::numeric,
+                 '[]') WITH =,
         tstzrange(effective_from, effective_to) WITH &&)
 );
-COMMENT ON TABLE agent_metrics.token_prices IS 'What a million tokens of a model cost, and from when to when. A turn without a cost is priced by the row that holds at its time.';
+COMMENT ON TABLE agent_metrics.token_prices IS
+    'What a million tokens of a model cost, and from when to when. A turn without a cost is priced by the row '
+    'that holds at its time.';
 COMMENT ON COLUMN agent_metrics.token_prices.provider IS 'Who runs the model, such as anthropic or openai.';
 COMMENT ON COLUMN agent_metrics.token_prices.model IS 'Model as turns name it.';
 COMMENT ON COLUMN agent_metrics.token_prices.usage_type IS 'input (not cached), cache_read, cache_write or output.';
@@ -61,7 +68,8 @@ CREATE TABLE agent_metrics_internal.price_watermarks (
     snapshot pg_snapshot,
     origin   text NOT NULL DEFAULT ''
 );
-COMMENT ON TABLE agent_metrics_internal.price_watermarks IS 'Up to which turns price_events() has looked, agent by agent. The row is the lock of its pricing.';
+COMMENT ON TABLE agent_metrics_internal.price_watermarks IS
+    'Up to which turns price_events() has looked, agent by agent. The row is the lock of its pricing.';
 COMMENT ON COLUMN agent_metrics_internal.price_watermarks.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.price_watermarks.snapshot IS 'Snapshot of the last look; NULL: none yet.';
 COMMENT ON COLUMN agent_metrics_internal.price_watermarks.origin IS 'Cluster and table the snapshot belongs to.';
@@ -80,15 +88,19 @@ CREATE TABLE agent_metrics.billing_lines (
     changed_in   xid8 NOT NULL DEFAULT pg_current_xact_id(),
     CHECK (period_end > period_start)
 );
-COMMENT ON TABLE agent_metrics.billing_lines IS 'What providers billed for the use of models, line by line. Written by the import functions, or by hand.';
-COMMENT ON COLUMN agent_metrics.billing_lines.line_id IS 'Id of the line; an importer makes it from what the line is about, so that a line imported twice is stored once.';
+COMMENT ON TABLE agent_metrics.billing_lines IS
+    'What providers billed for the use of models, line by line. Written by the import functions, or by hand.';
+COMMENT ON COLUMN agent_metrics.billing_lines.line_id IS
+    'Id of the line; an importer makes it from what the line is about, so that a line imported twice is stored once.';
 COMMENT ON COLUMN agent_metrics.billing_lines.provider IS 'Who billed it.';
-COMMENT ON COLUMN agent_metrics.billing_lines.model IS 'Model; NULL: the bill does not say, or the line is about something else.';
+COMMENT ON COLUMN agent_metrics.billing_lines.model IS
+    'Model; NULL: the bill does not say, or the line is about something else.';
 COMMENT ON COLUMN agent_metrics.billing_lines.period_start IS 'First moment of the period that the line is for.';
 COMMENT ON COLUMN agent_metrics.billing_lines.period_end IS 'First moment after it.';
 COMMENT ON COLUMN agent_metrics.billing_lines.amount_usd IS 'Amount in US dollars, credits negative.';
 COMMENT ON COLUMN agent_metrics.billing_lines.description IS 'What was billed, in the provider''s words.';
-COMMENT ON COLUMN agent_metrics.billing_lines.source IS 'Where the line comes from: anthropic, openai, focus or manual.';
+COMMENT ON COLUMN agent_metrics.billing_lines.source IS
+    'Where the line comes from: anthropic, openai, focus or manual.';
 COMMENT ON COLUMN agent_metrics.billing_lines.detail IS 'The line as the provider wrote it.';
 COMMENT ON COLUMN agent_metrics.billing_lines.imported_at IS 'When it was first imported.';
 COMMENT ON COLUMN agent_metrics.billing_lines.changed_in IS 'Transaction that last wrote the row.';
@@ -108,7 +120,8 @@ COMMENT ON COLUMN agent_metrics_internal.closed_periods.month IS 'First day of t
 COMMENT ON COLUMN agent_metrics_internal.closed_periods.closed_at IS 'When it was closed.';
 COMMENT ON COLUMN agent_metrics_internal.closed_periods.closed_by IS 'Who closed it.';
 COMMENT ON COLUMN agent_metrics_internal.closed_periods.note IS 'What he said of it.';
-COMMENT ON COLUMN agent_metrics_internal.closed_periods.snapshot IS 'What was known when adjustments were last recorded: facts that came since are why a number differs.';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.snapshot IS
+    'What was known when adjustments were last recorded: facts that came since are why a number differs.';
 COMMENT ON COLUMN agent_metrics_internal.closed_periods.origin IS 'Cluster and table the snapshot belongs to.';
 
 CREATE TABLE agent_metrics_internal.reported_values (
@@ -124,7 +137,8 @@ CREATE TABLE agent_metrics_internal.reported_values (
 COMMENT ON TABLE agent_metrics_internal.reported_values IS 'Every number of a closed month as it was reported.';
 COMMENT ON COLUMN agent_metrics_internal.reported_values.month IS 'First day of the month.';
 COMMENT ON COLUMN agent_metrics_internal.reported_values.agent_id IS 'Agent; empty: of the company, such as the bills.';
-COMMENT ON COLUMN agent_metrics_internal.reported_values.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
+COMMENT ON COLUMN agent_metrics_internal.reported_values.metric IS
+    'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
 COMMENT ON COLUMN agent_metrics_internal.reported_values.unit IS 'Unit of the metric.';
 COMMENT ON COLUMN agent_metrics_internal.reported_values.value IS 'Value; NULL: no number.';
 COMMENT ON COLUMN agent_metrics_internal.reported_values.numerator IS 'Numerator, or the sum.';
@@ -145,10 +159,12 @@ CREATE TABLE agent_metrics_internal.adjustments (
     cause              text NOT NULL,
     PRIMARY KEY (month, agent_id, metric, adjusted_at)
 );
-COMMENT ON TABLE agent_metrics_internal.adjustments IS 'Changes to the numbers of closed months, each with its date; written by record_adjustments().';
+COMMENT ON TABLE agent_metrics_internal.adjustments IS
+    'Changes to the numbers of closed months, each with its date; written by record_adjustments().';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.month IS 'First day of the closed month.';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.agent_id IS 'Agent; empty: of the company.';
-COMMENT ON COLUMN agent_metrics_internal.adjustments.metric IS 'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
+COMMENT ON COLUMN agent_metrics_internal.adjustments.metric IS
+    'Metric, or revenue_usd, infrastructure_usd, billed_usd.';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.adjusted_at IS 'When the change was noticed.';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.unit IS 'Unit of the metric.';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.value_before IS 'Value before it.';
@@ -158,7 +174,8 @@ COMMENT ON COLUMN agent_metrics_internal.adjustments.numerator_after IS 'Numerat
 COMMENT ON COLUMN agent_metrics_internal.adjustments.denominator_before IS 'Denominator before it.';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.denominator_after IS 'Denominator after it.';
 COMMENT ON COLUMN agent_metrics_internal.adjustments.cause IS 'The facts that came late, as far as they can be told.';
-CREATE TRIGGER refuse_change BEFORE UPDATE OF month, closed_at, closed_by, note OR DELETE ON agent_metrics_internal.closed_periods
+CREATE TRIGGER refuse_change BEFORE UPDATE OF month, closed_at, closed_by,
+    note OR DELETE ON agent_metrics_internal.closed_periods
     FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.refuse_change('closed_periods');
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON agent_metrics_internal.closed_periods
     FOR EACH STATEMENT EXECUTE FUNCTION agent_metrics_internal.refuse_change('closed_periods');

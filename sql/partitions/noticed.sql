@@ -1,20 +1,22 @@
 -- Partitions that come and go by hand: noticed by the next refresh, and their spans computed again.
 
--- What tells that a partition is another, or another one's content: its entry in the catalogue, and, where no trigger would
--- log that it is emptied (one that somebody made and attached), the file that it is in.
+-- What tells that a partition is another, or another one's content: its entry in the catalogue, and, where no trigger
+-- would log that it is emptied (one that somebody made and attached), the file that it is in.
 CREATE FUNCTION agent_metrics_internal.partition_mark(partition oid, entry xid) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN partition || '/' || entry::text || coalesce(
     (SELECT '/' || c.relfilenode FROM pg_class c
      WHERE c.oid = partition AND c.relkind = 'r'
-       AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'log_truncate' AND t.tgenabled = 'A')), '');
+       AND NOT EXISTS (SELECT 1 FROM pg_trigger t
+                       WHERE t.tgrelid = c.oid AND t.tgname = 'log_truncate' AND t.tgenabled = 'A')), '');
 COMMENT ON FUNCTION agent_metrics_internal.partition_mark(oid, xid) IS
     'By what a refresh tells that a partition is not the one it was. Internal: present_partitions() uses it.';
 
 -- A partition below a partition counts for the span of the one on top. One being detached concurrently is gone.
 CREATE FUNCTION agent_metrics_internal.present_partitions()
 RETURNS TABLE (partition text, mark text, from_time timestamptz, to_time timestamptz)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET datestyle = 'ISO' AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -22,9 +24,11 @@ BEGIN
         SELECT i.inhrelid AS oid, i.inhrelid AS top, i.xmin AS entry
         FROM pg_inherits i WHERE i.inhparent = 'agent_metrics.agent_events'::regclass AND NOT i.inhdetachpending
         UNION ALL
-        SELECT i.inhrelid, t.top, i.xmin FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending
+        SELECT i.inhrelid, t.top, i.xmin
+        FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending
     )
-    SELECT CASE WHEN c.relnamespace = 'agent_metrics'::regnamespace THEN c.relname ELSE t.oid::regclass::text END::text, agent_metrics_internal.partition_mark(t.oid, t.entry),
+    SELECT CASE WHEN c.relnamespace = 'agent_metrics'::regnamespace THEN c.relname ELSE t.oid::regclass::text END::text,
+           agent_metrics_internal.partition_mark(t.oid, t.entry),
            coalesce(substring(b.bound FROM $$FROM \('([^']+)'\)$$)::timestamptz, '-infinity'),
            coalesce(substring(b.bound FROM $$TO \('([^']+)'\)$$)::timestamptz, 'infinity')
     FROM tree t
@@ -34,7 +38,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.present_partitions() IS
-    'Partitions of agent_events, with the span of time each takes; one that lies elsewhere than in agent_metrics with its schema. Internal: refresh() uses it.';
+    'Partitions of agent_events, with the span of time each takes; one that lies elsewhere than in agent_metrics with '
+    'its schema. Internal: refresh() uses it.';
 
 -- Spans whose partitions are not those that the last refresh found.
 CREATE FUNCTION agent_metrics_internal.changed_ranges() RETURNS TABLE (from_time timestamptz, to_time timestamptz)
@@ -47,8 +52,11 @@ BEGIN
             FROM pg_inherits i WHERE i.inhparent = 'agent_metrics.agent_events'::regclass AND NOT i.inhdetachpending
             UNION ALL
             SELECT i.inhrelid, i.xmin FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending)
-        SELECT array_agg(agent_metrics_internal.partition_mark(t.oid, t.entry) ORDER BY agent_metrics_internal.partition_mark(t.oid, t.entry)) FROM tree t)
-       IS NOT DISTINCT FROM (SELECT array_agg(k.mark ORDER BY k.mark) FROM agent_metrics_internal.known_partitions k) THEN
+        SELECT array_agg(agent_metrics_internal.partition_mark(t.oid, t.entry)
+                         ORDER BY agent_metrics_internal.partition_mark(t.oid, t.entry))
+        FROM tree t)
+       IS NOT DISTINCT FROM (SELECT array_agg(k.mark ORDER BY k.mark)
+                             FROM agent_metrics_internal.known_partitions k) THEN
         RETURN;
     END IF;
     RETURN QUERY
@@ -58,7 +66,8 @@ BEGIN
     WHERE p.mark IS NULL OR k.mark IS NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.changed_ranges() IS 'Spans of time of partitions that came or went since the last refresh. Internal: refresh() and verify() use it.';
+COMMENT ON FUNCTION agent_metrics_internal.changed_ranges() IS
+    'Spans of time of partitions that came or went since the last refresh. Internal: refresh() and verify() use it.';
 
 -- Takes the partitions as they are for known: they were changed on purpose, and no turn was lost or won.
 CREATE FUNCTION agent_metrics_internal.adopt_partitions() RETURNS void
@@ -72,7 +81,8 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.adopt_partitions() IS 'Takes the partitions as they are for known. Internal: refresh() and ensure_partitions() use it.';
+COMMENT ON FUNCTION agent_metrics_internal.adopt_partitions() IS
+    'Takes the partitions as they are for known. Internal: refresh() and ensure_partitions() use it.';
 
 -- Called with agent_events locked, so that no partition goes meanwhile. Every agent computes the spans again.
 CREATE FUNCTION agent_metrics_internal.notice_partitions() RETURNS void
@@ -82,19 +92,21 @@ BEGIN
     IF NOT EXISTS (SELECT 1 FROM agent_metrics_internal.changed_ranges()) THEN
         RETURN;
     END IF;
-    -- One at a time: whoever waits here finds in the next statement that it was done. Rows and not the table, which whoever
-    -- may use the schema can hold a lock on by preparing a statement.
+    -- One at a time: whoever waits here finds in the next statement that it was done. Rows and not the table, which
+    -- whoever may use the schema can hold a lock on by preparing a statement.
     PERFORM FROM agent_metrics_internal.known_partitions k ORDER BY k.mark FOR UPDATE;
     INSERT INTO agent_metrics_internal.stale_ranges (agent_id, from_time, to_time)
-    SELECT a.agent_id, r.from_time, r.to_time FROM agent_metrics.agents a CROSS JOIN agent_metrics_internal.changed_ranges() r
+    SELECT a.agent_id, r.from_time, r.to_time FROM agent_metrics.agents a
+    CROSS JOIN agent_metrics_internal.changed_ranges() r
     ON CONFLICT DO NOTHING;
     PERFORM agent_metrics_internal.adopt_partitions();
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.notice_partitions() IS 'Has every agent compute the spans of partitions that came or went again. Internal: refresh() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.notice_partitions() IS
+    'Has every agent compute the spans of partitions that came or went again. Internal: refresh() uses it.';
 
--- A transaction that sees an old state, and whose statements are planned with the partitions as they are now, would count
--- what was moved or archived meanwhile nowhere. What it sees of the known partitions tells.
+-- A transaction that sees an old state, and whose statements are planned with the partitions as they are now, would
+-- count what was moved or archived meanwhile nowhere. What it sees of the known partitions tells.
 CREATE FUNCTION agent_metrics_internal.check_partitions() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
@@ -107,19 +119,22 @@ EXCEPTION WHEN serialization_failure THEN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.check_partitions() IS
-    'Fails where partitions were exchanged since a REPEATABLE READ or SERIALIZABLE transaction took its snapshot. Internal: refresh() uses it.';
+    'Fails where partitions were exchanged since a REPEATABLE READ or SERIALIZABLE transaction took its snapshot. '
+    'Internal: refresh() uses it.';
 
 -- Adds to what is dirty all that lies in the agents' stale spans, which are taken out as they are read.
 CREATE FUNCTION agent_metrics_internal.add_stale_ranges(
-    agent_ids text[], bucket_seconds integer[], time_zone text,
-    INOUT conversation_agents text[], INOUT conversation_ids text[], INOUT from_times timestamptz[], INOUT to_times timestamptz[],
-    INOUT dirty_agents text[], INOUT dirty_buckets timestamptz[])
+    refreshed agent_metrics_internal.refreshed_agent[], time_zone text,
+    INOUT conversation_agents text[], INOUT conversation_ids text[], INOUT from_times timestamptz[],
+    INOUT to_times timestamptz[], INOUT dirty_agents text[], INOUT dirty_buckets timestamptz[])
 RETURNS record
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 BEGIN
     WITH changed_range AS (
-        DELETE FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (add_stale_ranges.agent_ids)
+        DELETE FROM agent_metrics_internal.stale_ranges s
+        WHERE s.agent_id = ANY (ARRAY(SELECT a.agent_id FROM unnest(add_stale_ranges.refreshed) a))
         RETURNING s.agent_id, s.from_time, s.to_time
     ), touched_turn AS MATERIALIZED (
         -- turns that are there, live or archived
@@ -127,7 +142,8 @@ BEGIN
                agent_metrics_internal.bucket_start(e.occurred_at, 'fine', add_stale_ranges.time_zone) AS five
         FROM changed_range r JOIN agent_metrics.agent_events e
           ON e.agent_id = r.agent_id AND e.occurred_at >= r.from_time AND e.occurred_at < r.to_time
-         AND e.occurred_at >= agent_metrics_internal.first_moment() AND e.occurred_at < agent_metrics_internal.end_of_moments()
+         AND e.occurred_at >= agent_metrics_internal.first_moment()
+         AND e.occurred_at < agent_metrics_internal.end_of_moments()
         WHERE NOT e.is_eval
         GROUP BY e.agent_id, e.conversation_id, five
     ), noticed_partition AS (
@@ -149,11 +165,13 @@ BEGIN
               UNION ALL
               -- and what was said of turns there, which may have been of evaluations
               SELECT f.agent_id, f.conversation_id, 'infinity', '-infinity'
-              FROM changed_range r CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(r.agent_id, r.from_time, r.to_time) f
+              FROM changed_range r
+              CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(r.agent_id, r.from_time, r.to_time) f
               UNION ALL
               SELECT x.agent_id, x.conversation_id, x.from_time, x.to_time
-              FROM unnest(add_stale_ranges.conversation_agents, add_stale_ranges.conversation_ids, add_stale_ranges.from_times,
-                          add_stale_ranges.to_times) AS x (agent_id, conversation_id, from_time, to_time)) u
+              FROM unnest(add_stale_ranges.conversation_agents, add_stale_ranges.conversation_ids,
+                          add_stale_ranges.from_times, add_stale_ranges.to_times)
+                              AS x (agent_id, conversation_id, from_time, to_time)) u
         GROUP BY u.agent_id, u.conversation_id
     ), touched_conversation AS (
         -- where the other turns of one that is not known lie, nobody knows
@@ -171,13 +189,15 @@ BEGIN
         -- a bucket that is stored may begin before the span does
         SELECT b.agent_id, b.bucket
         FROM changed_range r
-        JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = r.agent_id
-        JOIN agent_metrics_internal.rollups b ON b.agent_id = r.agent_id AND b.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END
+        JOIN unnest(add_stale_ranges.refreshed) a ON a.agent_id = r.agent_id
+        JOIN agent_metrics_internal.rollups b
+          ON b.agent_id = r.agent_id AND b.level = CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END
          AND b.bucket > r.from_time - make_interval(secs => a.bucket_seconds) AND b.bucket < r.to_time
     ), dirty_bucket AS (
-        SELECT m.agent_id, agent_metrics_internal.finest_bucket(m.five, a.bucket_seconds, add_stale_ranges.time_zone) AS bucket
+        SELECT m.agent_id,
+               agent_metrics_internal.finest_bucket(m.five, a.bucket_seconds, add_stale_ranges.time_zone) AS bucket
         FROM touched_moment m
-        JOIN unnest(add_stale_ranges.agent_ids, add_stale_ranges.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = m.agent_id
+        JOIN unnest(add_stale_ranges.refreshed) a ON a.agent_id = m.agent_id
         UNION
         SELECT * FROM unnest(add_stale_ranges.dirty_agents, add_stale_ranges.dirty_buckets)
     )
@@ -188,5 +208,7 @@ BEGIN
     CROSS JOIN (SELECT array_agg(x.agent_id) AS agents, array_agg(x.bucket) AS buckets FROM dirty_bucket x) b;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.add_stale_ranges(text[], integer[], text, text[], text[], timestamptz[], timestamptz[], text[], timestamptz[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.add_stale_ranges(
+    agent_metrics_internal.refreshed_agent[], text, text[], text[], timestamptz[], timestamptz[],
+    text[], timestamptz[]) IS
     'What is dirty, with all that lies in the stale spans of the agents. Internal: refresh() uses it.';

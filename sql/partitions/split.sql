@@ -7,8 +7,8 @@
 -- The turns keep their recorded_in, so to every refresh they are the turns they were.
 
 CREATE OR REPLACE FUNCTION agent_metrics.partition_step(months_ahead integer DEFAULT 3) RETURNS text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
-SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO' SET timezone = 'UTC' SET lock_timeout = '100ms' SET client_min_messages = warning AS $function$
 #variable_conflict use_column
 DECLARE
     few    constant integer := 1000;  -- turns that may be moved while inserts wait
@@ -34,7 +34,8 @@ BEGIN
                OR p.partition = 'agent_events_after' AND p.to_time = 'infinity' AND isfinite(p.from_time)
             ORDER BY p.from_time
         LOOP
-            EXECUTE format('SELECT count(*) > $1 FROM (SELECT 1 FROM agent_metrics.%I LIMIT $1 + 1) x', outer_one.partition) INTO has_many USING few;
+            EXECUTE format('SELECT count(*) > $1 FROM (SELECT 1 FROM agent_metrics.%I LIMIT $1 + 1) x',
+                           outer_one.partition) INTO has_many USING few;
             CONTINUE WHEN NOT has_many;
             IF outer_one.partition = 'agent_events_before' THEN
                 -- Twenty years back at most: what is older stays in the outer partition.
@@ -44,20 +45,26 @@ BEGIN
                     WHERE e.occurred_at >= outer_one.to_time - interval '20 years'
                 )
                 SELECT 'agent_events_before', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
-                FROM edge CROSS JOIN LATERAL generate_series(edge.month, outer_one.to_time - interval '1 month', interval '1 month') AS m
+                FROM edge CROSS JOIN LATERAL generate_series(
+                    edge.month, outer_one.to_time - interval '1 month', interval '1 month') AS m
                 UNION ALL
-                SELECT 'agent_events_before', 'agent_events_before_next', '-infinity', edge.month FROM edge WHERE edge.month IS NOT NULL;
+                SELECT 'agent_events_before', 'agent_events_before_next', '-infinity', edge.month
+                FROM edge WHERE edge.month IS NOT NULL;
             ELSE
                 INSERT INTO agent_metrics_internal.partition_splits (partition, piece, from_time, to_time)
                 WITH edge AS (
                     SELECT greatest(date_trunc('month', max(e.occurred_at)),
-                                    date_trunc('month', now()) + make_interval(months => months_ahead)) + interval '1 month' AS month
-                    FROM agent_metrics.agent_events_after e WHERE e.occurred_at < outer_one.from_time + interval '20 years'
+                                    date_trunc('month', now()) + make_interval(months => months_ahead))
+                    + interval '1 month' AS month
+                    FROM agent_metrics.agent_events_after e
+                    WHERE e.occurred_at < outer_one.from_time + interval '20 years'
                 )
                 SELECT 'agent_events_after', to_char(m, '"agent_events_y"YYYY"m"MM'), m, m + interval '1 month'
-                FROM edge CROSS JOIN LATERAL generate_series(outer_one.from_time, edge.month - interval '1 month', interval '1 month') AS m
+                FROM edge CROSS JOIN LATERAL generate_series(
+                    outer_one.from_time, edge.month - interval '1 month', interval '1 month') AS m
                 UNION ALL
-                SELECT 'agent_events_after', 'agent_events_after_next', edge.month, 'infinity' FROM edge WHERE edge.month IS NOT NULL;
+                SELECT 'agent_events_after', 'agent_events_after_next', edge.month, 'infinity'
+                FROM edge WHERE edge.month IS NOT NULL;
             END IF;
             EXIT WHEN (SELECT count(*) FROM agent_metrics_internal.partition_splits) > 1;
             -- no month that it would be split into
@@ -68,8 +75,10 @@ BEGIN
             RETURN NULL;
         END IF;
         PERFORM agent_metrics_internal.check_free(s.piece) FROM agent_metrics_internal.partition_splits s;
-        PERFORM agent_metrics_internal.check_free(job.partition || '_old'), agent_metrics_internal.guard_partition(job.partition);
-        UPDATE agent_metrics_internal.partition_splits p SET mark = agent_metrics_internal.partition_state(job.partition);
+        PERFORM agent_metrics_internal.check_free(job.partition || '_old'),
+                agent_metrics_internal.guard_partition(job.partition);
+        UPDATE agent_metrics_internal.partition_splits p
+        SET mark = agent_metrics_internal.partition_state(job.partition);
         RETURN format('guarding %s', job.partition);
     END IF;
 
@@ -94,7 +103,8 @@ BEGIN
         RETURN format('beginning again with %s', job.partition);
     END IF;
 
-    SELECT s.* INTO piece FROM agent_metrics_internal.partition_splits s WHERE s.state = 'waiting' ORDER BY s.from_time DESC LIMIT 1;
+    SELECT s.* INTO piece FROM agent_metrics_internal.partition_splits s
+    WHERE s.state = 'waiting' ORDER BY s.from_time DESC LIMIT 1;
     IF piece.piece IS NOT NULL THEN
         PERFORM agent_metrics_internal.make_partition(piece.piece, piece.from_time, piece.to_time);
         PERFORM agent_metrics_internal.copy_turns(piece.partition, piece.piece, piece.from_time, piece.to_time);
@@ -114,7 +124,8 @@ BEGIN
     IF agent_metrics_internal.partition_state(job.partition) IS DISTINCT FROM job.mark THEN
         RETURN format('partition %s was changed', job.partition);  -- and the next step begins again
     END IF;
-    PERFORM agent_metrics_internal.check_unused(job.partition), agent_metrics_internal.check_free(job.partition || '_old');
+    PERFORM agent_metrics_internal.check_unused(job.partition),
+            agent_metrics_internal.check_free(job.partition || '_old');
     PERFORM agent_metrics_internal.copy_noted_turns(job.partition);
     PERFORM agent_metrics_internal.notice_partitions();
     PERFORM agent_metrics_internal.detach_partition(job.partition);
@@ -132,33 +143,40 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.partition_step(integer) IS
-    'One step of splitting an outer partition that holds many turns into months, and what it was; NULL when there is nothing to do. Each in a transaction of its own. Waits 100 ms for a lock at most.';
+    'One step of splitting an outer partition that holds many turns into months, and what it was; '
+    'NULL when there is nothing to do. Each in a transaction of its own. Waits 100 ms for a lock at most.';
 REVOKE ALL ON FUNCTION agent_metrics.partition_step(integer) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.copy_noted_turns(name text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET datestyle = 'ISO' SET timezone = 'UTC' AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+SET datestyle = 'ISO' SET timezone = 'UTC' AS $function$
 #variable_conflict use_column
 DECLARE
     last  bigint := (SELECT max(g.change_id) FROM agent_metrics_internal.guarded_turns g WHERE g.partition = name);
     columns text := (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
-                     WHERE a.attrelid = 'agent_metrics.agent_events'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '');
+                     WHERE a.attrelid = 'agent_metrics.agent_events'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+                       AND a.attgenerated = '');
     piece agent_metrics_internal.partition_splits;
 BEGIN
     FOR piece IN SELECT s.* FROM agent_metrics_internal.partition_splits s WHERE s.partition = name LOOP
         EXECUTE format('DELETE FROM agent_metrics.%I e USING agent_metrics_internal.guarded_turns g
                         WHERE g.partition = $1 AND g.change_id <= $2
-                          AND e.agent_id = g.agent_id AND e.occurred_at = g.occurred_at AND e.event_id = g.event_id', piece.piece)
+                          AND e.agent_id = g.agent_id AND e.occurred_at = g.occurred_at AND e.event_id = g.event_id',
+                       piece.piece)
         USING name, last;
         EXECUTE format('INSERT INTO agent_metrics.%I (%s) OVERRIDING SYSTEM VALUE
                         SELECT %s FROM agent_metrics.%I
                         WHERE (agent_id, occurred_at, event_id) IN (
                             SELECT g.agent_id, g.occurred_at, g.event_id FROM agent_metrics_internal.guarded_turns g
-                            WHERE g.partition = $1 AND g.change_id <= $2 AND g.occurred_at >= %L AND g.occurred_at < %L)',
+                            WHERE g.partition = $1 AND g.change_id <= $2 AND g.occurred_at >= %L
+                              AND g.occurred_at < %L)',
                        piece.piece, columns, columns, name, piece.from_time, piece.to_time)
         USING name, last;
     END LOOP;
     DELETE FROM agent_metrics_internal.guarded_turns g WHERE g.partition = name AND g.change_id <= last;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.copy_noted_turns(text) IS 'Brings the tables that a partition is split into up to what was written to it meanwhile. Internal: partition_step() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.copy_noted_turns(text) IS
+    'Brings the tables that a partition is split into up to what was written to it meanwhile. '
+    'Internal: partition_step() uses it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.copy_noted_turns(text) FROM PUBLIC;

@@ -8,9 +8,12 @@ CREATE TABLE agent_metrics_internal.known_partitions (
     from_time timestamptz NOT NULL,
     to_time   timestamptz NOT NULL
 );
-COMMENT ON TABLE agent_metrics_internal.known_partitions IS 'Partitions of agent_events as the last refresh found them, so that one dropped, detached or attached by hand is noticed.';
+COMMENT ON TABLE agent_metrics_internal.known_partitions IS
+    'Partitions of agent_events as the last refresh found them, so that one dropped, detached or attached '
+    'by hand is noticed.';
 COMMENT ON COLUMN agent_metrics_internal.known_partitions.partition IS 'Name of the partition.';
-COMMENT ON COLUMN agent_metrics_internal.known_partitions.mark IS 'Its entry in the catalogue: object id and transaction.';
+COMMENT ON COLUMN agent_metrics_internal.known_partitions.mark IS
+    'Its entry in the catalogue: object id and transaction.';
 COMMENT ON COLUMN agent_metrics_internal.known_partitions.from_time IS 'First moment it takes.';
 COMMENT ON COLUMN agent_metrics_internal.known_partitions.to_time IS 'First moment it no longer takes.';
 
@@ -23,7 +26,9 @@ CREATE TABLE agent_metrics_internal.guarded_turns (
     event_id    uuid NOT NULL,
     PRIMARY KEY (change_id, agent_id)
 );
-COMMENT ON TABLE agent_metrics_internal.guarded_turns IS 'Turns that were written to a partition while it was being copied. Written by a trigger that only such a partition has.';
+COMMENT ON TABLE agent_metrics_internal.guarded_turns IS
+    'Turns that were written to a partition while it was being copied. '
+    'Written by a trigger that only such a partition has.';
 COMMENT ON COLUMN agent_metrics_internal.guarded_turns.change_id IS 'Identity.';
 COMMENT ON COLUMN agent_metrics_internal.guarded_turns.partition IS 'Name of the partition.';
 COMMENT ON COLUMN agent_metrics_internal.guarded_turns.agent_id IS 'Agent of the turn.';
@@ -48,13 +53,17 @@ CREATE TABLE agent_metrics_internal.archives (
     mark        text,
     is_counted  boolean NOT NULL GENERATED ALWAYS AS (state IN ('detached', 'archived')) STORED
 );
-COMMENT ON TABLE agent_metrics_internal.archives IS 'Monthly partitions that agent-metrics archive wrote to Parquet files, or is writing.';
+COMMENT ON TABLE agent_metrics_internal.archives IS
+    'Monthly partitions that agent-metrics archive wrote to Parquet files, or is writing.';
 COMMENT ON COLUMN agent_metrics_internal.archives.archive_id IS 'Identity.';
 COMMENT ON COLUMN agent_metrics_internal.archives.partition IS 'Name of the partition of agent_events.';
 COMMENT ON COLUMN agent_metrics_internal.archives.from_time IS 'First moment of its turns.';
 COMMENT ON COLUMN agent_metrics_internal.archives.to_time IS 'First moment after them.';
-COMMENT ON COLUMN agent_metrics_internal.archives.state IS 'writing: the turns are in the database; detached: the file is checked, the old table is yet to be dropped; archived: in the file alone; restored: in the database again.';
-COMMENT ON COLUMN agent_metrics_internal.archives.is_counted IS 'What it holds counts for its turns: they are in no table that counts. The one place that says which archives do.';
+COMMENT ON COLUMN agent_metrics_internal.archives.state IS
+    'writing: the turns are in the database; detached: the file is checked, the old table is yet to be dropped; '
+    'archived: in the file alone; restored: in the database again.';
+COMMENT ON COLUMN agent_metrics_internal.archives.is_counted IS
+    'What it holds counts for its turns: they are in no table that counts. The one place that says which archives do.';
 COMMENT ON COLUMN agent_metrics_internal.archives.folder IS 'Folder the file was written to, as the program saw it.';
 COMMENT ON COLUMN agent_metrics_internal.archives.file IS 'Name of the file.';
 COMMENT ON COLUMN agent_metrics_internal.archives.turns IS 'Turns in the file.';
@@ -62,8 +71,11 @@ COMMENT ON COLUMN agent_metrics_internal.archives.checksum IS 'SHA-256 of the fi
 COMMENT ON COLUMN agent_metrics_internal.archives.bytes IS 'Size of the file.';
 COMMENT ON COLUMN agent_metrics_internal.archives.began_at IS 'When it was begun.';
 COMMENT ON COLUMN agent_metrics_internal.archives.finished_at IS 'When it reached the state archived or restored.';
-COMMENT ON COLUMN agent_metrics_internal.archives.mark IS 'What partition_state() said when the turns began to be copied; when it says something else, they are copied again.';
-CREATE UNIQUE INDEX archives_unfinished ON agent_metrics_internal.archives (partition) WHERE state IN ('writing', 'detached');
+COMMENT ON COLUMN agent_metrics_internal.archives.mark IS
+    'What partition_state() said when the turns began to be copied; when it says something else, '
+    'they are copied again.';
+CREATE UNIQUE INDEX archives_unfinished ON agent_metrics_internal.archives (partition)
+    WHERE state IN ('writing', 'detached');
 
 -- What sum_conversations() reads of turns. Part '' holds the sums; the parts of a source, its last label; the
 -- others, one business event each.
@@ -86,13 +98,17 @@ CREATE TABLE agent_metrics_internal.archived_conversations (
     business_event_id text,
     PRIMARY KEY (conversation_id, agent_id, archive_id, part)
 );
-COMMENT ON TABLE agent_metrics_internal.archived_conversations IS 'What the archived turns of each conversation add up to.';
+COMMENT ON TABLE agent_metrics_internal.archived_conversations IS
+    'What the archived turns of each conversation add up to.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.conversation_id IS 'Conversation.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.archive_id IS 'Archive that holds the turns.';
-COMMENT ON COLUMN agent_metrics_internal.archived_conversations.part IS 'Empty: the sums; a source: its last label; else a business event that a turn names.';
-COMMENT ON COLUMN agent_metrics_internal.archived_conversations.occurred_at IS 'First archived turn, or the turn with the label.';
-COMMENT ON COLUMN agent_metrics_internal.archived_conversations.ended_at IS 'Last archived turn, or the turn with the label.';
+COMMENT ON COLUMN agent_metrics_internal.archived_conversations.part IS
+    'Empty: the sums; a source: its last label; else a business event that a turn names.';
+COMMENT ON COLUMN agent_metrics_internal.archived_conversations.occurred_at IS
+    'First archived turn, or the turn with the label.';
+COMMENT ON COLUMN agent_metrics_internal.archived_conversations.ended_at IS
+    'Last archived turn, or the turn with the label.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.turns IS 'Archived turns.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.token_turns IS 'Of them, those that report tokens.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.tokens IS 'Their input and output tokens.';
@@ -102,7 +118,8 @@ COMMENT ON COLUMN agent_metrics_internal.archived_conversations.outcome_label IS
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.outcome_source IS 'Who said it.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.turn_index IS 'Position of the turn with the label.';
 COMMENT ON COLUMN agent_metrics_internal.archived_conversations.event_id IS 'Id of the turn with the label.';
-COMMENT ON COLUMN agent_metrics_internal.archived_conversations.business_event_id IS 'Business event that a turn names.';
+COMMENT ON COLUMN agent_metrics_internal.archived_conversations.business_event_id IS
+    'Business event that a turn names.';
 CREATE INDEX archived_conversations_archive ON agent_metrics_internal.archived_conversations (archive_id);
 
 -- What compute_turns() gives, by five minutes: every time zone's hours and every kind's buckets are made of these.
@@ -138,17 +155,22 @@ CREATE TABLE agent_metrics_internal.partition_splits (
     state     text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'copied', 'swapped')),
     mark      text
 );
-COMMENT ON TABLE agent_metrics_internal.partition_splits IS 'Tables that an outer partition of agent_events is being split into.';
+COMMENT ON TABLE agent_metrics_internal.partition_splits IS
+    'Tables that an outer partition of agent_events is being split into.';
 COMMENT ON COLUMN agent_metrics_internal.partition_splits.partition IS 'The outer partition.';
 COMMENT ON COLUMN agent_metrics_internal.partition_splits.piece IS 'A table it is split into.';
 COMMENT ON COLUMN agent_metrics_internal.partition_splits.from_time IS 'First moment of its turns.';
 COMMENT ON COLUMN agent_metrics_internal.partition_splits.to_time IS 'First moment after them.';
-COMMENT ON COLUMN agent_metrics_internal.partition_splits.state IS 'waiting: to be copied; copied; swapped: in its place, and the old partition is yet to be dropped.';
-COMMENT ON COLUMN agent_metrics_internal.partition_splits.mark IS 'What partition_state() said when the outer partition began to be split; when it says something else, that begins again.';
+COMMENT ON COLUMN agent_metrics_internal.partition_splits.state IS
+    'waiting: to be copied; copied; swapped: in its place, and the old partition is yet to be dropped.';
+COMMENT ON COLUMN agent_metrics_internal.partition_splits.mark IS
+    'What partition_state() said when the outer partition began to be split; '
+    'when it says something else, that begins again.';
 
 -- What a refresh makes of them, beside the rollups: sums by conversation, and from those by day. Only refresh() writes.
 
--- What is known of a turn of an evaluation run counts nowhere, in a conversation of others too, when the turn is archived too.
+-- What is known of a turn of an evaluation run counts nowhere, in a conversation of others too, when the
+-- turn is archived too.
 CREATE TABLE agent_metrics_internal.archived_eval_turns (
     agent_id    text NOT NULL,
     occurred_at timestamptz NOT NULL,
@@ -171,7 +193,8 @@ CREATE TABLE agent_metrics_internal.archived_activity (
 COMMENT ON TABLE agent_metrics_internal.archived_activity IS 'When an agent was active in an archived month.';
 COMMENT ON COLUMN agent_metrics_internal.archived_activity.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.archived_activity.archive_id IS 'Archive that holds the turns.';
-COMMENT ON COLUMN agent_metrics_internal.archived_activity.spans IS 'Union of the archived turns, each drawn out by 30 minutes.';
+COMMENT ON COLUMN agent_metrics_internal.archived_activity.spans IS
+    'Union of the archived turns, each drawn out by 30 minutes.';
 
 -- What archived turns cost, for the reconciliation with bills: those are by day in UTC, provider and model.
 CREATE TABLE agent_metrics_internal.archived_model_costs (
@@ -187,16 +210,19 @@ CREATE TABLE agent_metrics_internal.archived_model_costs (
     computed_usd   numeric,
     PRIMARY KEY (agent_id, archive_id, line)
 );
-COMMENT ON TABLE agent_metrics_internal.archived_model_costs IS 'What the archived turns of an agent cost, by day in UTC, provider and model.';
+COMMENT ON TABLE agent_metrics_internal.archived_model_costs IS
+    'What the archived turns of an agent cost, by day in UTC, provider and model.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.archive_id IS 'Archive that holds the turns.';
-COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.line IS 'Number of the line: provider and model may be NULL, and so no key.';
+COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.line IS
+    'Number of the line: provider and model may be NULL, and so no key.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.day IS 'Day in UTC.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.provider IS 'Provider that the turns name; NULL: none.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.model IS 'Model that the turns name; NULL: none.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.turns IS 'Turns.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.unpriced_turns IS 'Turns whose cost is not known.';
 COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.cost_usd IS 'Sum of the known cost; NULL: none is known.';
-COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.computed_usd IS 'Of it, what was computed from the price list; NULL: nothing.';
+COMMENT ON COLUMN agent_metrics_internal.archived_model_costs.computed_usd IS
+    'Of it, what was computed from the price list; NULL: nothing.';
 CREATE INDEX archived_model_costs_archive ON agent_metrics_internal.archived_model_costs (archive_id);
 CREATE INDEX archived_model_costs_day ON agent_metrics_internal.archived_model_costs (day);

@@ -1,19 +1,23 @@
 -- Writing rollups: what arrived is added, what is dirty is computed again.
 
-CREATE FUNCTION agent_metrics_internal.finest_bucket(at timestamptz, bucket_seconds integer, time_zone text) RETURNS timestamptz
+CREATE FUNCTION agent_metrics_internal.finest_bucket(at timestamptz, bucket_seconds integer, time_zone text)
+RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN agent_metrics_internal.bucket_start(at, CASE bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, time_zone);
 COMMENT ON FUNCTION agent_metrics_internal.finest_bucket(timestamptz, integer, text) IS
-    'Start of the finest bucket that a moment lies in: five minutes, or an hour of the report zone''s clock. Internal: refresh() and verify() use it.';
+    'Start of the finest bucket that a moment lies in: five minutes, or an hour of the report zone''s clock. '
+    'Internal: refresh() and verify() use it.';
 
 -- Ids can be compared only within one cluster and one table (a shard may move).
 CREATE FUNCTION agent_metrics_internal.origin() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    RETURN (SELECT c.system_identifier FROM pg_control_system() c) || '/' || 'agent_metrics_internal.agent_watermarks'::regclass::oid;
+    RETURN (SELECT c.system_identifier FROM pg_control_system() c) || '/'
+        || 'agent_metrics_internal.agent_watermarks'::regclass::oid;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.origin() IS 'Names the cluster and table that transaction ids stored here belong to.';
+COMMENT ON FUNCTION agent_metrics_internal.origin() IS
+    'Names the cluster and table that transaction ids stored here belong to.';
 
 -- A transaction's own id is in no snapshot, so it would count as seen what it writes later.
 CREATE FUNCTION agent_metrics_internal.snapshot_without(snapshot pg_snapshot, own xid8) RETURNS pg_snapshot
@@ -27,7 +31,8 @@ BEGIN
             FROM (SELECT pg_snapshot_xip(snapshot) UNION SELECT own) AS x (id))::pg_snapshot;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.snapshot_without(pg_snapshot, xid8) IS 'The snapshot with one more transaction in progress.';
+COMMENT ON FUNCTION agent_metrics_internal.snapshot_without(pg_snapshot, xid8) IS
+    'The snapshot with one more transaction in progress.';
 
 -- Made here of the list of measures, so that it stands in one place: all of them, and their sum in an update.
 DO $do$
@@ -45,7 +50,8 @@ DECLARE
         SELECT agent_metrics_internal.sum_deltas(s.delta, s.start)
         FROM (SELECT u AS delta, u.agent_id,
                      CASE write_deltas.bucket_level WHEN 'fine' THEN u.bucket
-                     ELSE agent_metrics_internal.bucket_start(u.bucket, write_deltas.bucket_level, write_deltas.time_zone) END AS start
+                     ELSE agent_metrics_internal.bucket_start(
+                         u.bucket, write_deltas.bucket_level, write_deltas.time_zone) END AS start
               FROM unnest(write_deltas.deltas) u) s
         GROUP BY s.agent_id, s.start);
 BEGIN
@@ -57,8 +63,9 @@ BEGIN
 END
 $function$$create$,
         agent_metrics_internal.measure_list('%1$I'), agent_metrics_internal.measure_list('d.%1$I'),
-        replace(agent_metrics_internal.measure_list('%1$I = r.%1$I + excluded.%1$I'), 'latency = r.latency + excluded.latency',
-                'latency = coalesce(r.latency OPERATOR(agent_metrics.+) excluded.latency, r.latency, excluded.latency)'));
+        replace(agent_metrics_internal.measure_list('%1$I = r.%1$I + excluded.%1$I'),
+                'latency = r.latency + excluded.latency', 'latency = coalesce(r.latency OPERATOR(agent_metrics.+) '
+                                                          'excluded.latency, r.latency, excluded.latency)'));
 END
 $do$;
 COMMENT ON FUNCTION agent_metrics_internal.write_deltas(agent_metrics_internal.rollup_delta[], text, text) IS
@@ -67,9 +74,11 @@ COMMENT ON FUNCTION agent_metrics_internal.write_deltas(agent_metrics_internal.r
 -- Adds deltas of finest buckets to their rows, and to the hours and days they lie in. All that a refresh adds is added
 -- here at once, so that a row is written once. finest_only: the levels above are merged afterwards.
 CREATE FUNCTION agent_metrics_internal.add_deltas(
-    deltas agent_metrics_internal.rollup_delta[], agent_ids text[], bucket_seconds integer[], time_zone text, finest_only boolean DEFAULT false)
+    deltas agent_metrics_internal.rollup_delta[], refreshed agent_metrics_internal.refreshed_agent[], time_zone text,
+    finest_only boolean DEFAULT false)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 DECLARE
     -- of agents whose finest bucket is five minutes, of all by the hour, of all by the day
@@ -77,9 +86,10 @@ DECLARE
     hour agent_metrics_internal.rollup_delta[];
     day  agent_metrics_internal.rollup_delta[];
 BEGIN
-    SELECT array_agg(d) FILTER (WHERE a.bucket_seconds = 300), array_agg(d) FILTER (WHERE a.bucket_seconds = 3600) INTO fine, hour
+    SELECT array_agg(d) FILTER (WHERE a.bucket_seconds = 300), array_agg(d) FILTER (WHERE a.bucket_seconds = 3600)
+    INTO fine, hour
     FROM unnest(add_deltas.deltas) d
-    JOIN unnest(add_deltas.agent_ids, add_deltas.bucket_seconds) AS a (agent_id, bucket_seconds) ON a.agent_id = d.agent_id;
+    JOIN unnest(add_deltas.refreshed) a ON a.agent_id = d.agent_id;
     fine := agent_metrics_internal.write_deltas(fine, 'fine', add_deltas.time_zone);
     IF add_deltas.finest_only THEN
         hour := agent_metrics_internal.write_deltas(hour, 'hour', add_deltas.time_zone);
@@ -90,7 +100,8 @@ BEGIN
     RETURN QUERY SELECT w.agent_id, count(*) FROM unnest(fine || hour || day) w GROUP BY w.agent_id;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.add_deltas(agent_metrics_internal.rollup_delta[], text[], integer[], text, boolean) IS
+COMMENT ON FUNCTION agent_metrics_internal.add_deltas(
+    agent_metrics_internal.rollup_delta[], agent_metrics_internal.refreshed_agent[], text, boolean) IS
     'Adds deltas of finest buckets to their rows and to the levels above. Internal: refresh() uses it.';
 
 DO $do$
@@ -109,7 +120,8 @@ BEGIN
         INSERT INTO agent_metrics_internal.rollups AS r (agent_id, level, bucket, %1$s)
         SELECT b.agent_id, merge_turns.to_level, b.bucket, %2$s
         FROM (SELECT DISTINCT u.agent_id,
-                     agent_metrics_internal.bucket_start(u.bucket, merge_turns.to_level, merge_turns.time_zone) AS bucket
+                     agent_metrics_internal.bucket_start(
+                         u.bucket, merge_turns.to_level, merge_turns.time_zone) AS bucket
               FROM unnest(merge_turns.agent_ids, merge_turns.starts) AS u (agent_id, bucket)) b
         JOIN agent_metrics_internal.rollups s ON s.agent_id = b.agent_id AND s.level = merge_turns.from_level
          AND s.bucket >= b.bucket
@@ -122,13 +134,16 @@ END
 $function$;
 
 -- Sets the turn measures of finest buckets to nothing.
-CREATE FUNCTION agent_metrics_internal.clear_turns(agent_ids text[], starts timestamptz[], bucket_seconds integer[]) RETURNS void
+CREATE FUNCTION agent_metrics_internal.clear_turns(agent_ids text[], starts timestamptz[], bucket_seconds integer[])
+RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 BEGIN
     UPDATE agent_metrics_internal.rollups r SET %4$s
-    FROM unnest(clear_turns.agent_ids, clear_turns.starts, clear_turns.bucket_seconds) AS d (agent_id, bucket, bucket_seconds)
-    WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = CASE d.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
+    FROM unnest(clear_turns.agent_ids, clear_turns.starts, clear_turns.bucket_seconds)
+        AS d (agent_id, bucket, bucket_seconds)
+    WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket
+      AND r.level = CASE d.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END;
 END
 $function$$create$,
         agent_metrics_internal.measure_list('%1$I', ARRAY['turn']),
@@ -145,22 +160,26 @@ COMMENT ON FUNCTION agent_metrics_internal.merge_turns(text[], timestamptz[], te
 -- Computes the turn measures of finest buckets again from their turns, and of the hours and days above them.
 -- Its joins are of few buckets with short ranges of a key, which only a nested loop does by index.
 CREATE FUNCTION agent_metrics_internal.recompute_turns(
-    agent_ids text[], starts timestamptz[], all_agents text[], bucket_seconds integer[], foreign_to xid8[], current_snapshot pg_snapshot, time_zone text)
+    agent_ids text[], starts timestamptz[], refreshed agent_metrics_internal.refreshed_agent[],
+    current_snapshot pg_snapshot, time_zone text)
 RETURNS TABLE (agent_id text, buckets bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 #variable_conflict use_column
 DECLARE
     seconds    integer[];
     to_times   timestamptz[];
     foreign_ids xid8[];
 BEGIN
-    SELECT array_agg(a.bucket_seconds ORDER BY d.position), array_agg(agent_metrics_internal.bucket_end(d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, recompute_turns.time_zone) ORDER BY d.position),
+    SELECT array_agg(a.bucket_seconds ORDER BY d.position),
+           array_agg(agent_metrics_internal.bucket_end(
+                         d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END,
+                         recompute_turns.time_zone)
+                     ORDER BY d.position),
            array_agg(a.foreign_to ORDER BY d.position)
     INTO seconds, to_times, foreign_ids
     FROM unnest(recompute_turns.agent_ids, recompute_turns.starts) WITH ORDINALITY AS d (agent_id, bucket, position)
-    JOIN unnest(recompute_turns.all_agents, recompute_turns.bucket_seconds, recompute_turns.foreign_to)
-             AS a (agent_id, bucket_seconds, foreign_to) ON a.agent_id = d.agent_id;
+    JOIN unnest(recompute_turns.refreshed) a ON a.agent_id = d.agent_id;
 
     PERFORM agent_metrics_internal.clear_turns(recompute_turns.agent_ids, recompute_turns.starts, seconds);
 
@@ -168,34 +187,43 @@ BEGIN
     SELECT t.agent_id, t.buckets
     FROM (SELECT array_agg(f) AS deltas
           FROM agent_metrics_internal.compute_turns(recompute_turns.agent_ids, recompute_turns.starts, to_times,
-              array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]), array_fill(recompute_turns.current_snapshot, ARRAY[cardinality(to_times)]),
-              foreign_ids, seconds, recompute_turns.time_zone, '0'::xid8) f) d
-    CROSS JOIN LATERAL agent_metrics_internal.add_deltas(d.deltas, recompute_turns.all_agents, recompute_turns.bucket_seconds,
-        recompute_turns.time_zone, true) t;
+              array_fill(NULL::pg_snapshot, ARRAY[cardinality(to_times)]),
+              array_fill(recompute_turns.current_snapshot, ARRAY[cardinality(to_times)]), foreign_ids, seconds,
+              recompute_turns.time_zone, '0'::xid8) f) d
+    CROSS JOIN LATERAL agent_metrics_internal.add_deltas(
+        d.deltas, recompute_turns.refreshed, recompute_turns.time_zone, true) t;
 
     RETURN QUERY
     SELECT t.agent_id, t.buckets
     FROM (SELECT array_agg(d.agent_id) AS agents, array_agg(d.bucket) AS starts
-          FROM unnest(recompute_turns.agent_ids, recompute_turns.starts, seconds) AS d (agent_id, bucket, bucket_seconds)
+          FROM unnest(recompute_turns.agent_ids, recompute_turns.starts, seconds)
+              AS d (agent_id, bucket, bucket_seconds)
           WHERE d.bucket_seconds = 300) f
-    CROSS JOIN LATERAL agent_metrics_internal.merge_turns(f.agents, f.starts, 'hour', 'fine', recompute_turns.time_zone) t;
+    CROSS JOIN LATERAL agent_metrics_internal.merge_turns(
+        f.agents, f.starts, 'hour', 'fine', recompute_turns.time_zone) t;
 
     RETURN QUERY
     SELECT t.agent_id, t.buckets
-    FROM agent_metrics_internal.merge_turns(recompute_turns.agent_ids, recompute_turns.starts, 'day', 'hour', recompute_turns.time_zone) t;
+    FROM agent_metrics_internal.merge_turns(recompute_turns.agent_ids, recompute_turns.starts, 'day', 'hour',
+                                            recompute_turns.time_zone) t;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.recompute_turns(text[], timestamptz[], text[], integer[], xid8[], pg_snapshot, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.recompute_turns(
+    text[], timestamptz[], agent_metrics_internal.refreshed_agent[], pg_snapshot, text) IS
     'Computes buckets that saw an update or a deletion again, and the levels above. Internal: refresh() uses it.';
 
--- Removes rows that hold nothing any more, of finest buckets that lost something and of the hours and days above them. Where
--- there are no turns, conversations and leads, all that is counted of them is 0.
-CREATE FUNCTION agent_metrics_internal.drop_empty_buckets(agent_ids text[], starts timestamptz[], time_zone text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
+-- Removes rows that hold nothing any more, of finest buckets that lost something and of the hours and days above them.
+-- Where there are no turns, conversations and leads, all that is counted of them is 0.
+CREATE FUNCTION agent_metrics_internal.drop_empty_buckets(agent_ids text[], starts timestamptz[], time_zone text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $function$
 BEGIN
     DELETE FROM agent_metrics_internal.rollups r
-    USING (SELECT DISTINCT u.agent_id, l.level, CASE l.level WHEN 'fine' THEN u.bucket ELSE agent_metrics_internal.bucket_start(u.bucket, l.level, drop_empty_buckets.time_zone) END AS bucket
+    USING (SELECT DISTINCT u.agent_id, l.level,
+                  CASE l.level WHEN 'fine' THEN u.bucket
+                               ELSE agent_metrics_internal.bucket_start(u.bucket, l.level, drop_empty_buckets.time_zone)
+                  END AS bucket
            FROM unnest(drop_empty_buckets.agent_ids, drop_empty_buckets.starts) AS u (agent_id, bucket)
            CROSS JOIN (VALUES ('fine'), ('hour'), ('day')) AS l (level)) d
     WHERE r.agent_id = d.agent_id AND r.bucket = d.bucket AND r.level = d.level

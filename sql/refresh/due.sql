@@ -13,4 +13,5 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.due_agents(timestamptz) IS
-    'Agents whose cadence has fired since their last refresh, or whose settings have changed since. However many firings were missed, an agent is due once.';
+    'Agents whose cadence has fired since their last refresh, or whose settings have changed since. '
+    'However many firings were missed, an agent is due once.';

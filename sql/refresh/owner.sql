@@ -13,5 +13,6 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.follow_agent() IS 'Trigger: makes the watermark of a new agent and removes that of a departed one.';
+COMMENT ON FUNCTION agent_metrics_internal.follow_agent() IS
+    'Trigger: makes the watermark of a new agent and removes that of a departed one.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.follow_agent() FROM PUBLIC;

@@ -1,25 +1,37 @@
 -- Which agents are refreshed: under whose rights, in which order, what becomes of one that fails, and who is due.
 
--- A policy that hides rows from whoever refreshes would have them counted by nobody, and the watermark would pass them by.
+-- A policy that hides rows from whoever refreshes would have them counted by nobody, and the watermark
+-- would pass them by.
 CREATE FUNCTION agent_metrics_internal.check_row_security() RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     hidden text := (SELECT c.relname FROM pg_class c
-                    WHERE c.oid = ANY (ARRAY['agent_metrics.agent_events', 'agent_metrics.business_events', 'agent_metrics_internal.changes', 'agent_metrics.agents',
-                              'agent_metrics.outcomes', 'agent_metrics.event_kinds', 'agent_metrics.reviews', 'agent_metrics.tool_call_verdicts',
-                              'agent_metrics.turn_scores', 'agent_metrics.survey_answers', 'agent_metrics.conversations', 'agent_metrics_internal.leads',
-                              'agent_metrics_internal.rollups', 'agent_metrics_internal.agent_watermarks', 'agent_metrics_internal.archived_conversations',
-                              'agent_metrics_internal.archived_buckets', 'agent_metrics_internal.archives', 'agent_metrics_internal.archived_activity',
-                              'agent_metrics_internal.archived_eval_turns', 'agent_metrics_internal.conversation_facts', 'agent_metrics_internal.fact_days',
-                              'agent_metrics_internal.active_days', 'agent_metrics.settings', 'agent_metrics.agent_kinds',
-                              'agent_metrics_internal.stale_ranges', 'agent_metrics_internal.known_partitions']::regclass[])
+                    WHERE c.oid = ANY (ARRAY['agent_metrics.agent_events', 'agent_metrics.business_events',
+                                             'agent_metrics_internal.changes', 'agent_metrics.agents',
+                                             'agent_metrics.outcomes', 'agent_metrics.event_kinds',
+                                             'agent_metrics.reviews', 'agent_metrics.tool_call_verdicts',
+                                             'agent_metrics.turn_scores', 'agent_metrics.survey_answers',
+                                             'agent_metrics.conversations', 'agent_metrics_internal.leads',
+                                             'agent_metrics_internal.rollups',
+                                             'agent_metrics_internal.agent_watermarks',
+                                             'agent_metrics_internal.archived_conversations',
+                                             'agent_metrics_internal.archived_buckets',
+                                             'agent_metrics_internal.archives',
+                                             'agent_metrics_internal.archived_activity',
+                                             'agent_metrics_internal.archived_eval_turns',
+                                             'agent_metrics_internal.conversation_facts',
+                                             'agent_metrics_internal.fact_days', 'agent_metrics_internal.active_days',
+                                             'agent_metrics.settings', 'agent_metrics.agent_kinds',
+                                             'agent_metrics_internal.stale_ranges',
+                                             'agent_metrics_internal.known_partitions']::regclass[])
                       AND c.relrowsecurity AND row_security_active(c.oid) LIMIT 1);
 BEGIN
     IF hidden IS NOT NULL THEN
         RAISE EXCEPTION 'row-level security hides rows of agent_metrics.% from role "%"', hidden, current_user
             USING ERRCODE = 'insufficient_privilege',
                   DETAIL = 'What it does not see would be in no number. Nothing was counted and no watermark moved.',
-                  HINT = format('ALTER ROLE %I BYPASSRLS, or let the program run as the owner of the tables; a policy with FORCE holds for the owner too.', current_user);
+                  HINT = format('ALTER ROLE %I BYPASSRLS, or let the program run as the owner of the tables; '
+                                'a policy with FORCE holds for the owner too.', current_user);
     END IF;
 END
 $function$;
@@ -29,7 +41,8 @@ COMMENT ON FUNCTION agent_metrics_internal.check_row_security() IS
 -- An agent that has to be built reads all its events, so it goes by itself; the others share one look at what is new.
 CREATE FUNCTION agent_metrics_internal.refresh_agents(agent_ids text[], wait boolean DEFAULT true)
 RETURNS SETOF agent_metrics.refresh_result
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
 DECLARE
     locked text[];  -- agents whose lock we hold
@@ -45,7 +58,8 @@ BEGIN
     PERFORM agent_metrics_internal.check_agent(u.id)
     FROM unnest(refresh_agents.agent_ids) AS u (id)
     WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = u.id);
-    IF EXISTS (SELECT 1 FROM unnest(refresh_agents.agent_ids) AS u (id) WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = u.id)) THEN
+    IF EXISTS (SELECT 1 FROM unnest(refresh_agents.agent_ids) AS u (id)
+               WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = u.id)) THEN
         INSERT INTO agent_metrics_internal.agent_watermarks (agent_id)
         SELECT u.id FROM unnest(refresh_agents.agent_ids) AS u (id) ORDER BY u.id
         ON CONFLICT DO NOTHING;
@@ -82,10 +96,11 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.refresh_agents(text[], boolean) IS
-    'Brings the rollups of several agents up to date. wait: wait for a refresh of one of them that is running, or leave that agent out.';
+    'Brings the rollups of several agents up to date. wait: wait for a refresh of one of them that is running, '
+    'or leave that agent out.';
 
--- All agents: together, and each by itself when that fails, so that one that cannot be refreshed, or that another session
--- holds, keeps no other from it. Whoever asks for all is told of those that were left.
+-- All agents: together, and each by itself when that fails, so that one that cannot be refreshed, or that another
+-- session holds, keeps no other from it. Whoever asks for all is told of those that were left.
 CREATE FUNCTION agent_metrics_internal.refresh_each(agent_ids text[]) RETURNS SETOF agent_metrics.refresh_result
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $function$
 #variable_conflict use_column
@@ -109,7 +124,8 @@ BEGIN
         BEGIN
             RETURN QUERY SELECT * FROM agent_metrics_internal.refresh_agents(ARRAY[id]);
         EXCEPTION WHEN OTHERS THEN
-            GET STACKED DIAGNOSTICS words = MESSAGE_TEXT, why = PG_EXCEPTION_DETAIL, cure = PG_EXCEPTION_HINT, code = RETURNED_SQLSTATE;
+            GET STACKED DIAGNOSTICS words = MESSAGE_TEXT, why = PG_EXCEPTION_DETAIL, cure = PG_EXCEPTION_HINT,
+                code = RETURNED_SQLSTATE;
             left_out := left_out + 1;
             IF left_out < cardinality(agent_ids) THEN
                 RAISE WARNING 'agent "%" was not refreshed: %', id, words
@@ -122,7 +138,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.refresh_each(text[]) IS
-    'Refreshes agents; one that fails, or that another session holds for more than five seconds, is left out with a warning. Internal: refresh() uses it.';
+    'Refreshes agents; one that fails, or that another session holds for more than five seconds, is left out with a '
+    'warning. Internal: refresh() uses it.';
 
 CREATE FUNCTION agent_metrics.refresh(agent_id text DEFAULT NULL)
 RETURNS SETOF agent_metrics.refresh_result
@@ -132,9 +149,12 @@ BEGIN
     IF $1 IS NOT NULL THEN
         RETURN QUERY SELECT * FROM agent_metrics_internal.refresh_agents(ARRAY[$1]);
     ELSE
-        RETURN QUERY SELECT * FROM agent_metrics_internal.refresh_each(ARRAY(SELECT a.agent_id FROM agent_metrics.agents a ORDER BY a.agent_id));
+        RETURN QUERY SELECT *
+                     FROM agent_metrics_internal.refresh_each(ARRAY(SELECT a.agent_id
+                                                                    FROM agent_metrics.agents a ORDER BY a.agent_id));
     END IF;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.refresh(text) IS
-    'Brings the rollups of one agent, or of all when NULL, up to date; one row an agent. What is not committed yet is counted by a later refresh. Of all, one that cannot be refreshed is left out with a warning.';
+    'Brings the rollups of one agent, or of all when NULL, up to date; one row an agent. What is not committed yet is '
+    'counted by a later refresh. Of all, one that cannot be refreshed is left out with a warning.';

@@ -1,23 +1,24 @@
--- Who may do what. Everybody may call the members, with his own rights. What is written down here is the rights by level on
--- what setup() makes; which role has which level is in the table access_levels, so that setup() and ensure_partitions()
--- give the same rights on what is made later. All grants are the tables' owner's, whoever calls.
+-- Who may do what. Everybody may call the members, with his own rights. What is written down here is the rights by
+-- level on what setup() makes; which role has which level is in the table access_levels, so that setup() and
+-- ensure_partitions() give the same rights on what is made later. All grants are the tables' owner's, whoever calls.
 
 -- What a table is for, where its schema does not say it.
 --   fact    a writer brings it in: he may not choose the stamps by which a refresh finds his rows
 --   intake  ingest_events() keeps there, with its caller's rights, what it could not take and what it has seen
 --   price   ingest_events() reads it
---   owner   only functions with the owner's rights write it: an admin who wrote it would choose who has which rights, what
---           setup() does, or which tables those functions make, rename and drop
+--   owner   only functions with the owner's rights write it: an admin who wrote it would choose who has which rights,
+--           what setup() does, or which tables those functions make, rename and drop
 CREATE FUNCTION agent_metrics_internal.table_purposes() RETURNS TABLE (relation text, purpose text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT v.relation, v.purpose
     FROM (VALUES
-        ('agent_metrics.agent_events', 'fact'), ('agent_metrics.business_events', 'fact'), ('agent_metrics.tool_call_verdicts', 'fact'),
-        ('agent_metrics.turn_scores', 'fact'), ('agent_metrics.survey_answers', 'fact'), ('agent_metrics.reviews', 'fact'),
-        ('agent_metrics.infrastructure_costs', 'fact'), ('agent_metrics.eval_runs', 'fact'), ('agent_metrics.eval_results', 'fact'),
-        ('agent_metrics.quarantined_events', 'intake'), ('agent_metrics_internal.span_keys', 'intake'),
-        ('agent_metrics.token_prices', 'price'),
+        ('agent_metrics.agent_events', 'fact'), ('agent_metrics.business_events', 'fact'),
+        ('agent_metrics.tool_call_verdicts', 'fact'), ('agent_metrics.turn_scores', 'fact'),
+        ('agent_metrics.survey_answers', 'fact'), ('agent_metrics.reviews', 'fact'),
+        ('agent_metrics.infrastructure_costs', 'fact'), ('agent_metrics.eval_runs', 'fact'),
+        ('agent_metrics.eval_results', 'fact'), ('agent_metrics.quarantined_events', 'intake'),
+        ('agent_metrics_internal.span_keys', 'intake'), ('agent_metrics.token_prices', 'price'),
         ('agent_metrics_internal.access_levels', 'owner'), ('agent_metrics_internal.migrations', 'owner'),
         ('agent_metrics_internal.partition_splits', 'owner'), ('agent_metrics_internal.guarded_turns', 'owner'),
         ('agent_metrics_internal.archives', 'owner')) AS v (relation, purpose);
@@ -25,10 +26,11 @@ END;
 COMMENT ON FUNCTION agent_metrics_internal.table_purposes() IS
     'Tables to which the levels of access have other rights than their schema gives. Internal: level_rights() uses it.';
 
--- By schema and kind. Readers read agent_kpi, and call what its views call on their behalf (kpi_...). Writers bring facts
--- in. Admins read everything, write every table that is not the owner's own, and call what setup() made in agent_metrics;
--- what it made in agent_metrics_internal are parts of those.
-CREATE FUNCTION agent_metrics_internal.level_rights() RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
+-- By schema and kind. Readers read agent_kpi, and call what its views call on their behalf (kpi_...). Writers bring
+-- facts in. Admins read everything, write every table that is not the owner's own, and call what setup() made in
+-- agent_metrics; what it made in agent_metrics_internal are parts of those.
+CREATE FUNCTION agent_metrics_internal.level_rights()
+RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -36,7 +38,8 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH place AS (
-        SELECT n.oid, n.nspname FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
+        SELECT n.oid, n.nspname
+        FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
     ), relation AS (
         SELECT c.oid, c.relkind, n.nspname = 'agent_kpi' AS is_kpi, p.purpose
         FROM place n
@@ -46,7 +49,8 @@ BEGIN
         -- functions that are no members: setup() made them
         SELECT p.oid, n.nspname = 'agent_metrics' AS is_public, p.proname LIKE 'kpi\_%' AS is_of_views
         FROM place n JOIN pg_proc p ON p.pronamespace = n.oid
-        WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        WHERE NOT EXISTS (SELECT 1 FROM pg_depend d
+                          WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     ), reader AS (
         SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, 'USAGE' AS privilege
         FROM place n WHERE n.nspname IN ('agent_metrics', 'agent_kpi')
@@ -65,7 +69,8 @@ BEGIN
         UNION ALL
         SELECT 'table', r.oid, NULL, p.privilege
         FROM relation r
-        JOIN (VALUES ('price', 'SELECT'), ('intake', 'SELECT'), ('intake', 'INSERT')) AS p (purpose, privilege) ON p.purpose = r.purpose
+        JOIN (VALUES ('price', 'SELECT'), ('intake', 'SELECT'), ('intake', 'INSERT')) AS p (purpose, privilege)
+          ON p.purpose = r.purpose
     ), admin AS (
         SELECT x.* FROM reader x
         UNION ALL
@@ -75,32 +80,43 @@ BEGIN
           AND (p.privilege = 'SELECT' OR (r.relkind <> 'v' AND r.purpose IS DISTINCT FROM 'owner'))
         UNION ALL
         SELECT 'sequence', r.oid, NULL, p.privilege
-        FROM relation r CROSS JOIN unnest(ARRAY['USAGE', 'SELECT']) AS p (privilege) WHERE NOT r.is_kpi AND r.relkind = 'S'
+        FROM relation r CROSS JOIN unnest(ARRAY['USAGE', 'SELECT']) AS p (privilege)
+        WHERE NOT r.is_kpi AND r.relkind = 'S'
         UNION ALL
         SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_public AND NOT m.is_of_views
     )
-    SELECT 'reader', x.* FROM reader x UNION ALL SELECT 'writer', x.* FROM writer x UNION ALL SELECT 'admin', x.* FROM admin x;
+    SELECT 'reader', x.* FROM reader x
+    UNION ALL SELECT 'writer', x.* FROM writer x
+    UNION ALL SELECT 'admin', x.* FROM admin x;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.level_rights() IS 'Rights that each level of access has, on the objects that are there now: kind and oid of the object, column, privilege.';
+COMMENT ON FUNCTION agent_metrics_internal.level_rights() IS
+    'Rights that each level of access has, on the objects that are there now: kind and oid of the '
+    'object, column, privilege.';
 
--- What roles were given on the schemas, what is in them, and by default privileges for what will be; the owner's own and PUBLIC's apart.
+-- What roles were given on the schemas, what is in them, and by default privileges for what will be; the owner's own
+-- and PUBLIC's apart.
 CREATE FUNCTION agent_metrics_internal.rights_given() RETURNS TABLE (
     kind text, object oid, column_name name, target text, owner oid, grantor oid, grantee oid, privilege text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH place AS (SELECT n.* FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')),
+    WITH place AS (SELECT n.*
+                   FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')),
     object AS (
-        SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, format('SCHEMA %I', n.nspname) AS target, n.nspowner AS owner, n.nspacl AS acl FROM place n
+        SELECT 'schema' AS kind, n.oid, NULL::name AS column_name, format('SCHEMA %I', n.nspname) AS target,
+               n.nspowner AS owner, n.nspacl AS acl
+        FROM place n
         UNION ALL
         SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, c.oid, NULL,
-               format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass), c.relowner, c.relacl
+               format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass),
+               c.relowner, c.relacl
         FROM place n JOIN pg_class c ON c.relnamespace = n.oid WHERE c.relacl IS NOT NULL
         UNION ALL
         SELECT 'column', c.oid, a.attname, format('TABLE %s', c.oid::regclass), c.relowner, a.attacl
-        FROM place n JOIN pg_class c ON c.relnamespace = n.oid JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
+        FROM place n JOIN pg_class c ON c.relnamespace = n.oid JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
         UNION ALL
         SELECT 'function', p.oid, NULL, format('ROUTINE %s', p.oid::regprocedure), p.proowner, p.proacl
         FROM place n JOIN pg_proc p ON p.pronamespace = n.oid WHERE p.proacl IS NOT NULL
@@ -109,7 +125,8 @@ BEGIN
         FROM place n JOIN pg_type t ON t.typnamespace = n.oid WHERE t.typacl IS NOT NULL
         UNION ALL
         SELECT 'default', d.oid, NULL,
-               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END,
+               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES'
+                                    WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END,
                d.defaclrole, d.defaclacl
         FROM place n JOIN pg_default_acl d ON d.defaclnamespace = n.oid
     )
@@ -118,7 +135,9 @@ BEGIN
     WHERE a.grantee <> 0 AND (a.grantee <> o.owner OR o.kind = 'default');
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.rights_given() IS 'Rights that roles were given on the schemas of the extension and on what is in them, by whom. Internal: grant_levels() and revoke_access() use it.';
+COMMENT ON FUNCTION agent_metrics_internal.rights_given() IS
+    'Rights that roles were given on the schemas of the extension and on what is in them, by whom. '
+    'Internal: grant_levels() and revoke_access() use it.';
 
 -- Only rights that are missing are granted: nothing is written when all are there.
 CREATE FUNCTION agent_metrics_internal.grant_levels() RETURNS bigint
@@ -129,34 +148,47 @@ DECLARE
     granted   bigint := 0;
 BEGIN
     IF EXISTS (SELECT 1 FROM agent_metrics_internal.access_levels a
-               WHERE a.cluster <> here OR NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = a.role_oid AND r.rolname = a.role_name)) THEN
+               WHERE a.cluster <> here
+                  OR NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = a.role_oid AND r.rolname = a.role_name)) THEN
         -- Restored in another cluster, a role is who has its name there. In its own it is who has its oid: a role that
         -- was dropped and made again is another, and one that was renamed is the same.
-        UPDATE agent_metrics_internal.access_levels a SET role_oid = r.oid, cluster = here FROM pg_roles r WHERE a.cluster <> here AND r.rolname = a.role_name;
-        UPDATE agent_metrics_internal.access_levels a SET role_name = r.rolname FROM pg_roles r WHERE a.cluster = here AND r.oid = a.role_oid AND r.rolname <> a.role_name;
-        DELETE FROM agent_metrics_internal.access_levels a WHERE a.cluster <> here OR NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = a.role_oid);
+        UPDATE agent_metrics_internal.access_levels a SET role_oid = r.oid, cluster = here
+        FROM pg_roles r WHERE a.cluster <> here AND r.rolname = a.role_name;
+        UPDATE agent_metrics_internal.access_levels a SET role_name = r.rolname
+        FROM pg_roles r WHERE a.cluster = here AND r.oid = a.role_oid AND r.rolname <> a.role_name;
+        DELETE FROM agent_metrics_internal.access_levels a
+        WHERE a.cluster <> here OR NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = a.role_oid);
     END IF;
     FOR statement IN
         WITH wanted AS (
             SELECT DISTINCT a.role_oid AS grantee, r.kind, r.object, r.column_name, r.privilege
-            FROM agent_metrics_internal.access_levels a JOIN agent_metrics_internal.level_rights() r ON r.level = a.level
+            FROM agent_metrics_internal.access_levels a
+            JOIN agent_metrics_internal.level_rights() r ON r.level = a.level
         ), missing AS (
-            SELECT w.*, format(CASE w.kind WHEN 'schema' THEN 'SCHEMA %1$s' WHEN 'sequence' THEN 'SEQUENCE %2$s' WHEN 'function' THEN 'ROUTINE %3$s'
-                               ELSE 'TABLE %2$s' END, w.object::regnamespace, w.object::regclass, w.object::regprocedure) AS target
+            SELECT w.*, format(CASE w.kind WHEN 'schema' THEN 'SCHEMA %1$s' WHEN 'sequence' THEN 'SEQUENCE %2$s'
+                                           WHEN 'function' THEN 'ROUTINE %3$s'
+                                           ELSE 'TABLE %2$s' END, w.object::regnamespace, w.object::regclass,
+                               w.object::regprocedure) AS target
             FROM wanted w
             WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.rights_given() g
-                              WHERE g.grantee = w.grantee AND g.object = w.object AND g.kind = w.kind AND g.privilege = w.privilege
+                              WHERE g.grantee = w.grantee AND g.object = w.object AND g.kind = w.kind
+                                AND g.privilege = w.privilege
                                 AND g.column_name IS NOT DISTINCT FROM w.column_name AND g.grantor = g.owner)
               -- the owner needs none
-              AND w.grantee <> coalesce((SELECT c.relowner FROM pg_class c WHERE c.oid = w.object AND w.kind IN ('table', 'column', 'sequence')),
-                                        (SELECT p.proowner FROM pg_proc p WHERE p.oid = w.object AND w.kind = 'function'),
-                                        (SELECT n.nspowner FROM pg_namespace n WHERE n.oid = w.object AND w.kind = 'schema'), 0)
+              AND w.grantee <> coalesce((SELECT c.relowner FROM pg_class c
+                                         WHERE c.oid = w.object AND w.kind IN ('table', 'column', 'sequence')),
+                                        (SELECT p.proowner FROM pg_proc p
+                                         WHERE p.oid = w.object AND w.kind = 'function'),
+                                        (SELECT n.nspowner FROM pg_namespace n
+                                         WHERE n.oid = w.object AND w.kind = 'schema'), 0)
         ), privileges AS (
             SELECT m.grantee, m.target,
-                   m.privilege || coalesce(' (' || string_agg(quote_ident(m.column_name), ', ' ORDER BY m.column_name) || ')', '') AS privilege
+                   m.privilege || coalesce(' (' || string_agg(quote_ident(m.column_name), ', ' ORDER BY m.column_name)
+                                           || ')', '') AS privilege
             FROM missing m GROUP BY m.grantee, m.target, m.kind, m.privilege
         )
-        SELECT format('GRANT %s ON %s TO %I', string_agg(p.privilege, ', ' ORDER BY p.privilege), p.target, pg_get_userbyid(p.grantee))
+        SELECT format('GRANT %s ON %s TO %I', string_agg(p.privilege, ', ' ORDER BY p.privilege), p.target,
+                      pg_get_userbyid(p.grantee))
         FROM privileges p GROUP BY p.grantee, p.target ORDER BY p.target, p.grantee
     LOOP
         EXECUTE statement;
@@ -166,7 +198,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.grant_levels() IS
-    'Grants what the roles of access_levels have by their level and lack, and returns how many statements it took; roles that are gone leave the table. Only the tables'' owner may.';
+    'Grants what the roles of access_levels have by their level and lack, and returns how many statements it took; '
+    'roles that are gone leave the table. Only the tables'' owner may.';
 
 CREATE FUNCTION agent_metrics_internal.check_granter() RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -179,7 +212,8 @@ BEGIN
                   DETAIL = 'Access is given to tables and views, which setup() makes.',
                   HINT = 'SELECT agent_metrics.setup();';
     END IF;
-    SELECT pg_get_userbyid(c.relowner) INTO owner FROM pg_class c WHERE c.oid = 'agent_metrics_internal.access_levels'::regclass;
+    SELECT pg_get_userbyid(c.relowner) INTO owner
+    FROM pg_class c WHERE c.oid = 'agent_metrics_internal.access_levels'::regclass;
     IF NOT pg_has_role(owner, 'USAGE') THEN
         RAISE EXCEPTION 'only the owner of the tables gives access to them'
             USING ERRCODE = 'insufficient_privilege',
@@ -188,7 +222,8 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_granter() IS 'Refuses whoever has not the rights of the tables'' owner. Internal: grant_access() and revoke_access() use it.';
+COMMENT ON FUNCTION agent_metrics_internal.check_granter() IS
+    'Refuses whoever has not the rights of the tables'' owner. Internal: grant_access() and revoke_access() use it.';
 
 CREATE FUNCTION agent_metrics.grant_access(role regrole, level text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -199,7 +234,8 @@ BEGIN
     IF level IS NULL OR level NOT IN ('reader', 'writer', 'admin') THEN
         RAISE EXCEPTION 'unknown level of access "%"', level
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'The levels are reader (the views of agent_kpi), writer (events and facts in) and admin (what the program needs).',
+                  DETAIL = 'The levels are reader (the views of agent_kpi), writer (events and facts in) and admin '
+                           '(what the program needs).',
                   HINT = format('SELECT agent_metrics.grant_access(%L, ''reader'');', coalesce(role::text, 'metabase'));
     END IF;
     IF role_name IS NULL THEN
@@ -217,7 +253,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.grant_access(regrole, text) IS
-    'Gives a role access: reader (the views of agent_kpi), writer (events and facts in) or admin (what the program runs as). A role may have several levels.';
+    'Gives a role access: reader (the views of agent_kpi), writer (events and facts in) or admin (what the program '
+    'runs as). A role may have several levels.';
 
 CREATE FUNCTION agent_metrics.revoke_access(role regrole) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -232,9 +269,11 @@ BEGIN
     FOR statement IN
         SELECT DISTINCT format('REVOKE ALL ON %s FROM %I', g.target, role_name)
         FROM agent_metrics_internal.rights_given() g
-        WHERE g.grantee = role::oid AND g.kind NOT IN ('column', 'default') AND g.grantor = g.owner AND pg_has_role(g.owner, 'USAGE')
+        WHERE g.grantee = role::oid AND g.kind NOT IN ('column', 'default') AND g.grantor = g.owner
+          AND pg_has_role(g.owner, 'USAGE')
         UNION
-        SELECT format('REVOKE ALL (%s) ON %s FROM %I', string_agg(DISTINCT quote_ident(g.column_name), ', '), g.target, role_name)
+        SELECT format('REVOKE ALL (%s) ON %s FROM %I',
+                      string_agg(DISTINCT quote_ident(g.column_name), ', '), g.target, role_name)
         FROM agent_metrics_internal.rights_given() g
         WHERE g.grantee = role::oid AND g.kind = 'column' AND g.grantor = g.owner AND pg_has_role(g.owner, 'USAGE')
         GROUP BY g.target
@@ -249,8 +288,9 @@ BEGIN
     -- What other roles gave stays theirs to take.
     RETURN QUERY
     SELECT DISTINCT CASE WHEN g.kind = 'default'
-                THEN format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %s REVOKE ALL ON %s FROM %I;', pg_get_userbyid(g.owner),
-                            (SELECT d.defaclnamespace::regnamespace FROM pg_default_acl d WHERE d.oid = g.object), g.target, role_name)
+                THEN format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %s REVOKE ALL ON %s FROM %I;',
+                            pg_get_userbyid(g.owner), (SELECT d.defaclnamespace::regnamespace FROM pg_default_acl d
+                                                       WHERE d.oid = g.object), g.target, role_name)
                 ELSE format('SET ROLE %1$I; REVOKE ALL%2$s ON %3$s FROM %4$I; RESET ROLE;', pg_get_userbyid(g.grantor),
                             ' (' || quote_ident(g.column_name) || ')', g.target, role_name) END
     FROM agent_metrics_internal.rights_given() g
@@ -258,4 +298,5 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.revoke_access(regrole) IS
-    'Takes away what grant_access gave a role, and whatever else the tables'' owner did. Returns the statement for each right that another role gave: run them, and DROP ROLE works.';
+    'Takes away what grant_access gave a role, and whatever else the tables'' owner did. '
+    'Returns the statement for each right that another role gave: run them, and DROP ROLE works.';

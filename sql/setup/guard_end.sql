@@ -7,9 +7,11 @@ BEGIN
     FROM pg_catalog.pg_depend d
     WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
       AND d.refobjid IN ('agent_metrics'::pg_catalog.regnamespace, 'agent_metrics_internal'::pg_catalog.regnamespace)
-      AND d.classid NOT IN ('pg_catalog.pg_extension'::pg_catalog.regclass, 'pg_catalog.pg_default_acl'::pg_catalog.regclass,
+      AND d.classid NOT IN ('pg_catalog.pg_extension'::pg_catalog.regclass,
+                            'pg_catalog.pg_default_acl'::pg_catalog.regclass,
                             'pg_catalog.pg_publication_namespace'::pg_catalog.regclass)
-      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend m WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e');
+      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend m
+                      WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e');
     IF thing IS NOT NULL THEN
         RAISE EXCEPTION 'something came into the extension''s schemas while it was installed: %', thing
             USING ERRCODE = 'duplicate_schema',

@@ -19,7 +19,8 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_setting() IS 'Trigger: refuses a time zone that is unknown and a number of days that is none.';
+COMMENT ON FUNCTION agent_metrics_internal.check_setting() IS
+    'Trigger: refuses a time zone that is unknown and a number of days that is none.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_setting() FROM PUBLIC;
 
 -- An agent's settings are checked where they are written, so that a bad cadence never reaches the scheduler.
@@ -29,17 +30,21 @@ BEGIN
     IF NEW.kind IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind) THEN
         RAISE EXCEPTION 'unknown kind of agent "%"', NEW.kind
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = coalesce('The kinds are: ' || (SELECT string_agg(k.kind, ', ' ORDER BY k.kind) FROM agent_metrics.agent_kinds k) || '.',
+                  DETAIL = coalesce('The kinds are: ' || (SELECT string_agg(k.kind, ', ' ORDER BY k.kind)
+                                                          FROM agent_metrics.agent_kinds k) || '.',
                                     'agent_metrics.agent_kinds has no rows: those that ship were not restored.'),
-                  HINT = CASE WHEN EXISTS (SELECT 1 FROM agent_metrics.agent_kinds) THEN 'Use one of them, or add a row to agent_metrics.agent_kinds.'
+                  HINT = CASE WHEN EXISTS (SELECT 1 FROM agent_metrics.agent_kinds)
+                              THEN 'Use one of them, or add a row to agent_metrics.agent_kinds.'
                               ELSE 'SELECT agent_metrics.setup(); puts them back where all of them are missing.' END;
     END IF;
     PERFORM agent_metrics.check_cadence(
-        coalesce(NEW.cadence, (SELECT k.cadence FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind)), NEW.time_zone);
+        coalesce(NEW.cadence, (SELECT k.cadence FROM agent_metrics.agent_kinds k WHERE k.kind = NEW.kind)),
+        NEW.time_zone);
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_agent() IS 'Trigger: refuses an unknown kind, a broken or too frequent cadence, an unknown time zone.';
+COMMENT ON FUNCTION agent_metrics_internal.check_agent() IS
+    'Trigger: refuses an unknown kind, a broken or too frequent cadence, an unknown time zone.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_agent() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_agent_kind() RETURNS trigger
@@ -49,5 +54,6 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_agent_kind() IS 'Trigger: refuses a kind whose default cadence is broken or too frequent.';
+COMMENT ON FUNCTION agent_metrics_internal.check_agent_kind() IS
+    'Trigger: refuses a kind whose default cadence is broken or too frequent.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_agent_kind() FROM PUBLIC;

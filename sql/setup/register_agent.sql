@@ -17,8 +17,9 @@ COMMENT ON FUNCTION agent_metrics_internal.check_agent(text) IS
     'Refuses an agent that is not registered. Internal: functions that are asked of an agent use it.';
 
 CREATE FUNCTION agent_metrics.register_agent(
-    agent_id text, kind text, owner text, display_name text DEFAULT NULL, actor text DEFAULT NULL, cadence text DEFAULT NULL,
-    time_zone text DEFAULT NULL, vertical text DEFAULT NULL, baseline_agent_id text DEFAULT NULL)
+    agent_id text, kind text, owner text, display_name text DEFAULT NULL, actor text DEFAULT NULL,
+    cadence text DEFAULT NULL, time_zone text DEFAULT NULL, vertical text DEFAULT NULL,
+    baseline_agent_id text DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
@@ -36,18 +37,24 @@ BEGIN
                   HINT = 'Name a person, role or team.';
     END IF;
     INSERT INTO agent_metrics.owners (owner) VALUES ($3) ON CONFLICT DO NOTHING;
-    INSERT INTO agent_metrics.agents AS a (agent_id, kind, owner, display_name, actor, cadence, time_zone, vertical, baseline_agent_id)
+    INSERT INTO agent_metrics.agents AS a (
+        agent_id, kind, owner, display_name, actor, cadence, time_zone, vertical, baseline_agent_id)
     VALUES ($1, $2, $3, coalesce($4, $1), coalesce($5, 'ai'), $6, coalesce($7, 'UTC'), $8, $9)
     ON CONFLICT (agent_id) DO UPDATE SET
         kind = excluded.kind, owner = excluded.owner,
         display_name = coalesce($4, a.display_name), actor = coalesce($5, a.actor), cadence = coalesce($6, a.cadence),
-        time_zone = coalesce($7, a.time_zone), vertical = coalesce($8, a.vertical), baseline_agent_id = coalesce($9, a.baseline_agent_id);
-    INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
-    SELECT $1, k.metric, k.effective_from, k.value, coalesce(k.owner, $3), k.effective_to, k.deputy, k.review_on, k.note, true
+        time_zone = coalesce($7, a.time_zone), vertical = coalesce($8, a.vertical),
+        baseline_agent_id = coalesce($9, a.baseline_agent_id);
+    INSERT INTO agent_metrics.thresholds (
+        agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
+    SELECT $1, k.metric, k.effective_from, k.value, coalesce(k.owner, $3), k.effective_to, k.deputy,
+           k.review_on, k.note, true
     FROM agent_metrics.kind_thresholds k
-    WHERE k.kind = $2 AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = k.metric);
+    WHERE k.kind = $2
+      AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = k.metric);
     RETURN $1;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.register_agent(text, text, text, text, text, text, text, text, text) IS
-    'Registers an agent with its kind''s default thresholds, all owned by owner, who is made if not known. NULL: the default, or what it was. Called again it changes what is given and nothing else.';
+    'Registers an agent with its kind''s default thresholds, all owned by owner, who is made if not known. '
+    'NULL: the default, or what it was. Called again it changes what is given and nothing else.';

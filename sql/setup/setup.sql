@@ -46,10 +46,11 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.missing_rows() IS
-    'Tables without which nothing works and that have no row, as after a dump without rows was restored; setup() puts them back.';
+    'Tables without which nothing works and that have no row, as after a dump without rows was restored; '
+    'setup() puts them back.';
 
--- Rows of the owner's, which nobody else can lock. A lock on the table or an advisory one anybody could hold for as long as he
--- likes: preparing a statement locks its tables before any right is asked for.
+-- Rows of the owner's, which nobody else can lock. A lock on the table or an advisory one anybody could hold for as
+-- long as he likes: preparing a statement locks its tables before any right is asked for.
 CREATE FUNCTION agent_metrics_internal.serialize_setup() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
@@ -60,12 +61,14 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.serialize_setup() IS
-    'Waits until no other transaction sets up or gives access, and keeps others waiting to the end of this one. Internal: setup(), grant_access() and revoke_access() use it.';
+    'Waits until no other transaction sets up or gives access, and keeps others waiting to the end of this one. '
+    'Internal: setup(), grant_access() and revoke_access() use it.';
 
 -- Tables belong to whoever calls setup(), not to the extension: a dump is plain, DROP EXTENSION without CASCADE
 -- refuses instead of dropping the data, and a user who is not superuser owns his rows.
 CREATE FUNCTION agent_metrics.setup() RETURNS text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning AS $function$
 DECLARE
     installed text := (SELECT extversion FROM pg_extension WHERE extname = 'agent_metrics');
     remark    constant text := 'Migrations that setup() of version %s has applied: 1 to %s.';
@@ -109,14 +112,18 @@ BEGIN
     SELECT coalesce(max(m.number), 0) INTO last FROM agent_metrics_internal.migrations m;
     IF last = 0 AND to_regclass('agent_metrics.settings') IS NOT NULL THEN
         -- Tables without rows: the comment of the table says how far they came.
-        last := substring(obj_description('agent_metrics_internal.migrations'::regclass, 'pg_class') FROM '1 to (\d+)\.$')::integer;
+        last := substring(
+            obj_description('agent_metrics_internal.migrations'::regclass, 'pg_class') FROM '1 to (\d+)\.$')::integer;
         IF last IS NULL THEN
             RAISE EXCEPTION 'the tables of agent_metrics are there, and nothing says by which migrations'
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                      DETAIL = 'agent_metrics_internal.migrations has no rows, and its comment, which says it too, is gone.',
-                      HINT = 'Restore the rows of agent_metrics_internal.migrations, or the schema from a dump with comments.';
+                      DETAIL = 'agent_metrics_internal.migrations has no rows, and its comment, '
+                               'which says it too, is gone.',
+                      HINT = 'Restore the rows of agent_metrics_internal.migrations, or the schema from a '
+                             'dump with comments.';
         END IF;
-        INSERT INTO agent_metrics_internal.migrations (number) SELECT n.number FROM generate_series(1, last) AS n (number);
+        INSERT INTO agent_metrics_internal.migrations (number)
+        SELECT n.number FROM generate_series(1, last) AS n (number);
         has_no_rows := true;
     END IF;
     PERFORM agent_metrics_internal.check_steps(last);
@@ -143,8 +150,10 @@ BEGIN
     EXECUTE format('COMMENT ON TABLE agent_metrics_internal.migrations IS %L', format(remark, installed, last + made));
     PERFORM agent_metrics.ensure_partitions();
     PERFORM agent_metrics_internal.grant_levels();
-    RETURN format('agent_metrics %s is set up: %s migrations applied now, %s in all%s', installed, made, last + made, rows_came);
+    RETURN format('agent_metrics %s is set up: %s migrations applied now, %s in all%s', installed, made,
+                  last + made, rows_came);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.setup() IS
-    'Makes the tables, views and shipped rows, owned by the caller, who has to own the schemas, or brings them up to date. Called again it changes nothing and keeps every edit.';
+    'Makes the tables, views and shipped rows, owned by the caller, who has to own the schemas, or brings them up to '
+    'date. Called again it changes nothing and keeps every edit.';

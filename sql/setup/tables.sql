@@ -21,9 +21,12 @@ CREATE TABLE agent_metrics_internal.access_levels (
     granted_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (role_oid, level, cluster)
 );
-COMMENT ON TABLE agent_metrics_internal.access_levels IS 'Which roles have which access; written by grant_access() and revoke_access().';
-COMMENT ON COLUMN agent_metrics_internal.access_levels.role_oid IS 'The role in its cluster; one that is dropped and made again is another.';
-COMMENT ON COLUMN agent_metrics_internal.access_levels.role_name IS 'Its name, by which it is found in another cluster that a dump is restored in.';
+COMMENT ON TABLE agent_metrics_internal.access_levels IS
+    'Which roles have which access; written by grant_access() and revoke_access().';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.role_oid IS
+    'The role in its cluster; one that is dropped and made again is another.';
+COMMENT ON COLUMN agent_metrics_internal.access_levels.role_name IS
+    'Its name, by which it is found in another cluster that a dump is restored in.';
 COMMENT ON COLUMN agent_metrics_internal.access_levels.level IS 'reader, writer or admin.';
 COMMENT ON COLUMN agent_metrics_internal.access_levels.cluster IS 'System identifier of the cluster whose role it is.';
 COMMENT ON COLUMN agent_metrics_internal.access_levels.granted_by IS 'Who granted it.';
@@ -52,12 +55,15 @@ CREATE TABLE agent_metrics.agent_kinds (
     unit_name      text NOT NULL,
     description    text NOT NULL DEFAULT ''
 );
-COMMENT ON TABLE agent_metrics.agent_kinds IS 'Kinds of agent: cadence, finest bucket, outcome metric and unit of work.';
+COMMENT ON TABLE agent_metrics.agent_kinds IS
+    'Kinds of agent: cadence, finest bucket, outcome metric and unit of work.';
 COMMENT ON COLUMN agent_metrics.agent_kinds.kind IS 'Name of the kind: sales, support, ops, or your own.';
 COMMENT ON COLUMN agent_metrics.agent_kinds.cadence IS 'Default refresh cadence: five-field crontab.';
 COMMENT ON COLUMN agent_metrics.agent_kinds.bucket_seconds IS 'Finest bucket of the rollups: 300 or 3600 seconds.';
-COMMENT ON COLUMN agent_metrics.agent_kinds.outcome_metric IS 'The outcome rate of this kind, one of its four core metrics.';
-COMMENT ON COLUMN agent_metrics.agent_kinds.unit_name IS 'What one unit of work is: qualified lead, resolved ticket, completed task.';
+COMMENT ON COLUMN agent_metrics.agent_kinds.outcome_metric IS
+    'The outcome rate of this kind, one of its four core metrics.';
+COMMENT ON COLUMN agent_metrics.agent_kinds.unit_name IS
+    'What one unit of work is: qualified lead, resolved ticket, completed task.';
 COMMENT ON COLUMN agent_metrics.agent_kinds.description IS 'What agents of this kind do.';
 
 CREATE TABLE agent_metrics.agents (
@@ -76,7 +82,8 @@ CREATE TABLE agent_metrics.agents (
 );
 COMMENT ON TABLE agent_metrics.agents IS 'AI agents and human teams; what is not here is kept but not rolled up.';
 COMMENT ON COLUMN agent_metrics.agents.agent_id IS 'The id that producers write in agent_events.';
-COMMENT ON COLUMN agent_metrics.agents.kind IS 'Kind of agent: decides cadence, outcome metric, unit and default thresholds.';
+COMMENT ON COLUMN agent_metrics.agents.kind IS
+    'Kind of agent: decides cadence, outcome metric, unit and default thresholds.';
 COMMENT ON COLUMN agent_metrics.agents.owner IS 'Who answers for this agent.';
 COMMENT ON COLUMN agent_metrics.agents.display_name IS 'Name shown to people.';
 COMMENT ON COLUMN agent_metrics.agents.actor IS 'ai or human; no number ever mixes the two.';
@@ -112,13 +119,17 @@ CREATE TABLE agent_metrics_internal.scheduler_lease (
     expires_at  timestamptz NOT NULL CHECK (isfinite(expires_at)),
     CONSTRAINT is_short CHECK (expires_at >= renewed_at AND expires_at <= renewed_at + interval '1 hour')
 );
-COMMENT ON TABLE agent_metrics_internal.scheduler_lease IS 'Which agent-metrics run leads; one row, written by take_lead(), renew_lead() and release_lead(). Whose lease ran out is followed by another.';
+COMMENT ON TABLE agent_metrics_internal.scheduler_lease IS
+    'Which agent-metrics run leads; one row, written by take_lead(), renew_lead() and release_lead(). '
+    'Whose lease ran out is followed by another.';
 COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.lease IS 'The one lease there is.';
 COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.term IS 'Counts the leaders.';
-COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.holder IS 'Id that the process chose for itself; NULL: it stopped and let go.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.holder IS
+    'Id that the process chose for itself; NULL: it stopped and let go.';
 COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.who IS 'The process in words, for people.';
 COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.role_name IS 'Role it works as.';
-COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.address IS 'Address it came from; NULL: a socket of this machine.';
+COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.address IS
+    'Address it came from; NULL: a socket of this machine.';
 COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.acquired_at IS 'When it began to lead.';
 COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.renewed_at IS 'When it was last heard of.';
 COMMENT ON COLUMN agent_metrics_internal.scheduler_lease.expires_at IS 'When another may take over.';
@@ -132,8 +143,11 @@ CREATE TABLE agent_metrics_internal.job_problems (
     attempts  bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (job, subject)
 );
-COMMENT ON TABLE agent_metrics_internal.job_problems IS 'Jobs of the program that failed when they were last tried; written by record_jobs(), and gone as soon as the job works.';
-COMMENT ON COLUMN agent_metrics_internal.job_problems.job IS 'refresh, attached tables, prices, adjustments, thresholds, audits, partitions or alerts.';
+COMMENT ON TABLE agent_metrics_internal.job_problems IS
+    'Jobs of the program that failed when they were last tried; written by record_jobs(), '
+    'and gone as soon as the job works.';
+COMMENT ON COLUMN agent_metrics_internal.job_problems.job IS
+    'refresh, attached tables, prices, adjustments, thresholds, audits, partitions or alerts.';
 COMMENT ON COLUMN agent_metrics_internal.job_problems.subject IS 'Agent or attached table it is about; empty: none.';
 COMMENT ON COLUMN agent_metrics_internal.job_problems.problem IS 'The server''s words.';
 COMMENT ON COLUMN agent_metrics_internal.job_problems.since IS 'When it began to fail.';

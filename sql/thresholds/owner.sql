@@ -36,19 +36,25 @@ BEGIN
                   HINT = 'A fraction lies between 0 and 1: 92 per cent is 0.92.';
     END IF;
     IF NEW.effective_to < NEW.effective_from THEN
-        RAISE EXCEPTION 'the threshold for % of "%" ends on % before it begins on %', NEW.metric, whose, NEW.effective_to, NEW.effective_from
+        RAISE EXCEPTION 'the threshold for % of "%" ends on % before it begins on %', NEW.metric, whose,
+            NEW.effective_to, NEW.effective_from
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'effective_to is the last day that it holds.',
                   HINT = 'Leave effective_to NULL for a threshold that holds until the next one.';
     END IF;
     -- A threshold without an end gives way to the next one; one that says until when it holds does not.
     EXECUTE format('SELECT t.effective_from, t.effective_to FROM agent_metrics.%I t
-                    WHERE t.%I = $1 AND t.metric = $2 AND t.effective_from <> $3 AND ($5 IS NULL OR t.effective_from <> $5)
-                      AND (t.effective_from < $3 AND t.effective_to >= $3 OR t.effective_from > $3 AND t.effective_from <= $4) LIMIT 1',
-                   CASE WHEN is_of_agent THEN 'thresholds' ELSE 'kind_thresholds' END, CASE WHEN is_of_agent THEN 'agent_id' ELSE 'kind' END)
+                    WHERE t.%I = $1 AND t.metric = $2 AND t.effective_from <> $3
+                      AND ($5 IS NULL OR t.effective_from <> $5)
+                      AND (t.effective_from < $3 AND t.effective_to >= $3
+                           OR t.effective_from > $3 AND t.effective_from <= $4)
+                    LIMIT 1',
+                   CASE WHEN is_of_agent THEN 'thresholds' ELSE 'kind_thresholds' END,
+                   CASE WHEN is_of_agent THEN 'agent_id' ELSE 'kind' END)
     INTO other USING whose, NEW.metric, NEW.effective_from, NEW.effective_to, former;
     IF other.effective_from IS NOT NULL THEN
-        RAISE EXCEPTION 'the threshold for % of "%" from % overlaps the one from % to %', NEW.metric, whose, NEW.effective_from,
+        RAISE EXCEPTION 'the threshold for % of "%" from % overlaps the one from % to %', NEW.metric,
+            whose, NEW.effective_from,
                         other.effective_from, coalesce(other.effective_to::text, 'open end')
             USING ERRCODE = 'exclusion_violation',
                   DETAIL = 'On a day that both hold nobody could say which of them counts.',
@@ -58,7 +64,9 @@ BEGIN
 END
 $function$;
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_threshold() FROM PUBLIC;
-COMMENT ON FUNCTION agent_metrics_internal.check_threshold() IS 'Trigger: refuses a threshold without owner, of an unknown metric, with an impossible value, or that overlaps another.';
+COMMENT ON FUNCTION agent_metrics_internal.check_threshold() IS
+    'Trigger: refuses a threshold without owner, of an unknown metric, with an impossible value, '
+    'or that overlaps another.';
 
 -- A kind's thresholds are copied to its agents, so that one look-up finds an agent's threshold whoever set it.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.follow_kind_threshold() RETURNS trigger
@@ -66,22 +74,27 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_
 BEGIN
     IF TG_OP IN ('UPDATE', 'DELETE') THEN
         DELETE FROM agent_metrics.thresholds t USING agent_metrics.agents a
-        WHERE a.kind = OLD.kind AND t.agent_id = a.agent_id AND t.metric = OLD.metric AND t.effective_from = OLD.effective_from AND t.is_from_kind;
+        WHERE a.kind = OLD.kind AND t.agent_id = a.agent_id AND t.metric = OLD.metric
+          AND t.effective_from = OLD.effective_from AND t.is_from_kind;
     END IF;
     IF TG_OP IN ('UPDATE', 'INSERT') THEN
-        INSERT INTO agent_metrics.thresholds AS t (agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
-        SELECT a.agent_id, NEW.metric, NEW.effective_from, NEW.value, coalesce(NEW.owner, a.owner), NEW.effective_to, NEW.deputy, NEW.review_on, NEW.note, true
+        INSERT INTO agent_metrics.thresholds AS t (
+            agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
+        SELECT a.agent_id, NEW.metric, NEW.effective_from, NEW.value, coalesce(NEW.owner, a.owner), NEW.effective_to,
+               NEW.deputy, NEW.review_on, NEW.note, true
         FROM agent_metrics.agents a
         WHERE a.kind = NEW.kind
-          AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds o WHERE o.agent_id = a.agent_id AND o.metric = NEW.metric AND NOT o.is_from_kind)
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds o
+                          WHERE o.agent_id = a.agent_id AND o.metric = NEW.metric AND NOT o.is_from_kind)
         ON CONFLICT (agent_id, metric, effective_from) DO UPDATE SET
-            value = excluded.value, owner = excluded.owner, effective_to = excluded.effective_to, deputy = excluded.deputy,
-            review_on = excluded.review_on, note = excluded.note;
+            value = excluded.value, owner = excluded.owner, effective_to = excluded.effective_to,
+            deputy = excluded.deputy, review_on = excluded.review_on, note = excluded.note;
     END IF;
     RETURN NULL;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.follow_kind_threshold() IS 'Trigger: copies a kind''s threshold to its agents that have none of their own for the metric.';
+COMMENT ON FUNCTION agent_metrics_internal.follow_kind_threshold() IS
+    'Trigger: copies a kind''s threshold to its agents that have none of their own for the metric.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.follow_kind_threshold() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.own_threshold() RETURNS trigger

@@ -1,8 +1,9 @@
 -- Breaches as people read them, and the frame they report into.
 
 CREATE OR REPLACE VIEW agent_kpi.open_breaches WITH (security_barrier) AS
-SELECT b.agent_id, b.metric, b.value, b.threshold, b.owner, b.opened_at, b.closed_at, b.acknowledged_by, b.acknowledged_at, b.cause, b.action,
-       b.breach_id, b.direction, b.ci_low, b.ci_high, b.window_from, b.window_to, b.reopened_at, b.reopenings, b.deputy, o.contact, b.definition_version
+SELECT b.agent_id, b.metric, b.value, b.threshold, b.owner, b.opened_at, b.closed_at, b.acknowledged_by,
+       b.acknowledged_at, b.cause, b.action, b.breach_id, b.direction, b.ci_low, b.ci_high, b.window_from, b.window_to,
+       b.reopened_at, b.reopenings, b.deputy, o.contact, b.definition_version
 FROM agent_metrics_internal.breaches b
 LEFT JOIN agent_metrics.owners o ON o.owner = b.owner WHERE b.closed_at IS NULL;
 COMMENT ON VIEW agent_kpi.open_breaches IS 'One row per breach that is open. Unique: breach_id.';
@@ -30,8 +31,9 @@ COMMENT ON COLUMN agent_kpi.open_breaches.contact IS 'How to reach the owner.';
 COMMENT ON COLUMN agent_kpi.open_breaches.definition_version IS 'Version of the metric''s definition.';
 
 CREATE OR REPLACE VIEW agent_kpi.breach_history WITH (security_barrier) AS
-SELECT b.agent_id, b.metric, b.value, b.threshold, b.owner, b.opened_at, b.closed_at, b.acknowledged_by, b.acknowledged_at, b.cause, b.action,
-       b.breach_id, b.direction, b.ci_low, b.ci_high, b.window_from, b.window_to, b.reopened_at, b.reopenings, b.deputy, o.contact, b.definition_version
+SELECT b.agent_id, b.metric, b.value, b.threshold, b.owner, b.opened_at, b.closed_at, b.acknowledged_by,
+       b.acknowledged_at, b.cause, b.action, b.breach_id, b.direction, b.ci_low, b.ci_high, b.window_from, b.window_to,
+       b.reopened_at, b.reopenings, b.deputy, o.contact, b.definition_version
 FROM agent_metrics_internal.breaches b
 LEFT JOIN agent_metrics.owners o ON o.owner = b.owner;
 COMMENT ON VIEW agent_kpi.breach_history IS 'One row per breach, open or closed. Unique: breach_id.';

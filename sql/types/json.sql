@@ -2,7 +2,8 @@
 
 CREATE FUNCTION agent_metrics_internal.json_depth(document jsonb) RETURNS integer
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics_internal.json_depth(jsonb) IS 'How deep a document is nested: 0 for a scalar, 1 for a list or an object of scalars. It does not recurse.';
+COMMENT ON FUNCTION agent_metrics_internal.json_depth(jsonb) IS
+    'How deep a document is nested: 0 for a scalar, 1 for a list or an object of scalars. It does not recurse.';
 
 CREATE FUNCTION agent_metrics_internal.json_size(document jsonb) RETURNS bigint
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
@@ -11,21 +12,26 @@ COMMENT ON FUNCTION agent_metrics_internal.json_size(jsonb) IS 'Bytes of a docum
 CREATE FUNCTION agent_metrics_internal.json_names(document text, id text) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics_internal.json_names(text, text) IS
-    'Whether a string, a number or a key of a document is the given id, also in documents that strings hold as text. It does not recurse, and takes JSON that was cut off. Internal: erase_user() uses it.';
+    'Whether a string, a number or a key of a document is the given id, also in documents that strings hold as text. '
+    'It does not recurse, and takes JSON that was cut off. Internal: erase_user() uses it.';
 
 CREATE FUNCTION agent_metrics_internal.check_json(document jsonb, what text) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION agent_metrics_internal.check_json(jsonb, text) IS 'True, or an error when a document has more than 64 levels.';
+COMMENT ON FUNCTION agent_metrics_internal.check_json(jsonb, text) IS
+    'True, or an error when a document has more than 64 levels.';
 
 CREATE FUNCTION agent_metrics_internal.check_length(value text, what text, most integer) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'check_length_of';
-COMMENT ON FUNCTION agent_metrics_internal.check_length(text, text, integer) IS 'True, or an error when a text has more than so many bytes.';
+COMMENT ON FUNCTION agent_metrics_internal.check_length(text, text, integer) IS
+    'True, or an error when a text has more than so many bytes.';
 
 -- What stands for a document that is too deep: enough to find where it came from.
 CREATE FUNCTION agent_metrics_internal.shallow(document jsonb, most integer) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN agent_metrics_internal.json_depth(document) > most
-                THEN jsonb_build_object('too_deep', agent_metrics_internal.json_depth(document), 'hash', md5(document::text), 'head', left(document::text, 200))
+                THEN jsonb_build_object('too_deep', agent_metrics_internal.json_depth(document),
+                                        'hash', md5(document::text), 'head', left(document::text, 200))
                 ELSE document END;
 COMMENT ON FUNCTION agent_metrics_internal.shallow(jsonb, integer) IS
-    'A document, or what stands for one of more levels than the given: how many it has, its hash, and how it begins. Internal: ingest_events() and retry_quarantined() use it.';
+    'A document, or what stands for one of more levels than the given: how many it has, its hash, and how it begins. '
+    'Internal: ingest_events() and retry_quarantined() use it.';

@@ -11,8 +11,8 @@
 //! - *rows* are formed by the server from as many values as the type has columns; the SQL fixes their types.
 //! - *detoasted copies*: a [`Varlena`] frees what it had to copy; it is the only one that knows of the copy.
 //! - *server functions* are called through pgrx, which turns their longjmp into a panic and back at our edge.
-//! - *roles*: [`open_cursor_as`] alone changes the role that runs, for one call and in the server's own way; an error in
-//!   it ends the (sub)transaction, whose end gives the role back.
+//! - *roles*: [`open_cursor_as`] alone changes the role that runs, for one call and in the server's own way; an error
+//!   in it ends the (sub)transaction, whose end gives the role back.
 
 use super::error::SqlError;
 use crate::measures::rate::Rate;
@@ -284,7 +284,8 @@ impl Call {
         Ok(place(context, make(context)))
     }
 
-    /// A new state in the current memory context: for a deserialize function, whose result lives only until it is combined.
+    /// A new state in the current memory context: for a deserialize function, whose result lives only
+    /// until it is combined.
     #[expect(
         clippy::mut_from_ref,
         reason = "the state is not part of the call: it lives in a memory context"
@@ -439,7 +440,8 @@ impl<T: Copy> Buffer<T> for PgBuffer<T> {
         if length <= self.length {
             return;
         }
-        // SAFETY: T is an integer, for which zero bytes are a value; the server raises an error for a size beyond its limit.
+        // SAFETY: T is an integer, for which zero bytes are a value; the server raises an error for a
+        // size beyond its limit.
         unsafe {
             let pointer =
                 pg_sys::MemoryContextAllocZero(self.context, length * size_of::<T>()).cast::<T>();
@@ -569,8 +571,8 @@ impl Amount {
     /// # Safety
     /// The datum is a numeric.
     unsafe fn add_numeric(&mut self, value: Datum, context: pg_sys::MemoryContext) {
-        // SAFETY: the value is a numeric, and so is what we keep; numeric_add takes two and returns a new one. What is kept
-        // is copied to `context`, from which the former sum goes.
+        // SAFETY: the value is a numeric, and so is what we keep; numeric_add takes two and returns a new one. What is
+        // kept is copied to `context`, from which the former sum goes.
         unsafe {
             // A 0 without decimals is two bytes of header, and adds nothing to what is there.
             if self.0.is_some() && varlena_bytes(value) == 0x8000_u16.to_ne_bytes() {
@@ -612,7 +614,8 @@ pub struct RowType {
 }
 
 impl RowType {
-    /// The composite type of that name, schema included. A function asks for one name only: it is looked up once a query.
+    /// The composite type of that name, schema included. A function asks for one name only: it is
+    /// looked up once a query.
     pub fn cached<'a>(call: &'a Call, name: &str) -> &'a Self {
         // SAFETY: a call has its function's record, whose `fn_extra` is ours and lives as long as `fn_mcxt`.
         unsafe {
@@ -683,8 +686,8 @@ impl RowType {
             nulls: vec![true; self.len()],
             kind: PhantomData,
         };
-        // SAFETY: the argument is declared with a composite type, whose header names the type; heap_deform_tuple writes as many
-        // values as the description has columns.
+        // SAFETY: the argument is declared with a composite type, whose header names the type; heap_deform_tuple writes
+        // as many values as the description has columns.
         unsafe {
             let row: pg_sys::HeapTupleHeader =
                 pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr()).cast();
@@ -809,7 +812,8 @@ fn new_array(mut values: Vec<Datum>, kind: pg_sys::Oid, alignment: u8) -> Option
 pub struct ServerZone(*const pg_sys::pg_tz);
 
 impl ServerZone {
-    /// The zone of that name in the server's time zone database; not an abbreviation, which AT TIME ZONE looks for first.
+    /// The zone of that name in the server's time zone database; not an abbreviation, which AT TIME
+    /// ZONE looks for first.
     pub fn named(name: &[u8]) -> Option<Self> {
         let name = std::ffi::CString::new(name).ok()?;
         // SAFETY: pg_tzset takes a string that ends with a zero byte and returns NULL, or what it never frees.
@@ -962,8 +966,8 @@ pub fn texts(call: &Call, position: usize) -> Vec<Option<&[u8]>> {
         return Vec::new();
     }
     let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-    // SAFETY: the argument is declared text[]; the server allocates `count` values and flags in the current context, and
-    // each value that is not NULL is a text, which lives there as long as the call.
+    // SAFETY: the argument is declared text[]; the server allocates `count` values and flags in the current context,
+    // and each value that is not NULL is a text, which lives there as long as the call.
     unsafe {
         let array = pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr());
         pg_sys::deconstruct_array(
@@ -1072,8 +1076,8 @@ impl Call {
         if self.caller() != Some(pg_sys::NodeTag::T_TriggerData) {
             return Err(wrong());
         }
-        // SAFETY: a node with that tag is a TriggerData, which lives as long as the call; its tuple has the description of
-        // its relation, and heap_deform_tuple writes as many values as that has attributes.
+        // SAFETY: a node with that tag is a TriggerData, which lives as long as the call; its tuple has the description
+        // of its relation, and heap_deform_tuple writes as many values as that has attributes.
         unsafe {
             let trigger = (*self.info).context.cast::<pg_sys::TriggerData>();
             let event = (*trigger).tg_event;
@@ -1152,8 +1156,9 @@ impl Row {
         (!attribute.attisdropped).then_some(name.to_bytes())
     }
 
-    /// Where a column is: `near` where it is expected, else searched for; None: the table has no such column. A partition
-    /// may have its columns in another order than the table above it. A column of another type is an error: it cannot be read.
+    /// Where a column is: `near` where it is expected, else searched for; None: the table has no such column. A
+    /// partition may have its columns in another order than the table above it. A column of another type is an error:
+    /// it cannot be read.
     pub fn find(&self, column: &Column, near: usize) -> Result<Option<usize>, SqlError> {
         let is_it = |position: &usize| self.name_at(*position) == Some(column.name.as_bytes());
         let count = self.values.len();
@@ -1225,14 +1230,15 @@ impl Row {
         numeric_float8(self.values[position])
     }
 
-    /// The row with its stamp: that of an insert is this transaction; an update keeps what the row had when `keep` is given,
-    /// else is stamped as well. What the row brings itself is never believed.
+    /// The row with its stamp: that of an insert is this transaction; an update keeps what the row had when `keep` is
+    /// given, else is stamped as well. What the row brings itself is never believed.
     pub fn stamped(&self, stamp: Option<usize>, keep: bool) -> Datum {
         let tuple = self.tuple();
         let Some(position) = stamp else {
             return Datum::from(tuple);
         };
-        // SAFETY: the column is of type xid8, eight bytes by value; the server forms a new tuple of the same description.
+        // SAFETY: the column is of type xid8, eight bytes by value; the server forms a new tuple of
+        // the same description.
         unsafe {
             let columns = self.description();
             let mut is_null = false;
@@ -1267,7 +1273,8 @@ pub fn once<T: Copy>(
     call: &Call,
     find: impl FnOnce() -> Result<T, SqlError>,
 ) -> Result<&T, SqlError> {
-    // SAFETY: as in `RowType::cached`: `fn_extra` is ours and lives as long as `fn_mcxt`; a function keeps one type in it.
+    // SAFETY: as in `RowType::cached`: `fn_extra` is ours and lives as long as `fn_mcxt`; a function
+    // keeps one type in it.
     unsafe {
         let function = &mut *(*call.info).flinfo;
         if function.fn_extra.is_null() {
@@ -1287,11 +1294,12 @@ pub fn names(call: &Call, position: usize) -> Vec<Option<String>> {
     array.unwrap_or_default()
 }
 
-/// Columns of a row by their names, each as its type's output function shows it; NULL also where the row has no such column.
+/// Columns of a row by their names, each as its type's output function shows it; NULL also where the row
+/// has no such column.
 pub fn row_texts(call: &Call, position: usize, names: &[Option<String>]) -> Option<Datum> {
-    // SAFETY: the argument is declared record: a composite value whose header names its type. SPI_fnumber and SPI_getvalue
-    // read a tuple of that type and need no connection; what they return ends with a zero byte. The type's description is
-    // given back when `kind` goes.
+    // SAFETY: the argument is declared record: a composite value whose header names its type. SPI_fnumber and
+    // SPI_getvalue read a tuple of that type and need no connection; what they return ends with a zero byte. The type's
+    // description is given back when `kind` goes.
     let texts: Vec<Option<Datum>> = unsafe {
         let row: pg_sys::HeapTupleHeader =
             pg_sys::pg_detoast_datum(call.argument(position).value.cast_mut_ptr()).cast();
@@ -1395,7 +1403,8 @@ impl Relation {
         let Ok(name) = std::ffi::CString::new(name) else {
             return Ok(None);
         };
-        // SAFETY: both look into the catalogue; the name ends with a zero byte. An error that is reported does not return.
+        // SAFETY: both look into the catalogue; the name ends with a zero byte. An error that is
+        // reported does not return.
         unsafe {
             let number = pg_sys::get_attnum(self.oid, name.as_ptr());
             if number <= 0 {
@@ -1478,9 +1487,9 @@ pub fn open_cursor(query: &str) -> String {
     pgrx::Spi::connect_mut(|client| client.open_cursor_mut(query, &[]).detach_into_name())
 }
 
-/// Puts the rows of tables into the result of a function that returns a set of arrays, each the columns of these names as
-/// their types' output functions show them. Nothing is planned, so nothing of the tables is called: no expression of an
-/// index or of statistics, no policy, no rule.
+/// Puts the rows of tables into the result of a function that returns a set of arrays, each the columns of these names
+/// as their types' output functions show them. Nothing is planned, so nothing of the tables is called: no expression of
+/// an index or of statistics, no policy, no rule.
 pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result<(), SqlError> {
     const HEAP: u32 = 2; // HEAP_TABLE_AM_OID
     let odd = |what: &str, hint: &str| {
@@ -1491,10 +1500,10 @@ pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result
             hint,
         )
     };
-    // SAFETY: a function that is called for a set has a ReturnSetInfo, which InitMaterializedSRF asks for and completes. The
-    // tables are locked by table_open and closed here, or by the end of the transaction when an error passes by; a tuple
-    // of a scan is valid until the next; SPI_getvalue needs no connection and returns text that ends with a zero byte.
-    // What is made of a row lives in a context that is emptied after each.
+    // SAFETY: a function that is called for a set has a ReturnSetInfo, which InitMaterializedSRF asks for and
+    // completes. The tables are locked by table_open and closed here, or by the end of the transaction when an error
+    // passes by; a tuple of a scan is valid until the next; SPI_getvalue needs no connection and returns text that ends
+    // with a zero byte. What is made of a row lives in a context that is emptied after each.
     unsafe {
         pg_sys::InitMaterializedSRF(call.info, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
         let result = (*call.info).resultinfo.cast::<pg_sys::ReturnSetInfo>();
@@ -1590,9 +1599,11 @@ pub fn leaves(oid: u32) -> Result<Vec<u32>, SqlError> {
                 "WITH RECURSIVE tree AS (
                      SELECT $1::pg_catalog.oid AS oid
                      UNION ALL
-                     SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+                     SELECT i.inhrelid FROM tree t
+                     JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
                  )
-                 SELECT c.oid, c.relkind::pg_catalog.text FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
+                 SELECT c.oid, c.relkind::pg_catalog.text
+                 FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
                  WHERE c.relkind OPERATOR(pg_catalog.<>) 'p'",
                 None,
                 &[pgrx::datum::DatumWithOid::from(pg_sys::Oid::from(oid))],

@@ -1,7 +1,7 @@
 //! How long a text and how far a moment may be, wherever it is written.
 //!
-//! What is accepted must be refreshable: an index row has at most 2,704 bytes, so that an index of ours may hold two ids
-//! and a name; and moments are calculated with, so that none may lie at the ends of time.
+//! What is accepted must be refreshable: an index row has at most 2,704 bytes, so that an index of ours may hold two
+//! ids and a name; and moments are calculated with, so that none may lie at the ends of time.
 
 use super::abi::{Kind, Row};
 use super::error::SqlError;

@@ -57,7 +57,8 @@ impl From<SketchError> for SqlError {
             SketchError::Corrupt(_) => (
                 PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
                 "The bytes or the text are not what agent_metrics writes.",
-                "Make sketches with agent_metrics.quantile_sketch(); if they come from a newer version, update this one.",
+                "Make sketches with agent_metrics.quantile_sketch(); \
+                 if they come from a newer version, update this one.",
             ),
         };
         Self::new(code, error.to_string(), detail, hint)

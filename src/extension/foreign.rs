@@ -1,10 +1,10 @@
 //! Reading tables of other roles: nothing that their owner put there runs with the reader's rights.
 //!
 //! Planning a query runs functions of the table's owner: the constant parts of an index's or a statistic's expressions
-//! are folded, whatever columns are read. With whose rights ever that happens, it happens in the caller's session, whose
-//! cursors and settings it can reach. So a table is not planned: its rows are read one by one, and the columns shown by their
-//! types' output functions, which only a superuser can make. The caller's right to each column is asked first. (A view is
-//! planned, and its functions run as its reader, so SQL asks before whose they all are.)
+//! are folded, whatever columns are read. With whose rights ever that happens, it happens in the caller's session,
+//! whose cursors and settings it can reach. So a table is not planned: its rows are read one by one, and the columns
+//! shown by their types' output functions, which only a superuser can make. The caller's right to each column is asked
+//! first. (A view is planned, and its functions run as its reader, so SQL asks before whose they all are.)
 
 use super::abi::{self, Relation, sql_functions};
 use super::error::SqlError;
@@ -44,8 +44,8 @@ fn locked(oid: u32, is_still: Option<bool>) -> Result<Relation, SqlError> {
     })
 }
 
-/// The columns in SQL, where one is named; an error for one that is not there or that the caller may not read, and where none
-/// is named: then nothing would have been asked for.
+/// The columns in SQL, where one is named; an error for one that is not there or that the caller may not read, and
+/// where none is named: then nothing would have been asked for.
 fn quoted_names(
     relation: &Relation,
     columns: &[Option<String>],
@@ -108,8 +108,8 @@ fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, SqlE
 }
 
 sql_functions! {
-    /// `open_source(relation, columns)`: a cursor over the rows of a view or foreign table, each an array of texts; NULL for a
-    /// table, which is not planned.
+    /// `open_source(relation, columns)`: a cursor over the rows of a view or foreign table, each an array of texts;
+    /// NULL for a table, which is not planned.
     fn open_source(call) {
         let relation = locked(call.int4(0).cast_unsigned(), None)?;
         if relation.is_table() {
@@ -134,7 +134,8 @@ sql_functions! {
     /// `row_fields(source_row, columns)`: columns of a row as text.
     fn row_fields(call) { Ok(abi::row_texts(call, 0, &abi::names(call, 1))) }
 
-    /// `hold_still(relation, against_indexes)`: until the transaction ends nobody changes what it is; its rows may be written.
+    /// `hold_still(relation, against_indexes)`: until the transaction ends nobody changes what it is; its
+    /// rows may be written.
     fn hold_still(call) {
         Ok(Some(abi::boolean(locked(call.int4(0).cast_unsigned(), Some(call.boolean(1)))?.is_table())))
     }

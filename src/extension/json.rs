@@ -1,8 +1,9 @@
-//! Bounds of what is stored: how deep a document may be nested, how many bytes a text may have; and whom a document names.
+//! Bounds of what is stored: how deep a document may be nested, how many bytes a text may have; and
+//! whom a document names.
 //!
-//! The tables of facts have a trigger for that (`bounds`). Here is the same for what is not yet a row, and for columns of
-//! few tables, where it stands in a CHECK constraint: it answers with true or with an error that says which value it was
-//! and what to do, for a constraint alone could say its own name and no more.
+//! The tables of facts have a trigger for that (`bounds`). Here is the same for what is not yet a row, and for columns
+//! of few tables, where it stands in a CHECK constraint: it answers with true or with an error that says which value it
+//! was and what to do, for a constraint alone could say its own name and no more.
 
 use super::abi::{self, Call, sql_functions};
 use super::error::SqlError;

@@ -19,8 +19,8 @@ fn order(call: &abi::Call) -> Result<Ordering, SqlError> {
     Ok(call.rate(0)?.cmp(&call.rate(1)?))
 }
 
-/// A boolean that comes to or leaves a `rate(boolean)`. While there is no state NULL leaves it so, but in a window, whose
-/// moving frames want a state.
+/// A boolean that comes to or leaves a `rate(boolean)`. While there is no state NULL leaves it so, but in a window,
+/// whose moving frames want a state.
 fn step(call: &abi::Call, change: fn(Rate, Rate) -> Result<Rate, RateError>) -> abi::Answer {
     if call.is_null(0) && call.is_null(1) && !call.in_window() {
         return Ok(None);

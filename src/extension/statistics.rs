@@ -153,13 +153,20 @@ sql_functions! {
 
     /// `minimum_detectable_change(total, discordance, power, alpha)`
     fn minimum_detectable_change(call) {
-        let (discordance, power, alpha) = (fraction(call.float8(1))?, fraction(call.float8(2))?, fraction(call.float8(3))?);
+        let (discordance, power, alpha) = (
+            fraction(call.float8(1))?,
+            fraction(call.float8(2))?,
+            fraction(call.float8(3))?,
+        );
         number(paired::minimum_detectable_change(count(call, 0)?, discordance, power, alpha))
     }
 
     /// `moved_more_than(hits1, total1, hits2, total2, points)`
     fn moved_more_than(call) {
-        let points = u64::from(u32::try_from(call.int4(4)).map_err(|_| impossible(call.int4(4), "Points are a distance."))?);
+        let points = u64::from(
+            u32::try_from(call.int4(4))
+                .map_err(|_| impossible(call.int4(4), "Points are a distance."))?,
+        );
         let moved = paired::moved(count(call, 0)?, count(call, 1)?, count(call, 2)?, count(call, 3)?, points);
         Ok(Some(abi::boolean(moved)))
     }

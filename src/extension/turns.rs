@@ -56,7 +56,8 @@ pub fn is_amount(numeric: &[u8]) -> bool {
     digits == 0 || weight < 3
 }
 
-/// How many elements a jsonb that is an array has: the first word of its root container counts them (`JB_CMASK`); 0 for any other.
+/// How many elements a jsonb that is an array has: the first word of its root container counts them
+/// (`JB_CMASK`); 0 for any other.
 pub fn array_length(jsonb: &[u8]) -> u32 {
     const COUNT: u32 = 0x0FFF_FFFF;
     if !is_array(jsonb) {
@@ -226,8 +227,8 @@ fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), S
 }
 
 sql_functions! {
-    /// `check_turn()`: trigger of agent_events. Refuses an impossible turn and puts the stamp of its insertion on it; an
-    /// update keeps the stamp, for it is told by the log.
+    /// `check_turn()`: trigger of agent_events. Refuses an impossible turn and puts the stamp of its insertion on it;
+    /// an update keeps the stamp, for it is told by the log.
     fn check_turn(call) {
         let row = call.row()?;
         let places = once(call, || places(&row))?;
@@ -240,8 +241,8 @@ sql_functions! {
         Ok(Some(row.stamped(places.stamp, true)))
     }
 
-    /// `check_row()`: trigger of the other tables that people write. Bounds texts, moments and JSON by the names of their
-    /// columns, and stamps the row with the transaction that writes it, where it has a stamp.
+    /// `check_row()`: trigger of the other tables that people write. Bounds texts, moments and JSON by the names of
+    /// their columns, and stamps the row with the transaction that writes it, where it has a stamp.
     fn check_row(call) {
         let row = call.row()?;
         check_by_name(&row)?;

@@ -1,5 +1,5 @@
-//! Buckets on the clock of a zone, as the server's own time zone database has it: the one source of where hours and days
-//! begin, for the refresh, `verify()` and every view.
+//! Buckets on the clock of a zone, as the server's own time zone database has it: the one source of where hours and
+//! days begin, for the refresh, `verify()` and every view.
 
 use super::abi::{self, ServerZone, sql_functions};
 use super::error::SqlError;

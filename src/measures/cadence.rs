@@ -86,12 +86,16 @@ impl CadenceError {
     pub fn hint(&self) -> String {
         match self {
             Self::Broken { .. } => {
-                "Write five fields: minute hour day-of-month month day-of-week, such as \"*/5 * * * *\" or \"0 6 * * mon-fri\"."
+                "Write five fields: minute hour day-of-month month day-of-week, \
+                 such as \"*/5 * * * *\" or \"0 6 * * mon-fri\"."
             }
             Self::TooFrequent { .. } => {
-                "The finest bucket is 5 minutes long, so a faster refresh shows nothing new. Use \"*/5 * * * *\" or slower."
+                "The finest bucket is 5 minutes long, so a faster refresh shows nothing new. \
+                 Use \"*/5 * * * *\" or slower."
             }
-            Self::UnknownTimeZone { .. } => "Use a name such as UTC, Europe/Berlin or America/New_York.",
+            Self::UnknownTimeZone { .. } => {
+                "Use a name such as UTC, Europe/Berlin or America/New_York."
+            }
         }
         .to_owned()
     }

@@ -1,8 +1,9 @@
 //! JSON as the server stores and prints it, walked without recursion: a document may be nested as deep as the server's
 //! parser takes it, which is deeper than a stack should be asked to go a second time.
 //!
-//! What a walk has to remember it asks memory for, and answers `None` where there is none: a copy that the machine cannot
-//! hold would end the whole server. A walk is linear in the document. It calls `tick` now and then, so that whoever runs it can be interrupted.
+//! What a walk has to remember it asks memory for, and answers `None` where there is none: a copy that the machine
+//! cannot hold would end the whole server. A walk is linear in the document. It calls `tick` now and then, so that
+//! whoever runs it can be interrupted.
 
 use std::borrow::Cow;
 

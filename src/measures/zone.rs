@@ -2,16 +2,16 @@
 //!
 //! Purpose: buckets that divide time. None overlaps another, none leaves a gap, each bucket of five minutes lies within
 //! one hour and each hour within one day.
-//! - A *day* begins at the first moment at which the clock shows its date, or a later one: a day without midnight begins
-//!   at one o'clock, one that the clock skips has no moment, and a clock that is set back over midnight does not begin
-//!   the day before once more.
+//! - A *day* begins at the first moment at which the clock shows its date, or a later one: a day without midnight
+//!   begins at one o'clock, one that the clock skips has no moment, and a clock that is set back over midnight does not
+//!   begin the day before once more.
 //! - An *hour* begins where the clock shows a whole hour, and where it is set. So an hour that the clock shows twice is
 //!   two hours, and a shift of half an hour makes a short one.
 //! - *Five minutes* are counted in UTC and cut where an hour begins. Only clocks that differ from UTC by an odd number
 //!   of minutes, none since 1972, cut one.
 //!
-//! Assumption: nobody's clock shows moments more than [`WINDOW`] apart at once. Zone data are the caller's ([`Zone`]), so
-//! that the extension answers by the server's.
+//! Assumption: nobody's clock shows moments more than [`WINDOW`] apart at once. Zone data are the caller's ([`Zone`]),
+//! so that the extension answers by the server's.
 //!
 //! State: [`Windows`] remembers between which moments a clock was not set. Failure: none; moments near the ends of time
 //! saturate, and the caller checks what it was given.

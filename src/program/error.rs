@@ -86,11 +86,13 @@ fn of_postgres(error: &tokio_postgres::Error, server: &Server) -> String {
                 )
             }
             SqlState::INVALID_CATALOG_NAME => format!(
-                "there is no database \"{database}\" at {place}; name another in DATABASE_URL, or create it with: createdb {database}"
+                "there is no database \"{database}\" at {place}; name another in DATABASE_URL, \
+                 or create it with: createdb {database}"
             ),
             // what has a hint of its own says better what to do
             SqlState::INSUFFICIENT_PRIVILEGE if db.hint().is_none() => format!(
-                "{}; user \"{user}\" may not do this: let the owner run SELECT agent_metrics.grant_access('{user}', 'admin')",
+                "{}; user \"{user}\" may not do this: let the owner run SELECT \
+                 agent_metrics.grant_access('{user}', 'admin')",
                 db.message()
             ),
             _ => of_database(db),

@@ -11,8 +11,8 @@
 //! - [`archive`]: months that are no longer hot, to Parquet files and back
 //! - [`demo`]: ninety days of a small company
 //!
-//! What all of them use: [`error`], what to say when it does not work; [`shutdown`]; [`text`], what others wrote, shown as
-//! text; [`mod@format`], numbers in the words of a person.
+//! What all of them use: [`error`], what to say when it does not work; [`shutdown`]; [`text`], what others wrote, shown
+//! as text; [`mod@format`], numbers in the words of a person.
 
 pub mod alerts;
 pub mod archive;

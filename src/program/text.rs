@@ -1,5 +1,5 @@
-//! Text that somebody else chose, for a terminal or a log: what is no plain character is shown as its number, so that no
-//! label clears a screen, forges a log line or turns a line round.
+//! Text that somebody else chose, for a terminal or a log: what is no plain character is shown as its number, so that
+//! no label clears a screen, forges a log line or turns a line round.
 
 /// The text with every character that does something, rather than show something, as `\u{1b}`.
 pub fn shown(text: &str) -> String {
@@ -30,7 +30,10 @@ pub fn bytes(bytes: &[u8]) -> String {
 /// no type here does: those before our era, those after the year 262142, and `infinity`.
 pub fn moment_of(expression: &str) -> String {
     format!(
-        "CASE WHEN isfinite({expression}) THEN to_char({expression} AT TIME ZONE 'UTC', 'FMDD Mon FMYYYY, HH24:MI \"UTC\"') || CASE WHEN {expression} < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END ELSE ({expression})::text END"
+        "CASE WHEN isfinite({expression})
+              THEN to_char({expression} AT TIME ZONE 'UTC', 'FMDD Mon FMYYYY, HH24:MI \"UTC\"')
+                || CASE WHEN {expression} < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END
+              ELSE ({expression})::text END"
     )
 }
 

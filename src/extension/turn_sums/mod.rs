@@ -356,8 +356,8 @@ impl TurnSums {
     }
 }
 
-// A turn of a partition that somebody loaded and attached has passed no trigger: what cannot be is taken for not known, as
-// possible_latency() and its like have it in SQL.
+// A turn of a partition that somebody loaded and attached has passed no trigger: what cannot be is taken for not known,
+// as possible_latency() and its like have it in SQL.
 
 fn tokens(call: &Call) -> (Option<i64>, Option<i64>) {
     let one = |position| {

@@ -103,7 +103,8 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// Read the head, which is checked. Buckets are checked as they are read; bytes from outside go through [`Stored::check`] first.
+    /// Read the head, which is checked. Buckets are checked as they are read; bytes from outside go
+    /// through [`Stored::check`] first.
     pub fn read(bytes: &'a [u8]) -> Result<Self, SketchError> {
         match bytes.first() {
             None => return Err(SketchError::Corrupt("it is empty")),

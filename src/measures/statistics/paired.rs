@@ -43,7 +43,8 @@ fn tail(lost: u64, gained: u64) -> Option<(f64, f64)> {
 }
 
 /// [`tail`] of large counts, k = `least` and m = `most`. The probability of k itself is Loader's form (2000, "Fast and
-/// accurate computation of binomial probabilities"), in which nothing large cancels. What lies below is a multiple of it:
+/// accurate computation of binomial probabilities"), in which nothing large cancels. What lies below
+/// is a multiple of it:
 ///
 /// P(X <= k) / P(X = k) = m int_0^1 (1 - s)^(m - 1) (1 + s)^k ds
 ///
@@ -126,9 +127,9 @@ pub fn bonett_price(lost: u64, gained: u64, total: u64, confidence: f64) -> Opti
     })
 }
 
-/// The smallest change in a rate that `total` pairs show with `power` at level `alpha`, when a share `discordance` of them
-/// changes at all: the d of n = (za sqrt(psi) + zb sqrt(psi - d^2))^2 / d^2 (Connor 1987). One beyond `discordance`
-/// says that nothing could be shown. `None` where there is none.
+/// The smallest change in a rate that `total` pairs show with `power` at level `alpha`, when a share `discordance` of
+/// them changes at all: the d of n = (za sqrt(psi) + zb sqrt(psi - d^2))^2 / d^2 (Connor 1987). One beyond
+/// `discordance` says that nothing could be shown. `None` where there is none.
 #[must_use]
 pub fn minimum_detectable_change(
     total: u64,

@@ -5,8 +5,8 @@ use super::two_sided;
 /// Up to so many differences the distribution is counted out; beyond it is as good as normal.
 const EXACT: usize = 50;
 
-/// Two-sided p that differences of pairs lie round zero. Differences of zero are left out, ties share their mean rank. The
-/// distribution is exact for up to 50 differences, ties included, and normal with the ties' correction beyond.
+/// Two-sided p that differences of pairs lie round zero. Differences of zero are left out, ties share their mean rank.
+/// The distribution is exact for up to 50 differences, ties included, and normal with the ties' correction beyond.
 /// `None` without a difference or with one that is no number.
 #[must_use]
 pub fn signed_rank(differences: &[f64]) -> Option<f64> {

@@ -23,7 +23,8 @@ pub struct Estimate {
 }
 
 /// The rate of the whole from a stratified sample (Cochran 1977, 5.3): p = sum W_h p_h with W_h = N_h/N, and
-/// Var = sum W_h^2 (1 - n_h/N_h) p_h (1 - p_h)/(n_h - 1). `None` where a stratum was not looked at, or nothing is there.
+/// Var = sum W_h^2 (1 - n_h/N_h) p_h (1 - p_h)/(n_h - 1). `None` where a stratum was not looked at,
+/// or nothing is there.
 #[must_use]
 pub fn stratified(strata: &[Stratum]) -> Option<Estimate> {
     let whole: f64 = strata.iter().map(|stratum| stratum.size as f64).sum();

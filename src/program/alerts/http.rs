@@ -1,5 +1,5 @@
-//! One POST of JSON, and what came of it. No redirect is followed; at most a little of the answer is read; no error says
-//! more of the address than nothing.
+//! One POST of JSON, and what came of it. No redirect is followed; at most a little of the answer is read; no error
+//! says more of the address than nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

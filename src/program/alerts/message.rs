@@ -259,9 +259,9 @@ impl Alert {
             .collect();
         let mut all = self.found.clone();
         let named = json!({
-            "alert_id": self.alert_id, "kind": self.kind, "agent_id": self.agent_id, "agent_name": self.name(), "stage": self.stage,
-            "owner": self.owner, "deputy": self.deputy, "summary": self.summary, "metric": self.metric, "unit": self.unit,
-            "links": links, "acknowledge": self.acknowledge(),
+            "alert_id": self.alert_id, "kind": self.kind, "agent_id": self.agent_id, "agent_name": self.name(),
+            "stage": self.stage, "owner": self.owner, "deputy": self.deputy, "summary": self.summary,
+            "metric": self.metric, "unit": self.unit, "links": links, "acknowledge": self.acknowledge(),
         });
         if let Value::Object(named) = named {
             all.extend(named);
@@ -307,10 +307,11 @@ mod tests {
     use super::*;
 
     fn alert(more: Value) -> Alert {
-        let mut all = json!({ "alert_id": "a-1", "kind": "drift", "agent_id": "bot 1", "stage": "first", "owner": "Head <!channel> of Support",
-                              "summary": "eval_success_rate fell & <!here>", "metric": "eval_success_rate", "unit": "fraction",
-                              "value": 0.875, "previous": 0.92, "change_low": -0.084, "change_high": -0.005, "tolerance": 2,
-                              "broken_cases": ["c1", "c2"], "page_url": "https://agents.example/" });
+        let mut all = json!({ "alert_id": "a-1", "kind": "drift", "agent_id": "bot 1", "stage": "first",
+                              "owner": "Head <!channel> of Support", "summary": "eval_success_rate fell & <!here>",
+                              "metric": "eval_success_rate", "unit": "fraction", "value": 0.875, "previous": 0.92,
+                              "change_low": -0.084, "change_high": -0.005, "tolerance": 2, "broken_cases": ["c1", "c2"],
+                              "page_url": "https://agents.example/" });
         if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
             all.extend(more);
         }
@@ -341,9 +342,10 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words} is not in {text}");
         }
-        let text = slack(&[alert(
-            json!({ "owner_slack_id": "U1> <!channel", "kind": "breach", "breach_id": 7, "threshold": 0.9, "ci_low": 0.8, "ci_high": 0.9 }),
-        )]);
+        let text = slack(&[alert(json!({
+            "owner_slack_id": "U1> <!channel", "kind": "breach", "breach_id": 7, "threshold": 0.9, "ci_low": 0.8,
+            "ci_high": 0.9
+        }))]);
         assert!(
             !text.contains("<!channel")
                 && !text.contains("<!here")

@@ -1,13 +1,13 @@
 //! Alerts on their way: from the outbox in the database to Slack and to any HTTP endpoint.
 //!
-//! State: none here. A message is claimed for a while in one transaction, sent, and recorded in another. When the program
-//! dies in between, the claim runs out and the message is sent again with the same `message_id`, by which the receiver
-//! knows it: at least once, never lost.
+//! State: none here. A message is claimed for a while in one transaction, sent, and recorded in another. When the
+//! program dies in between, the claim runs out and the message is sent again with the same `message_id`, by which the
+//! receiver knows it: at least once, never lost.
 //!
-//! Failure: what may pass (no connection, a timeout, 429, 5xx) is tried again, later each time, with jitter, and not before
-//! Retry-After; what will not pass (any other answer) and what failed twelve times is dead, which `doctor` shows.
-//! An alert that cannot be read (nested too deep, a number that is none) is given up alone; its message goes without it.
-//! Addresses and keys come from the environment and are in no message of ours.
+//! Failure: what may pass (no connection, a timeout, 429, 5xx) is tried again, later each time, with jitter, and not
+//! before Retry-After; what will not pass (any other answer) and what failed twelve times is dead, which `doctor`
+//! shows. An alert that cannot be read (nested too deep, a number that is none) is given up alone; its message goes
+//! without it. Addresses and keys come from the environment and are in no message of ours.
 
 pub mod http;
 pub mod message;
@@ -222,8 +222,12 @@ async fn claim(client: &Client, now: DateTime<Utc>) -> Result<Vec<Claimed>> {
         Ok(client
             .query(
                 "SELECT c.channel, c.kind, c.url_env, c.secret_env, c.message_id, c.attempts,
-                        ARRAY(SELECT x.alert ->> 'alert_id' FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n) ORDER BY x.n),
-                        ARRAY(SELECT convert_to(x.alert::text, 'SQL_ASCII') FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n) ORDER BY x.n)
+                        ARRAY(SELECT x.alert ->> 'alert_id'
+                              FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n)
+                              ORDER BY x.n),
+                        ARRAY(SELECT convert_to(x.alert::text, 'SQL_ASCII')
+                              FROM jsonb_array_elements(c.alerts) WITH ORDINALITY AS x (alert, n)
+                              ORDER BY x.n)
                  FROM agent_metrics_internal.claim_alerts($1, $2) c",
                 &[&now, &LEASE_SECONDS],
             )
@@ -272,8 +276,8 @@ pub fn signature(key: &str, moment: &str, body: &str) -> String {
         .collect()
 }
 
-/// How long to wait after an attempt: half a minute, doubled each time up to an hour, and of that a share between a half
-/// and one and a half that the message and the attempt decide, so that many do not come back at once.
+/// How long to wait after an attempt: half a minute, doubled each time up to an hour, and of that a share between a
+/// half and one and a half that the message and the attempt decide, so that many do not come back at once.
 fn wait(message_id: &str, attempt: i32) -> Duration {
     let mut backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(60 * 60));
     for _ in 1..attempt {

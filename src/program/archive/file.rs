@@ -4,8 +4,8 @@
 //! Parquet's own types do not say of a column is in the key `agent_metrics.columns` of the file's metadata, as JSON.
 //! The file is written as `NAME.part`, synced, read back, and only then gets its name: a file with its name is whole.
 //!
-//! A file is read only after its SHA-256 is the one that the database has, and even then the Parquet crate is not trusted
-//! with it: what the file says of itself is held against bounds, and a panic is an error.
+//! A file is read only after its SHA-256 is the one that the database has, and even then the Parquet crate is not
+//! trusted with it: what the file says of itself is held against bounds, and a panic is an error.
 
 use std::cell::Cell as Flag;
 use std::fs::File;
@@ -389,7 +389,8 @@ thread_local! {
     static GUARDED: Flag<bool> = const { Flag::new(false) };
 }
 
-/// Turns a panic of the Parquet crate, which damaged bytes can cause, into an error, and keeps its words off the terminal.
+/// Turns a panic of the Parquet crate, which damaged bytes can cause, into an error, and keeps its
+/// words off the terminal.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

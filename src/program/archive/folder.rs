@@ -1,9 +1,9 @@
 //! The folder of the archives.
 //!
-//! Archives hold raw turns with user ids, and whoever may write the table `archives` chooses names in it. So: the folder
-//! belongs to the user that archives, nobody else may write to it, and it is no link; files are his alone (0600); each is
-//! made new under a name that is one plain component, and none is reached through a link. All of it goes by the opened
-//! folder, so that another folder that takes its place meanwhile is not written to.
+//! Archives hold raw turns with user ids, and whoever may write the table `archives` chooses names in it. So: the
+//! folder belongs to the user that archives, nobody else may write to it, and it is no link; files are his alone
+//! (0600); each is made new under a name that is one plain component, and none is reached through a link. All of it
+//! goes by the opened folder, so that another folder that takes its place meanwhile is not written to.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -59,14 +59,16 @@ impl Folder {
         let me = rustix::process::geteuid().as_raw();
         if metadata.uid() != me {
             bail!(
-                "folder {} belongs to the user with id {}, and this one is {me}: archives hold user ids, so name a folder of your own with --folder",
+                "folder {} belongs to the user with id {}, and this one is {me}: \
+                 archives hold user ids, so name a folder of your own with --folder",
                 path.display(),
                 metadata.uid()
             );
         }
         if metadata.mode() & OTHERS_WRITE != 0 {
             bail!(
-                "folder {} can be written by others (mode {:o}): archives hold user ids, so run chmod 700 {0}, or name another --folder",
+                "folder {} can be written by others (mode {:o}): archives hold user ids, \
+                 so run chmod 700 {0}, or name another --folder",
                 path.display(),
                 metadata.mode() & 0o7777
             );
@@ -153,7 +155,8 @@ fn regular(at: impl rustix::fd::AsFd, name: &Path, shown: &Path) -> Result<File>
     Ok(file)
 }
 
-/// Fails unless this is the name of an archive: one plain component. The database says it, and whoever may write its tables.
+/// Fails unless this is the name of an archive: one plain component. The database says it, and whoever
+/// may write its tables.
 pub fn check_name(name: &str) -> Result<()> {
     check_component(name)?;
     if name.starts_with('.') || !name.ends_with(".parquet") || name.chars().any(char::is_control) {

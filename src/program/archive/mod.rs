@@ -2,10 +2,10 @@
 //!
 //! A partition is written to a file, the file is read back, and its count and checksum are compared with the server's;
 //! only then does an empty partition take its place, and only then is the old table dropped. Each step is a
-//! transaction or a rename, and `agent_metrics_internal.archives` says how far an archive has come, so that a kill at any
-//! moment loses nothing and the next run goes on. What the turns add up to stays in the database, so no number changes.
-//! A partition that is written to meanwhile is archived again; a lock is waited for a tenth of a second at a time, so
-//! that no insert waits longer.
+//! transaction or a rename, and `agent_metrics_internal.archives` says how far an archive has come, so that a kill at
+//! any moment loses nothing and the next run goes on. What the turns add up to stays in the database, so no number
+//! changes. A partition that is written to meanwhile is archived again; a lock is waited for a tenth of a second at a
+//! time, so that no insert waits longer.
 
 pub mod file;
 pub mod folder;
@@ -56,8 +56,8 @@ struct Candidate {
     file: Option<String>,
 }
 
-/// Archives every partition that is older than the hot days, and returns how many there were. One that cannot be archived
-/// keeps no other from it.
+/// Archives every partition that is older than the hot days, and returns how many there were. One that cannot be
+/// archived keeps no other from it.
 pub async fn archive(database: &mut Database, folder: &Path) -> Result<usize> {
     let folder = Folder::open(folder)?;
     alone(database).await?;
@@ -105,7 +105,8 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
         .with_context(|| format!("{} is no file name", path.display()))?;
     let row = database
         .query_opt(
-            "SELECT a.archive_id, a.state, a.turns, a.checksum FROM agent_metrics_internal.archives a WHERE a.file = $1",
+            "SELECT a.archive_id, a.state, a.turns, a.checksum
+             FROM agent_metrics_internal.archives a WHERE a.file = $1",
             &[&name],
         )
         .await?;
@@ -138,7 +139,10 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
     // One transaction: a kill leaves everything as it was.
     let transaction = database.transaction().await?;
     transaction
-        .batch_execute("CREATE TEMP TABLE restoring (LIKE agent_metrics.agent_events INCLUDING DEFAULTS) ON COMMIT DROP")
+        .batch_execute(
+            "CREATE TEMP TABLE restoring (
+                 LIKE agent_metrics.agent_events INCLUDING DEFAULTS) ON COMMIT DROP",
+        )
         .await?;
     let bar = bar("restoring", turns);
     let mut expected = Tally::default();
@@ -162,7 +166,8 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
     let found = turns::tally(&transaction, &reader.columns, "pg_temp.restoring").await?;
     if found != expected || found.turns != turns {
         bail!(
-            "{} does not come back as it was archived: {} turns of {turns}, with the sum {} for {}; nothing was restored",
+            "{} does not come back as it was archived: {} turns of {turns}, \
+             with the sum {} for {}; nothing was restored",
             path.display(),
             found.turns,
             found.sum,
@@ -264,7 +269,8 @@ async fn detach(database: &Database, id: i64) -> Result<()> {
 async fn drop_table(database: &Database, folder: &Folder, id: i64) -> Result<()> {
     let row = database
         .query_one(
-            "SELECT a.file, a.folder, a.partition, a.checksum FROM agent_metrics_internal.archives a WHERE a.archive_id = $1",
+            "SELECT a.file, a.folder, a.partition, a.checksum
+             FROM agent_metrics_internal.archives a WHERE a.archive_id = $1",
             &[&id],
         )
         .await?;
@@ -275,7 +281,9 @@ async fn drop_table(database: &Database, folder: &Folder, id: i64) -> Result<()>
     // The last look before the table goes: the file may have gone since.
     let kept = || {
         format!(
-            "the turns are still in table agent_metrics.{partition}_archived; put the file back, or name the folder that it was written to ({written_to}) with --folder, and run this again"
+            "the turns are still in table agent_metrics.{partition}_archived; \
+             put the file back, or name the folder that it was written to ({written_to}) with \
+             --folder, and run this again"
         )
     };
     Reader::open_in(folder, &name, &checksum)

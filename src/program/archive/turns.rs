@@ -139,7 +139,9 @@ fn expression(column: &Column) -> String {
         Kind::Integer => format!("{name}::bigint"),
         // The ends of bigint stand for those of time.
         Kind::Moment => format!(
-            "CASE WHEN isfinite({name}) THEN (extract(epoch FROM {name}) * 1000000)::bigint WHEN {name} > '2000-01-01' THEN 9223372036854775807 WHEN {name} < '2000-01-01' THEN -9223372036854775807 - 1 END"
+            "CASE WHEN isfinite({name}) THEN (extract(epoch FROM {name}) * 1000000)::bigint
+                  WHEN {name} > '2000-01-01' THEN 9223372036854775807
+                  WHEN {name} < '2000-01-01' THEN -9223372036854775807 - 1 END"
         ),
         Kind::Float | Kind::Boolean => name,
         Kind::Json | Kind::Text => format!("{name}::text"),
@@ -165,7 +167,10 @@ pub async fn tally(
         })
         .collect();
     let sql = format!(
-        "SELECT count(*), coalesce(sum(('x' || left(encode(sha256(convert_to({}, 'UTF8')), 'hex'), 15))::bit(60)::bigint), 0)::text FROM {from}",
+        "SELECT count(*),
+                coalesce(sum(('x' || left(encode(sha256(convert_to({}, 'UTF8')), 'hex'),
+                                          15))::bit(60)::bigint), 0)::text
+         FROM {from}",
         parts.join(" || ")
     );
     let row = client.query_one(&sql, &[]).await?;
@@ -232,8 +237,8 @@ pub fn copy_line(columns: &[Column], turn: &[Cell], line: &mut String) -> Result
     Ok(())
 }
 
-/// A moment as the server reads it, from microseconds since 1970: every one that it knows, also those that no calendar of
-/// the machine does.
+/// A moment as the server reads it, from microseconds since 1970: every one that it knows, also those that no calendar
+/// of the machine does.
 fn moment(micros: i64) -> String {
     match micros {
         i64::MAX => return "infinity".to_owned(),

@@ -39,7 +39,8 @@ pub async fn rebuild(
     for agent in agents {
         let rows = database
             .query(
-                "SELECT d.begins::text, d.turns FROM agent_metrics_internal.days_to_rebuild($1, $2::text::timestamptz, $3::text::timestamptz) d",
+                "SELECT d.begins::text, d.turns FROM agent_metrics_internal.days_to_rebuild(
+                     $1, $2::text::timestamptz, $3::text::timestamptz) d",
                 &[agent, &span.from, &span.to],
             )
             .await?;
@@ -72,7 +73,8 @@ pub async fn rebuild(
                 database.cancel().await;
                 bar.finish_and_clear();
                 say!(
-                    "stopped after {done} of {} days; the rollups are right. Go on with: agent-metrics rebuild --agent {} --from '{}'",
+                    "stopped after {done} of {} days; the rollups are right. \
+                     Go on with: agent-metrics rebuild --agent {} --from '{}'",
                     days.len(), day.agent_id, day.begins
                 );
                 return Ok(false);

@@ -24,7 +24,8 @@ pub async fn print(client: &Client) -> Result<()> {
         .query(
             "SELECT convert_to(f.agent_id, 'SQL_ASCII'), f.cadence || ' ' || f.time_zone,
                     coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'never'),
-                    coalesce(to_char(f.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'now'), f.is_stale, f.why
+                    coalesce(to_char(f.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', 'now'),
+                    f.is_stale, f.why
              FROM agent_kpi.freshness f ORDER BY f.agent_id",
             &[],
         )
@@ -78,7 +79,8 @@ pub async fn print(client: &Client) -> Result<()> {
     // Whoever reads the views alone does not see them.
     let problems = client
         .query(
-            "SELECT convert_to(concat_ws(' of ', p.job, nullif(p.subject, '')), 'SQL_ASCII'), convert_to(p.problem, 'SQL_ASCII'), p.attempts
+            "SELECT convert_to(concat_ws(' of ', p.job, nullif(p.subject, '')), 'SQL_ASCII'),
+                    convert_to(p.problem, 'SQL_ASCII'), p.attempts
              FROM agent_metrics_internal.job_problems p ORDER BY p.job, p.subject",
             &[],
         )

@@ -1,5 +1,5 @@
-//! What libpq reads of a certificate and rustls leaves out: whether it signs itself, its time, and, where it names no host
-//! otherwise, the common name.
+//! What libpq reads of a certificate and rustls leaves out: whether it signs itself, its time, and, where it names no
+//! host otherwise, the common name.
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};

@@ -1,10 +1,10 @@
 //! Which server to talk to: flags first, then `DATABASE_URL`, then the `PG*` variables that libpq knows.
 //!
 //! The driver reads URLs and key=value strings but knows only half of libpq's `sslmode`, so `sslmode` and
-//! `sslrootcert` are taken out of the string here and kept beside the rest. They mean what they mean to libpq: where no file
-//! is given it is `~/.postgresql/root.crt`, the machine's roots count only when asked for, and a root certificate that is
-//! there makes `require` check the chain. A password is never printed: neither
-//! [`Server`] nor its errors show it.
+//! `sslrootcert` are taken out of the string here and kept beside the rest. They mean what they mean to libpq: where no
+//! file is given it is `~/.postgresql/root.crt`, the machine's roots count only when asked for, and a root certificate
+//! that is there makes `require` check the chain. A password is never printed: neither [`Server`] nor
+//! its errors show it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -139,7 +139,8 @@ impl Server {
             Some("system") => {
                 if let Some(mode) = sslmode.as_deref().filter(|mode| *mode != "verify-full") {
                     bail!(
-                        "sslmode \"{mode}\" is too weak for sslrootcert=system, since anybody gets a certificate from one of the machine's roots; use verify-full"
+                        "sslmode \"{mode}\" is too weak for sslrootcert=system, since anybody gets \
+                         a certificate from one of the machine's roots; use verify-full"
                     );
                 }
                 Roots::System

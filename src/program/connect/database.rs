@@ -126,7 +126,9 @@ impl Trust {
             Roots::File(path) => {
                 let unreadable = || {
                     format!(
-                        "the root certificate {} (sslrootcert) cannot be read; give the file, say sslrootcert=system (with sslmode=verify-full) for the machine's roots, or change sslmode",
+                        "the root certificate {} (sslrootcert) cannot be read; \
+                         give the file, say sslrootcert=system (with sslmode=verify-full) for the \
+                         machine's roots, or change sslmode",
                         path.display()
                     )
                 };
@@ -147,7 +149,8 @@ impl Trust {
         }
         anyhow::ensure!(
             !roots.is_empty(),
-            "there is no root certificate to check the server's with; name one with sslrootcert, or say sslrootcert=system (with sslmode=verify-full) for the machine's"
+            "there is no root certificate to check the server's with; name one with sslrootcert, \
+             or say sslrootcert=system (with sslmode=verify-full) for the machine's"
         );
         let mut builder =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());

@@ -90,7 +90,8 @@ pub async fn setup(client: &Client, server: &Server) -> Result<String> {
     let installed = Installed::look(client).await?;
     let Some(available) = installed.available else {
         bail!(
-            "the server at {} has no files of agent_metrics; on its machine run: make install PG_CONFIG=/path/to/pg_config",
+            "the server at {} has no files of agent_metrics; \
+             on its machine run: make install PG_CONFIG=/path/to/pg_config",
             server.place()
         );
     };
@@ -127,7 +128,8 @@ pub async fn setup(client: &Client, server: &Server) -> Result<String> {
 fn mismatch(what: &str, version: &str) -> String {
     if is_older(version, VERSION) {
         format!(
-            "{what} is agent_metrics {version} and this program is {VERSION}: install {VERSION} on the server (make install), then run: agent-metrics setup"
+            "{what} is agent_metrics {version} and this program is {VERSION}: \
+             install {VERSION} on the server (make install), then run: agent-metrics setup"
         )
     } else {
         format!(

@@ -33,7 +33,9 @@ pub async fn limited<T>(
         .batch_execute(&format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;
              SELECT set_config('lock_timeout', '{lock}', true),
-                    set_config('statement_timeout', CASE WHEN s.setting::bigint BETWEEN 1 AND {statement} THEN s.setting ELSE '{statement}' END, true)
+                    set_config('statement_timeout',
+                               CASE WHEN s.setting::bigint BETWEEN 1 AND {statement} THEN s.setting
+                                    ELSE '{statement}' END, true)
              FROM pg_catalog.pg_settings s WHERE s.name = 'statement_timeout'"
         ))
         .await?;

@@ -29,8 +29,10 @@ impl WriteAccess {
     pub async fn look(client: &Client) -> Result<Self> {
         let row = client
             .query_one(
-                "SELECT pg_is_in_recovery(), r.setting = 'on', t.setting::bigint, r.source, t.source, current_user::text, current_database()::text
-                 FROM pg_settings r, pg_settings t WHERE r.name = 'default_transaction_read_only' AND t.name = 'statement_timeout'",
+                "SELECT pg_is_in_recovery(), r.setting = 'on', t.setting::bigint, r.source,
+                        t.source, current_user::text, current_database()::text
+                 FROM pg_settings r, pg_settings t
+                 WHERE r.name = 'default_transaction_read_only' AND t.name = 'statement_timeout'",
                 &[],
             )
             .await?;
@@ -49,7 +51,8 @@ impl WriteAccess {
         let mut findings = Vec::new();
         if self.is_standby {
             findings.push((
-                format!("the server at {} is a standby: its numbers can be read, and nothing can be refreshed there", server.place()),
+                format!("the server at {} is a standby: its numbers can be read, \
+                         and nothing can be refreshed there", server.place()),
                 "name the primary in DATABASE_URL; with several hosts, add target_session_attrs=read-write".to_owned(),
             ));
         }
@@ -103,8 +106,8 @@ fn where_from(origin: &str) -> &str {
     }
 }
 
-/// Fails with one line where nothing can be written. `again`: the server was there before, so it may become a primary yet,
-/// and the error counts as a lost server.
+/// Fails with one line where nothing can be written. `again`: the server was there before, so it may become a primary
+/// yet, and the error counts as a lost server.
 pub async fn check(client: &Client, server: &Server, again: bool) -> Result<()> {
     let access = WriteAccess::look(client).await?;
     if !access.is_standby && !access.is_read_only {

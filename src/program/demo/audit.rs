@@ -17,19 +17,24 @@ use crate::program::scheduler::{clock::SystemClock, jobs};
 /// A set of 240 tickets, and a run on each of the last twelve Mondays. Of the tickets numbered 1 to 20 the agent fails
 /// all but two, another two each week; in the twelfth week it fails thirteen more.
 const RUNS: &str = "
-    INSERT INTO agent_metrics.eval_sets (eval_set, description) VALUES ('support-2', 'Tickets with the answer that the help centre gives.');
+    INSERT INTO agent_metrics.eval_sets (eval_set, description)
+    VALUES ('support-2', 'Tickets with the answer that the help centre gives.');
     INSERT INTO agent_metrics.eval_cases (eval_set, case_id, category, input, expected)
-    SELECT 'support-2', format('ticket-%s', to_char(n, 'FM000')), (ARRAY['billing', 'delivery', 'login', 'returns'])[1 + n % 4],
-           jsonb_build_object('ticket', n), jsonb_build_object('article', n % 37)
+    SELECT 'support-2', format('ticket-%s', to_char(n, 'FM000')),
+           (ARRAY['billing', 'delivery', 'login', 'returns'])[1 + n % 4], jsonb_build_object('ticket', n),
+           jsonb_build_object('article', n % 37)
     FROM generate_series(1, 240) AS n;
     SELECT agent_metrics.freeze_eval_set('support-2');
     INSERT INTO agent_metrics.eval_plans (agent_id, eval_set) VALUES ('support-bot', 'support-2');
     SELECT agent_metrics.record_eval_run('support-bot', 'week-' || w, 'support-2', (
                SELECT jsonb_agg(jsonb_build_object('case_id', format('ticket-%s', to_char(n, 'FM000')),
-                                                   'passed', CASE WHEN n <= 20 THEN (n + w) % 10 = 0 ELSE w < 12 OR n % 16 <> 4 END,
-                                                   'latency_ms', 700 + (n * 37 + w * 11) % 400, 'cost_usd', 0.008 + (n % 5) * 0.001))
+                                                   'passed', CASE WHEN n <= 20 THEN (n + w) % 10 = 0
+                                                                  ELSE w < 12 OR n % 16 <> 4 END,
+                                                   'latency_ms', 700 + (n * 37 + w * 11) % 400,
+                                                   'cost_usd', 0.008 + (n % 5) * 0.001))
                FROM generate_series(1, 240) AS n),
-           run_at => (date_trunc('week', ($$NOW$$::timestamptz - interval '18 hours') AT TIME ZONE 'UTC') - make_interval(weeks => 12 - w) + interval '18 hours') AT TIME ZONE 'UTC',
+           run_at => (date_trunc('week', ($$NOW$$::timestamptz - interval '18 hours') AT TIME ZONE 'UTC')
+                      - make_interval(weeks => 12 - w) + interval '18 hours') AT TIME ZONE 'UTC',
            agent_version => CASE WHEN w < 12 THEN '3.1' ELSE '3.2' END)
     FROM generate_series(1, 12) AS w;
     INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env)
@@ -85,7 +90,9 @@ pub async fn find(database: &Database, now: DateTime<Utc>) -> Result<()> {
 pub async fn answer(database: &Database) -> Result<()> {
     let acknowledged = database
         .query(
-            "SELECT a.summary, agent_metrics.acknowledge_alert(a.alert_id, a.owner, 'rolled back to 3.1') FROM agent_kpi.alerts a WHERE a.kind = 'drift'",
+            "SELECT a.summary,
+                    agent_metrics.acknowledge_alert(a.alert_id, a.owner, 'rolled back to 3.1')
+             FROM agent_kpi.alerts a WHERE a.kind = 'drift'",
             &[],
         )
         .await?;
@@ -94,11 +101,17 @@ pub async fn answer(database: &Database) -> Result<()> {
         acknowledged.len()
     );
     database
-        .execute("SELECT agent_metrics.decide('support-bot', 'keep', 'Head of Support', 'version 3.1 earns its cost')", &[])
+        .execute(
+            "SELECT agent_metrics.decide('support-bot', 'keep', 'Head of Support',
+                                         'version 3.1 earns its cost')",
+            &[],
+        )
         .await?;
     for row in database
         .query(
-            "SELECT format('keep or replace %s: %s', d.agent_id, coalesce(d.decision || ', says ' || d.decided_by, 'asked of ' || d.owner || ', due by ' || d.due_on))
+            "SELECT format('keep or replace %s: %s', d.agent_id,
+                           coalesce(d.decision || ', says ' || d.decided_by,
+                                    'asked of ' || d.owner || ', due by ' || d.due_on))
              FROM agent_kpi.decisions d ORDER BY d.agent_id",
             &[],
         )

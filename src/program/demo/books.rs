@@ -14,7 +14,8 @@ const MONEY: &str = "
     SELECT 'pay-' || b.business_event_id, 'charge', b.occurred_at, b.conversation_id, b.amount_usd
     FROM agent_metrics.business_events b WHERE b.kind = 'booking_completed';
     INSERT INTO agent_metrics.billing_lines (provider, model, period_start, period_end, amount_usd, description)
-    SELECT 'model-host', e.model, e.day AT TIME ZONE 'UTC', (e.day + interval '1 day') AT TIME ZONE 'UTC', e.usd, 'use of ' || e.model
+    SELECT 'model-host', e.model, e.day AT TIME ZONE 'UTC', (e.day + interval '1 day') AT TIME ZONE 'UTC',
+           e.usd, 'use of ' || e.model
     FROM (SELECT date_trunc('day', x.occurred_at AT TIME ZONE 'UTC') AS day, x.model, sum(x.cost_usd) AS usd
           FROM agent_metrics.agent_events x WHERE x.model IS NOT NULL GROUP BY 1, 2) e
     WHERE e.day < date_trunc('month', now() AT TIME ZONE 'UTC')";
@@ -24,10 +25,12 @@ const LATE: &str = "
     INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id, amount_usd)
     SELECT 'back-' || b.business_event_id, 'refund', b.conversation_id, b.amount_usd
     FROM agent_metrics.business_events b JOIN agent_metrics.conversations c ON c.conversation_id = b.conversation_id
-    WHERE b.kind = 'charge' AND c.started_at >= date_trunc('month', now(), 'UTC') - interval '1 month' AND c.started_at < date_trunc('month', now(), 'UTC')
+    WHERE b.kind = 'charge' AND c.started_at >= date_trunc('month', now(), 'UTC') - interval '1 month'
+      AND c.started_at < date_trunc('month', now(), 'UTC')
     ORDER BY b.amount_usd DESC LIMIT 1;
     INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd, description)
-    VALUES ('model-host', date_trunc('month', now(), 'UTC') - interval '1 month', date_trunc('month', now(), 'UTC'), 310.40, 'support plan')";
+    VALUES ('model-host', date_trunc('month', now(), 'UTC') - interval '1 month', date_trunc('month', now(), 'UTC'),
+            310.40, 'support plan')";
 
 /// Brings the money in. Before the first refresh.
 pub async fn bring_money(client: &Client) -> Result<()> {
@@ -38,7 +41,9 @@ pub async fn bring_money(client: &Client) -> Result<()> {
 pub async fn close_last_month(client: &Client) -> Result<()> {
     let numbers: i64 = client
         .query_one(
-            "SELECT agent_metrics.close_period((date_trunc('month', now() AT TIME ZONE agent_metrics_internal.report_time_zone()) - interval '1 month')::date, 'Head of Finance')",
+            "SELECT agent_metrics.close_period(
+                 (date_trunc('month', now() AT TIME ZONE agent_metrics_internal.report_time_zone())
+                  - interval '1 month')::date, 'Head of Finance')",
             &[],
         )
         .await?
@@ -53,7 +58,8 @@ pub async fn close_last_month(client: &Client) -> Result<()> {
 pub async fn print(client: &Client) -> Result<()> {
     let rows = client
         .query(
-            "SELECT k.month, k.agent_id, k.metric, k.unit, k.reported_value::double precision, k.known_value::double precision, k.why
+            "SELECT k.month, k.agent_id, k.metric, k.unit, k.reported_value::double precision,
+                    k.known_value::double precision, k.why
              FROM agent_kpi.reported_and_known k WHERE k.adjustments > 0 ORDER BY k.month, k.agent_id, k.metric",
             &[],
         )

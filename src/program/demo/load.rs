@@ -41,7 +41,8 @@ pub async fn load(database: &mut Database, company: &Company) -> Result<()> {
     }
     copy(
         &transaction,
-        "COPY agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, amount_usd) FROM STDIN",
+        "COPY agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id,
+                                             amount_usd) FROM STDIN",
         "business events",
         &company.business_events,
         write_business_event,
@@ -49,9 +50,10 @@ pub async fn load(database: &mut Database, company: &Company) -> Result<()> {
     .await?;
     copy(
         &transaction,
-        "COPY agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, intent_classified, tools_called,
-                                          latency_ms, token_usage_input, token_usage_output, cost_usd, outcome_label,
-                                          business_event_id, turn_index, model, agent_version) FROM STDIN",
+        "COPY agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, intent_classified,
+                                          tools_called, latency_ms, token_usage_input, token_usage_output, cost_usd,
+                                          outcome_label, business_event_id, turn_index, model,
+                                          agent_version) FROM STDIN",
         "turns",
         &company.turns,
         write_turn,
@@ -81,7 +83,8 @@ pub async fn apply_late_labels(database: &Database, labels: &[LateLabel]) -> Res
     let updated = database
         .execute(
             "UPDATE agent_metrics.agent_events e SET outcome_label = l.label
-             FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[]) AS l (agent_id, occurred_at, conversation_id, label)
+             FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[])
+                 AS l (agent_id, occurred_at, conversation_id, label)
              WHERE e.agent_id = l.agent_id AND e.occurred_at = l.occurred_at AND e.conversation_id = l.conversation_id",
             &[&agents, &moments, &conversations, &outcomes],
         )

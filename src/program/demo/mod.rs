@@ -1,8 +1,8 @@
 //! `demo`: ninety days of a small company, so that every part of the system has something to show.
 //!
 //! Into a database where `setup` ran and nobody has written yet: three AI agents and a human team are registered
-//! ([`cast`]), their events ([`facts`]) are made from a fixed seed ([`generate`]) and loaded by COPY as a producer would
-//! ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again; samples are
+//! ([`cast`]), their events ([`facts`]) are made from a fixed seed ([`generate`]) and loaded by COPY as a producer
+//! would ([`load`]), what is due is refreshed, labels that came late are applied and refreshed again; samples are
 //! reviewed ([`reviews`]); then last month is closed and late money comes ([`books`]). Eval runs with a planted
 //! regression are audited, and the alert delivered to an endpoint of the demo's own ([`audit`]). A second run finds its
 //! data and adds nothing. A database with somebody else's events is left alone.
@@ -98,7 +98,8 @@ async fn has_data(database: &Database, server: &Server) -> Result<bool> {
     let (is_here, has_others): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     if has_others && !is_here {
         bail!(
-            "database \"{}\" has agents or events of its own, and the demo would mix with them; name an empty database in DATABASE_URL and run agent-metrics setup there",
+            "database \"{}\" has agents or events of its own, and the demo would mix with them; \
+             name an empty database in DATABASE_URL and run agent-metrics setup there",
             server.database()
         );
     }

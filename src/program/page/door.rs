@@ -1,11 +1,11 @@
 //! The page's door: how many may come in, and how long each may take.
 //!
-//! Purpose: whoever can reach the address can open connections, in the same process as the scheduler. They may not use up
-//! the files that it needs for its own sessions, nor keep others out.
+//! Purpose: whoever can reach the address can open connections, in the same process as the scheduler. They may not use
+//! up the files that it needs for its own sessions, nor keep others out.
 //!
-//! State: the guests, oldest first. A connection carries one request: its head has to come within [`HEAD`], and all of it is
-//! over after [`WHOLE`]. There are as many as the process may open files, less a reserve; when there is one more, the oldest
-//! that has not asked for anything goes, and when all have asked, the new one gets a 503 at once.
+//! State: the guests, oldest first. A connection carries one request: its head has to come within [`HEAD`], and all of
+//! it is over after [`WHOLE`]. There are as many as the process may open files, less a reserve; when there is one more,
+//! the oldest that has not asked for anything goes, and when all have asked, the new one gets a 503 at once.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -39,7 +39,9 @@ const RESERVE: usize = 64;
 /// After the system has refused a connection.
 const BREATH: Duration = Duration::from_millis(100);
 /// What is said when there is no room.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 33\r\nRetry-After: 5\r\nConnection: close\r\n\r\nThe page has no room just now...\n";
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
+                      Content-Length: 33\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
+                      The page has no room just now...\n";
 
 /// One connection.
 #[derive(Debug, Default)]

@@ -46,7 +46,8 @@ pub async fn recent(transaction: &Transaction<'_>) -> Result<Vec<Alert>> {
     let rows = transaction
         .query(
             &format!(
-                "SELECT a.agent_id, a.metric, left(coalesce(a.summary, a.kind), 2000), a.owner, a.acknowledged_by, {} FROM agent_kpi.alerts a
+                "SELECT a.agent_id, a.metric, left(coalesce(a.summary, a.kind), 2000), a.owner, a.acknowledged_by, {}
+                 FROM agent_kpi.alerts a
                  WHERE a.acknowledged_at IS NULL OR a.acknowledged_at > now() - interval '14 days'
                  ORDER BY a.acknowledged_at IS NOT NULL, a.created_at DESC, a.agent_id, a.alert_id LIMIT $1",
                 text::moment_of("a.created_at")
@@ -107,7 +108,8 @@ pub async fn runs(
         .map(|run| run.run_id.clone());
     let cases = transaction
         .query(
-            "SELECT c.case_id, c.what FROM agent_kpi.drift_cases c WHERE c.agent_id = $1 AND c.run_id = $2 ORDER BY c.what, c.case_id LIMIT 1000",
+            "SELECT c.case_id, c.what FROM agent_kpi.drift_cases c
+             WHERE c.agent_id = $1 AND c.run_id = $2 ORDER BY c.what, c.case_id LIMIT 1000",
             &[&agent_id, &changed_in],
         )
         .await?;
@@ -140,7 +142,9 @@ pub fn alerts(recent: &[Alert]) -> Markup {
                                     td { (format::moment(one.created_at.as_deref())) }
                                     td.wrap {
                                         @match &one.metric {
-                                            Some(metric) => a href=(format!("/agents/{}/{}", format::encoded(&one.agent_id), format::encoded(metric))) { (one.summary) },
+                                            Some(metric) => a href=(format!(
+                                                "/agents/{}/{}", format::encoded(&one.agent_id), format::encoded(metric)
+                                            )) { (one.summary) },
                                             None => (one.summary),
                                         }
                                     }
@@ -177,7 +181,10 @@ pub fn page(drift: &Runs) -> Markup {
             div.scroll {
                 table {
                     thead {
-                        tr { th { "Run" } th { "When" } th.number { "Value" } th.number { "Change" } th.number { "p" } th { "State" } th { "Why" } }
+                        tr {
+                            th { "Run" } th { "When" } th.number { "Value" } th.number { "Change" } th.number { "p" }
+                            th { "State" } th { "Why" }
+                        }
                     }
                     tbody {
                         @for run in &drift.runs {
@@ -202,7 +209,9 @@ pub fn page(drift: &Runs) -> Markup {
                         table {
                             thead { tr { th { "Case" } th { "What" } } }
                             tbody {
-                                @for (case_id, what) in &drift.cases { tr data-case=(case_id) { td { (case_id) } td { (what) } } }
+                                @for (case_id, what) in &drift.cases {
+                                    tr data-case=(case_id) { td { (case_id) } td { (what) } }
+                                }
                             }
                         }
                     }

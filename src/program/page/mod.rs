@@ -2,7 +2,8 @@
 //!
 //! It reads schema `agent_kpi` and nothing else, so a role with level `reader` suffices. Each request has a session
 //! and a REPEATABLE READ transaction of its own: all numbers of a page are of one moment, and a server that comes
-//! back is found by the next request. What strangers may take of connections and time is bounded in [`door`]. No script, no outside asset: the Content-Security-Policy forbids both.
+//! back is found by the next request. What strangers may take of connections and time is bounded in [`door`]. No
+//! script, no outside asset: the Content-Security-Policy forbids both.
 
 mod door;
 mod drift;
@@ -208,7 +209,8 @@ fn reply(status: StatusCode, page: Markup) -> Response {
         (
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(
-                "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+                "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                 form-action 'none'; frame-ancestors 'self'",
             ),
         ),
         (

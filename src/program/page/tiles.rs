@@ -125,11 +125,14 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
     let mut agents: Vec<Agent> = Vec::new();
     let tiles = transaction
         .query(
-            &format!("SELECT t.agent_id, t.display_name, t.agent_kind, t.metric, t.metric_class, t.unit, t.value_30d, t.value_30d::text,
-                    t.ci_low, t.ci_high, t.threshold, t.direction, t.verdict, t.owner, t.previous_30d, t.benchmark,
-                    {}, t.numerator::text, t.denominator::text, t.pending, t.definition, t.needed,
-                    t.is_benchmark_verified
-             FROM agent_kpi.cfo_tiles t ORDER BY t.agent_id, t.position, t.metric", moment_of("t.refreshed_at")),
+            &format!(
+                "SELECT t.agent_id, t.display_name, t.agent_kind, t.metric, t.metric_class, t.unit, t.value_30d,
+                        t.value_30d::text, t.ci_low, t.ci_high, t.threshold, t.direction, t.verdict, t.owner,
+                        t.previous_30d, t.benchmark, {}, t.numerator::text, t.denominator::text, t.pending,
+                        t.definition, t.needed, t.is_benchmark_verified
+                 FROM agent_kpi.cfo_tiles t ORDER BY t.agent_id, t.position, t.metric",
+                moment_of("t.refreshed_at")
+            ),
             &[],
         )
         .await?;
@@ -150,7 +153,11 @@ pub async fn agents(transaction: &Transaction<'_>) -> Result<Vec<Agent>> {
         }
     }
     let days = transaction
-        .query("SELECT s.agent_id, s.metric, s.day, s.value, s.threshold FROM agent_kpi.cfo_spark s ORDER BY s.agent_id, s.metric, s.day", &[])
+        .query(
+            "SELECT s.agent_id, s.metric, s.day, s.value, s.threshold
+             FROM agent_kpi.cfo_spark s ORDER BY s.agent_id, s.metric, s.day",
+            &[],
+        )
         .await?;
     for row in &days {
         let (agent_id, metric): (String, String) = (row.try_get(0)?, row.try_get(1)?);

@@ -27,7 +27,8 @@ pub fn overview(agents: &[Agent], recent: &[drift::Alert], now: &str) -> Markup 
                 (summary(agents))
                 @for agent in agents { (section(agent)) }
                 p.note {
-                    "A rate breaches or passes only when its whole 95% interval lies on one side of its threshold; until "
+                    "A rate breaches or passes only when its whole 95% interval lies on one side \
+                     of its threshold; until "
                     "then it is inconclusive. Conversations without an outcome are pending and in no rate. Dashed: the "
                     "threshold. Red dots: days on its wrong side."
                 }
@@ -206,14 +207,18 @@ fn card(tile: &Tile) -> Markup {
                     dt { "Benchmark" }
                     dd {
                         (format::value(tile.benchmark, &tile.unit))
-                        @if tile.is_benchmark_verified != Some(true) { small.unverified title="nobody has checked it against its source" { " not verified" } }
+                        @if tile.is_benchmark_verified != Some(true) {
+                            small.unverified title="nobody has checked it against its source" { " not verified" }
+                        }
                     }
                 }
                 dt { "Owner" }
                 dd { (tile.owner.as_deref().unwrap_or("nobody")) }
             }
             footer {
-                a href=(format!("/agents/{}/{}", format::encoded(&tile.agent_id), format::encoded(&tile.metric))) { "Failing conversations" }
+                a href=(format!("/agents/{}/{}", format::encoded(&tile.agent_id), format::encoded(&tile.metric))) {
+                    "Failing conversations"
+                }
             }
         }
     }

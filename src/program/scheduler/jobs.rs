@@ -1,9 +1,9 @@
 //! The work itself: which agents are due, refreshing them, and what goes with it.
 //!
-//! Agents that are due go in one call, which reads the facts once. One that has to be built from nothing, or that failed
-//! before, goes alone; when the call fails, all do, so that one bad agent blocks nobody. Runs that were missed while
-//! nothing ran are caught up once: an agent is due or it is not; nothing queues. Every refresh is one transaction: what
-//! fails leaves no trace.
+//! Agents that are due go in one call, which reads the facts once. One that has to be built from nothing, or that
+//! failed before, goes alone; when the call fails, all do, so that one bad agent blocks nobody. Runs that were missed
+//! while nothing ran are caught up once: an agent is due or it is not; nothing queues. Every refresh is one
+//! transaction: what fails leaves no trace.
 //!
 //! Before a refresh the facts themselves are brought up: attached tables are followed, turns that came without a cost
 //! are priced; after it, what late facts changed in closed months is written down. When one of these fails the numbers
@@ -111,13 +111,16 @@ impl Named {
 }
 
 /// What is said of an agent whose name is no UTF-8.
-pub const UNREADABLE: &str = "its name is no UTF-8, so this program cannot name it; SELECT agent_metrics.refresh() in psql does, and turns under another agent_id mend it";
+pub const UNREADABLE: &str = "its name is no UTF-8, so this program cannot name it; \
+                              SELECT agent_metrics.refresh() in psql does, \
+                              and turns under another agent_id mend it";
 
 /// Agents that are due now, by the server's clock.
 pub async fn due(client: &Client) -> Result<Named> {
     let rows = client
         .query(
-            "SELECT convert_to(d.agent_id, 'SQL_ASCII') FROM agent_metrics.due_agents() d ORDER BY d.due_at, d.agent_id",
+            "SELECT convert_to(d.agent_id, 'SQL_ASCII')
+             FROM agent_metrics.due_agents() d ORDER BY d.due_at, d.agent_id",
             &[],
         )
         .await?;
@@ -250,7 +253,8 @@ async fn to_build(client: &Client, agents: &[String]) -> Result<Vec<String>> {
         .query(
             "SELECT u.agent_id FROM unnest($1::text[]) AS u (agent_id)
              WHERE NOT EXISTS (SELECT FROM agent_metrics_internal.agent_watermarks w
-                               WHERE w.agent_id = u.agent_id AND w.snapshot IS NOT NULL AND w.origin = agent_metrics_internal.origin())",
+                               WHERE w.agent_id = u.agent_id AND w.snapshot IS NOT NULL
+                                 AND w.origin = agent_metrics_internal.origin())",
             &[&agents],
         )
         .await?;
@@ -319,7 +323,8 @@ pub async fn check_agent(client: &Client, agent_id: &str) -> Result<()> {
     }
     if agents.is_empty() {
         bail!(
-            "no agent \"{agent_id}\" is registered, nor any other; SELECT agent_metrics.register_agent('{agent_id}', kind, owner)"
+            "no agent \"{agent_id}\" is registered, nor any other; \
+             SELECT agent_metrics.register_agent('{agent_id}', kind, owner)"
         );
     }
     bail!(
@@ -333,7 +338,9 @@ pub async fn evaluate(client: &Client) -> Result<Vec<String>> {
     limited(client, CHORE, async || {
         let rows = client
             .query(
-                "SELECT convert_to(format('%s %s of %s: %s, threshold %s, owner %s', c.change, c.metric, c.agent_id, coalesce(c.value::text, 'no value'), c.threshold, c.owner), 'SQL_ASCII')
+                "SELECT convert_to(format('%s %s of %s: %s, threshold %s, owner %s', c.change,
+                                          c.metric, c.agent_id, coalesce(c.value::text, 'no value'),
+                                          c.threshold, c.owner), 'SQL_ASCII')
                  FROM agent_metrics.evaluate_thresholds() c",
                 &[],
             )
@@ -381,7 +388,8 @@ pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
     let names = limited(client, CHORE, async || {
         let rows = client
             .query(
-                "SELECT convert_to(a.source, 'SQL_ASCII') FROM agent_metrics_internal.attached_tables a ORDER BY a.source",
+                "SELECT convert_to(a.source, 'SQL_ASCII')
+                 FROM agent_metrics_internal.attached_tables a ORDER BY a.source",
                 &[],
             )
             .await?;
@@ -396,9 +404,12 @@ pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
         let followed = limited(client, CHORE, async || {
             let rows = client
                 .query(
-                    "SELECT convert_to(format('%s cannot be followed: %s', s.source, s.problem), 'SQL_ASCII')
-                     FROM (SELECT a.source FROM agent_metrics_internal.attached_tables a ORDER BY a.source OFFSET $1 LIMIT 1) a
-                     CROSS JOIN LATERAL agent_metrics_internal.follow_source_table(a.source, false) s WHERE s.problem IS NOT NULL",
+                    "SELECT convert_to(format('%s cannot be followed: %s', s.source, s.problem),
+                                       'SQL_ASCII')
+                     FROM (SELECT a.source FROM agent_metrics_internal.attached_tables a
+                           ORDER BY a.source OFFSET $1 LIMIT 1) a
+                     CROSS JOIN LATERAL agent_metrics_internal.follow_source_table(
+                         a.source, false) s WHERE s.problem IS NOT NULL",
                     &[&i64::try_from(place).unwrap_or(i64::MAX)],
                 )
                 .await?;

@@ -1,12 +1,13 @@
-//! One leader at a time, by a lease: a row of `agent_metrics_internal.scheduler_lease` that only who has level `admin` may write.
+//! One leader at a time, by a lease: a row of `agent_metrics_internal.scheduler_lease` that only who has level
+//! `admin` may write.
 //!
 //! State: the id that this process chose, and the term it leads in. The row says who leads and until when, by the
-//! server's clock; the leader renews it, from a session of its own, so that no long refresh keeps it from doing so. Whoever
-//! stops in order lets go at once; whoever is killed is followed when the lease has run out. Nothing of this needs a
-//! session of one's own in the server, so it also holds behind a pooler that lends one session to many.
+//! server's clock; the leader renews it, from a session of its own, so that no long refresh keeps it from doing so.
+//! Whoever stops in order lets go at once; whoever is killed is followed when the lease has run out. Nothing of this
+//! needs a session of one's own in the server, so it also holds behind a pooler that lends one session to many.
 //!
-//! Two leaders at once, as after a jump of the server's clock, do some work twice and no harm: a refresh takes its agent's
-//! lock.
+//! Two leaders at once, as after a jump of the server's clock, do some work twice and no harm: a refresh
+//! takes its agent's lock.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What did not work: said in the log when it begins and when it changes, and kept in `agent_metrics_internal.job_problems`, where
-//! `status` and `doctor` find it, until the job works again.
+//! What did not work: said in the log when it begins and when it changes, and kept in
+//! `agent_metrics_internal.job_problems`, where `status` and `doctor` find it, until the job works again.
 //!
 //! State: what is known of each job, so that a job that goes on working costs no statement.
 
@@ -26,7 +26,8 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Takes the outcome of a job (and of an agent, else ""), and hands on what it gave; only a lost session is an error.
+    /// Takes the outcome of a job (and of an agent, else ""), and hands on what it gave; only a lost
+    /// session is an error.
     pub fn take<T>(&mut self, job: &str, subject: &str, outcome: Result<T>) -> Result<Option<T>> {
         match outcome {
             Ok(value) => {

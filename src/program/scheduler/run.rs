@@ -5,9 +5,9 @@
 //! State: none but the sessions, the lease, and how often an agent has failed in a row. What is due, and since when, is
 //! the database's to say, so runs missed while nothing ran are caught up once and nothing queues.
 //!
-//! Four sessions: one refreshes and does nothing else, so that nothing holds up a refresh; one brings the facts up before
-//! it, for which the refresh waits [`BRING_UP`] at most, and does thresholds, audits and partitions after it; one sends
-//! alerts; one renews the lease.
+//! Four sessions: one refreshes and does nothing else, so that nothing holds up a refresh; one brings the facts up
+//! before it, for which the refresh waits [`BRING_UP`] at most, and does thresholds, audits and partitions after it;
+//! one sends alerts; one renews the lease.
 //!
 //! Failure: a lost server is sought again with growing patience. An agent that fails is tried again with growing
 //! patience too, alone, and blocks nobody. Any other job is tried again in the next round; what fails is a row of
@@ -172,7 +172,9 @@ impl Scheduler {
     ) -> Result<End> {
         info!("leading: agents are refreshed when their cadence says so");
         let opened = tokio::select! {
-            opened = async { tokio::try_join!(Database::open(server), Database::open(server), Database::open(server)) } => opened.map(Some),
+            opened = async {
+                tokio::try_join!(Database::open(server), Database::open(server), Database::open(server))
+            } => opened.map(Some),
             () = stop.told() => Ok(None),
         };
         let (chores, alerts, lease) = match opened {
@@ -310,7 +312,8 @@ impl Rounds {
     }
 }
 
-/// Has the facts brought up, and waits for it a little. While an earlier call is still at it there is nothing to wait for.
+/// Has the facts brought up, and waits for it a little. While an earlier call is still at it there is
+/// nothing to wait for.
 async fn bring_up(asks: &mpsc::Sender<Chore>, facts: &mut Option<oneshot::Receiver<()>>) {
     if let Some(earlier) = facts
         && matches!(earlier.try_recv(), Err(oneshot::error::TryRecvError::Empty))
