@@ -37,6 +37,8 @@ demo: tools
 test: tools
 	@$(MAKE) --no-print-directory install lint
 	scripts/with-cluster $(CARGO) test
+	@echo "seconds of the ten tests that take longest; all are in target/test-times.txt:"
+	@sort -rn target/test-times.txt | sed -n 1,10p
 	scripts/fuzz 5
 
 # After a change of a comment, a column or an argument.

@@ -1,0 +1,6 @@
+//! Tables of the CRM, attached.
+
+mod attach;
+mod hostile;
+mod refused;
+mod swapped;

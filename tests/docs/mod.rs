@@ -1,0 +1,4 @@
+//! What the documents say is so.
+
+mod readme;
+mod reference;

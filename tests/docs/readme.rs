@@ -1,0 +1,60 @@
+//! The SQL of the README and of docs/ is executed, in the order in which a reader comes to it.
+
+use crate::support::books::assert_books;
+use crate::support::empty_db;
+
+/// One story, page by page.
+const PAGES: [&str; 12] = [
+    include_str!("../../README.md"),
+    include_str!("../../docs/bi.md"),
+    include_str!("../../docs/ingest.md"),
+    include_str!("../../docs/money.md"),
+    include_str!("../../docs/audits.md"),
+    include_str!("../../docs/thresholds-and-alerts.md"),
+    include_str!("../../docs/recipes/add-a-metric.md"),
+    include_str!("../../docs/recipes/add-a-column.md"),
+    include_str!("../../docs/recipes/add-an-event-kind.md"),
+    include_str!("../../docs/recipes/add-a-channel.md"),
+    include_str!("../../docs/operations.md"),
+    include_str!("../../docs/security.md"),
+];
+
+/// The SQL blocks of all pages.
+fn blocks() -> Vec<String> {
+    let blocks = PAGES.iter().flat_map(|page| page.split("```sql\n").skip(1));
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_block_runs() {
+    let db = empty_db("readme");
+    let session = db.session();
+    let blocks = blocks();
+    assert!(
+        blocks.len() >= 5,
+        "the README shows {} blocks of SQL",
+        blocks.len()
+    );
+    let (install, rest): (Vec<_>, Vec<_>) = blocks
+        .into_iter()
+        .partition(|block| block.contains("CREATE EXTENSION"));
+    for role in ["metabase", "pipeline", "agent_metrics_program"] {
+        session.exec(&format!("DROP ROLE IF EXISTS {role}; CREATE ROLE {role}"));
+    }
+    // one statement at a time, as psql sends them: sent together they would be one transaction
+    for block in install.iter().chain(&rest) {
+        for statement in block.split_inclusive(";\n") {
+            session.exec(statement);
+        }
+    }
+    assert_books(&session);
+    assert_eq!(
+        session.lines("SELECT metric, value FROM agent_kpi.kpi_daily WHERE agent_id = 'support-bot' AND metric = 'task_success_rate' AND value IS NOT NULL"),
+        ["task_success_rate|1"]
+    );
+    for role in ["metabase", "pipeline", "agent_metrics_program"] {
+        session.exec(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    }
+}

@@ -1,0 +1,4 @@
+//! Evaluations: sets, runs, drift, statistics.
+
+pub mod audits;
+mod statistics;

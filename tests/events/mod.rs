@@ -1,0 +1,10 @@
+//! Events on their way in: taken, refused, kept apart, erased.
+
+pub mod bad_input;
+mod bounds;
+mod erasure;
+mod hostile;
+mod ingest;
+mod judgements;
+mod quarantine;
+mod stamps;

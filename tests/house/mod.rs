@@ -1,0 +1,8 @@
+//! The rules of the project, held.
+
+mod licences;
+mod manifest;
+mod privileges;
+mod public_names;
+mod rooms;
+mod scale_out;

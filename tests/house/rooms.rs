@@ -1,0 +1,83 @@
+//! Where a test stands: each file is in a room, has a line in tests/README.md, and is short enough to be read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::support::golden::path;
+
+/// A longer file asks to be two.
+const MOST_LINES: usize = 500;
+
+/// What a file declares with `mod NAME;`.
+fn modules(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let mut names: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
+        .filter_map(|rest| rest.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names
+}
+
+/// The Rust files under a folder, by the folder they are in; of the folder itself under "".
+fn files() -> BTreeMap<String, Vec<String>> {
+    let root = path("tests");
+    let (mut found, mut folders) = (BTreeMap::<String, Vec<String>>::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap().path();
+            let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if let Some(name) = name.strip_suffix(".rs") {
+                let room = folder.strip_prefix(&root).unwrap().to_str().unwrap();
+                found
+                    .entry(room.to_owned())
+                    .or_default()
+                    .push(name.to_owned());
+                let lines = fs::read_to_string(&entry).unwrap().lines().count();
+                assert!(
+                    lines <= MOST_LINES,
+                    "{} has {lines} lines: make two of it",
+                    entry.display()
+                );
+            }
+        }
+    }
+    found.values_mut().for_each(|names| names.sort());
+    found
+}
+
+#[test]
+fn each_file_is_in_a_room_and_short() {
+    let mut files = files();
+    assert_eq!(
+        files.remove("").unwrap(),
+        ["suite"],
+        "a test belongs in a room"
+    );
+    let rooms: Vec<String> = files.keys().cloned().collect();
+    assert_eq!(modules(&path("tests/suite.rs")), rooms);
+    let page = fs::read_to_string(path("tests/README.md")).unwrap();
+    for (room, mut names) in files {
+        let told = page
+            .split("\n## ")
+            .find_map(|part| part.strip_prefix(&format!("{room}\n")))
+            .unwrap_or_else(|| panic!("tests/README.md has no section for {room}"));
+        names.retain(|name| name != "mod");
+        assert_eq!(
+            modules(&path(&format!("tests/{room}/mod.rs"))),
+            names,
+            "tests/{room}/mod.rs names each file of the room"
+        );
+        for name in names {
+            assert!(
+                told.contains(&format!("| `{name}.rs`")),
+                "tests/README.md says nothing of {room}/{name}.rs"
+            );
+        }
+    }
+}

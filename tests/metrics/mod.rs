@@ -1,0 +1,8 @@
+//! The metrics and the views that show them.
+
+mod add_metric;
+mod calendar;
+mod catalogue;
+mod plans;
+pub mod trace;
+mod views;

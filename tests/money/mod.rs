@@ -1,0 +1,5 @@
+//! Prices, bills, closed months.
+
+mod bills;
+mod close;
+mod prices;

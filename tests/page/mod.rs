@@ -1,0 +1,4 @@
+//! The page that the program serves.
+
+mod limits;
+mod tiles;

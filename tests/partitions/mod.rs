@@ -1,0 +1,8 @@
+//! Partitions and archived months.
+
+pub mod archive;
+mod archive_files;
+mod archive_odd;
+mod blocked;
+pub mod by_hand;
+mod changed;

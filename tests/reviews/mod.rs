@@ -1,0 +1,3 @@
+//! Review samples.
+
+mod samples;

@@ -1,0 +1,3 @@
+//! Thresholds, and breaches of them.
+
+mod breaches;
