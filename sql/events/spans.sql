@@ -104,7 +104,8 @@ DECLARE
     -- what is stored has 64 levels at most, and a span is put into six
     most CONSTANT integer := 58;
 BEGIN
-    -- One statement: each step's rows are the next one's input, of one delivery; apart they would be written and read again.
+    -- One statement: each step's rows are the next one's input, of one delivery; apart they would be
+    -- written and read again.
     RETURN QUERY
     WITH delivered_span AS MATERIALIZED (
         SELECT d.* FROM agent_metrics_internal.delivered_spans(pieces) d

@@ -154,9 +154,9 @@ CREATE INDEX business_events_conversation ON agent_metrics.business_events (conv
 CREATE INDEX business_events_kind ON agent_metrics.business_events (kind);
 CREATE INDEX business_events_changed_in ON agent_metrics.business_events (changed_in);
 
--- An update keeps its row's stamp and a delete leaves no row, so a refresh cannot see them by it; triggers log them here.
--- A row with an agent is taken out by that agent's refresh. A row without one concerns every agent: it is pruned when
--- every watermark has seen it.
+-- An update keeps its row's stamp and a delete leaves no row, so a refresh cannot see them by it; triggers log them
+-- here. A row with an agent is taken out by that agent's refresh. A row without one concerns every agent: it is pruned
+-- when every watermark has seen it.
 CREATE TABLE agent_metrics_internal.changes (
     change_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     agent_id          text,

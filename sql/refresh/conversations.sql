@@ -251,7 +251,8 @@ COMMENT ON FUNCTION agent_metrics_internal.resolve_outcomes(agent_metrics_intern
     'Internal: refresh() and verify() use it.';
 
 -- Turns that current_snapshot sees count, and those whose ids are from another cluster, up to foreign_to. Where it is
--- NULL, all turns count. A turn that commits while a refresh runs is left to the next, which may add it to what is stored.
+-- NULL, all turns count. A turn that commits while a refresh runs is left to the next, which may add it
+-- to what is stored.
 CREATE FUNCTION agent_metrics_internal.sum_conversations(
     agent_ids text[], conversation_ids text[], from_times timestamptz[], to_times timestamptz[],
     current_snapshot pg_snapshot, foreign_to xid8[])

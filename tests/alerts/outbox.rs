@@ -164,14 +164,20 @@ pub const NOTHING: Delivered = Delivered {
 pub fn webhook(name: &str) -> Db {
     let db = db(name);
     db.exec(
-        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support', actor => 'human');   -- nobody asks whether to keep it
-         INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env) VALUES ('hook', 'webhook', 'AGENT_METRICS_URL', 'AGENT_METRICS_KEY')",
+        "-- nobody asks whether to keep it
+         SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support', actor => 'human');
+         INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env)
+         VALUES ('hook', 'webhook', 'AGENT_METRICS_URL', 'AGENT_METRICS_KEY')",
     );
     db
 }
 
 pub fn enqueue(db: &Session, key: &str) -> Option<String> {
-    db.value(&format!("SELECT agent_metrics_internal.enqueue_alert('drift', 'bot', '{key}', '{{\"summary\": \"it fell\", \"metric\": \"eval_success_rate\"}}', 'Head of Support')"))
+    db.value(&format!(
+        "SELECT agent_metrics_internal.enqueue_alert(
+             'drift', 'bot', '{key}',
+             '{{\"summary\": \"it fell\", \"metric\": \"eval_success_rate\"}}', 'Head of Support')"
+    ))
 }
 
 fn state(db: &Session) -> String {
@@ -297,10 +303,16 @@ fn secrets_stay_in_the_environment() {
     let (db, receiver) = (webhook("alerts_secrets"), Receiver::new());
     let pasted = "https://hooks.example/services/hidden";
     for sql in [
-        format!("INSERT INTO agent_metrics.alert_channels (channel, kind, url_env) VALUES ('s', 'slack', '{pasted}')"),
+        format!(
+            "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env) VALUES ('s', 'slack', '{pasted}')"
+        ),
         format!("UPDATE agent_metrics.alert_channels SET secret_env = '{pasted}'"),
-        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env) VALUES ('s', 'slack', 'PGPASSWORD')".to_owned(),
-        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env) VALUES ('s', 'webhook', 'AGENT_METRICS_URL')".to_owned(),
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env)
+         VALUES ('s', 'slack', 'PGPASSWORD')"
+            .to_owned(),
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env)
+         VALUES ('s', 'webhook', 'AGENT_METRICS_URL')"
+            .to_owned(),
     ] {
         refused_by_us(&db, &sql, "22023", "channel");
         assert!(!db.error(&sql).to_string().contains("hidden"));
@@ -322,7 +334,10 @@ fn secrets_stay_in_the_environment() {
         state(&db),
         "waiting|1|the environment of the program has no AGENT_METRICS_UNSET"
     );
-    db.exec("UPDATE agent_metrics.alert_channels SET url_env = 'AGENT_METRICS_URL'; UPDATE agent_metrics_internal.alert_deliveries SET next_attempt_at = '-infinity'");
+    db.exec(
+        "UPDATE agent_metrics.alert_channels SET url_env = 'AGENT_METRICS_URL';
+         UPDATE agent_metrics_internal.alert_deliveries SET next_attempt_at = '-infinity'",
+    );
     receiver.behaves(Manner::Broken);
     let output = command(db.url(), &["once"])
         .env("AGENT_METRICS_URL", &receiver.url)
@@ -414,17 +429,25 @@ fn a_poisonous_alert_is_given_up_alone() {
     ];
     let plant = |prefix: &str| {
         for (key, payload) in poisons {
-            db.exec(&format!("SELECT agent_metrics_internal.enqueue_alert('drift', 'bot', '{prefix}{key}', {payload}, NULL)"));
+            db.exec(&format!(
+                "SELECT agent_metrics_internal.enqueue_alert(
+                     'drift', 'bot', '{prefix}{key}', {payload}, NULL)"
+            ));
         }
         enqueue(&db, &format!("{prefix}good"));
         // dates that no calendar of the machine has
         db.exec(&format!(
-            "SELECT agent_metrics_internal.enqueue_alert('drift', 'bot', '{prefix}far', '{{\"summary\": \"far\", \"at\": \"250000-01-01\"}}', NULL);
+            "SELECT agent_metrics_internal.enqueue_alert(
+                 'drift', 'bot', '{prefix}far', '{{\"summary\": \"far\", \"at\": \"250000-01-01\"}}', NULL);
              UPDATE agent_metrics_internal.alerts SET created_at = '250000-01-01' WHERE dedupe_key = '{prefix}far'"
         ));
     };
     let states = || {
-        db.lines("SELECT a.dedupe_key, d.state FROM agent_metrics_internal.alert_deliveries d JOIN agent_metrics_internal.alerts a USING (agent_id, alert_id) WHERE d.state <> 'dead' ORDER BY 1")
+        db.lines(
+            "SELECT a.dedupe_key, d.state FROM agent_metrics_internal.alert_deliveries d
+             JOIN agent_metrics_internal.alerts a USING (agent_id, alert_id)
+             WHERE d.state <> 'dead' ORDER BY 1",
+        )
     };
     // each in a message of its own
     db.exec("UPDATE agent_metrics.alert_channels SET digest_over = 100");
@@ -449,7 +472,10 @@ fn a_poisonous_alert_is_given_up_alone() {
     assert_eq!(arrived.len(), 1);
     assert!(arrived[0].body.contains("it fell") && arrived[0].body.contains("250000-01-01"));
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.alert_deliveries WHERE state = 'dead' AND last_error IS NOT NULL"),
+        db.number(
+            "SELECT count(*) FROM agent_metrics_internal.alert_deliveries
+             WHERE state = 'dead' AND last_error IS NOT NULL"
+        ),
         12.0
     );
 }

@@ -15,8 +15,10 @@ fn quiet_hours_digests_reminders_and_deputies() {
     db.exec(
         "INSERT INTO agent_metrics.owners (owner, slack_id) VALUES ('Deputy', 'U2');
          UPDATE agent_metrics.owners SET slack_id = 'U1', deputy = 'Deputy' WHERE owner = 'Head of Support';
-         UPDATE agent_metrics.alert_channels SET kind = 'slack', secret_env = NULL, time_zone = 'Europe/Berlin', quiet_from = '22:00', quiet_to = '07:00', digest_over = 2;
-         INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, owner) VALUES ('theirs', 'slack', 'AGENT_METRICS_URL', 'Deputy')",
+         UPDATE agent_metrics.alert_channels SET kind = 'slack', secret_env = NULL, time_zone = 'Europe/Berlin',
+                                                 quiet_from = '22:00', quiet_to = '07:00', digest_over = 2;
+         INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, owner)
+         VALUES ('theirs', 'slack', 'AGENT_METRICS_URL', 'Deputy')",
     );
     // 23:30 and 06:59 in Berlin are quiet; at 07:00 the three of the night go as one
     for key in ["a", "b", "c"] {
@@ -40,7 +42,14 @@ fn quiet_hours_digests_reminders_and_deputies() {
     );
     // two are acknowledged; of the third the owner is reminded, and then his deputy told, by both channels
     let ids = db.lines("SELECT alert_id FROM agent_kpi.alerts ORDER BY alert_id");
-    assert_eq!(db.lines(&format!("SELECT agent_metrics.acknowledge_alert('{0}', 'Head of Support', 'seen'), agent_metrics.acknowledge_alert('{1}', 'Head of Support')", ids[0], ids[1])), ["t|t"]);
+    assert_eq!(
+        db.lines(&format!(
+            "SELECT agent_metrics.acknowledge_alert('{0}', 'Head of Support', 'seen'),
+                    agent_metrics.acknowledge_alert('{1}', 'Head of Support')",
+            ids[0], ids[1]
+        )),
+        ["t|t"]
+    );
     assert_eq!(
         db.value(&format!(
             "SELECT agent_metrics.acknowledge_alert('{}', 'Somebody else')",
@@ -103,12 +112,16 @@ fn quiet_hours_digests_reminders_and_deputies() {
 fn a_regression_and_a_missing_monday_are_told() {
     let (db, receiver) = (frozen("alerts_audits"), Receiver::new());
     db.exec(
-        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env) VALUES ('hook', 'webhook', 'AGENT_METRICS_URL', 'AGENT_METRICS_KEY');
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env)
+         VALUES ('hook', 'webhook', 'AGENT_METRICS_URL', 'AGENT_METRICS_KEY');
          UPDATE agent_metrics.agents SET time_zone = 'America/New_York' WHERE agent_id = 'bot';
          INSERT INTO agent_metrics.eval_plans (agent_id, eval_set, since) VALUES ('bot', 'v1', '2026-03-03')",
     );
     let audit = |at: &str| {
-        db.lines(&format!("SELECT kind, alert_id IS NOT NULL, summary FROM agent_metrics.run_audits('{at}') WHERE kind NOT LIKE 'decision%' ORDER BY 1, 3"))
+        db.lines(&format!(
+            "SELECT kind, alert_id IS NOT NULL, summary
+             FROM agent_metrics.run_audits('{at}') WHERE kind NOT LIKE 'decision%' ORDER BY 1, 3"
+        ))
     };
     run(&db, "r0", "'2025-03-02 06:00+00'", "false");
     run(&db, "r1", "'2026-03-02 06:00+00'", "n > 16");
@@ -119,7 +132,13 @@ fn a_regression_and_a_missing_monday_are_told() {
         [""; 0],
         "Monday the 16th is not over in New York"
     );
-    assert_eq!(db.lines("SELECT run_id, state FROM agent_kpi.drift_findings WHERE metric = 'eval_success_rate' ORDER BY 1"), ["r0|refused", "r1|alert", "r2|ok"]);
+    assert_eq!(
+        db.lines(
+            "SELECT run_id, state FROM agent_kpi.drift_findings
+             WHERE metric = 'eval_success_rate' ORDER BY 1"
+        ),
+        ["r0|refused", "r1|alert", "r2|ok"]
+    );
     assert_eq!(
         audit("2026-03-17 04:00+00"),
         [
@@ -141,7 +160,8 @@ fn a_regression_and_a_missing_monday_are_told() {
     assert_eq!(
         audit("2026-03-24 14:00+00"),
         [
-            "drift|t|eval_success_rate of bot fell from 92.00% to 85.00%: it moved beyond the tolerance, and more than noise does"
+            "drift|t|eval_success_rate of bot fell from 92.00% to 85.00%: \
+             it moved beyond the tolerance, and more than noise does"
         ]
     );
     assert_eq!(
@@ -170,7 +190,8 @@ fn a_regression_and_a_missing_monday_are_told() {
 fn a_breach_is_an_alert_until_it_is_acknowledged_or_closed() {
     let (db, receiver) = (webhook("alerts_breaches"), Receiver::new());
     db.exec(
-        "INSERT INTO agent_metrics_internal.breaches (breach_id, agent_id, metric, window_from, window_to, value, ci_low, ci_high, threshold, direction, owner, definition_version)
+        "INSERT INTO agent_metrics_internal.breaches (breach_id, agent_id, metric, window_from, window_to, value,
+                                                      ci_low, ci_high, threshold, direction, owner, definition_version)
          SELECT b, 'bot', m, current_date - 30, current_date, 0.8, 0.75, 0.85, 0.92, '+', 'Head of Support', 1
          FROM (VALUES ('b1', 'task_success_rate'), ('b2', 'deflection_rate')) AS x (b, m)",
     );
@@ -181,7 +202,10 @@ fn a_breach_is_an_alert_until_it_is_acknowledged_or_closed() {
         |message| message.body.contains("agent_metrics.acknowledge('b1'")
             && message.body.contains("\"threshold\":0.92")
     ));
-    db.exec("SELECT agent_metrics.acknowledge('b1', 'Head of Support', 'the CRM was down'); UPDATE agent_metrics_internal.breaches SET closed_at = now() WHERE breach_id = 'b2'");
+    db.exec(
+        "SELECT agent_metrics.acknowledge('b1', 'Head of Support', 'the CRM was down');
+         UPDATE agent_metrics_internal.breaches SET closed_at = now() WHERE breach_id = 'b2'",
+    );
     assert_eq!(
         db.lines("SELECT acknowledged_by FROM agent_kpi.alerts ORDER BY alert_id"),
         ["Head of Support", "closed"]
@@ -192,7 +216,10 @@ fn a_breach_is_an_alert_until_it_is_acknowledged_or_closed() {
         "no reminder"
     );
     // opened again it is told again
-    db.exec("UPDATE agent_metrics_internal.breaches SET closed_at = NULL, reopened_at = now(), reopenings = 1 WHERE breach_id = 'b2'");
+    db.exec(
+        "UPDATE agent_metrics_internal.breaches
+         SET closed_at = NULL, reopened_at = now(), reopenings = 1 WHERE breach_id = 'b2'",
+    );
     assert_eq!(receiver.deliver(&db, now + TimeDelta::hours(6)), SENT);
 }
 
@@ -205,7 +232,11 @@ fn keep_or_replace_is_asked_answered_and_kept() {
             "SELECT kind, summary FROM agent_metrics.run_audits('{at}') ORDER BY 1"
         ))
     };
-    db.exec("SELECT agent_metrics.register_agent('team', 'support', 'Head of Support', actor => 'human'); SELECT agent_metrics.register_agent('new', 'support', 'Head of Support')");
+    db.exec(
+        "SELECT agent_metrics.register_agent(
+             'team', 'support', 'Head of Support', actor => 'human');
+         SELECT agent_metrics.register_agent('new', 'support', 'Head of Support')",
+    );
     assert_eq!(
         audit("2026-04-01 00:00+00"),
         [
@@ -265,10 +296,19 @@ fn keep_or_replace_is_asked_answered_and_kept() {
     ] {
         refused_by_us(&db, sql, "55000", "decision");
     }
-    assert_eq!(db.lines("SELECT decision, decided_by, reason, replaced_by, is_overdue FROM agent_kpi.decisions WHERE agent_id = 'bot'"), ["replace|Head of Support|too dear|new|f"]);
+    assert_eq!(
+        db.lines(
+            "SELECT decision, decided_by, reason, replaced_by, is_overdue
+             FROM agent_kpi.decisions WHERE agent_id = 'bot'"
+        ),
+        ["replace|Head of Support|too dear|new|f"]
+    );
     // the numbers it rested on
     assert_eq!(
-        db.lines("SELECT jsonb_array_length(snapshot -> 'tiles'), snapshot -> 'tiles' -> 0 ->> 'metric' FROM agent_metrics.decisions WHERE agent_id = 'bot'"),
+        db.lines(
+            "SELECT jsonb_array_length(snapshot -> 'tiles'), snapshot -> 'tiles' -> 0 ->> 'metric'
+             FROM agent_metrics.decisions WHERE agent_id = 'bot'"
+        ),
         ["4|task_success_rate"]
     );
     assert_no_rows(
@@ -278,5 +318,12 @@ fn keep_or_replace_is_asked_answered_and_kept() {
     // after the end nobody asks, and the history stays
     db.exec("SELECT agent_metrics.decide('bot', 'sunset', 'Head of Support', 'replaced', at => '2026-06-01')");
     assert_eq!(audit("2026-07-01 00:00+00").len(), 1);
-    assert_eq!(db.lines("SELECT sunset_at IS NOT NULL, (SELECT count(*) FROM agent_metrics.decisions d WHERE d.agent_id = a.agent_id) FROM agent_metrics.agents a WHERE agent_id = 'bot'"), ["t|2"]);
+    assert_eq!(
+        db.lines(
+            "SELECT sunset_at IS NOT NULL,
+                    (SELECT count(*) FROM agent_metrics.decisions d WHERE d.agent_id = a.agent_id)
+             FROM agent_metrics.agents a WHERE agent_id = 'bot'"
+        ),
+        ["t|2"]
+    );
 }

@@ -14,7 +14,8 @@ fn a_mapping_that_cannot_be_is_refused() {
     for (sql, sqlstate, words) in [
         (
             payments(
-                "business_event_id => 'payment', occurred_at => 'paid_on', fixed_kind => 'charge', amount_usd => 'price'",
+                "business_event_id => 'payment', occurred_at => 'paid_on', fixed_kind => 'charge', \
+                 amount_usd => 'price'",
             ),
             "42703",
             "has no column \"price\"",
@@ -35,7 +36,8 @@ fn a_mapping_that_cannot_be_is_refused() {
         ),
         (
             payments(
-                "business_event_id => 'payment', occurred_at => 'paid_on', fixed_kind => 'charge', amount_usd => 'customer'",
+                "business_event_id => 'payment', occurred_at => 'paid_on', fixed_kind => 'charge', \
+                 amount_usd => 'customer'",
             ),
             "42804",
             "is of type text",
@@ -117,8 +119,13 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
     ));
     let row = |columns: &str, relation: &str, by: &str| {
         format!(
-            "INSERT INTO agent_metrics_internal.attached_tables (source, columns, fixed_kind, mode, relation, relation_kind, relation_owner, column_types, wants_triggers, attached_by)
-             SELECT '\"The CRM\".payments', '{columns}', 'charge', 'compare', {relation}, 'table', '{owner}', '{{\"payment\": \"text\", \"customer\": \"text\", \"paid_on\": \"date\"}}', true, {by}
+            "INSERT INTO agent_metrics_internal.attached_tables (
+                 source, columns, fixed_kind, mode, relation, relation_kind, relation_owner,
+                 column_types, wants_triggers, attached_by)
+             SELECT '\"The CRM\".payments', '{columns}', 'charge', 'compare',
+                    {relation}, 'table', '{owner}',
+                    '{{\"payment\": \"text\", \"customer\": \"text\", \"paid_on\": \"date\"}}',
+                    true, {by}
              FROM pg_class c WHERE c.relname = 'payments'"
         )
     };
@@ -177,7 +184,8 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
         0.0
     );
     db.exec(&format!(
-        "SELECT agent_metrics.detach_business_events(source) FROM agent_metrics_internal.attached_tables; DROP OWNED BY {name}"
+        "SELECT agent_metrics.detach_business_events(source)
+         FROM agent_metrics_internal.attached_tables; DROP OWNED BY {name}"
     ));
     drop(admin);
     db.exec(&format!("DROP ROLE {name}"));

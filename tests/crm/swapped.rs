@@ -11,7 +11,8 @@ fn crm(name: &str) -> (Db, String, Session) {
     db.exec(&format!(
         "CREATE SCHEMA crm AUTHORIZATION {owner}; SET ROLE {owner};
          CREATE TABLE crm.tickets (id text PRIMARY KEY, status text, closed_at timestamptz, chat text);
-         INSERT INTO crm.tickets VALUES ('t1', 'ticket_resolved', '2026-03-05 10:00+00', 'c1'), ('t2', 'ticket_resolved', '2026-03-05 10:00+00', 'c2');
+         INSERT INTO crm.tickets VALUES ('t1', 'ticket_resolved', '2026-03-05 10:00+00', 'c1'),
+                                        ('t2', 'ticket_resolved', '2026-03-05 10:00+00', 'c2');
          CREATE TABLE crm.bills (LIKE crm.tickets INCLUDING ALL); RESET ROLE;
          {}; {}",
         attach("tickets"),
@@ -22,7 +23,9 @@ fn crm(name: &str) -> (Db, String, Session) {
 
 fn attach(table: &str) -> String {
     format!(
-        "SELECT agent_metrics.attach_business_events('crm.{table}', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status', conversation_id => 'chat', id_prefix => '{table} ')"
+        "SELECT agent_metrics.attach_business_events(
+             'crm.{table}', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status',
+             conversation_id => 'chat', id_prefix => '{table} ')"
     )
 }
 
@@ -42,7 +45,11 @@ fn a_table_that_is_rebuilt_under_its_name_is_compared_and_followed_on() {
     db.exec("SELECT agent_metrics.sync_business_events()");
     // as dbt does it: no key comes along, so there is nothing that triggers could go by
     crm.exec(
-        "BEGIN; CREATE TABLE crm.tmp AS SELECT 't' || n AS id, 'ticket_resolved' AS status, timestamptz '2026-03-05 10:00+00' AS closed_at, 'c' || n AS chat FROM generate_series(1, 10) n;
+        "BEGIN;
+         CREATE TABLE crm.tmp AS
+         SELECT 't' || n AS id, 'ticket_resolved' AS status,
+                timestamptz '2026-03-05 10:00+00' AS closed_at, 'c' || n AS chat
+         FROM generate_series(1, 10) n;
          ALTER TABLE crm.tickets RENAME TO backup; ALTER TABLE crm.tmp RENAME TO tickets; COMMIT",
     );
     assert!(
@@ -68,11 +75,18 @@ fn a_table_that_is_rebuilt_under_its_name_is_compared_and_followed_on() {
     );
     // rebuilt with its key: its triggers are made anew
     db.exec("SELECT agent_metrics.detach_business_events('crm.bills')");
-    crm.exec("ALTER TABLE crm.bills RENAME TO b; DROP TABLE crm.tickets; CREATE TABLE crm.tickets (LIKE crm.b INCLUDING ALL); DROP TABLE crm.b; INSERT INTO crm.tickets VALUES ('k', 'x', now(), 'c')");
+    crm.exec(
+        "ALTER TABLE crm.bills RENAME TO b; DROP TABLE crm.tickets;
+         CREATE TABLE crm.tickets (LIKE crm.b INCLUDING ALL); DROP TABLE crm.b;
+         INSERT INTO crm.tickets VALUES ('k', 'x', now(), 'c')",
+    );
     assert_eq!(db.lines(SYNC), ["crm.tickets|1|0|11|"]);
     db.exec("SELECT agent_metrics.detach_business_events('crm.tickets', false)");
     db.exec(&attach("tickets"));
-    crm.exec("ALTER TABLE crm.tickets RENAME TO b; CREATE TABLE crm.tickets (LIKE crm.b INCLUDING ALL); INSERT INTO crm.tickets SELECT * FROM crm.b; DROP TABLE crm.b");
+    crm.exec(
+        "ALTER TABLE crm.tickets RENAME TO b; CREATE TABLE crm.tickets (LIKE crm.b INCLUDING ALL);
+         INSERT INTO crm.tickets SELECT * FROM crm.b; DROP TABLE crm.b",
+    );
     db.exec(SYNC);
     db.exec(SYNC);
     crm.exec("UPDATE crm.tickets SET status = 'y'");
@@ -99,23 +113,68 @@ fn what_is_another_thing_now_stops_with_a_named_problem_and_nothing_is_lost() {
     ));
     let before = db.lines("SELECT * FROM agent_metrics.business_events ORDER BY 1");
     for (change, back, words) in [
-        (format!("ALTER TABLE crm.tickets OWNER TO {other}"), format!("ALTER TABLE crm.tickets OWNER TO {owner}"), format!("belonged to role {owner} when it was attached, and belongs to {other} now")),
-        ("ALTER TABLE crm.tickets ALTER closed_at TYPE text".into(), "ALTER TABLE crm.tickets ALTER closed_at TYPE timestamptz USING closed_at::timestamptz".into(), "column \"closed_at\" was of type timestamp with time zone and is of type text now".into()),
-        ("CREATE DOMAIN crm.d AS text; ALTER TABLE crm.tickets ALTER chat TYPE crm.d".into(), "ALTER TABLE crm.tickets ALTER chat TYPE text".into(), "column \"chat\" was of type text and is of type crm.d now".into()),
-        ("ALTER TABLE crm.tickets RENAME TO t; CREATE VIEW crm.tickets AS SELECT * FROM crm.t WHERE false".into(), "DROP VIEW crm.tickets; ALTER TABLE crm.t RENAME TO tickets".into(), "was attached as a table and is a view now".into()),
-        ("ALTER TABLE crm.tickets RENAME chat TO talk".into(), "ALTER TABLE crm.tickets RENAME talk TO chat".into(), "column \"chat\" is gone".into()),
-        (format!("CREATE TABLE crm.child () INHERITS (crm.tickets); ALTER TABLE crm.child OWNER TO {other}"), "DROP TABLE crm.child".into(), format!("its rows are also those of crm.child, which belongs to role {other}")),
+        (
+            format!("ALTER TABLE crm.tickets OWNER TO {other}"),
+            format!("ALTER TABLE crm.tickets OWNER TO {owner}"),
+            format!("belonged to role {owner} when it was attached, and belongs to {other} now"),
+        ),
+        (
+            "ALTER TABLE crm.tickets ALTER closed_at TYPE text".into(),
+            "ALTER TABLE crm.tickets ALTER closed_at TYPE timestamptz USING closed_at::timestamptz"
+                .into(),
+            "column \"closed_at\" was of type timestamp with time zone and is of type text now"
+                .into(),
+        ),
+        (
+            "CREATE DOMAIN crm.d AS text; ALTER TABLE crm.tickets ALTER chat TYPE crm.d".into(),
+            "ALTER TABLE crm.tickets ALTER chat TYPE text".into(),
+            "column \"chat\" was of type text and is of type crm.d now".into(),
+        ),
+        (
+            "ALTER TABLE crm.tickets RENAME TO t;
+             CREATE VIEW crm.tickets AS SELECT * FROM crm.t WHERE false"
+                .into(),
+            "DROP VIEW crm.tickets; ALTER TABLE crm.t RENAME TO tickets".into(),
+            "was attached as a table and is a view now".into(),
+        ),
+        (
+            "ALTER TABLE crm.tickets RENAME chat TO talk".into(),
+            "ALTER TABLE crm.tickets RENAME talk TO chat".into(),
+            "column \"chat\" is gone".into(),
+        ),
+        (
+            format!(
+                "CREATE TABLE crm.child () INHERITS (crm.tickets);
+                 ALTER TABLE crm.child OWNER TO {other}"
+            ),
+            "DROP TABLE crm.child".into(),
+            format!("its rows are also those of crm.child, which belongs to role {other}"),
+        ),
     ] {
         crm.exec(&change);
         let _ = crm.attempt("INSERT INTO crm.tickets VALUES ('new', 'ticket_resolved', now())");
-        let said = db.lines("SELECT problem FROM agent_metrics.sync_business_events('crm.tickets')").join("");
+        let said = db
+            .lines("SELECT problem FROM agent_metrics.sync_business_events('crm.tickets')")
+            .join("");
         assert!(said.contains(&words), "{change}: {said}");
-        assert!(db.lines(STATE)[0].contains(&words), "{change}: {:?}", db.lines(STATE));
-        assert_eq!(db.lines("SELECT * FROM agent_metrics.business_events ORDER BY 1"), before, "{change}");
+        assert!(
+            db.lines(STATE)[0].contains(&words),
+            "{change}: {:?}",
+            db.lines(STATE)
+        );
+        assert_eq!(
+            db.lines("SELECT * FROM agent_metrics.business_events ORDER BY 1"),
+            before,
+            "{change}"
+        );
         db.exec(&back);
         db.exec("DELETE FROM crm.tickets WHERE id = 'new'");
         db.exec("SELECT agent_metrics.sync_business_events('crm.tickets')");
-        assert!(db.lines(STATE)[0].contains("|followed||2"), "{back}: {:?}", db.lines(STATE));
+        assert!(
+            db.lines(STATE)[0].contains("|followed||2"),
+            "{back}: {:?}",
+            db.lines(STATE)
+        );
     }
     drop(crm);
     db.exec(&format!("DROP OWNED BY {other}; DROP ROLE {other}"));
@@ -126,11 +185,21 @@ fn what_is_another_thing_now_stops_with_a_named_problem_and_nothing_is_lost() {
 fn the_crm_neither_waits_nor_fails_whatever_we_hold() {
     let (db, owner, crm) = crm("swap_locks");
     let (writer, ours) = login(&db, "writer");
-    db.exec(&format!("SELECT agent_metrics.grant_access('{writer}', 'writer'); SELECT agent_metrics.sync_business_events()"));
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{writer}', 'writer');
+         SELECT agent_metrics.sync_business_events()"
+    ));
     let quick = "SET statement_timeout = '2s'";
     crm.exec(quick);
-    ours.exec("BEGIN; INSERT INTO agent_metrics.business_events (business_event_id, kind) VALUES ('tickets 4711', 'x')");
-    crm.exec("INSERT INTO crm.tickets VALUES ('4711', 'solved', now()); UPDATE crm.tickets SET status = 'y' WHERE id = '4711'");
+    ours.exec(
+        "BEGIN;
+         INSERT INTO agent_metrics.business_events (business_event_id, kind)
+         VALUES ('tickets 4711', 'x')",
+    );
+    crm.exec(
+        "INSERT INTO crm.tickets VALUES ('4711', 'solved', now());
+         UPDATE crm.tickets SET status = 'y' WHERE id = '4711'",
+    );
     // following it is what waits, not long, and says so
     let began = Instant::now();
     let said = db.lines(SYNC).join("");
@@ -155,7 +224,14 @@ fn the_crm_neither_waits_nor_fails_whatever_we_hold() {
         ));
         holder.exec("COMMIT");
         db.exec(SYNC);
-        assert_eq!(db.number(&format!("SELECT count(*) FROM agent_metrics.business_events WHERE business_event_id = 'tickets {table}'")), 1.0, "{table}");
+        assert_eq!(
+            db.number(&format!(
+                "SELECT count(*) FROM agent_metrics.business_events
+                 WHERE business_event_id = 'tickets {table}'"
+            )),
+            1.0,
+            "{table}"
+        );
     }
     // a transaction that sees what was before the table was attached
     db.exec("SELECT agent_metrics.detach_business_events('crm.tickets', false)");
@@ -201,8 +277,13 @@ fn the_crm_neither_waits_nor_fails_whatever_we_hold() {
 fn a_lock_of_the_crm_costs_its_table_alone() {
     let (db, owner, crm) = crm("swap_crm_locks");
     db.exec("SELECT agent_metrics.sync_business_events()");
-    crm.exec("INSERT INTO crm.bills VALUES ('b1', 'x', now()); INSERT INTO crm.tickets VALUES ('t3', 'x', now());
-              CREATE TABLE crm.parts (LIKE crm.tickets INCLUDING ALL) PARTITION BY LIST (id); CREATE TABLE crm.part PARTITION OF crm.parts DEFAULT; INSERT INTO crm.parts VALUES ('p', 'x', now())");
+    crm.exec(
+        "INSERT INTO crm.bills VALUES ('b1', 'x', now());
+         INSERT INTO crm.tickets VALUES ('t3', 'x', now());
+         CREATE TABLE crm.parts (LIKE crm.tickets INCLUDING ALL) PARTITION BY LIST (id);
+         CREATE TABLE crm.part PARTITION OF crm.parts DEFAULT;
+         INSERT INTO crm.parts VALUES ('p', 'x', now())",
+    );
     db.exec(&attach("parts"));
     db.exec("UPDATE agent_metrics_internal.attached_tables SET must_compare = true");
     crm.exec("BEGIN; LOCK TABLE crm.tickets, crm.part IN ACCESS EXCLUSIVE MODE");
@@ -237,8 +318,13 @@ fn a_lock_of_the_crm_costs_its_table_alone() {
 #[test]
 fn readers_see_no_value_of_the_crm() {
     let (db, owner, crm) = crm("swap_readers");
-    db.exec("INSERT INTO crm.tickets VALUES ('secret-key', 'x', 'infinity', 'secret-chat'); SELECT agent_metrics.sync_business_events();
-             ALTER TABLE agent_metrics.business_events ADD CONSTRAINT no CHECK (kind <> 'secret-kind'); INSERT INTO crm.bills VALUES ('secret-key', 'secret-kind', now()); SELECT agent_metrics.sync_business_events()");
+    db.exec(
+        "INSERT INTO crm.tickets VALUES ('secret-key', 'x', 'infinity', 'secret-chat');
+         SELECT agent_metrics.sync_business_events();
+         ALTER TABLE agent_metrics.business_events ADD CONSTRAINT no CHECK (kind <> 'secret-kind');
+         INSERT INTO crm.bills VALUES ('secret-key', 'secret-kind', now());
+         SELECT agent_metrics.sync_business_events()",
+    );
     let shown = db.lines(
         "SELECT problem FROM agent_kpi.attached_tables WHERE problem IS NOT NULL ORDER BY source",
     );

@@ -1,7 +1,7 @@
 //! The SQL of the README and of docs/ is executed, in the order in which a reader comes to it.
 
-use crate::support::books::assert_books;
 use crate::support::empty_db;
+use crate::support::rollups::assert_rollups;
 
 /// One story, page by page.
 const PAGES: [&str; 12] = [
@@ -49,9 +49,12 @@ fn every_block_runs() {
             session.exec(statement);
         }
     }
-    assert_books(&session);
+    assert_rollups(&session);
     assert_eq!(
-        session.lines("SELECT metric, value FROM agent_kpi.kpi_daily WHERE agent_id = 'support-bot' AND metric = 'task_success_rate' AND value IS NOT NULL"),
+        session.lines(
+            "SELECT metric, value FROM agent_kpi.kpi_daily
+             WHERE agent_id = 'support-bot' AND metric = 'task_success_rate' AND value IS NOT NULL"
+        ),
         ["task_success_rate|1"]
     );
     for role in ["metabase", "pipeline", "agent_metrics_program"] {

@@ -23,15 +23,22 @@ fn functions(db: &Db) -> String {
     );
     page.push_str("\n| function | returns | what it does |\n|---|---|---|\n");
     for row in db.rows(
-        "SELECT p.proname, pg_get_function_arguments(p.oid), CASE WHEN p.prokind = 'a' THEN 'aggregate: ' ELSE '' END || coalesce(pg_get_function_result(p.oid), ''), obj_description(p.oid, 'pg_proc')
-         FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace AND obj_description(p.oid, 'pg_proc') !~ 'Internal' AND p.prorettype <> 'trigger'::regtype
-           AND p.proname !~ '^(quantile_sketch|rate)_|^kpi_(?!cost_reconciliation|unpriced_models)|_(accumulate|dismiss|final|combine|serialize|deserialize)'
+        "SELECT p.proname, pg_get_function_arguments(p.oid),
+                CASE WHEN p.prokind = 'a' THEN 'aggregate: ' ELSE '' END
+                || coalesce(pg_get_function_result(p.oid), ''), obj_description(p.oid, 'pg_proc')
+         FROM pg_proc p WHERE p.pronamespace = 'agent_metrics'::regnamespace
+           AND obj_description(p.oid, 'pg_proc') !~ 'Internal'
+           AND p.prorettype <> 'trigger'::regtype
+           AND p.proname !~ '^(quantile_sketch|rate)_|^kpi_(?!cost_reconciliation|unpriced_models)|'
+                            '_(accumulate|dismiss|final|combine|serialize|deserialize)'
          ORDER BY p.proname, 2",
     ) {
         let [name, arguments, result, comment] = &row[..] else {
             panic!("{row:?}")
         };
-        let of = |value: &Option<String>| cell(value.as_deref().unwrap_or("")).replace("agent_metrics.", "");
+        let of = |value: &Option<String>| {
+            cell(value.as_deref().unwrap_or("")).replace("agent_metrics.", "")
+        };
         let _ = writeln!(
             page,
             "| `{}({})` | `{}` | {} |",
@@ -59,7 +66,8 @@ fn relations(db: &Db, schema: &str, kinds: &str, title: &str, what: &str) -> Str
             "\n## {name}\n\n{comment}\n\n| column | type | what it is |\n|---|---|---|\n"
         );
         for column in db.rows(&format!(
-            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum) FROM pg_attribute a
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
+             FROM pg_attribute a
              WHERE a.attrelid = '{schema}.{name}'::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
         )) {
             let of = |at: usize| cell(column[at].as_deref().unwrap_or(""));

@@ -9,7 +9,8 @@ pub fn frozen(name: &str) -> Db {
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
          INSERT INTO agent_metrics.eval_sets (eval_set) VALUES ('v1');
-         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, input) SELECT 'v1', 'c' || n, to_jsonb(n) FROM generate_series(1, 200) AS n;
+         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, input)
+         SELECT 'v1', 'c' || n, to_jsonb(n) FROM generate_series(1, 200) AS n;
          SELECT agent_metrics.freeze_eval_set('v1')",
     );
     db
@@ -19,7 +20,9 @@ pub fn frozen(name: &str) -> Db {
 pub fn run(db: &Session, run_id: &str, run_at: &str, passes: &str) {
     db.exec(&format!(
         "SELECT agent_metrics.record_eval_run('bot', '{run_id}', 'v1',
-             (SELECT jsonb_agg(jsonb_build_object('case_id', 'c' || n, 'passed', {passes}, 'latency_ms', 100 + n, 'cost_usd', 0.01)) FROM generate_series(1, 200) AS n),
+             (SELECT jsonb_agg(jsonb_build_object(
+                  'case_id', 'c' || n, 'passed', {passes}, 'latency_ms', 100 + n, 'cost_usd', 0.01))
+              FROM generate_series(1, 200) AS n),
              run_at => {run_at})"
     ));
 }
@@ -35,17 +38,33 @@ fn a_hash_is_of_the_content_and_not_of_its_order() {
     let db = frozen("audits_hash");
     db.exec(
         "INSERT INTO agent_metrics.eval_sets (eval_set) VALUES ('reversed'), ('changed');
-         INSERT INTO agent_metrics.eval_cases SELECT 'reversed', case_id, category, input, expected FROM agent_metrics.eval_cases WHERE eval_set = 'v1' ORDER BY input::integer DESC;
-         INSERT INTO agent_metrics.eval_cases SELECT 'changed', case_id, category, input, CASE case_id WHEN 'c7' THEN '1'::jsonb END FROM agent_metrics.eval_cases WHERE eval_set = 'v1';
+         INSERT INTO agent_metrics.eval_cases SELECT 'reversed', case_id, category, input, expected
+         FROM agent_metrics.eval_cases WHERE eval_set = 'v1' ORDER BY input::integer DESC;
+         INSERT INTO agent_metrics.eval_cases
+         SELECT 'changed', case_id, category, input, CASE case_id WHEN 'c7' THEN '1'::jsonb END
+         FROM agent_metrics.eval_cases WHERE eval_set = 'v1';
          SELECT agent_metrics.freeze_eval_set(eval_set) FROM agent_metrics.eval_sets",
     );
     assert_eq!(
-        db.lines("SELECT string_agg(eval_set, '+' ORDER BY eval_set), min(case_count) FROM agent_metrics.eval_sets GROUP BY content_hash ORDER BY 1"),
+        db.lines(
+            "SELECT string_agg(eval_set, '+' ORDER BY eval_set), min(case_count)
+             FROM agent_metrics.eval_sets GROUP BY content_hash ORDER BY 1"
+        ),
         ["changed|200", "reversed+v1|200"]
     );
     // again it says the same; what does not decide a comparison may still change
-    assert_eq!(db.value("SELECT agent_metrics.freeze_eval_set('v1') = content_hash FROM agent_metrics.eval_sets WHERE eval_set = 'v1'").as_deref(), Some("t"));
-    db.exec("UPDATE agent_metrics.eval_sets SET description = 'tickets', cost_tolerance_percent = 5 WHERE eval_set = 'v1'");
+    assert_eq!(
+        db.value(
+            "SELECT agent_metrics.freeze_eval_set('v1') = content_hash
+             FROM agent_metrics.eval_sets WHERE eval_set = 'v1'"
+        )
+        .as_deref(),
+        Some("t")
+    );
+    db.exec(
+        "UPDATE agent_metrics.eval_sets SET description = 'tickets', cost_tolerance_percent = 5
+         WHERE eval_set = 'v1'",
+    );
 }
 
 #[test]
@@ -60,7 +79,8 @@ fn what_is_frozen_does_not_change() {
         "UPDATE agent_metrics.eval_cases SET expected = '1' WHERE eval_set = 'v1' AND case_id = 'c3'",
         "DELETE FROM agent_metrics.eval_cases WHERE eval_set = 'v1' AND case_id = 'c3'",
         "INSERT INTO agent_metrics.eval_cases VALUES ('v1', 'c3', NULL, '1')",
-        "UPDATE agent_metrics.eval_cases SET eval_set = 'v1', case_id = 'c3' WHERE eval_set = 'small' AND case_id = 'c3'",
+        "UPDATE agent_metrics.eval_cases
+         SET eval_set = 'v1', case_id = 'c3' WHERE eval_set = 'small' AND case_id = 'c3'",
     ] {
         refused_by_us(&db, sql, "55000", "\"c3\"");
     }
@@ -106,7 +126,11 @@ fn what_is_frozen_does_not_change() {
             .error("INSERT INTO agent_metrics.eval_cases VALUES ('small', 'late')")
             .sqlstate
     });
-    db.until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%late%' AND pid <> pg_backend_pid())");
+    db.until(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'
+                          AND query LIKE '%late%' AND pid <> pg_backend_pid())",
+    );
     freezer.exec("COMMIT");
     assert_eq!(adds.join().unwrap(), "55000");
 }
@@ -120,7 +144,8 @@ fn bad_runs_are_refused_whole() {
     };
     let cases = |from: u32, to: u32| {
         format!(
-            "(SELECT jsonb_agg(jsonb_build_object('case_id', 'c' || n, 'passed', true)) FROM generate_series({from}, {to}) AS n)"
+            "(SELECT jsonb_agg(jsonb_build_object('case_id', 'c' || n, 'passed', true))
+              FROM generate_series({from}, {to}) AS n)"
         )
     };
     refused_by_us(&db, &record("open", &cases(1, 200)), "55000", "\"open\"");
@@ -248,22 +273,39 @@ fn a_null_pair_does_not_alert_and_a_regression_does() {
         drift(
             &db,
             "r5",
-            "change, broken_count, mended_count, round(p_value::numeric, 9), round(p_mid::numeric, 9), round(ci_low::numeric, 6), round(ci_high::numeric, 6), is_worse, state"
+            "change, broken_count, mended_count, round(p_value::numeric, 9),
+             round(p_mid::numeric, 9), round(ci_low::numeric, 6),
+             round(ci_high::numeric, 6), is_worse, state"
         )[0],
         "eval_success_rate|-4.5|12|3|0.035156250|0.021270752|-0.084085|-0.005023|t|alert"
     );
     assert_eq!(
-        db.value("SELECT broken_cases || mended_cases FROM agent_metrics.drift('r5') WHERE metric = 'eval_success_rate'").as_deref(),
+        db.value(
+            "SELECT broken_cases || mended_cases
+             FROM agent_metrics.drift('r5') WHERE metric = 'eval_success_rate'"
+        )
+        .as_deref(),
         Some("{c26,c27,c28,c29,c30,c31,c32,c33,c34,c35,c36,c37,c1,c2,c3}")
     );
-    assert!((db.number("SELECT detectable_change FROM agent_metrics.drift('r5') WHERE metric = 'eval_success_rate'") - 0.0538).abs() < 1e-3);
+    assert!(
+        (db.number(
+            "SELECT detectable_change
+             FROM agent_metrics.drift('r5') WHERE metric = 'eval_success_rate'"
+        ) - 0.0538)
+            .abs()
+            < 1e-3
+    );
     // another set is refused, the same cases under another name are not
     db.exec(
         "INSERT INTO agent_metrics.eval_sets (eval_set) VALUES ('v2'), ('twin');
-         INSERT INTO agent_metrics.eval_cases SELECT 'v2', case_id, 'new', input FROM agent_metrics.eval_cases WHERE eval_set = 'v1';
-         INSERT INTO agent_metrics.eval_cases SELECT 'twin', case_id, category, input FROM agent_metrics.eval_cases WHERE eval_set = 'v1';
+         INSERT INTO agent_metrics.eval_cases
+         SELECT 'v2', case_id, 'new', input FROM agent_metrics.eval_cases WHERE eval_set = 'v1';
+         INSERT INTO agent_metrics.eval_cases SELECT 'twin', case_id, category, input
+         FROM agent_metrics.eval_cases WHERE eval_set = 'v1';
          SELECT agent_metrics.freeze_eval_set('v2'), agent_metrics.freeze_eval_set('twin');
-         SELECT agent_metrics.record_eval_run('bot', r, s, (SELECT jsonb_agg(jsonb_build_object('case_id', 'c' || n, 'passed', true)) FROM generate_series(1, 200) AS n))
+         SELECT agent_metrics.record_eval_run(
+             'bot', r, s, (SELECT jsonb_agg(jsonb_build_object('case_id', 'c' || n, 'passed', true))
+                           FROM generate_series(1, 200) AS n))
          FROM (VALUES ('over-v2', 'v2'), ('over-twin', 'twin')) AS x (r, s)",
     );
     assert_eq!(
@@ -275,7 +317,10 @@ fn a_null_pair_does_not_alert_and_a_regression_does() {
         ["alert|17"]
     );
     // slower by a quarter and dearer by a fifth, each beyond its tolerance
-    db.exec("UPDATE agent_metrics.eval_results SET latency_ms = latency_ms * 1.25, cost_usd = cost_usd * 1.2 WHERE run_id = 'r5'");
+    db.exec(
+        "UPDATE agent_metrics.eval_results
+         SET latency_ms = latency_ms * 1.25, cost_usd = cost_usd * 1.2 WHERE run_id = 'r5'",
+    );
     assert_eq!(
         drift(
             &db,
@@ -294,20 +339,27 @@ fn trials_errors_and_ungraded_cases() {
     let db = frozen("audits_trials");
     // three trials each: c1 passes two, c2 one, c3 one and one error, c4 is not graded, c5 has one grade
     db.exec(
-        "INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, trials) VALUES ('bot', 'r', 'v1', 3);
+        "INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, trials)
+         VALUES ('bot', 'r', 'v1', 3);
          INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, trial, passed, error)
          SELECT 'bot', 'r', 'c' || n, t,
-                CASE n WHEN 1 THEN t < 3 WHEN 2 THEN t < 2 WHEN 3 THEN t < 3 WHEN 4 THEN NULL WHEN 5 THEN CASE t WHEN 1 THEN true END ELSE true END,
+                CASE n WHEN 1 THEN t < 3 WHEN 2 THEN t < 2 WHEN 3 THEN t < 3 WHEN 4 THEN NULL
+                       WHEN 5 THEN CASE t WHEN 1 THEN true END ELSE true END,
                 CASE WHEN n = 3 AND t = 1 THEN 'timeout' END
          FROM generate_series(1, 200) AS n, generate_series(1, 3) AS t WHERE (n, t) <> (200, 3)",
     );
-    let counts = "SELECT case_count, graded_count, passed_count, ungraded_count, errored_count, is_complete FROM agent_kpi.eval_runs";
+    let counts = "SELECT case_count, graded_count, passed_count, ungraded_count,
+                         errored_count, is_complete
+                  FROM agent_kpi.eval_runs";
     assert_eq!(db.lines(counts), ["200|199|197|1|1|f"]);
     assert_eq!(
         db.lines("SELECT reason FROM agent_metrics.drift('r', 'r')"),
         ["run r has results of 200 of its 200 cases, but not of all 3 trials"]
     );
-    db.exec("INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, trial, passed) VALUES ('bot', 'r', 'c200', 3, false)");
+    db.exec(
+        "INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, trial, passed)
+         VALUES ('bot', 'r', 'c200', 3, false)",
+    );
     assert_eq!(db.lines(counts), ["200|199|197|1|1|t"]);
 }
 
@@ -333,7 +385,8 @@ fn a_writer_brings_runs_in_and_reads_no_set() {
     );
     for sql in [
         "SELECT * FROM agent_metrics.eval_cases",
-        "INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, content_hash) VALUES ('bot', 's', 'v1', 'mine')",
+        "INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, content_hash)
+         VALUES ('bot', 's', 'v1', 'mine')",
         "SELECT * FROM agent_metrics.alert_channels",
         "SELECT agent_metrics.run_audits()",
     ] {

@@ -12,8 +12,10 @@ fn stage(db: &Session, dataset: &str) -> bool {
     };
     db.exec(
         "SET TimeZone = 'UTC';
-         CREATE TEMP TABLE staged (eval_set text, run_id text, run_at timestamptz, agent text, agent_version text, case_id text, category text, passed integer,
-                                   latency_ms double precision, token_usage_input bigint, token_usage_output bigint, cost_usd numeric)",
+         CREATE TEMP TABLE staged (eval_set text, run_id text, run_at timestamptz, agent text,
+                                   agent_version text, case_id text, category text, passed integer,
+                                   latency_ms double precision, token_usage_input bigint,
+                                   token_usage_output bigint, cost_usd numeric)",
     );
     assert!(db.copy_csv("staged", results) > 0);
     true
@@ -67,15 +69,21 @@ fn runs_and_drift(dataset: &str) -> bool {
     }
     db.exec(
         "INSERT INTO agent_metrics.eval_sets (eval_set) SELECT DISTINCT eval_set FROM staged;
-         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, category) SELECT DISTINCT eval_set, case_id, category FROM staged;
+         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, category)
+         SELECT DISTINCT eval_set, case_id, category FROM staged;
          SELECT agent_metrics.freeze_eval_set(eval_set) FROM agent_metrics.eval_sets;
-         INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, run_at, agent_version) SELECT DISTINCT agent, run_id, eval_set, run_at, agent_version FROM staged;
-         INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, passed, latency_ms, cost_usd) SELECT agent, run_id, case_id, passed = 1, latency_ms, cost_usd FROM staged",
+         INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, run_at, agent_version)
+         SELECT DISTINCT agent, run_id, eval_set, run_at, agent_version FROM staged;
+         INSERT INTO agent_metrics.eval_results (
+             agent_id, run_id, case_id, passed, latency_ms, cost_usd)
+         SELECT agent, run_id, case_id, passed = 1, latency_ms, cost_usd FROM staged",
     );
     let runs = answers(
         &db,
         RUN,
-        "SELECT run_id, case_count, passed_count, eval_success_rate, ci_low, ci_high, coalesce(cost_usd, 0) FROM agent_kpi.eval_runs WHERE is_complete",
+        "SELECT run_id, case_count, passed_count, eval_success_rate, ci_low,
+                ci_high, coalesce(cost_usd, 0)
+         FROM agent_kpi.eval_runs WHERE is_complete",
     );
     compare_all(
         dataset,
@@ -88,9 +96,20 @@ fn runs_and_drift(dataset: &str) -> bool {
         let (base, new) = (&truth["base"], &truth["new"]);
         let answer = answers(
             &db,
-            &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp"],
+            &[
+                "key",
+                "cases",
+                "base_pass",
+                "new_pass",
+                "diff_pp",
+                "regressed",
+                "fixed",
+                "mcnemar_exact_p",
+                "mcnemar_midp",
+            ],
             &format!(
-                "SELECT metric, compared, round(old_value * compared), round(new_value * compared), change, broken_count, mended_count, p_value, p_mid
+                "SELECT metric, compared, round(old_value * compared), round(new_value * compared),
+                        change, broken_count, mended_count, p_value, p_mid
                  FROM agent_metrics.drift('{new}', '{base}')"
             ),
         );
@@ -168,15 +187,37 @@ fn small_sets_go_to_the_functions() {
         // what is not graded is left out
         let runs = answers(
             &db,
-            &[RUN, &["cost_per_pass", "latency_n", "latency_p50_nearest", "latency_p75_nearest", "latency_p90_nearest", "latency_p95_nearest", "latency_p99_nearest",
-               "latency_p50_linear", "latency_p75_linear", "latency_p90_linear", "latency_p95_linear", "latency_p99_linear", "latency_mean"]].concat(),
-            "SELECT s.run_id, count(passed), agent_metrics.hits(agent_metrics.rate(passed = 1)), agent_metrics.rate(passed = 1)::double precision,
-                    agent_metrics.wilson_low(agent_metrics.rate(passed = 1)), agent_metrics.wilson_high(agent_metrics.rate(passed = 1)), coalesce(sum(cost_usd), 0),
+            &[
+                RUN,
+                &[
+                    "cost_per_pass",
+                    "latency_n",
+                    "latency_p50_nearest",
+                    "latency_p75_nearest",
+                    "latency_p90_nearest",
+                    "latency_p95_nearest",
+                    "latency_p99_nearest",
+                    "latency_p50_linear",
+                    "latency_p75_linear",
+                    "latency_p90_linear",
+                    "latency_p95_linear",
+                    "latency_p99_linear",
+                    "latency_mean",
+                ],
+            ]
+            .concat(),
+            "SELECT s.run_id, count(passed), agent_metrics.hits(agent_metrics.rate(passed = 1)),
+                    agent_metrics.rate(passed = 1)::double precision,
+                    agent_metrics.wilson_low(agent_metrics.rate(passed = 1)),
+                    agent_metrics.wilson_high(agent_metrics.rate(passed = 1)), coalesce(sum(cost_usd), 0),
                     agent_metrics.ratio(sum(cost_usd), sum(passed)), count(latency_ms), agent_metrics.p50(latency_ms),
-                    agent_metrics.percentile(agent_metrics.quantile_sketch(latency_ms), 0.75), agent_metrics.percentile(agent_metrics.quantile_sketch(latency_ms), 0.9),
+                    agent_metrics.percentile(agent_metrics.quantile_sketch(latency_ms), 0.75),
+                    agent_metrics.percentile(agent_metrics.quantile_sketch(latency_ms), 0.9),
                     agent_metrics.p95(latency_ms), agent_metrics.p99(latency_ms),
-                    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms), percentile_cont(0.75) WITHIN GROUP (ORDER BY latency_ms),
-                    percentile_cont(0.9) WITHIN GROUP (ORDER BY latency_ms), percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms),
+                    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms),
+                    percentile_cont(0.75) WITHIN GROUP (ORDER BY latency_ms),
+                    percentile_cont(0.9) WITHIN GROUP (ORDER BY latency_ms),
+                    percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms),
                     percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms), avg(latency_ms)
              FROM staged s WHERE passed IS NOT NULL GROUP BY 1",
         );
@@ -200,11 +241,23 @@ fn small_sets_go_to_the_functions() {
         if dataset != "vexp_swe" {
             let pairs = answers(
                 &db,
-                &["key", "cases", "base_pass", "new_pass", "diff_pp", "regressed", "fixed", "mcnemar_exact_p", "mcnemar_midp"],
-                "SELECT base || new, cases, base_pass, new_pass, 100.0 * (new_pass - base_pass) / cases, regressed, fixed,
-                        agent_metrics.mcnemar_exact(regressed, fixed), agent_metrics.mcnemar_mid(regressed, fixed)
-                 FROM (SELECT o.run_id AS base, n.run_id AS new, count(*) AS cases, sum(o.passed) AS base_pass, sum(n.passed) AS new_pass,
-                              count(*) FILTER (WHERE o.passed > n.passed) AS regressed, count(*) FILTER (WHERE o.passed < n.passed) AS fixed
+                &[
+                    "key",
+                    "cases",
+                    "base_pass",
+                    "new_pass",
+                    "diff_pp",
+                    "regressed",
+                    "fixed",
+                    "mcnemar_exact_p",
+                    "mcnemar_midp",
+                ],
+                "SELECT base || new, cases, base_pass, new_pass, 100.0 * (new_pass - base_pass) / cases, regressed,
+                        fixed, agent_metrics.mcnemar_exact(regressed, fixed),
+                        agent_metrics.mcnemar_mid(regressed, fixed)
+                 FROM (SELECT o.run_id AS base, n.run_id AS new, count(*) AS cases, sum(o.passed) AS base_pass,
+                              sum(n.passed) AS new_pass, count(*) FILTER (WHERE o.passed > n.passed) AS regressed,
+                              count(*) FILTER (WHERE o.passed < n.passed) AS fixed
                        FROM staged o JOIN staged n ON n.case_id = o.case_id AND n.run_id > o.run_id GROUP BY 1, 2) x",
             );
             compare_all(
@@ -217,12 +270,17 @@ fn small_sets_go_to_the_functions() {
     }
     let db = db("audits_taskmaster");
     if let Some(labels) = file("taskmaster_reward/review_labels.csv") {
-        db.exec("CREATE TEMP TABLE labels (item_id text, conversation_id text, turn_index integer, rater text, label double precision, kind text)");
+        db.exec(
+            "CREATE TEMP TABLE labels (item_id text, conversation_id text, turn_index integer,
+                                       rater text, label double precision, kind text)",
+        );
         db.copy_csv("labels", labels);
         let said = answers(
             &db,
             &["key", "items", "ratings", "raters", "mean"],
-            "SELECT kind, count(DISTINCT item_id), count(*), count(DISTINCT rater), agent_metrics.rate(label = 1)::double precision FROM labels GROUP BY 1",
+            "SELECT kind, count(DISTINCT item_id), count(*), count(DISTINCT rater),
+                    agent_metrics.rate(label = 1)::double precision
+             FROM labels GROUP BY 1",
         );
         compare_all(
             "taskmaster_reward",
@@ -277,8 +335,21 @@ fn the_statistics_of_the_specification_in_sql() {
         );
     }
     assert_eq!(
-        db.value("SELECT array_agg(round(p::numeric, 6)) FROM unnest(agent_metrics.benjamini_hochberg('{.001,.008,.039,.041,.042,.06,.074,.205,.212,.216}')) AS p").as_deref(),
-        Some("{0.010000,0.040000,0.084000,0.084000,0.084000,0.100000,0.105714,0.216000,0.216000,0.216000}")
+        db.value(
+            "SELECT array_agg(round(p::numeric, 6)) FROM unnest(agent_metrics.benjamini_hochberg(
+                 '{.001,.008,.039,.041,.042,.06,.074,.205,.212,.216}')) AS p"
+        )
+        .as_deref(),
+        Some(
+            "{0.010000,0.040000,0.084000,0.084000,0.084000,0.100000,0.105714,0.216000,0.216000,0.216000}"
+        )
     );
-    assert_eq!(db.lines("SELECT agent_metrics_internal.moved_more_than(184, 200, 180, 200), agent_metrics_internal.moved_more_than(184, 200, 179, 200), agent_metrics.cohen_kappa(0, 0, 0, 0)"), ["f|t|"]);
+    assert_eq!(
+        db.lines(
+            "SELECT agent_metrics_internal.moved_more_than(184, 200, 180, 200),
+                    agent_metrics_internal.moved_more_than(184, 200, 179, 200),
+                    agent_metrics.cohen_kappa(0, 0, 0, 0)"
+        ),
+        ["f|t|"]
+    );
 }

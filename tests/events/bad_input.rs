@@ -3,7 +3,7 @@
 //! Thresholds, settings and names are in setup/bad_settings.rs.
 
 use crate::support::asserts::{assert_verified, refused_by_constraint, refused_by_us};
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, db};
 
 pub fn one_agent(name: &str) -> Db {
@@ -101,7 +101,9 @@ fn bad_registrations_are_refused() {
     );
     refused_by_us(
         &db,
-        "INSERT INTO agent_metrics.agent_kinds (kind, cadence, bucket_seconds, outcome_metric, unit_name) VALUES ('k', 'never', 300, 'deflection_rate', 'u')",
+        "INSERT INTO agent_metrics.agent_kinds (
+             kind, cadence, bucket_seconds, outcome_metric, unit_name)
+         VALUES ('k', 'never', 300, 'deflection_rate', 'u')",
         "22023",
         "never",
     );
@@ -116,11 +118,15 @@ fn bad_registrations_are_refused() {
 #[test]
 fn registering_again_changes_what_is_given_and_nothing_else() {
     let db = db("bad_register_again");
-    let agent = "SELECT agent_id, kind, owner, display_name, actor, cadence, time_zone, vertical, baseline_agent_id FROM agent_metrics.agents";
+    let agent = "SELECT agent_id, kind, owner, display_name, actor, cadence, time_zone,
+                        vertical, baseline_agent_id
+                 FROM agent_metrics.agents";
     db.exec(
-        "SELECT agent_metrics.register_agent('bot', 'support', 'Ada', display_name => 'Bot', cadence => '0 * * * *', time_zone => 'Europe/Berlin',
-                vertical => 'SaaS support', baseline_agent_id => 'team');
-         UPDATE agent_metrics.thresholds SET value = 0.5, owner = 'Ada', note = 'mine' WHERE metric = 'task_success_rate'",
+        "SELECT agent_metrics.register_agent('bot', 'support', 'Ada', display_name => 'Bot',
+                cadence => '0 * * * *', time_zone => 'Europe/Berlin', vertical => 'SaaS support',
+                baseline_agent_id => 'team');
+         UPDATE agent_metrics.thresholds
+         SET value = 0.5, owner = 'Ada', note = 'mine' WHERE metric = 'task_success_rate'",
     );
     let before = db.lines(agent);
     let thresholds = db.lines("SELECT * FROM agent_metrics.thresholds ORDER BY metric");
@@ -237,18 +243,20 @@ fn impossible_turns_are_refused() {
         ),
     ] {
         let sql = format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_source, tools_called) {sql}"
+            "INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, outcome_source, tools_called) {sql}"
         );
         refused_by_constraint(&db, &sql, sqlstate, names);
     }
     for amount in ["'NaN'", "1e12", "'-Infinity'"] {
         let sql = format!(
-            "INSERT INTO agent_metrics.business_events (business_event_id, kind, amount_usd) VALUES ('b', 'charge', {amount})"
+            "INSERT INTO agent_metrics.business_events (business_event_id, kind, amount_usd)
+             VALUES ('b', 'charge', {amount})"
         );
         refused_by_constraint(&db, &sql, "23514", "amount_usd_is_an_amount");
     }
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
         db.number("SELECT sum(turns) FROM agent_kpi.agent_daily"),
         1.0
@@ -279,15 +287,19 @@ fn impossible_turns_are_refused_whichever_way_they_come() {
         refused_by_us(&db, way, "23514", named);
     }
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     // what was loaded by itself and is attached has passed no check: what cannot be is taken for not known
     db.exec(
         "CREATE TABLE agent_metrics.mine (LIKE agent_metrics.agent_events INCLUDING DEFAULTS);
-         INSERT INTO agent_metrics.mine (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, tools_called, token_usage_input, token_usage_output)
-         VALUES ('bot', '1996-03-02', 'c', -7, 'NaN', '7', -1, 9223372036854775807), ('bot', '1996-03-02', 'c', 'NaN', 'Infinity', '{}', 9223372036854775807, 2),
+         INSERT INTO agent_metrics.mine (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, tools_called,
+             token_usage_input, token_usage_output)
+         VALUES ('bot', '1996-03-02', 'c', -7, 'NaN', '7', -1, 9223372036854775807),
+                ('bot', '1996-03-02', 'c', 'NaN', 'Infinity', '{}', 9223372036854775807, 2),
                 ('bot', '1996-03-02', 'd', -1e300, -1, '[]', 1, NULL);
          ALTER TABLE agent_metrics.agent_events DETACH PARTITION agent_metrics.agent_events_before;
-         ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.mine FOR VALUES FROM (MINVALUE) TO ('1997-01-01')",
+         ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.mine
+             FOR VALUES FROM (MINVALUE) TO ('1997-01-01')",
     );
     refresh(&db);
     assert_verified(&db);
@@ -295,7 +307,9 @@ fn impossible_turns_are_refused_whichever_way_they_come() {
     assert_verified(&db);
     assert_eq!(
         db.lines(
-            "SELECT turns, token_turns, tokens_input, tokens_output, cost_turns, cost_usd, tool_calls, latency IS NULL FROM agent_metrics_internal.rollups
+            "SELECT turns, token_turns, tokens_input, tokens_output, cost_turns, cost_usd,
+                    tool_calls, latency IS NULL
+             FROM agent_metrics_internal.rollups
              WHERE level = 'day' AND bucket < '1997-01-01'"
         ),
         ["3|2|1|2|0|0|0|t"]
@@ -306,13 +320,22 @@ fn impossible_turns_are_refused_whichever_way_they_come() {
 fn odd_turns_that_are_possible_are_taken() {
     let db = one_agent("bad_odd_turns");
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, token_usage_input, tools_called)
-         VALUES ('bot', '2026-03-01 11:00:00+00', 'zero', 0, 0, 0, '[]'), ('bot', '2026-03-01 11:00:00+00', '', 1e300, 999999999999.99, 1000000000000, NULL),
-                ('bot', '2026-03-01 11:00:00+00', 'a|\"b\\c%', 1e-9, 0.000000000000000001, NULL, '[{\"no\": \"name\"}, 7, null]')",
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms,
+                                                 cost_usd, token_usage_input, tools_called)
+         VALUES ('bot', '2026-03-01 11:00:00+00', 'zero', 0, 0, 0, '[]'),
+                ('bot', '2026-03-01 11:00:00+00', '', 1e300, 999999999999.99, 1000000000000, NULL),
+                ('bot', '2026-03-01 11:00:00+00', 'a|\"b\\c%', 1e-9, 0.000000000000000001, NULL,
+                 '[{\"no\": \"name\"}, 7, null]')",
     );
     refresh(&db);
-    assert_books(&db);
-    assert_eq!(db.lines("SELECT turns, conversations, tool_calls FROM agent_kpi.agent_daily WHERE day = '2026-03-01'"), ["4|4|3"]);
+    assert_rollups(&db);
+    assert_eq!(
+        db.lines(
+            "SELECT turns, conversations, tool_calls
+             FROM agent_kpi.agent_daily WHERE day = '2026-03-01'"
+        ),
+        ["4|4|3"]
+    );
 }
 
 #[test]
@@ -320,17 +343,29 @@ fn implausible_times_are_kept_and_flagged() {
     let db = one_agent("bad_times");
     db.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
-         VALUES ('bot', date_trunc('day', now(), 'UTC') + interval '1 day 12 hours', 'ahead', 10), ('bot', '1970-01-01 00:00:00+00', 'epoch', 10),
-                ('bot', '9999-12-31 00:00:00+00', 'never', 10), ('bot', '0044-03-15 12:00:00+00', 'claudius', 10)",
+         VALUES ('bot', date_trunc('day', now(), 'UTC') + interval '1 day 12 hours', 'ahead', 10),
+                ('bot', '1970-01-01 00:00:00+00', 'epoch', 10), ('bot', '9999-12-31 00:00:00+00', 'never', 10),
+                ('bot', '0044-03-15 12:00:00+00', 'claudius', 10)",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
-        db.lines("SELECT day, turns, conversations, reason FROM agent_kpi.implausible_times WHERE day NOT BETWEEN '2026-01-01' AND '2999-01-01' ORDER BY day"),
-        ["0044-03-15|1|1|before 2015", "1970-01-01|1|1|before 2015", "9999-12-31|1|1|in the future"]
+        db.lines(
+            "SELECT day, turns, conversations, reason FROM agent_kpi.implausible_times
+             WHERE day NOT BETWEEN '2026-01-01' AND '2999-01-01' ORDER BY day"
+        ),
+        [
+            "0044-03-15|1|1|before 2015",
+            "1970-01-01|1|1|before 2015",
+            "9999-12-31|1|1|in the future"
+        ]
     );
     assert_eq!(
-        db.value("SELECT reason FROM agent_kpi.implausible_times WHERE day = (now() AT TIME ZONE 'UTC')::date + 1").as_deref(),
+        db.value(
+            "SELECT reason FROM agent_kpi.implausible_times
+             WHERE day = (now() AT TIME ZONE 'UTC')::date + 1"
+        )
+        .as_deref(),
         Some("in the future")
     );
     // they stretch no calendar: it begins with the first plausible day and ends today
@@ -344,26 +379,51 @@ fn implausible_times_are_kept_and_flagged() {
 fn unmapped_labels_and_unregistered_agents_are_kept_listed_and_counted_once_mended() {
     let db = one_agent("bad_unmapped");
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
-         VALUES ('bot', '2026-03-02 10:00:00+00', 'a', 'Success'), ('bot', '2026-03-02 11:00:00+00', 'b', 'Success'), ('bot', '2026-03-02 12:00:00+00', 'c2', ' '),
-                ('bto', '2026-03-02 10:00:00+00', 'x', 'success'), ('bto', '2026-03-03 10:00:00+00', 'y', NULL), ('', '2026-03-02 10:00:00+00', 'z', NULL)",
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         VALUES ('bot', '2026-03-02 10:00:00+00', 'a', 'Success'),
+                ('bot', '2026-03-02 11:00:00+00', 'b', 'Success'),
+                ('bot', '2026-03-02 12:00:00+00', 'c2', ' '),
+                ('bto', '2026-03-02 10:00:00+00', 'x', 'success'),
+                ('bto', '2026-03-03 10:00:00+00', 'y', NULL),
+                ('', '2026-03-02 10:00:00+00', 'z', NULL)",
     );
     refresh(&db);
-    assert_books(&db);
-    assert_eq!(db.lines("SELECT agent_id, outcome_label, conversations, last_seen AT TIME ZONE 'UTC' FROM agent_kpi.unmapped_labels ORDER BY 2"),
-        ["bot| |1|2026-03-02 12:00:00", "bot|Success|2|2026-03-02 11:00:00"]);
-    assert_eq!(db.lines("SELECT agent_id, events, first_seen AT TIME ZONE 'UTC', last_seen AT TIME ZONE 'UTC' FROM agent_kpi.unregistered_agents ORDER BY 1"),
-        ["|1|2026-03-02 10:00:00|2026-03-02 10:00:00", "bto|2|2026-03-02 10:00:00|2026-03-03 10:00:00"]);
-    let bot = "SELECT conversations, with_outcome, successes, pending, task_success_rate FROM agent_kpi.agent_daily WHERE agent_id = 'bot' AND day = '2026-03-02'";
+    assert_rollups(&db);
+    assert_eq!(
+        db.lines(
+            "SELECT agent_id, outcome_label, conversations, last_seen AT TIME ZONE 'UTC'
+             FROM agent_kpi.unmapped_labels ORDER BY 2"
+        ),
+        [
+            "bot| |1|2026-03-02 12:00:00",
+            "bot|Success|2|2026-03-02 11:00:00"
+        ]
+    );
+    assert_eq!(
+        db.lines(
+            "SELECT agent_id, events, first_seen AT TIME ZONE 'UTC', last_seen AT TIME ZONE 'UTC'
+             FROM agent_kpi.unregistered_agents ORDER BY 1"
+        ),
+        [
+            "|1|2026-03-02 10:00:00|2026-03-02 10:00:00",
+            "bto|2|2026-03-02 10:00:00|2026-03-03 10:00:00"
+        ]
+    );
+    let bot = "SELECT conversations, with_outcome, successes, pending, task_success_rate
+               FROM agent_kpi.agent_daily WHERE agent_id = 'bot' AND day = '2026-03-02'";
     assert_eq!(db.lines(bot), ["3|0|0|3|"]);
     assert_eq!(
         db.lines("SELECT DISTINCT agent_id FROM agent_kpi.agent_daily"),
         ["bot"]
     );
 
-    db.exec("INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('Success', true); SELECT agent_metrics.register_agent('bto', 'support', 'O')");
+    db.exec(
+        "INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('Success', true);
+         SELECT agent_metrics.register_agent('bto', 'support', 'O')",
+    );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(db.lines(bot), ["3|2|2|1|1"]);
     assert_eq!(
         db.lines("SELECT outcome_label FROM agent_kpi.unmapped_labels"),

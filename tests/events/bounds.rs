@@ -1,7 +1,7 @@
 //! What is accepted can be refreshed: texts, moments and JSON have bounds where they are written.
 
 use crate::support::asserts::{assert_sqlstate, assert_verified};
-use crate::support::books::{assert_books, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{Db, db};
 
 /// SQL for that many bytes of hexadecimal digits, which no compression makes shorter than half; others in each row.
@@ -12,18 +12,27 @@ fn noise(bytes: usize) -> String {
 fn with_noise(db: &Db) {
     db.exec(
         "CREATE FUNCTION pg_temp.noise(bytes integer) RETURNS text LANGUAGE sql VOLATILE AS
-             $$SELECT left(string_agg(md5(random()::text || n), ''), bytes) FROM generate_series(1, bytes / 32 + 1) n$$",
+             $$SELECT left(string_agg(md5(random()::text || n), ''), bytes)
+               FROM generate_series(1, bytes / 32 + 1) n$$",
     );
 }
 
 fn event(db: &Db, column: &str, value: &str) -> Result<(), crate::support::SqlError> {
     db.attempt(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id{}) VALUES ({}, {}, {}{})",
-        if ["agent_id", "occurred_at", "conversation_id"].contains(&column) { String::new() } else { format!(", {column}") },
+        if ["agent_id", "occurred_at", "conversation_id"].contains(&column) {
+            String::new()
+        } else {
+            format!(", {column}")
+        },
         if column == "agent_id" { value } else { "'sup'" },
         if column == "occurred_at" { value } else { "now()" },
         if column == "conversation_id" { value } else { "'c'" },
-        if ["agent_id", "occurred_at", "conversation_id"].contains(&column) { String::new() } else { format!(", {value}") },
+        if ["agent_id", "occurred_at", "conversation_id"].contains(&column) {
+            String::new()
+        } else {
+            format!(", {value}")
+        },
     ))
 }
 
@@ -80,10 +89,13 @@ fn a_text_has_a_longest_length_and_the_error_says_which() {
     );
     for statement in [
         "INSERT INTO agent_metrics.business_events (business_event_id, kind) VALUES (repeat('x', 1025), 'charge')",
-        "INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id) VALUES ('x', 'charge', repeat('x', 1025))",
+        "INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id)
+         VALUES ('x', 'charge', repeat('x', 1025))",
         "INSERT INTO agent_metrics.business_events (business_event_id, kind) VALUES ('x', repeat('x', 257))",
-        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, outcome_label) VALUES ('sup', 'c', 'team', repeat('x', 257))",
-        "INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score) VALUES ('sup', repeat('x', 1025), 9)",
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, outcome_label)
+         VALUES ('sup', 'c', 'team', repeat('x', 257))",
+        "INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score)
+         VALUES ('sup', repeat('x', 1025), 9)",
         "INSERT INTO agent_metrics.outcomes (label) VALUES (repeat('x', 257))",
         "SELECT agent_metrics.register_agent(repeat('x', 257), 'support', 'O')",
     ] {
@@ -113,14 +125,16 @@ fn a_moment_lies_in_the_years_1_to_9999() {
         );
     }
     for statement in [
-        "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at) VALUES ('x', 'charge', '20000-01-01')",
-        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, reviewed_at) VALUES ('sup', 'c', 'team', '20000-01-01')",
+        "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at)
+         VALUES ('x', 'charge', '20000-01-01')",
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, reviewed_at)
+         VALUES ('sup', 'c', 'team', '20000-01-01')",
     ] {
         assert_sqlstate(&db, statement, "22008");
     }
     db.exec("SELECT agent_metrics.register_agent('sup', 'support', 'O')");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -136,7 +150,10 @@ fn json_has_a_deepest_level() {
         format!("(repeat('{{\"a\": [1, \"b\", ', {depth}) || '1' || repeat(']}}', {depth}))::jsonb")
     };
     let insert = |detail: &str| {
-        db.attempt(&format!("INSERT INTO agent_metrics.business_events (business_event_id, kind, detail) VALUES (gen_random_uuid()::text, 'charge', {detail})"))
+        db.attempt(&format!(
+            "INSERT INTO agent_metrics.business_events (business_event_id, kind, detail)
+             VALUES (gen_random_uuid()::text, 'charge', {detail})"
+        ))
     };
     insert(&object(32)).unwrap();
     assert_eq!(insert(&object(33)).unwrap_err().sqlstate, "54000");
@@ -150,22 +167,30 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
     db.exec("SELECT setseed(0.5)");
     db.exec(&format!(
         "SELECT agent_metrics.register_agent({agent}, 'sales', 'O') FROM generate_series(1, 2);
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, intent_classified, latency_ms, cost_usd, outcome_label, business_event_id,
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, intent_classified,
+                                                 latency_ms, cost_usd, outcome_label, business_event_id,
                                                  agent_version, model, prompt_version, provider, error)
-         SELECT a.agent_id, date_trunc('month', now()) - interval '5 months' + n * interval '7 hours', {id}, {id}, {name}, 10, 0.1, {name}, {id}, {name}, {name}, {name}, {name}, {id}
+         SELECT a.agent_id, date_trunc('month', now()) - interval '5 months' + n * interval '7 hours', {id}, {id},
+                {name}, 10, 0.1, {name}, {id}, {name}, {name}, {name}, {name}, {id}
          FROM agent_metrics.agents a, generate_series(1, 20) n WHERE length(a.agent_id) = 256;
          INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id, customer_id, amount_usd)
-         SELECT {id}, 'charge', e.conversation_id, {id}, 5 FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256;
+         SELECT {id}, 'charge', e.conversation_id, {id}, 5
+         FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256;
          INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id)
-         SELECT DISTINCT ON (1) e.business_event_id, 'lead_qualified', {id} FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256;
+         SELECT DISTINCT ON (1) e.business_event_id, 'lead_qualified', {id}
+         FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256;
          INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, outcome_label)
-         SELECT e.agent_id, e.conversation_id, {id}, e.outcome_label FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256;
+         SELECT e.agent_id, e.conversation_id, {id}, e.outcome_label
+         FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256;
          INSERT INTO agent_metrics.turn_scores (agent_id, occurred_at, event_id, criterion, conversation_id, score)
-         SELECT e.agent_id, e.occurred_at, e.event_id, {name}, e.conversation_id, 1 FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256",
-        agent = noise(256), id = noise(1024), name = noise(256)
+         SELECT e.agent_id, e.occurred_at, e.event_id, {name}, e.conversation_id, 1
+         FROM agent_metrics.agent_events e WHERE length(e.agent_id) = 256",
+        agent = noise(256),
+        id = noise(1024),
+        name = noise(256)
     ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let unmapped =
         db.number("SELECT count(*) FROM agent_kpi.unmapped_labels WHERE length(agent_id) = 256");
     assert!(unmapped > 0.0);
@@ -175,7 +200,8 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
     // archived
     db.exec("UPDATE agent_metrics.settings SET value = '30' WHERE name = 'hot_days'");
     db.exec(
-        "CREATE TEMP TABLE step AS SELECT p.partition, agent_metrics.begin_archive(p.partition, '/nowhere', p.partition || '.parquet') AS id
+        "CREATE TEMP TABLE step AS
+         SELECT p.partition, agent_metrics.begin_archive(p.partition, '/nowhere', p.partition || '.parquet') AS id
          FROM agent_metrics.archivable_partitions() p;
          SELECT agent_metrics.condense_archive(id, 1, 'x', 1), agent_metrics.detach_archive(id) FROM step",
     );
@@ -188,13 +214,20 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
         before
     );
     // closed
-    db.exec("SELECT agent_metrics.close_period((date_trunc('month', now()) - interval '5 months')::date, 'controller')");
+    db.exec(
+        "SELECT agent_metrics.close_period(
+             (date_trunc('month', now()) - interval '5 months')::date, 'controller')",
+    );
     // erased
     db.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id) VALUES ('sup', now(), {id}, 'gone' || left({id}, 1000))",
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id)
+         VALUES ('sup', now(), {id}, 'gone' || left({id}, 1000))",
         id = noise(1024)
     ));
-    db.exec("SELECT * FROM agent_metrics.erase_user((SELECT user_id FROM agent_metrics.agent_events WHERE user_id LIKE 'gone%'))");
+    db.exec(
+        "SELECT * FROM agent_metrics.erase_user((SELECT user_id FROM agent_metrics.agent_events
+                                                 WHERE user_id LIKE 'gone%'))",
+    );
     refresh(&db);
     assert_verified(&db);
 }
@@ -204,16 +237,28 @@ fn values_of_full_length_are_refreshed_archived_restored_closed_and_erased() {
 fn rows_that_were_accepted_before_there_were_bounds_stop_no_refresh() {
     let db = shop("bounds_before");
     with_noise(&db);
-    db.exec("SELECT agent_metrics.register_agent(u, CASE u WHEN 'lead' THEN 'sales' ELSE 'support' END, 'O') FROM unnest(ARRAY['label', 'user', 'lead', 'named', 'far', 'old', 'fine']) u");
+    db.exec(
+        "SELECT agent_metrics.register_agent(
+             u, CASE u WHEN 'lead' THEN 'sales' ELSE 'support' END, 'O')
+         FROM unnest(ARRAY['label', 'user', 'lead', 'named', 'far', 'old', 'fine']) u",
+    );
     db.exec(&format!(
         "ALTER TABLE agent_metrics.agent_events DISABLE TRIGGER zz_check_turn;
          ALTER TABLE agent_metrics.business_events DISABLE TRIGGER zz_check_row;
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES ('label', now(), 'p', {long});
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id) VALUES ('user', now(), 'p', {long}), ('lead', now(), 'p', {long});
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, business_event_id) VALUES ('named', now(), 'p', {long});
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         VALUES ('label', now(), 'p', {long});
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id)
+         VALUES ('user', now(), 'p', {long}), ('lead', now(), 'p', {long});
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, business_event_id)
+         VALUES ('named', now(), 'p', {long});
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
-         VALUES ('far', '294276-12-31 23:59:59', 'p', 1e300), ('old', '4714-11-24 00:00:00+00 BC', 'p', 1e300), ('fine', now(), 'p', 1);
-         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id, customer_id) VALUES ('b', 'ticket_resolved', 'p', {long});
+         VALUES ('far', '294276-12-31 23:59:59', 'p', 1e300),
+                ('old', '4714-11-24 00:00:00+00 BC', 'p', 1e300), ('fine', now(), 'p', 1);
+         INSERT INTO agent_metrics.business_events (
+             business_event_id, kind, conversation_id, customer_id)
+         VALUES ('b', 'ticket_resolved', 'p', {long});
          ALTER TABLE agent_metrics.agent_events ENABLE ALWAYS TRIGGER zz_check_turn;
          ALTER TABLE agent_metrics.business_events ENABLE ALWAYS TRIGGER zz_check_row",
         long = noise(9600)
@@ -234,7 +279,7 @@ fn rows_that_were_accepted_before_there_were_bounds_stop_no_refresh() {
         db.number("SELECT count(*) FROM agent_metrics.refresh()"),
         agents
     );
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 /// One agent that cannot be refreshed, or that somebody holds, is left out of a refresh of all, with a word.
@@ -243,9 +288,14 @@ fn one_agents_poison_holds_up_no_other() {
     let db = shop("bounds_poison");
     db.exec(
         "CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
-             $$BEGIN IF NEW.agent_id = 'sup' THEN RAISE EXCEPTION 'poison' USING ERRCODE = 'data_exception', DETAIL = 'why', HINT = 'cure'; END IF; RETURN NEW; END$$;
-         CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON agent_metrics.conversations FOR EACH ROW EXECUTE FUNCTION public.poison();
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT agent_id, now(), 'new' FROM agent_metrics.agents",
+             $$BEGIN IF NEW.agent_id = 'sup' THEN
+                         RAISE EXCEPTION 'poison'
+                             USING ERRCODE = 'data_exception', DETAIL = 'why', HINT = 'cure';
+                     END IF; RETURN NEW; END$$;
+         CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON agent_metrics.conversations
+             FOR EACH ROW EXECUTE FUNCTION public.poison();
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         SELECT agent_id, now(), 'new' FROM agent_metrics.agents",
     );
     let others = db.number("SELECT count(*) FROM agent_metrics.agents WHERE agent_id <> 'sup'");
     assert_eq!(
@@ -262,7 +312,10 @@ fn one_agents_poison_holds_up_no_other() {
         ("22000", "poison", "cure")
     );
     db.exec("DROP TRIGGER poison ON agent_metrics.conversations");
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT agent_id, now(), 'newer' FROM agent_metrics.agents");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         SELECT agent_id, now(), 'newer' FROM agent_metrics.agents",
+    );
     let holder = db.session();
     holder.exec(
         "BEGIN; SELECT FROM agent_metrics_internal.agent_watermarks WHERE agent_id = 'sup' FOR UPDATE",
@@ -273,5 +326,5 @@ fn one_agents_poison_holds_up_no_other() {
     );
     holder.exec("ROLLBACK");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }

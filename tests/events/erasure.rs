@@ -5,8 +5,8 @@ use std::fs;
 use crate::partitions::archive::{archive, file_of, name_of, no_folder};
 use crate::partitions::by_hand::two_months;
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::works;
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{Db, db};
 
 #[test]
@@ -14,21 +14,29 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
     let db = shop("erasure");
     db.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, latency_ms)
-         VALUES ('sup', '2026-03-04 10:00:00+00', 'shared', 'user1', 5), ('sup', '2026-03-04 10:01:00+00', 'shared', 'user2', 6);
+         VALUES ('sup', '2026-03-04 10:00:00+00', 'shared', 'user1', 5),
+                ('sup', '2026-03-04 10:01:00+00', 'shared', 'user2', 6);
          INSERT INTO agent_metrics.business_events (business_event_id, kind, customer_id, conversation_id, detail)
          VALUES ('his', 'charge', 'user1', NULL, '{\"name\": \"Ada\"}');
-         SELECT agent_metrics.ingest_events('[{\"agent_id\": \"sup\", \"user_id\": \"user1\"}, {\"agent_id\": \"sup\", \"user_id\": \"user10\"}, {\"x\": {\"y\": [\"user1\"]}}]')",
+         SELECT agent_metrics.ingest_events('[{\"agent_id\": \"sup\", \"user_id\": \"user1\"}, {\"agent_id\": \"sup\", '
+                                            '\"user_id\": \"user10\"}, {\"x\": {\"y\": [\"user1\"]}}]')",
     );
     db.exec(
         "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict)
-         SELECT agent_id, conversation_id, occurred_at, event_id, 'team', 'supported' FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
+         SELECT agent_id, conversation_id, occurred_at, event_id, 'team', 'supported'
+         FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
          INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score)
-         SELECT agent_id, conversation_id, occurred_at, event_id, 0.5 FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
+         SELECT agent_id, conversation_id, occurred_at, event_id, 0.5
+         FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2');
          INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score, respondent_id)
-         SELECT DISTINCT agent_id, conversation_id, 9, user_id FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2')",
+         SELECT DISTINCT agent_id, conversation_id, 9, user_id
+         FROM agent_metrics.agent_events WHERE user_id IN ('user1', 'user2')",
     );
     refresh(&db);
-    let his = db.number("SELECT count(DISTINCT (agent_id, conversation_id)) FROM agent_metrics.agent_events WHERE user_id = 'user1'");
+    let his = db.number(
+        "SELECT count(DISTINCT (agent_id, conversation_id))
+         FROM agent_metrics.agent_events WHERE user_id = 'user1'",
+    );
     let turns =
         db.number("SELECT count(*) FROM agent_metrics.agent_events WHERE user_id = 'user1'");
     let said = db.lines("SELECT what, count FROM agent_metrics.erase_user('user1') ORDER BY what");
@@ -39,7 +47,7 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
     );
     let before = db.number("SELECT count(*) FROM agent_metrics.conversations");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
         db.number("SELECT count(*) FROM agent_metrics.conversations"),
         before - (his - 1.0),
@@ -48,7 +56,10 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
     for table in ["reviews", "turn_scores"] {
         assert_eq!(
             db.number(&format!(
-                "SELECT count(*) FROM {} x WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e WHERE e.event_id = x.event_id)", crate::support::full(table)
+                "SELECT count(*) FROM {} x
+                 WHERE NOT EXISTS (SELECT FROM agent_metrics.agent_events e
+                                   WHERE e.event_id = x.event_id)",
+                crate::support::full(table)
             )),
             0.0,
             "{table}"
@@ -77,7 +88,10 @@ fn erasing_a_user_takes_him_out_of_facts_conversations_and_rollups() {
         );
     }
     assert_eq!(
-        db.lines("SELECT kind, customer_id IS NULL, detail IS NULL FROM agent_metrics.business_events WHERE business_event_id = 'his'"),
+        db.lines(
+            "SELECT kind, customer_id IS NULL, detail IS NULL
+             FROM agent_metrics.business_events WHERE business_event_id = 'his'"
+        ),
         ["charge|t|t"]
     );
     assert_sqlstate(&db, "SELECT agent_metrics.erase_user('')", "22023");
@@ -117,7 +131,7 @@ fn an_erased_user_does_not_come_back_with_an_archive() {
         );
     }
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_no_rows(
         &db,
         "SELECT * FROM agent_metrics.agent_events WHERE user_id = 'u1'",
@@ -140,7 +154,7 @@ fn shared_conversation(name: &str) -> (Db, [String; 2]) {
         months[0], months[1]
     ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     (db, months)
 }
 
@@ -156,7 +170,10 @@ fn those_who_spoke_with_an_erased_user_are_counted_when_their_month_comes_back()
     refresh(&db);
     assert_verified(&db);
     assert!(
-        db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
+        db.number(
+            "SELECT count(*) FROM agent_metrics.conversations
+             WHERE conversation_id = 'shared' AND lead_id = 'stays'"
+        ) > 0.0
     );
     fs::remove_dir_all(&folder).unwrap();
 }
@@ -172,14 +189,18 @@ fn erasing_a_user_leaves_a_month_that_is_being_archived_to_those_who_spoke_with_
          SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics_internal.archives;
          SELECT agent_metrics.drop_archive(archive_id) FROM agent_metrics_internal.archives;
          SELECT agent_metrics.begin_archive('{old}', 'nowhere', 'old.parquet');
-         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1) FROM agent_metrics_internal.archives WHERE state = 'writing';
+         SELECT agent_metrics.condense_archive(archive_id, 1, '1', 1)
+         FROM agent_metrics_internal.archives WHERE state = 'writing';
          SELECT agent_metrics.erase_user('goes');
          SELECT agent_metrics.detach_archive(archive_id) FROM agent_metrics_internal.archives WHERE state = 'writing'"
     ));
     refresh(&db);
     assert_verified(&db);
     assert!(
-        db.number("SELECT count(*) FROM agent_metrics.conversations WHERE conversation_id = 'shared' AND lead_id = 'stays'") > 0.0
+        db.number(
+            "SELECT count(*) FROM agent_metrics.conversations
+             WHERE conversation_id = 'shared' AND lead_id = 'stays'"
+        ) > 0.0
     );
 }
 
@@ -191,8 +212,10 @@ fn no_row_stops_an_erasure_and_a_person_is_found_wherever_he_is_named() {
     db.exec(&format!(
         r#"ALTER TABLE agent_metrics.quarantined_events DISABLE TRIGGER ALL;
            INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, reason) VALUES
-               ('deep', '{deep}', 'old'), ('deeper', '{{"x": {}}}', 'old'), ('number', '{{"user_id": 4711}}', 'x'), ('key', '{{"users": {{"u-key": 1}}}}', 'x'),
-               ('text', '{{"value": "{{\"user\": {{\"id\": \"u-text\"}}}}"}}', 'x'), ('other', '["u-key-2", "a u-key b", 47110]', 'x');
+               ('deep', '{deep}', 'old'), ('deeper', '{{"x": {}}}', 'old'), ('number', '{{"user_id": 4711}}', 'x'),
+               ('key', '{{"users": {{"u-key": 1}}}}', 'x'),
+               ('text', '{{"value": "{{\"user\": {{\"id\": \"u-text\"}}}}"}}', 'x'),
+               ('other', '["u-key-2", "a u-key b", 47110]', 'x');
            UPDATE agent_metrics.quarantined_events SET event = '["u-event"]' WHERE quarantine_id = 'deeper';
            ALTER TABLE agent_metrics.quarantined_events ENABLE ALWAYS TRIGGER zz_check_row;
            ALTER TABLE agent_metrics.business_events DISABLE TRIGGER ALL;
@@ -204,7 +227,11 @@ fn no_row_stops_an_erasure_and_a_person_is_found_wherever_he_is_named() {
     ));
     let left = |user: &str| {
         db.exec(&format!("SELECT agent_metrics.erase_user('{user}')"));
-        db.lines("SELECT string_agg(quarantine_id, ' ' ORDER BY quarantine_id) FROM agent_metrics.quarantined_events").remove(0)
+        db.lines(
+            "SELECT string_agg(quarantine_id, ' ' ORDER BY quarantine_id)
+             FROM agent_metrics.quarantined_events",
+        )
+        .remove(0)
     };
     assert_eq!(left("nobody"), "deep deeper key number other text");
     assert_eq!(left("deep-1"), "deeper key number other text");
@@ -213,7 +240,10 @@ fn no_row_stops_an_erasure_and_a_person_is_found_wherever_he_is_named() {
     assert_eq!(left("4711"), "key other");
     // a word of ours is in every delivery, and names nobody
     assert_eq!(left("user_id"), "key other");
-    let said = db.lines("SELECT what, count, note FROM agent_metrics.erase_user('u-key') WHERE what = 'business_events' ORDER BY note");
+    let said = db.lines(
+        "SELECT what, count, note
+         FROM agent_metrics.erase_user('u-key') WHERE what = 'business_events' ORDER BY note",
+    );
     assert_eq!(
         said,
         [
@@ -222,7 +252,10 @@ fn no_row_stops_an_erasure_and_a_person_is_found_wherever_he_is_named() {
         ]
     );
     assert_eq!(
-        db.lines("SELECT business_event_id, customer_id IS NULL FROM agent_metrics.business_events WHERE business_event_id IN ('kept', 'wrong')"),
+        db.lines(
+            "SELECT business_event_id, customer_id IS NULL
+             FROM agent_metrics.business_events WHERE business_event_id IN ('kept', 'wrong')"
+        ),
         ["kept|t"]
     );
     assert_eq!(
@@ -242,7 +275,8 @@ fn an_erasure_leaves_the_tables_of_others_alone_and_knows_all_of_ours() {
     // made by somebody who may, with a trap in it
     db.exec(
         "CREATE TABLE agent_metrics.theirs (conversation_id text, agent_id integer);
-         INSERT INTO agent_metrics.theirs SELECT DISTINCT conversation_id, 1 FROM agent_metrics.agent_events WHERE user_id = 'user1'",
+         INSERT INTO agent_metrics.theirs SELECT DISTINCT conversation_id, 1
+         FROM agent_metrics.agent_events WHERE user_id = 'user1'",
     );
     let before = db.number("SELECT count(*) FROM agent_metrics.theirs");
     assert!(before > 0.0);
@@ -255,10 +289,16 @@ fn an_erasure_leaves_the_tables_of_others_alone_and_knows_all_of_ours() {
     // those that are not named go by the next refresh, or keep nothing of him
     let refreshed = ["changes", "conversation_facts", "conversations", "theirs"];
     for table in db.lines(
-        "SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'conversation_id'
-         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition",
+        "SELECT DISTINCT c.relname
+         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'conversation_id'
+         WHERE c.relnamespace IN ('agent_metrics'::regnamespace,
+                                  'agent_metrics_internal'::regnamespace)
+           AND c.relkind IN ('r', 'p') AND NOT c.relispartition",
     ) {
-        assert!(said.contains(&table) || refreshed.contains(&table.as_str()), "{table}");
+        assert!(
+            said.contains(&table) || refreshed.contains(&table.as_str()),
+            "{table}"
+        );
     }
 }
 
@@ -267,9 +307,11 @@ fn a_write_to_an_attached_table_that_waits_to_be_followed_names_an_erased_user_n
     let db = db("erasure_attached");
     db.exec(
         "CREATE TABLE tickets (id text PRIMARY KEY, status text, closed_at timestamptz, chat text, customer text);
-         SELECT agent_metrics.attach_business_events('tickets', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status',
-                                                     conversation_id => 'chat', customer_id => 'customer');
-         INSERT INTO tickets VALUES ('t-1', 'solved', now(), 'c-1', 'u-gone'), ('t-2', 'solved', now(), 'c-2', 'u-here')",
+         SELECT agent_metrics.attach_business_events('tickets', business_event_id => 'id', occurred_at => 'closed_at',
+                                                     kind => 'status', conversation_id => 'chat',
+                                                     customer_id => 'customer');
+         INSERT INTO tickets
+         VALUES ('t-1', 'solved', now(), 'c-1', 'u-gone'), ('t-2', 'solved', now(), 'c-2', 'u-here')",
     );
     db.exec("SELECT * FROM agent_metrics.erase_user('u-gone')");
     assert_no_rows(
@@ -278,7 +320,10 @@ fn a_write_to_an_attached_table_that_waits_to_be_followed_names_an_erased_user_n
     );
     db.exec("SELECT * FROM agent_metrics.sync_business_events()");
     assert_eq!(
-        db.lines("SELECT business_event_id, conversation_id, customer_id FROM agent_metrics.business_events ORDER BY 1"),
+        db.lines(
+            "SELECT business_event_id, conversation_id, customer_id
+             FROM agent_metrics.business_events ORDER BY 1"
+        ),
         ["t-1||", "t-2|c-2|u-here"]
     );
 }

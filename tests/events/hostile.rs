@@ -20,7 +20,8 @@ fn trace(spans: usize, is_chain: bool) -> String {
         let kind = if n % 2 == 0 { "chat" } else { "execute_tool" };
         write!(
             list,
-            r#"{}{{"traceId": "t{spans}", "spanId": "{n}", "parentSpanId": "{parent}", "startTimeUnixNano": "{}", "endTimeUnixNano": "{}",
+            r#"{}{{"traceId": "t{spans}", "spanId": "{n}", "parentSpanId": "{parent}", "startTimeUnixNano": "{}",
+                "endTimeUnixNano": "{}",
                 "attributes": [{{"key": "gen_ai.operation.name", "value": {{"stringValue": "{kind}"}}}},
                                {{"key": "gen_ai.agent.id", "value": {{"stringValue": "bot"}}}},
                                {{"key": "gen_ai.conversation.id", "value": {{"stringValue": "c"}}}},
@@ -56,7 +57,13 @@ fn four_times_the_events_take_about_four_times_the_time() {
     let db = shop("hostile_square");
     let bad = |count: usize| {
         let events: Vec<String> = (0..count)
-            .map(|n| format!(r#"{{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "c-{n}", "latency_ms": {}}}"#, if n % 2 == 0 { -5 } else { 5 }))
+            .map(|n| {
+                format!(
+                    r#"{{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z",
+                        "conversation_id": "c-{n}", "latency_ms": {}}}"#,
+                    if n % 2 == 0 { -5 } else { 5 }
+                )
+            })
             .collect();
         format!("[{}]", events.join(","))
     };
@@ -139,7 +146,10 @@ fn every_second_event_is_refused_and_every_other_stored() {
     let delivery = format!("[{}]", events.join(","));
     assert_eq!(ingest(&db, &delivery), "500|0|500");
     assert_eq!(
-        db.lines("SELECT count(*), count(*) FILTER (WHERE substr(conversation_id, 3)::integer % 2 = 0) FROM agent_metrics.agent_events"),
+        db.lines(
+            "SELECT count(*), count(*) FILTER (WHERE substr(conversation_id, 3)::integer % 2 = 0)
+             FROM agent_metrics.agent_events"
+        ),
         ["500|500"]
     );
     assert_eq!(
@@ -168,8 +178,14 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
     let db = shop("hostile_depth");
     let mut spans = conversation();
     spans.push(
-        span("deep", "agent", 4, &[("gen_ai.operation.name", "\"chat\"")])
-            .replace("\"attributes\": [", &format!("\"attributes\": [{{\"key\": \"x\", \"value\": {{\"arrayValue\": {{\"values\": {}}}}}}}, ", nested(3000))),
+        span("deep", "agent", 4, &[("gen_ai.operation.name", "\"chat\"")]).replace(
+            "\"attributes\": [",
+            &format!(
+                "\"attributes\": [{{\"key\": \"x\", \"value\": {{\"arrayValue\": \
+                 {{\"values\": {}}}}}}}, ",
+                nested(3000)
+            ),
+        ),
     );
     let own = |levels: usize| {
         format!(
@@ -182,7 +198,8 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
         nested(500)
     );
     let resource = format!(
-        r#"{{"resourceSpans": [{{"resource": {{"attributes": {}}}, "scopeSpans": [{{"spans": [{{"traceId": "r", "spanId": "1"}}]}}]}}]}}"#,
+        r#"{{"resourceSpans": [{{"resource": {{"attributes": {}}},
+            "scopeSpans": [{{"spans": [{{"traceId": "r", "spanId": "1"}}]}}]}}]}}"#,
         nested(500)
     );
     let delivery = format!(
@@ -194,8 +211,11 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
     );
     assert_eq!(ingest(&db, &delivery), "2|0|6");
     assert_eq!(
-        db.lines("SELECT reason, payload ->> 'too_deep', payload ->> 'head' LIKE '%[[[%', length(payload ->> 'head') <= 200
-                  FROM agent_metrics.quarantined_events ORDER BY reason COLLATE \"C\""),
+        db.lines(
+            "SELECT reason, payload ->> 'too_deep', payload ->> 'head' LIKE '%[[[%',
+                    length(payload ->> 'head') <= 200
+             FROM agent_metrics.quarantined_events ORDER BY reason COLLATE \"C\""
+        ),
         [
             "13000 levels of JSON|13000|t|t",
             "3005 levels of JSON in a span or its resource|3005|t|t",
@@ -220,7 +240,11 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
         before.len()
     );
     assert_eq!(
-        db.number("SELECT max(greatest(agent_metrics_internal.json_depth(payload), agent_metrics_internal.json_depth(event))) FROM agent_metrics.quarantined_events"),
+        db.number(
+            "SELECT max(greatest(agent_metrics_internal.json_depth(payload),
+                                 agent_metrics_internal.json_depth(event)))
+             FROM agent_metrics.quarantined_events"
+        ),
         63.0
     );
 }
@@ -252,13 +276,15 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
         (
             "54000",
             format!(
-                "infrastructure_costs (period_start, period_end, amount_usd, detail) VALUES ('2026-01-01', '2026-01-02', 5, {deep})"
+                "infrastructure_costs (period_start, period_end, amount_usd, detail)
+                 VALUES ('2026-01-01', '2026-01-02', 5, {deep})"
             ),
         ),
         (
             "54000",
             format!(
-                "billing_lines (provider, period_start, period_end, amount_usd, detail) VALUES ('x', '2026-01-01', '2026-01-02', 5, {deep})"
+                "billing_lines (provider, period_start, period_end, amount_usd, detail)
+                 VALUES ('x', '2026-01-01', '2026-01-02', 5, {deep})"
             ),
         ),
         (
@@ -270,12 +296,15 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
         (
             "54000",
             format!(
-                "decisions (agent_id, quarter, decision, decided_by, reason, snapshot) VALUES ('bot', '2026-01-01', 'keep', 'x', 'x', {deep})"
+                "decisions (agent_id, quarter, decision, decided_by, reason, snapshot)
+                 VALUES ('bot', '2026-01-01', 'keep', 'x', 'x', {deep})"
             ),
         ),
         (
             "54000",
-            format!("attached_tables (source, columns, mode, relation, relation_kind, relation_owner, column_types) VALUES ('x', {deep}, 'trigger', 1, 'r', 'x', '{{}}')"),
+            format!("attached_tables (source, columns, mode, relation, relation_kind,
+                                      relation_owner, column_types)
+                     VALUES ('x', {deep}, 'trigger', 1, 'r', 'x', '{{}}')"),
         ),
         (
             "22001",
@@ -290,7 +319,8 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
         (
             "22001",
             format!(
-                "span_keys (span_key, agent_id, occurred_at, event_id, conversation_id, response_id) VALUES (md5('')::uuid, 'a', now(), md5('')::uuid, 'c', {long})"
+                "span_keys (span_key, agent_id, occurred_at, event_id, conversation_id, response_id)
+                 VALUES (md5('')::uuid, 'a', now(), md5('')::uuid, 'c', {long})"
             ),
         ),
         (
@@ -310,11 +340,16 @@ fn no_door_takes_a_document_that_is_too_deep_or_a_key_that_is_too_long() {
         assert!(!error.hint.is_empty(), "{error}");
     }
     // each column that holds a document is bounded by the trigger of its table or by a constraint
-    assert_no_rows(&db, "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-             WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.atttypid = 'jsonb'::regtype
-               AND NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND p.proname IN ('check_row', 'check_turn'))
-               AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'
-                               AND pg_get_constraintdef(k.oid) LIKE '%check_json(' || a.attname || '%')");
+    assert_no_rows(
+        &db,
+        "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
+           AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.atttypid = 'jsonb'::regtype
+           AND NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+                           WHERE t.tgrelid = c.oid AND p.proname IN ('check_row', 'check_turn'))
+           AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'
+                           AND pg_get_constraintdef(k.oid) LIKE '%check_json(' || a.attname || '%')",
+    );
     for import in ["anthropic_costs", "openai_costs", "focus"] {
         assert_sqlstate(
             &db,
@@ -360,8 +395,10 @@ fn a_reader_sees_no_value_of_what_was_refused() {
     let db = shop("hostile_reader");
     let delivery = [
         r#"{"agent_id": "bot", "occurred_at": "secret", "conversation_id": "c"}"#,
-        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "c", "token_usage_input": "secret"}"#,
-        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "c", "outcome_source": "secret"}"#,
+        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "c",
+            "token_usage_input": "secret"}"#,
+        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "c",
+            "outcome_source": "secret"}"#,
         r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "c", "event_id": "secret"}"#,
         r#"{"agent_id": "secret", "occurred_at": "2026-03-01T10:00:00Z"}"#,
         r#"{"agent_id": "bot", "secret": 1}"#,
@@ -371,8 +408,11 @@ fn a_reader_sees_no_value_of_what_was_refused() {
         r#"{"evaluation": "x", "event_id": "7f0b2c1e-0000-4000-8000-000000000001", "error": "secret"}"#,
     ];
     assert_eq!(ingest(&db, &format!("[{}]", delivery.join(","))), "0|0|10");
-    db.exec("INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, event, reason) VALUES ('x', '5', '{\"agent_id\": \"secret\"}', 'secret'),
-                 ('y', '5', NULL, 'agent_id secret'), ('z', '5', NULL, 'unknown key \"secret')");
+    db.exec(
+        "INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, event, reason)
+         VALUES ('x', '5', '{\"agent_id\": \"secret\"}', 'secret'),
+             ('y', '5', NULL, 'agent_id secret'), ('z', '5', NULL, 'unknown key \"secret')",
+    );
     let seen = seen(&db);
     assert!(!seen.contains("secret"), "{seen}");
     assert!(

@@ -1,10 +1,10 @@
-//! ingest_events: turns in their own form, as OpenTelemetry, OpenInference and Langfuse spans; once each, whatever comes.
-//! What is refused or kept apart is in quarantine.rs.
+//! ingest_events: turns in their own form, as OpenTelemetry, OpenInference and Langfuse spans; once each, whatever
+//! comes. What is refused or kept apart is in quarantine.rs.
 
 use std::fmt::Write as _;
 use std::thread;
 
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, Session, db};
 
 /// Nanoseconds since 1970 of 2026-03-01 10:00 UTC.
@@ -48,7 +48,8 @@ pub fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> Str
         .unwrap();
     }
     format!(
-        r#"{{"traceId": "trace", "spanId": "{id}", "parentSpanId": "{parent}", "name": "{id}", "startTimeUnixNano": "{begins}",
+        r#"{{"traceId": "trace", "spanId": "{id}", "parentSpanId": "{parent}", "name": "{id}",
+            "startTimeUnixNano": "{begins}",
             "endTimeUnixNano": "{}", "attributes": [{pairs}]}}"#,
         begins + SECOND
     )
@@ -56,7 +57,8 @@ pub fn span(id: &str, parent: &str, at: u64, attributes: &[(&str, &str)]) -> Str
 
 pub fn otlp(spans: &[String]) -> String {
     format!(
-        r#"{{"resourceSpans": [{{"resource": {{"attributes": [{{"key": "service.name", "value": {{"stringValue": "shop"}}}}]}},
+        r#"{{"resourceSpans": [{{"resource": {{"attributes": [{{"key": "service.name",
+            "value": {{"stringValue": "shop"}}}}]}},
             "scopeSpans": [{{"scope": {{"name": "test"}}, "spans": [{}]}}]}}]}}"#,
         spans.join(", ")
     )
@@ -129,16 +131,21 @@ pub fn conversation() -> Vec<String> {
     ]
 }
 
-const TURNS: &str = "SELECT agent_id, conversation_id, user_id, to_char(occurred_at AT TIME ZONE 'UTC', 'HH24:MI:SS'), latency_ms, provider, model,
-    token_usage_input, token_usage_output, token_usage_cache_read, token_usage_cache_write, cost_usd, tools_called, error
-    FROM agent_metrics.agent_events ORDER BY occurred_at, event_id";
+const TURNS: &str = "SELECT agent_id, conversation_id, user_id,
+                     to_char(occurred_at AT TIME ZONE 'UTC', 'HH24:MI:SS'), latency_ms, provider,
+                     model, token_usage_input, token_usage_output, token_usage_cache_read,
+                     token_usage_cache_write, cost_usd, tools_called, error
+                     FROM agent_metrics.agent_events ORDER BY occurred_at, event_id";
 
 #[test]
 fn a_trace_becomes_a_turn_for_each_leaf_call_of_a_model() {
     let db = shop("ingest_trace");
     assert_eq!(ingest(&db, &otlp(&conversation())), "2|0|0");
     let turns = [
-        r#"bot|c-1|u-1|10:00:01|1000|anthropic|large|11000|500|8000|2000|0.0204|[{"ok": false, "name": "refund"}, {"ok": true, "name": "lookup_order"}]|"#,
+        concat!(
+            "bot|c-1|u-1|10:00:01|1000|anthropic|large|11000|500|8000|2000|0.0204|",
+            r#"[{"ok": false, "name": "refund"}, {"ok": true, "name": "lookup_order"}]|"#
+        ),
         "bot|c-1|u-1|10:00:03|1000|anthropic|large|1000|100|||0.0045||overloaded",
     ];
     assert_eq!(db.lines(TURNS), turns);
@@ -147,9 +154,12 @@ fn a_trace_becomes_a_turn_for_each_leaf_call_of_a_model() {
         "0|2|0"
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
-        db.lines("SELECT numerator, denominator FROM agent_kpi.kpi_daily WHERE metric = 'tokens_per_turn' AND day = '2026-03-01'"),
+        db.lines(
+            "SELECT numerator, denominator
+             FROM agent_kpi.kpi_daily WHERE metric = 'tokens_per_turn' AND day = '2026-03-01'"
+        ),
         ["12600|2"]
     );
     // an inference span above another repeats its tokens; a loop of parents ends
@@ -178,13 +188,22 @@ fn a_trace_becomes_a_turn_for_each_leaf_call_of_a_model() {
     assert_eq!(ingest(&db, &otlp(&wrapped)), "0|0|0", "neither is a leaf");
     wrapped[0] = wrapped[0].replace("\"parentSpanId\": \"inner\"", "\"parentSpanId\": \"\"");
     assert_eq!(ingest(&db, &otlp(&wrapped)), "1|0|0");
-    assert_eq!(db.lines("SELECT agent_id, token_usage_input FROM agent_metrics.agent_events WHERE conversation_id = 'c-2'"), ["bot|7"]);
+    assert_eq!(
+        db.lines(
+            "SELECT agent_id, token_usage_input
+             FROM agent_metrics.agent_events WHERE conversation_id = 'c-2'"
+        ),
+        ["bot|7"]
+    );
 }
 
 #[test]
 fn openinference_langfuse_and_older_names_are_understood() {
     let db = shop("ingest_names");
-    let usage = r#""{\"input\": 1000, \"output\": 500, \"input_cached_tokens\": 8000, \"input_cache_creation_5m\": 1500, \"input_cache_creation_1h\": 500}""#;
+    let usage = concat!(
+        r#""{\"input\": 1000, \"output\": 500, \"input_cached_tokens\": 8000, "#,
+        r#"\"input_cache_creation_5m\": 1500, \"input_cache_creation_1h\": 500}""#
+    );
     let spans = [
         span(
             "oi",
@@ -269,8 +288,12 @@ fn openinference_langfuse_and_older_names_are_understood() {
     ];
     assert_eq!(ingest(&db, &otlp(&spans)), "4|0|0");
     assert_eq!(
-        db.lines("SELECT agent_id, conversation_id, user_id, model, prompt_version, token_usage_input, token_usage_output, token_usage_cache_read,
-                         token_usage_cache_write, cost_usd, cost_usd = computed_cost_usd FROM agent_metrics.agent_events ORDER BY conversation_id"),
+        db.lines(
+            "SELECT agent_id, conversation_id, user_id, model, prompt_version, token_usage_input,
+                    token_usage_output, token_usage_cache_read, token_usage_cache_write, cost_usd,
+                    cost_usd = computed_cost_usd
+             FROM agent_metrics.agent_events ORDER BY conversation_id"
+        ),
         [
             "bot|s-1||large||11000|500|8000|2000|0.02|",
             "bot|s-2|u|large|3|11000|500|8000|2000|0.0204|t",
@@ -285,7 +308,12 @@ fn the_same_batch_in_any_order_and_in_parallel_is_the_same_rows_as_once() {
     let db = shop("ingest_again");
     let events = |order: u64| {
         let mut events: Vec<String> = (0..40_u64)
-            .map(|n| format!(r#"{{"agent_id": "bot", "occurred_at": "2026-03-01T11:{n:02}:00Z", "conversation_id": "own-{n}", "latency_ms": {n}}}"#))
+            .map(|n| {
+                format!(
+                    r#"{{"agent_id": "bot", "occurred_at": "2026-03-01T11:{n:02}:00Z",
+                        "conversation_id": "own-{n}", "latency_ms": {n}}}"#
+                )
+            })
             .collect();
         events.push(otlp(&conversation()));
         events.push(r#"{"agent_id": "bot"}"#.to_owned());
@@ -296,7 +324,12 @@ fn the_same_batch_in_any_order_and_in_parallel_is_the_same_rows_as_once() {
     };
     assert_eq!(ingest(&db, &events(0)), "42|0|1");
     let state = |db: &Db| {
-        db.lines("SELECT md5(string_agg(e::text, '|' ORDER BY e::text)), count(*) FROM agent_metrics.agent_events e UNION ALL SELECT md5(string_agg(q::text, '|')), count(*) FROM agent_metrics.quarantined_events q")
+        db.lines(
+            "SELECT md5(string_agg(e::text, '|' ORDER BY e::text)), count(*)
+             FROM agent_metrics.agent_events e
+             UNION ALL SELECT md5(string_agg(q::text, '|')), count(*)
+                       FROM agent_metrics.quarantined_events q",
+        )
     };
     let once = state(&db);
     let sessions: Vec<Session> = (0..4).map(|_| db.session()).collect();
@@ -320,9 +353,12 @@ fn the_same_batch_in_any_order_and_in_parallel_is_the_same_rows_as_once() {
         }
     });
     assert_eq!(
-        db.lines("SELECT count(*), count(DISTINCT event_id) FROM agent_metrics.agent_events UNION ALL SELECT count(*), 1 FROM agent_metrics.quarantined_events"),
+        db.lines(
+            "SELECT count(*), count(DISTINCT event_id) FROM agent_metrics.agent_events
+             UNION ALL SELECT count(*), 1 FROM agent_metrics.quarantined_events"
+        ),
         ["42|42", "1|1"]
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }

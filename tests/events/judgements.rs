@@ -1,9 +1,10 @@
-//! What a judge said of a turn or a tool call, by ingest_events: OpenTelemetry, OpenInference, Langfuse and our own form.
+//! What a judge said of a turn or a tool call, by ingest_events: OpenTelemetry, OpenInference,
+//! Langfuse and our own form.
 
 use std::thread;
 
 use crate::events::ingest::{SECOND, TEN, conversation, ingest, otlp, shop, span};
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, Session};
 
 /// gen_ai.evaluation.result as an event of a span or, with eventName, as a log record. Values as `span` takes them.
@@ -55,13 +56,16 @@ const LABEL: &str = "evaluation.score.label";
 
 fn said(session: &Session) -> Vec<String> {
     session.lines(
-        "SELECT e.conversation_id, to_char(s.occurred_at AT TIME ZONE 'UTC', 'SS'), s.criterion, s.score, s.scored_by,
-                to_char(s.scored_at AT TIME ZONE 'UTC', 'MI:SS')
-         FROM agent_metrics.turn_scores s JOIN agent_metrics.agent_events e USING (agent_id, occurred_at, event_id, conversation_id)
+        "SELECT e.conversation_id, to_char(s.occurred_at AT TIME ZONE 'UTC', 'SS'), s.criterion,
+                s.score, s.scored_by, to_char(s.scored_at AT TIME ZONE 'UTC', 'MI:SS')
+         FROM agent_metrics.turn_scores s
+         JOIN agent_metrics.agent_events e USING (agent_id, occurred_at, event_id, conversation_id)
          UNION ALL
-         SELECT e.conversation_id, to_char(v.occurred_at AT TIME ZONE 'UTC', 'SS'), v.tool || ' ' || (e.tools_called -> v.call_index ->> 'name'),
-                v.is_correct::integer, v.judged_by, to_char(v.judged_at AT TIME ZONE 'UTC', 'MI:SS')
-         FROM agent_metrics.tool_call_verdicts v JOIN agent_metrics.agent_events e USING (agent_id, occurred_at, event_id, conversation_id)
+         SELECT e.conversation_id, to_char(v.occurred_at AT TIME ZONE 'UTC', 'SS'),
+                v.tool || ' ' || (e.tools_called -> v.call_index ->> 'name'), v.is_correct::integer,
+                v.judged_by, to_char(v.judged_at AT TIME ZONE 'UTC', 'MI:SS')
+         FROM agent_metrics.tool_call_verdicts v
+         JOIN agent_metrics.agent_events e USING (agent_id, occurred_at, event_id, conversation_id)
          ORDER BY 1, 2, 3",
     )
 }
@@ -73,10 +77,14 @@ fn quarantined(db: &Db) -> Vec<String> {
 /// Everything that a delivery can change, the log of changes included.
 fn state(db: &Db) -> Vec<String> {
     db.lines(
-        "SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics.turn_scores x
-         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics.tool_call_verdicts x
-         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics.quarantined_events x
-         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), '')) FROM agent_metrics_internal.span_keys x
+        "SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), ''))
+         FROM agent_metrics.turn_scores x
+         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), ''))
+                   FROM agent_metrics.tool_call_verdicts x
+         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), ''))
+                   FROM agent_metrics.quarantined_events x
+         UNION ALL SELECT md5(coalesce(string_agg(x::text, '|' ORDER BY x::text), ''))
+                   FROM agent_metrics_internal.span_keys x
          UNION ALL SELECT count(*)::text FROM agent_metrics_internal.changes",
     )
 }
@@ -155,10 +163,18 @@ fn evaluations_come_with_their_spans_or_long_after_them() {
     );
     assert_eq!(said(&db), then);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
-        db.lines("SELECT metric, numerator, denominator FROM agent_kpi.kpi_daily WHERE day = '2026-03-01' AND metric IN ('instruction_following_score', 'tool_call_accuracy') ORDER BY 1"),
-        ["instruction_following_score|0.25|1", "tool_call_accuracy|1|2"]
+        db.lines(
+            "SELECT metric, numerator, denominator FROM agent_kpi.kpi_daily
+             WHERE day = '2026-03-01'
+               AND metric IN ('instruction_following_score', 'tool_call_accuracy')
+             ORDER BY 1"
+        ),
+        [
+            "instruction_following_score|0.25|1",
+            "tool_call_accuracy|1|2"
+        ]
     );
 }
 
@@ -218,14 +234,19 @@ fn an_evaluation_finds_its_turn_by_response_id_parent_span_score_or_key() {
     // Langfuse, and our own form by the key of the turn
     let own = |event: &str| {
         format!(
-            r#"{{"evaluation": "safe", "score": true, "agent_id": "bot", "occurred_at": "2026-03-01T12:00:00Z", "event_id": "{event}", "judged_by": "Ann"}}"#
+            r#"{{"evaluation": "safe", "score": true, "agent_id": "bot",
+                "occurred_at": "2026-03-01T12:00:00Z", "event_id": "{event}", "judged_by": "Ann"}}"#
         )
     };
     let event_id = "7f0b2c1e-0000-4000-8000-000000000001";
     let delivery = format!(
-        r#"[{{"id": "s-1", "traceId": "trace", "observationId": "c", "name": "correctness", "value": 0.9, "dataType": "NUMERIC", "source": "ANNOTATION", "timestamp": "2026-03-01T13:00:00Z"}},
-            {{"id": "s-2", "traceId": "trace", "observationId": null, "name": "correctness", "value": 1, "dataType": "BOOLEAN", "source": "API"}},
-            {}, {{"agent_id": "bot", "occurred_at": "2026-03-01T12:00:00Z", "conversation_id": "own", "event_id": "{event_id}"}}]"#,
+        r#"[{{"id": "s-1", "traceId": "trace", "observationId": "c", "name": "correctness",
+            "value": 0.9, "dataType": "NUMERIC", "source": "ANNOTATION",
+            "timestamp": "2026-03-01T13:00:00Z"}},
+            {{"id": "s-2", "traceId": "trace", "observationId": null, "name": "correctness",
+             "value": 1, "dataType": "BOOLEAN", "source": "API"}},
+            {}, {{"agent_id": "bot", "occurred_at": "2026-03-01T12:00:00Z",
+             "conversation_id": "own", "event_id": "{event_id}"}}]"#,
         own(event_id)
     );
     assert_eq!(ingest(&db, &delivery), "3|0|1");
@@ -246,11 +267,17 @@ fn an_evaluation_finds_its_turn_by_response_id_parent_span_score_or_key() {
         ]
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     // who goes, goes with his keys
-    db.exec("UPDATE agent_metrics.agent_events SET user_id = 'u' WHERE conversation_id = 'c-a'; SELECT agent_metrics.erase_user('u')");
+    db.exec(
+        "UPDATE agent_metrics.agent_events SET user_id = 'u' WHERE conversation_id = 'c-a';
+         SELECT agent_metrics.erase_user('u')",
+    );
     assert_eq!(
-        db.lines("SELECT count(*) FROM agent_metrics_internal.span_keys WHERE conversation_id = 'c-a' OR response_id = 'resp-1'"),
+        db.lines(
+            "SELECT count(*) FROM agent_metrics_internal.span_keys
+             WHERE conversation_id = 'c-a' OR response_id = 'resp-1'"
+        ),
         ["0"]
     );
 }
@@ -315,14 +342,17 @@ fn what_cannot_be_mapped_stays_with_its_reason_and_comes_in_once_its_turn_does()
     found.sort();
     assert_eq!(found, expected);
 
-    // one that an older version put aside, without the event in our own form; its turn has no key, as turns had none then
+    // one that an older version put aside, without the event in our own form; its turn has no key, as
+    // turns had none then
     db.exec(
         r#"INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, reason)
            SELECT md5(p.payload::text), p.payload, 'evaluation results are not stored yet'
-           FROM (SELECT '{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "trace", "spanId": "second", "events": [
+           FROM (SELECT
+                     '{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "trace", "spanId": "second", "events": [
                      {"name": "gen_ai.evaluation.result", "timeUnixNano": "1772359260000000000", "attributes": [
                          {"key": "gen_ai.evaluation.name", "value": {"stringValue": "relevance"}},
-                         {"key": "gen_ai.evaluation.score.value", "value": {"doubleValue": 0.5}}]}]}]}]}]}'::jsonb AS payload) p"#,
+                         {"key": "gen_ai.evaluation.score.value", "value": {"doubleValue": 0.5}}]}]}]}]}]}'::jsonb
+                     AS payload) p"#,
     );
     assert_eq!(ingest(&db, &otlp(&conversation())), "2|0|0");
     db.exec(
@@ -361,7 +391,7 @@ fn what_cannot_be_mapped_stays_with_its_reason_and_comes_in_once_its_turn_does()
     db.exec("UPDATE agent_metrics.quarantined_events SET quarantined_at = now()");
     assert_eq!(state(&db)[..2], before[..2]);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -408,7 +438,7 @@ fn evaluations_in_any_order_by_a_writer_and_in_parallel_are_the_same_rows_as_onc
     assert_eq!(said(&db), once);
     assert!(quarantined(&db).is_empty());
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     db.exec(&format!(
         "SELECT agent_metrics.revoke_access('{role}'); DROP ROLE {role}"
     ));
@@ -420,9 +450,12 @@ fn what_is_not_of_the_expected_shape_is_counted_once_and_never_lost() {
     let turn =
         r#""agent_id": "bot", "occurred_at": "2026-03-01T12:00:00Z", "conversation_id": "c""#;
     let delivery = format!(
-        r#"[{{"resourceLogs": 5}}, {{"resourceSpans": [{{"scopeSpans": {{}}}}]}}, {{"resourceSpans": [{{"scopeSpans": [{{"spans": "x"}}, {{}}, 7]}}, 7]}},
-            {{"resourceLogs": [{{"scopeLogs": [{{"logRecords": 1}}]}}]}}, {{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [5]}}]}}]}}, {{"resourceSpans": []}},
-            {{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": "t", "spanId": "s", "events": [5, {{"name": "gen_ai.evaluation.result", "attributes": 5}}]}}]}}]}}]}},
+        r#"[{{"resourceLogs": 5}}, {{"resourceSpans": [{{"scopeSpans": {{}}}}]}},
+            {{"resourceSpans": [{{"scopeSpans": [{{"spans": "x"}}, {{}}, 7]}}, 7]}},
+            {{"resourceLogs": [{{"scopeLogs": [{{"logRecords": 1}}]}}]}},
+            {{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [5]}}]}}]}}, {{"resourceSpans": []}},
+            {{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": "t", "spanId": "s",
+             "events": [5, {{"name": "gen_ai.evaluation.result", "attributes": 5}}]}}]}}]}}]}},
             {{{turn}, "tool_spans": ["no uuid"]}}, {{"evaluation": {{"a": 1}}, "score": [1], "event_id": 7}}]"#
     );
     assert_eq!(ingest(&db, &delivery), "0|0|8");
@@ -446,7 +479,10 @@ fn what_is_not_of_the_expected_shape_is_counted_once_and_never_lost() {
     );
     assert_eq!(quarantined(&db).len(), 8);
     assert_eq!(
-        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics_internal.span_keys)"),
+        db.lines(
+            "SELECT (SELECT count(*) FROM agent_metrics.agent_events),
+                    (SELECT count(*) FROM agent_metrics_internal.span_keys)"
+        ),
         ["0|0"]
     );
 }

@@ -18,13 +18,32 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
     let spans = [
         chat("a", &[agent]),
         chat("b", &[conversation]),
-        chat("c", &[agent, conversation, ("gen_ai.usage.input_tokens", "5"), ("gen_ai.usage.cache_read.input_tokens", "9")]),
-        chat("d", &[agent, conversation, ("gen_ai.usage.input_tokens", "\"many\"")]),
+        chat(
+            "c",
+            &[
+                agent,
+                conversation,
+                ("gen_ai.usage.input_tokens", "5"),
+                ("gen_ai.usage.cache_read.input_tokens", "9"),
+            ],
+        ),
+        chat(
+            "d",
+            &[
+                agent,
+                conversation,
+                ("gen_ai.usage.input_tokens", "\"many\""),
+            ],
+        ),
         chat("e", &[agent, conversation]).replace("startTimeUnixNano", "start"),
         chat("f", &[agent, conversation]).replace(&format!("\"{}\"", TEN + SECOND), "\"1\""),
         chat("", &[agent, conversation]),
         span("g", "", 0, &[("gen_ai.tool.name", "\"x\"")]).replace("\"trace\"", "\"other\""),
-        chat("h", &[agent, conversation]).replace("\"attributes\"", "\"events\": [{\"name\": \"gen_ai.evaluation.result\"}, {\"name\": \"other\"}], \"attributes\""),
+        chat("h", &[agent, conversation]).replace(
+            "\"attributes\"",
+            "\"events\": [{\"name\": \"gen_ai.evaluation.result\"}, \
+             {\"name\": \"other\"}], \"attributes\"",
+        ),
     ];
     // too long for an index, and not to be compressed
     let long: String = db
@@ -33,14 +52,25 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
     let pieces = [
         otlp(&spans),
         r#"{"resourceSpans": 7}"#.to_owned(),
-        r#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "gen_ai.evaluation.result"}, {"body": "x"}]}]}]}"#.to_owned(),
+        r#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "gen_ai.evaluation.result"},
+            {"body": "x"}]}]}]}"#
+        .to_owned(),
         "5".to_owned(),
-        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "z", "lantency_ms": 5}"#.to_owned(),
+        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "z",
+            "lantency_ms": 5}"#
+        .to_owned(),
         r#"{"agent_id": "bot", "occurred_at": "soon", "conversation_id": "z"}"#.to_owned(),
-        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "z", "latency_ms": -5}"#.to_owned(),
-        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "z", "cost_usd": 1e13}"#.to_owned(),
+        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "z",
+            "latency_ms": -5}"#
+        .to_owned(),
+        r#"{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "z",
+            "cost_usd": 1e13}"#
+        .to_owned(),
         r#"{"agent_id": "bot", "conversation_id": "z"}"#.to_owned(),
-        format!(r#"{{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "{}"}}"#, long),
+        format!(
+            r#"{{"agent_id": "bot", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "{}"}}"#,
+            long
+        ),
     ];
     let delivery = format!("[{}]", pieces.join(", "));
     assert_eq!(ingest(&db, &delivery), "1|0|19");
@@ -75,18 +105,27 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
         ["19"]
     );
     assert_eq!(
-        db.lines("SELECT agent_id, events FROM agent_kpi.quarantine WHERE reason IN ('not an object', 'no conversation_id', 'an evaluation without a name') ORDER BY reason"),
+        db.lines(
+            "SELECT agent_id, events FROM agent_kpi.quarantine
+             WHERE reason IN ('not an object', 'no conversation_id', 'an evaluation without a name')
+             ORDER BY reason"
+        ),
         ["|2", "bot|1", "|1"]
     );
     // nothing is mended: all of it comes back, and what is mended is stored
-    let state = "SELECT quarantine_id, md5(payload::text), md5(event::text) FROM agent_metrics.quarantined_events ORDER BY 1";
+    let state = "SELECT quarantine_id, md5(payload::text), md5(event::text)
+                 FROM agent_metrics.quarantined_events ORDER BY 1";
     let before = db.lines(state);
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
         ["0|0|19"]
     );
     assert_eq!(db.lines(state), before);
-    db.exec("UPDATE agent_metrics.quarantined_events SET event = event || '{\"conversation_id\": \"mended\"}' WHERE reason IN ('no conversation_id', 'no occurred_at')");
+    db.exec(
+        "UPDATE agent_metrics.quarantined_events
+         SET event = event || '{\"conversation_id\": \"mended\"}'
+         WHERE reason IN ('no conversation_id', 'no occurred_at')",
+    );
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined('no conversation%')"),
         ["1|0|0"]
@@ -95,7 +134,13 @@ fn what_cannot_be_stored_is_kept_with_its_reason_and_can_be_tried_again() {
         db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
         ["0|0|18"]
     );
-    assert_eq!(db.lines("SELECT agent_id, latency_ms FROM agent_metrics.agent_events WHERE conversation_id = 'mended'"), ["bot|1000"]);
+    assert_eq!(
+        db.lines(
+            "SELECT agent_id, latency_ms
+             FROM agent_metrics.agent_events WHERE conversation_id = 'mended'"
+        ),
+        ["bot|1000"]
+    );
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined('nothing like it')"),
         ["0|0|0"]
@@ -141,7 +186,8 @@ fn a_delivery_that_is_none_changes_nothing() {
         ("'{\"agent_id\": '", "22P02"),
         ("'[{\"agent_id\": \"\\u0000\"}]'", "22P05"),
         (
-            "jsonb_build_array(jsonb_build_object('agent_id', 'bot', 'occurred_at', now(), 'conversation_id', 'c'), repeat('x', 68000000))",
+            "jsonb_build_array(jsonb_build_object('agent_id', 'bot', 'occurred_at', now(),
+                                                  'conversation_id', 'c'), repeat('x', 68000000))",
             "54000",
         ),
         (
@@ -160,7 +206,10 @@ fn a_delivery_that_is_none_changes_nothing() {
         ["0|0|0"]
     );
     assert_eq!(
-        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.quarantined_events)"),
+        db.lines(
+            "SELECT (SELECT count(*) FROM agent_metrics.agent_events),
+                    (SELECT count(*) FROM agent_metrics.quarantined_events)"
+        ),
         ["0|0"]
     );
 }
@@ -168,12 +217,19 @@ fn a_delivery_that_is_none_changes_nothing() {
 /// A delivery of one span with a prompt of so many bytes, in SQL.
 fn prompt(bytes: u64) -> String {
     format!(
-        "(jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(
-             jsonb_build_object('traceId', 'trace', 'spanId', 'huge', 'startTimeUnixNano', '{TEN}', 'attributes', jsonb_build_array(
-                 '{{\"key\": \"gen_ai.operation.name\", \"value\": {{\"stringValue\": \"chat\"}}}}'::jsonb,
-                 '{{\"key\": \"gen_ai.agent.id\", \"value\": {{\"stringValue\": \"bot\"}}}}'::jsonb,
-                 '{{\"key\": \"gen_ai.conversation.id\", \"value\": {{\"stringValue\": \"c\"}}}}'::jsonb,
-                 jsonb_build_object('key', 'gen_ai.prompt', 'value', jsonb_build_object('stringValue', repeat('x', {bytes}))))))))))))"
+        "(jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object(
+             'scopeSpans', jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(
+                 jsonb_build_object('traceId', 'trace', 'spanId', 'huge', 'startTimeUnixNano', '{TEN}',
+                                    'attributes', jsonb_build_array(
+                                        '{{\"key\": \"gen_ai.operation.name\", '
+                                        '\"value\": {{\"stringValue\": \"chat\"}}}}'::jsonb,
+                                        '{{\"key\": \"gen_ai.agent.id\", '
+                                        '\"value\": {{\"stringValue\": \"bot\"}}}}'::jsonb,
+                                        '{{\"key\": \"gen_ai.conversation.id\", '
+                                        '\"value\": {{\"stringValue\": \"c\"}}}}'::jsonb,
+                                        jsonb_build_object(
+                                            'key', 'gen_ai.prompt',
+                                            'value', jsonb_build_object('stringValue', repeat('x', {bytes}))))))))))))"
     )
 }
 
@@ -209,13 +265,23 @@ fn a_span_of_a_gigabyte_changes_nothing() {
     );
     // a resource is said again for each span
     refused(
-        "SELECT agent_metrics.ingest_events(jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object(
-             'resource', jsonb_build_object('attributes', jsonb_build_array(jsonb_build_object('key', 'x', 'value', jsonb_build_object('stringValue', repeat('x', 1000000))))),
-             'scopeSpans', jsonb_build_array(jsonb_build_object('spans', (SELECT jsonb_agg(jsonb_build_object('traceId', 't', 'spanId', n)) FROM generate_series(1, 300) AS n)))))))",
+        "SELECT agent_metrics.ingest_events(jsonb_build_object(
+             'resourceSpans', jsonb_build_array(jsonb_build_object(
+                 'resource', jsonb_build_object('attributes', jsonb_build_array(jsonb_build_object(
+                                 'key', 'x', 'value', jsonb_build_object(
+                                                          'stringValue', repeat('x', 1000000))))),
+                 'scopeSpans',
+                 jsonb_build_array(jsonb_build_object(
+                     'spans', (SELECT jsonb_agg(jsonb_build_object('traceId', 't', 'spanId', n))
+                               FROM generate_series(1, 300) AS n)))))))",
         "286 MB over its spans",
     );
     assert_eq!(
-        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), (SELECT count(*) FROM agent_metrics.quarantined_events), (SELECT count(*) FROM agent_metrics_internal.changes)"),
+        db.lines(
+            "SELECT (SELECT count(*) FROM agent_metrics.agent_events),
+                    (SELECT count(*) FROM agent_metrics.quarantined_events),
+                    (SELECT count(*) FROM agent_metrics_internal.changes)"
+        ),
         ["0|0|0"]
     );
     // a prompt of a megabyte is a span like any other

@@ -1,6 +1,7 @@
 //! The rules of the project, held.
 
 mod licences;
+mod lines;
 mod manifest;
 mod privileges;
 mod public_names;

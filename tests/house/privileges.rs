@@ -1,5 +1,5 @@
-//! Who may call and read what, tried as everybody, a reader, a writer and an admin, against `golden/privileges.txt`, and
-//! the table in SECURITY.md. After a change that is meant: `make privileges` writes both anew.
+//! Who may call and read what, tried as everybody, a reader, a writer and an admin, against `golden/privileges.txt`,
+//! and the table in SECURITY.md. After a change that is meant: `make privileges` writes both anew.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,10 @@ fn lines(db: &Db, roles: &[(String, Session)]) -> Vec<Line> {
                 letter,
             ));
             tests.push((
-                format!("NOT has_table_privilege({role}, c.oid, '{privilege}') AND has_any_column_privilege({role}, c.oid, '{privilege}')"),
+                format!(
+                    "NOT has_table_privilege({role}, c.oid, \
+                     '{privilege}') AND has_any_column_privilege({role}, c.oid, '{privilege}')"
+                ),
                 part,
             ));
         }
@@ -102,24 +105,35 @@ fn lines(db: &Db, roles: &[(String, Session)]) -> Vec<Line> {
             ));
         }
         format!(
-            "rtrim({}) || coalesce((SELECT ' but ' || string_agg(a.attname, ', ' ORDER BY a.attname) FROM pg_attribute a
-             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT has_column_privilege({role}, c.oid, a.attnum, 'SELECT')
+            "rtrim({}) || coalesce((SELECT ' but ' || string_agg(a.attname, ', ' ORDER BY a.attname)
+                                    FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+               AND NOT has_column_privilege({role}, c.oid, a.attnum, 'SELECT')
                AND has_any_column_privilege({role}, c.oid, 'SELECT')), '')",
             letters(tests)
         )
     });
     let sql = format!(
         "SELECT what, {0} FROM (
-         SELECT 1 AS place, 'schema ' || n.nspname AS what, {schema} FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
+         SELECT 1 AS place, 'schema ' || n.nspname AS what, {schema}
+         FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
          UNION ALL
          SELECT 2, CASE c.relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || c.oid::regclass, {relation}
-         FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+         FROM pg_class c
+         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace,
+                                  'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+           AND NOT c.relispartition
          UNION ALL
-         SELECT 3, format('%s %s%s', CASE WHEN p.prosecdef THEN 'owner''s function' WHEN m.is THEN 'member' ELSE 'function' END, p.oid::regprocedure,
-                          CASE WHEN p.prorettype = 'trigger'::regtype THEN ' trigger' ELSE '' END), {function}
+         SELECT 3, format('%s %s%s',
+                          CASE WHEN p.prosecdef THEN 'owner''s function' WHEN m.is THEN 'member' ELSE 'function' END,
+                          p.oid::regprocedure, CASE WHEN p.prorettype = 'trigger'::regtype THEN ' trigger' ELSE '' END),
+                {function}
          FROM pg_proc p
-         CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e') AS is) m
-         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)) AS x (place, what, {0})
+         CROSS JOIN LATERAL (
+             SELECT EXISTS (SELECT FROM pg_depend d
+                            WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e') AS is) m
+         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace,
+                                  'agent_metrics_internal'::regnamespace)) AS x (place, what, {0})
          ORDER BY place, what COLLATE \"C\"",
         "r1, r2, r3, r4"
     );
@@ -180,11 +194,14 @@ fn who_may_call_and_read_what_is_what_the_table_says() {
 fn calls(db: &Db) -> Vec<(String, String)> {
     db.rows(
         "SELECT p.oid::regprocedure,
-                format('SELECT %s(%s)', p.oid::regproc, (SELECT string_agg(format('NULL::%s', format_type(a.type, NULL)), ', ' ORDER BY a.place)
-                                                          FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)))
+                format('SELECT %s(%s)', p.oid::regproc,
+                       (SELECT string_agg(format('NULL::%s', format_type(a.type, NULL)), ', ' ORDER BY a.place)
+                        FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)))
          FROM pg_proc p
-         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.prokind IN ('f', 'a') AND p.prorettype <> 'trigger'::regtype
-           AND NOT EXISTS (SELECT FROM unnest(p.proargtypes) AS a (type) JOIN pg_type t ON t.oid = a.type WHERE t.typtype = 'p' AND t.typname NOT IN ('anyelement', 'cstring'))
+         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
+           AND p.prokind IN ('f', 'a') AND p.prorettype <> 'trigger'::regtype
+           AND NOT EXISTS (SELECT FROM unnest(p.proargtypes) AS a (type) JOIN pg_type t ON t.oid = a.type
+                           WHERE t.typtype = 'p' AND t.typname NOT IN ('anyelement', 'cstring'))
            AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = p.prorettype AND t.typname = 'internal')
          ORDER BY 1",
     )
@@ -202,8 +219,14 @@ fn a_call_without_the_right_is_refused_and_a_strangers_call_changes_nothing() {
     let roles = roles(&db);
     let counts = |db: &Db| {
         db.lines(
-            "SELECT c.oid::regclass, (xpath('/row/c/text()', query_to_xml(format('SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '''')) AS c FROM %s t', c.oid::regclass), false, true, '')))[1]
-             FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND c.relkind IN ('r', 'p') ORDER BY 1",
+            "SELECT c.oid::regclass,
+                    (xpath('/row/c/text()', query_to_xml(
+                        format('SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '
+                               ''''')) AS c FROM %s t', c.oid::regclass), false, true, '')))[1]
+             FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace,
+                                                      'agent_metrics_internal'::regnamespace)
+                               AND c.relkind IN ('r', 'p')
+             ORDER BY 1",
         )
     };
     let before = counts(&db);

@@ -34,7 +34,8 @@ fn every_key_of_what_belongs_to_an_agent_names_the_agent() {
     assert_eq!(
         db.lines(&format!(
             "SELECT c.oid::regclass FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'agent_id'
-             WHERE c.relnamespace IN {OURS} AND c.relkind IN ('r', 'p') AND c.oid NOT IN ({SHARED}) AND NOT a.attnotnull"
+             WHERE c.relnamespace IN {OURS} AND c.relkind IN ('r', 'p') AND c.oid NOT IN ({SHARED})
+               AND NOT a.attnotnull"
         )),
         Vec::<String>::new(),
         "tables whose agent_id may be NULL"
@@ -49,9 +50,10 @@ fn facts_refer_to_no_configuration() {
             "SELECT k.conrelid::regclass, k.confrelid::regclass FROM pg_constraint k
              WHERE k.contype = 'f' AND k.conrelid = ANY (ARRAY(
                  SELECT c.oid FROM pg_class c WHERE c.oid IN (
-                     'agent_metrics.agent_events'::regclass, 'agent_metrics.business_events'::regclass, 'agent_metrics.reviews'::regclass,
-                     'agent_metrics.tool_call_verdicts'::regclass, 'agent_metrics.turn_scores'::regclass,
-                     'agent_metrics.survey_answers'::regclass, 'agent_metrics.eval_runs'::regclass, 'agent_metrics.eval_results'::regclass,
+                     'agent_metrics.agent_events'::regclass, 'agent_metrics.business_events'::regclass,
+                     'agent_metrics.reviews'::regclass, 'agent_metrics.tool_call_verdicts'::regclass,
+                     'agent_metrics.turn_scores'::regclass, 'agent_metrics.survey_answers'::regclass,
+                     'agent_metrics.eval_runs'::regclass, 'agent_metrics.eval_results'::regclass,
                      'agent_metrics.billing_lines'::regclass, 'agent_metrics.infrastructure_costs'::regclass)))"
         ),
         Vec::<String>::new()
@@ -59,9 +61,12 @@ fn facts_refer_to_no_configuration() {
 }
 
 /// The bodies of all functions, without comments and texts.
-const BODIES: &str = "SELECT p.oid::regprocedure AS name, regexp_replace(p.prosrc, '--[^\\n]*|''[^'']*''', '', 'g') AS body
-     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-     WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND l.lanname = 'plpgsql'";
+const BODIES: &str = "SELECT p.oid::regprocedure AS name,
+                             regexp_replace(p.prosrc, '--[^\\n]*|''[^'']*''', '', 'g') AS body
+                      FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+                      WHERE p.pronamespace IN ('agent_metrics'::regnamespace,
+                                               'agent_metrics_internal'::regnamespace)
+                        AND l.lanname = 'plpgsql'";
 
 #[test]
 fn no_statement_says_what_a_shard_would_misread() {

@@ -2,7 +2,7 @@
 
 use crate::metrics::trace::assert_traced;
 use crate::support::asserts::{assert_explained, assert_sqlstate};
-use crate::support::books::{refresh, shop};
+use crate::support::rollups::{refresh, shop};
 use crate::support::{Db, db};
 
 const RECIPE: &str = include_str!("../../docs/recipes/add-a-metric.md");
@@ -35,12 +35,23 @@ fn a_metric_is_one_row() {
     let before = db.lines(columns);
     follow(&db);
     assert_eq!(
-        db.lines("SELECT metric, numerator, denominator, value, ci_low IS NOT NULL FROM agent_kpi.kpi_daily WHERE agent_id = 'support-bot' AND metric IN ('error_rate', 'cost_per_conversation_usd') ORDER BY metric COLLATE \"C\""),
-        ["cost_per_conversation_usd|1.50|2|0.75|f", "error_rate|2|6|0.3333333333333333|t"]
+        db.lines(
+            "SELECT metric, numerator, denominator, value, ci_low IS NOT NULL
+             FROM agent_kpi.kpi_daily WHERE agent_id = 'support-bot'
+                                        AND metric IN ('error_rate', 'cost_per_conversation_usd')
+             ORDER BY metric COLLATE \"C\""
+        ),
+        [
+            "cost_per_conversation_usd|1.50|2|0.75|f",
+            "error_rate|2|6|0.3333333333333333|t"
+        ]
     );
     // a sales agent has the one that is for all kinds
     assert_eq!(
-        db.lines("SELECT DISTINCT metric FROM agent_kpi.kpi_daily WHERE agent_id = 'sal' AND metric IN ('error_rate', 'cost_per_conversation_usd')"),
+        db.lines(
+            "SELECT DISTINCT metric FROM agent_kpi.kpi_daily
+             WHERE agent_id = 'sal' AND metric IN ('error_rate', 'cost_per_conversation_usd')"
+        ),
         ["error_rate"]
     );
     assert!(
@@ -49,8 +60,14 @@ fn a_metric_is_one_row() {
             .any(|line| line.starts_with("error_rate|"))
     );
     assert_eq!(
-        db.lines("SELECT count(*), sum(numerator), sum(denominator) FROM agent_metrics.trace('error_rate', 'sup', '-infinity', 'infinity')"),
-        db.lines("SELECT count(*), count(error), count(*) FROM agent_metrics.agent_events WHERE agent_id = 'sup' AND NOT is_eval")
+        db.lines(
+            "SELECT count(*), sum(numerator), sum(denominator)
+             FROM agent_metrics.trace('error_rate', 'sup', '-infinity', 'infinity')"
+        ),
+        db.lines(
+            "SELECT count(*), count(error), count(*)
+             FROM agent_metrics.agent_events WHERE agent_id = 'sup' AND NOT is_eval"
+        )
     );
     // the column goes last, and every other one stays where it was
     let after = db.lines(columns);
@@ -61,12 +78,19 @@ fn a_metric_is_one_row() {
         ["0.3333333333333333"]
     );
     assert_eq!(
-        db.lines("SELECT c.definition, c.numerator, e.trace_rows FROM agent_kpi.metric_catalogue c CROSS JOIN agent_metrics.explain_metric(c.metric, 'support-bot', (SELECT max(day) FROM agent_kpi.agent_daily WHERE agent_id = 'support-bot')) e WHERE c.metric = 'error_rate'"),
+        db.lines(
+            "SELECT c.definition, c.numerator, e.trace_rows FROM agent_kpi.metric_catalogue c
+             CROSS JOIN agent_metrics.explain_metric(c.metric, 'support-bot',
+                                                     (SELECT max(day) FROM agent_kpi.agent_daily
+                                                      WHERE agent_id = 'support-bot')) e
+             WHERE c.metric = 'error_rate'"
+        ),
         ["Turns with an error / turns.|error_turns|6"]
     );
     // a threshold for it is as for any other
     db.exec(
-        "INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner) VALUES ('support-bot', 'error_rate', 0.02, 'Head of Support')",
+        "INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner)
+         VALUES ('support-bot', 'error_rate', 0.02, 'Head of Support')",
     );
     assert_eq!(
         db.lines("SELECT verdict FROM agent_kpi.kpi_daily WHERE agent_id = 'support-bot' AND metric = 'error_rate'"),

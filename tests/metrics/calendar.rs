@@ -1,7 +1,7 @@
 //! Which days the daily views have: from an agent's first day in earnest to today.
 
 use crate::support::asserts::assert_no_rows;
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, db};
 
 /// A human team with one turn on each of these days.
@@ -14,11 +14,13 @@ fn team(name: &str, days: &[&str]) -> Db {
         days.join("', '")
     ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     db
 }
 
-const CALENDAR: &str = "SELECT min(day), max(day) = (now() AT TIME ZONE 'UTC')::date, count(*) = max(day) - min(day) + 1, sum(turns) FROM agent_kpi.agent_daily";
+const CALENDAR: &str = "SELECT min(day), max(day) = (now() AT TIME ZONE 'UTC')::date,
+                               count(*) = max(day) - min(day) + 1, sum(turns)
+                        FROM agent_kpi.agent_daily";
 const IMPLAUSIBLE: &str = "SELECT day, reason FROM agent_kpi.implausible_times ORDER BY day";
 
 #[test]

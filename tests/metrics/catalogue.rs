@@ -1,37 +1,40 @@
-//! Each metric of the catalogue on a case small enough to be worked out by hand, with its edges. trace.rs holds every one
-//! of them against its rows; support/books.rs against an oracle.
+//! Each metric of the catalogue on a case small enough to be worked out by hand, with its edges. trace.rs holds every
+//! one of them against its rows; support/rollups.rs against an oracle.
 
 use crate::metrics::trace::assert_traced;
 use crate::support::asserts::{assert_no_rows, assert_refused};
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, Session, db};
 
 /// A database with a support agent, its human team, and conversations `c1` .. `c9` of one turn each, an hour apart, on
 /// 2 March 2026.
-fn desk(name: &str) -> Db {
+pub fn desk(name: &str) -> Db {
     let db = db(name);
     db.exec(
         "SELECT agent_metrics.register_agent('team', 'support', 'O', actor => 'human'),
                 agent_metrics.register_agent('bot', 'support', 'O', baseline_agent_id => 'team');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id, latency_ms)
-         SELECT 'bot', '2026-03-02 00:00:00+00'::timestamptz + n * interval '1 hour', md5('c' || n)::uuid, 'c' || n, 60000 FROM generate_series(1, 9) AS n",
+         SELECT 'bot', '2026-03-02 00:00:00+00'::timestamptz + n * interval '1 hour',
+                md5('c' || n)::uuid, 'c' || n, 60000
+         FROM generate_series(1, 9) AS n",
     );
     refresh(&db);
     db
 }
 
 /// Numerator, denominator, value and interval of a metric on 2 March, after a refresh, books and traces in order.
-fn on_the_day(session: &Session, metric: &str) -> String {
+pub fn on_the_day(session: &Session, metric: &str) -> String {
     refresh(session);
-    assert_books(session);
+    assert_rollups(session);
     assert_traced(session);
     day(session, metric, "2026-03-02")
 }
 
-fn day(session: &Session, metric: &str, day: &str) -> String {
+pub fn day(session: &Session, metric: &str, day: &str) -> String {
     session
         .lines(&format!(
-            "SELECT trim_scale(round(numerator, 9)), trim_scale(round(denominator, 9)), round(value::numeric, 9), round(ci_low::numeric, 6), round(ci_high::numeric, 6)
+            "SELECT trim_scale(round(numerator, 9)), trim_scale(round(denominator, 9)), round(value::numeric, 9),
+                    round(ci_low::numeric, 6), round(ci_high::numeric, 6)
              FROM agent_kpi.kpi_daily WHERE agent_id = 'bot' AND metric = '{metric}' AND day = '{day}'"
         ))
         .concat()
@@ -50,7 +53,9 @@ fn tool_call_accuracy_counts_calls_with_a_verdict() {
     );
     db.exec(&format!(
         "INSERT INTO agent_metrics.tool_call_verdicts ({TURN}, call_index, tool, is_correct)
-         SELECT {TURN}, n, 'lookup', n <> 2 FROM agent_metrics.agent_events, generate_series(0, 2) AS n WHERE conversation_id IN ('c1', 'c2')"
+         SELECT {TURN}, n, 'lookup', n <> 2
+         FROM agent_metrics.agent_events, generate_series(0, 2) AS n
+         WHERE conversation_id IN ('c1', 'c2')"
     ));
     assert_eq!(
         on_the_day(&db, "tool_call_accuracy"),
@@ -70,8 +75,11 @@ fn tool_call_accuracy_counts_calls_with_a_verdict() {
 fn instruction_following_score_is_a_mean_of_turns() {
     let db = desk("catalogue_scores");
     db.exec(&format!(
-        "INSERT INTO agent_metrics.turn_scores ({TURN}, score) SELECT {TURN}, substr(conversation_id, 2)::numeric / 10 FROM agent_metrics.agent_events WHERE conversation_id <= 'c4';
-         INSERT INTO agent_metrics.turn_scores ({TURN}, criterion, score) SELECT {TURN}, 'tone', 1 FROM agent_metrics.agent_events"
+        "INSERT INTO agent_metrics.turn_scores ({TURN}, score)
+         SELECT {TURN}, substr(conversation_id, 2)::numeric / 10
+         FROM agent_metrics.agent_events WHERE conversation_id <= 'c4';
+         INSERT INTO agent_metrics.turn_scores ({TURN}, criterion, score)
+         SELECT {TURN}, 'tone', 1 FROM agent_metrics.agent_events"
     ));
     // .1 .2 .3 .4: mean .25, standard error sqrt(.05 / 3) / 2 = .0645497
     assert_eq!(
@@ -85,14 +93,21 @@ fn time_to_resolution_moves_when_a_ticket_is_reopened() {
     let db = desk("catalogue_resolution");
     let says = |id: &str, kind: &str, at: &str, conversation: &str| {
         db.exec(&format!(
-            "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id) VALUES ('{id}', '{kind}', '{at}+00', '{conversation}')"
+            "INSERT INTO agent_metrics.business_events (
+                 business_event_id, kind, occurred_at, conversation_id)
+             VALUES ('{id}', '{kind}', '{at}+00', '{conversation}')"
         ));
     };
     let shown = || {
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
         assert_traced(&db);
-        db.lines("SELECT denominator, value FROM agent_kpi.kpi_daily WHERE agent_id = 'bot' AND day = '2026-03-02' AND metric LIKE 'time_to%' ORDER BY metric").join(" ")
+        db.lines(
+            "SELECT denominator, value FROM agent_kpi.kpi_daily
+             WHERE agent_id = 'bot' AND day = '2026-03-02' AND metric LIKE 'time_to%'
+             ORDER BY metric",
+        )
+        .join(" ")
     };
     assert_eq!(shown(), "| |", "nothing is resolved");
     says("a", "ticket_resolved", "2026-03-02 01:01:40", "c1"); // 100 s
@@ -124,11 +139,14 @@ fn eval_success_rate_is_of_the_cases_that_were_graded() {
     // 200 cases: 184 pass, 6 fail, 6 end in an error, which fails, and 4 are not graded
     db.exec(
         "INSERT INTO agent_metrics.eval_sets (eval_set) VALUES ('set');
-         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, input) SELECT 'set', 'c' || n, to_jsonb(n) FROM generate_series(1, 200) AS n;
+         INSERT INTO agent_metrics.eval_cases (eval_set, case_id, input)
+         SELECT 'set', 'c' || n, to_jsonb(n) FROM generate_series(1, 200) AS n;
          SELECT agent_metrics.freeze_eval_set('set');
-         INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, run_at) VALUES ('bot', 'r1', 'set', '2026-03-02 06:00:00+00');
+         INSERT INTO agent_metrics.eval_runs (agent_id, run_id, eval_set, run_at)
+         VALUES ('bot', 'r1', 'set', '2026-03-02 06:00:00+00');
          INSERT INTO agent_metrics.eval_results (agent_id, run_id, case_id, passed, error)
-         SELECT 'bot', 'r1', 'c' || n, CASE WHEN n <= 196 THEN n <= 190 AND n > 6 END, CASE WHEN n BETWEEN 191 AND 196 THEN 'timeout' END
+         SELECT 'bot', 'r1', 'c' || n, CASE WHEN n <= 196 THEN n <= 190 AND n > 6 END,
+                CASE WHEN n BETWEEN 191 AND 196 THEN 'timeout' END
          FROM generate_series(1, 200) AS n",
     );
     assert_eq!(
@@ -139,150 +157,29 @@ fn eval_success_rate_is_of_the_cases_that_were_graded() {
 }
 
 #[test]
-fn revenue_and_hours_are_those_of_the_agent() {
-    let db = desk("catalogue_revenue");
-    // nine turns of a minute, an hour apart: nine minutes
-    assert_eq!(
-        on_the_day(&db, "revenue_per_agent_hour_usd"),
-        "0|0.15|0.000000000||"
-    );
-    db.exec(
-        "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, amount_usd) VALUES
-             ('charge', 'charge', '2026-03-02 02:00:00+00', 'c1', 40), ('unknown', 'charge', '2026-03-02 02:00:00+00', 'c1', NULL),
-             -- the refund comes forty days after the close, and counts on the day of the conversation
-             ('refund', 'refund', '2026-04-11 02:00:00+00', 'c1', 10), ('signed', 'refund', '2026-04-11 02:00:00+00', 'c1', -1)",
-    );
-    assert_eq!(
-        on_the_day(&db, "revenue_per_agent_hour_usd"),
-        "29|0.15|193.333333333||"
-    );
-    db.exec("DELETE FROM agent_metrics.business_events WHERE kind = 'refund'");
-    assert_eq!(
-        on_the_day(&db, "revenue_per_agent_hour_usd"),
-        "40|0.15|266.666666667||"
-    );
-}
-
-#[test]
-fn agent_hours_are_the_union_of_active_intervals() {
-    let db = db("catalogue_hours");
-    db.exec("SELECT agent_metrics.register_agent('bot', 'ops', 'O')");
-    let turn = |at: &str, minutes: &str| {
-        db.exec(&format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('bot', '{at}', '{at}', {minutes} * 60000.0)"
-        ));
-    };
-    let minutes = || {
-        refresh(&db);
-        assert_books(&db);
-        assert_traced(&db);
-        db.lines("SELECT bucket AT TIME ZONE z.value, round(active_seconds / 60, 3)::float FROM agent_metrics_internal.active_days, agent_metrics.settings z
-                  WHERE z.name = 'report_time_zone' AND active_seconds > 0 ORDER BY 1")
-    };
-    turn("2026-03-02 10:00:00+00", "10");
-    turn("2026-03-02 10:05:00+00", "3"); // within the first
-    turn("2026-03-02 10:40:00+00", "NULL"); // 30 minutes after it: bridged
-    assert_eq!(minutes(), ["2026-03-02 00:00:00|40"]);
-    turn("2026-03-02 11:10:01+00", "1"); // more than 30: an interval of its own
-    assert_eq!(minutes(), ["2026-03-02 00:00:00|41"]);
-    // over midnight: cut there, in a turn and in a gap
-    turn("2026-03-02 23:50:00+00", "30");
-    assert_eq!(
-        minutes(),
-        ["2026-03-02 00:00:00|51", "2026-03-03 00:00:00|20"]
-    );
-    turn("2026-03-03 00:45:00+00", "1");
-    assert_eq!(
-        minutes(),
-        ["2026-03-02 00:00:00|51", "2026-03-03 00:00:00|46"]
-    );
-    turn("2026-03-02 23:25:00+00", "1"); // bridged up to the one that crosses midnight
-    assert_eq!(
-        minutes(),
-        ["2026-03-02 00:00:00|76", "2026-03-03 00:00:00|46"]
-    );
-    // what is deleted or shortened leaves no trace
-    db.exec("DELETE FROM agent_metrics.agent_events WHERE occurred_at = '2026-03-02 23:50:00+00'");
-    assert_eq!(
-        minutes(),
-        ["2026-03-02 00:00:00|42", "2026-03-03 00:00:00|1"]
-    );
-    db.exec("UPDATE agent_metrics.agent_events SET latency_ms = 120000 WHERE occurred_at = '2026-03-02 10:00:00+00'");
-    assert_eq!(
-        minutes(),
-        ["2026-03-02 00:00:00|10", "2026-03-03 00:00:00|1"]
-    );
-    // a turn longer than a day counts as one
-    turn("2026-03-10 12:00:00+00", "99999");
-    assert_eq!(
-        minutes()[2..],
-        ["2026-03-10 00:00:00|720", "2026-03-11 00:00:00|720"]
-    );
-    // the day on which clocks go forward has 23 hours
-    db.exec("TRUNCATE agent_metrics.agent_events; UPDATE agent_metrics.settings SET value = 'Europe/Berlin' WHERE name = 'report_time_zone'");
-    for hour in 0..72 {
-        turn(
-            &format!("2026-03-{} {:02}:00:00+00", 28 + hour / 24, hour % 24),
-            "60",
-        );
-    }
-    assert_eq!(
-        minutes(),
-        [
-            "2026-03-28 00:00:00|1380",
-            "2026-03-29 00:00:00|1380",
-            "2026-03-30 00:00:00|1440",
-            "2026-03-31 00:00:00|120"
-        ]
-    );
-}
-
-#[test]
-fn infrastructure_cost_goes_to_agents_by_time_and_by_hours() {
-    let db = desk("catalogue_infrastructure");
-    assert_eq!(
-        on_the_day(&db, "infra_cost_per_agent_hour_usd"),
-        "|0.15|||",
-        "no bill: not known, which is not 0"
-    );
-    db.exec(
-        "SELECT agent_metrics.register_agent('other', 'ops', 'O');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('other', '2026-03-04 00:00:00+00', 'o', 27 * 60000),
-             ('team', '2026-03-04 00:00:00+00', 't', 1000000);
-         INSERT INTO agent_metrics.infrastructure_costs (cost_id, agent_id, period_start, period_end, amount_usd) VALUES
-             ('own', 'bot', '2026-03-01 00:00:00+00', '2026-03-05 00:00:00+00', 8),      -- 2 a day
-             ('shared', NULL, '2026-03-01 00:00:00+00', '2026-04-01 00:00:00+00', 100)   -- 9 of 36 minutes, all on this day; people bear nothing",
-    );
-    assert_eq!(
-        on_the_day(&db, "infra_cost_per_agent_hour_usd"),
-        "27|0.15|180.000000000||"
-    );
-    db.exec("UPDATE agent_metrics.infrastructure_costs SET amount_usd = -8 WHERE cost_id = 'own'");
-    assert_eq!(
-        on_the_day(&db, "infra_cost_per_agent_hour_usd"),
-        "23|0.15|153.333333333||",
-        "a credit"
-    );
-}
-
-#[test]
 fn nps_delta_is_the_difference_of_two_surveys() {
     let db = db("catalogue_nps");
     db.exec(
         "SELECT agent_metrics.register_agent('team', 'support', 'O', actor => 'human'),
                 agent_metrics.register_agent('bot', 'support', 'O', baseline_agent_id => 'team');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
-         SELECT a, '2026-03-02 10:00:00+00', a || n FROM unnest(ARRAY['bot', 'team']) AS a, generate_series(1, 300) AS n;
+         SELECT a, '2026-03-02 10:00:00+00', a || n
+         FROM unnest(ARRAY['bot', 'team']) AS a, generate_series(1, 300) AS n;
          CREATE FUNCTION pg_temp.answer(agent text, begins int, count int, score int) RETURNS void LANGUAGE sql AS
-             $$INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score) SELECT agent, agent || n, score FROM generate_series(begins, begins + count - 1) AS n$$;
-         SELECT pg_temp.answer('bot', 1, 29, 10), pg_temp.answer('team', 1, 150, 9), pg_temp.answer('team', 151, 90, 8), pg_temp.answer('team', 241, 60, 0)",
+             $$INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score)
+               SELECT agent, agent || n, score FROM generate_series(begins, begins + count - 1) AS n$$;
+         SELECT pg_temp.answer('bot', 1, 29, 10), pg_temp.answer('team', 1, 150, 9), pg_temp.answer('team', 151, 90, 8),
+                pg_temp.answer('team', 241, 60, 0)",
     );
     assert_eq!(
         on_the_day(&db, "nps_delta"),
         "||||",
         "29 answers are too few"
     );
-    db.exec("SELECT pg_temp.answer('bot', 30, 91, 9), pg_temp.answer('bot', 121, 50, 7), pg_temp.answer('bot', 171, 30, 6)");
+    db.exec(
+        "SELECT pg_temp.answer('bot', 30, 91, 9), pg_temp.answer('bot', 121, 50, 7),
+                pg_temp.answer('bot', 171, 30, 6)",
+    );
     // 120 / 50 / 30 against 150 / 90 / 60: 45 - 30
     assert_eq!(
         on_the_day(&db, "nps_delta"),
@@ -302,7 +199,8 @@ fn review_rates_are_weighted_and_a_refusal_is_no_attempt() {
     let db = desk("catalogue_reviews");
     let review = |id: &str, conversation: &str, rest: &str| {
         db.exec(&format!(
-            "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer, {}) VALUES ('{id}', 'bot', '{conversation}', 'team', {})",
+            "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer, {})
+             VALUES ('{id}', 'bot', '{conversation}', 'team', {})",
             rest.split(':').next().unwrap(),
             rest.split(':').nth(1).unwrap()
         ));
@@ -317,15 +215,22 @@ fn review_rates_are_weighted_and_a_refusal_is_no_attempt() {
         "2|20|0.100000000|0.002996|0.804233"
     );
     // of two reviews of the same thing the later counts, question by question
-    db.exec("INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, reviewed_at, answer_verdict) VALUES ('bot', 'c2', 'team', now() + interval '1 day', 'contradicted')");
+    db.exec(
+        "INSERT INTO agent_metrics.reviews (
+             agent_id, conversation_id, reviewer, reviewed_at, answer_verdict)
+         VALUES ('bot', 'c2', 'team', now() + interval '1 day', 'contradicted')",
+    );
     assert_eq!(
         on_the_day(&db, "hallucination_rate"),
         "3|3|1.000000000|0.319066|1.000000"
     );
     // a review of a turn counts on the day of the turn
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id) VALUES ('bot', '2026-03-03 00:30:00+00', md5('late')::uuid, 'c9');
-         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict) VALUES ('bot', 'c9', '2026-03-03 00:30:00+00', md5('late')::uuid, 'team', 'supported')",
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id)
+         VALUES ('bot', '2026-03-03 00:30:00+00', md5('late')::uuid, 'c9');
+         INSERT INTO agent_metrics.reviews (
+             agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict)
+         VALUES ('bot', 'c9', '2026-03-03 00:30:00+00', md5('late')::uuid, 'team', 'supported')",
     );
     on_the_day(&db, "hallucination_rate");
     assert_eq!(
@@ -369,11 +274,14 @@ fn self_report_gap_is_that_of_the_specification() {
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
-         SELECT 'bot', '2026-03-02 10:00:00+00', 'c' || n, CASE WHEN n <= 188 THEN 'success' ELSE 'failure' END FROM generate_series(1, 201) AS n;
+         SELECT 'bot', '2026-03-02 10:00:00+00', 'c' || n, CASE WHEN n <= 188 THEN 'success' ELSE 'failure' END
+         FROM generate_series(1, 201) AS n;
          INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, outcome_label, weight)
-         SELECT 'bot', 'c' || n, 'team', CASE WHEN n <= 172 OR n BETWEEN 189 AND 192 THEN 'resolved' ELSE 'failure' END, 3 FROM generate_series(1, 200) AS n;
+         SELECT 'bot', 'c' || n, 'team', CASE WHEN n <= 172 OR n BETWEEN 189 AND 192 THEN 'resolved' ELSE 'failure' END,
+                3 FROM generate_series(1, 200) AS n;
          -- a label that nobody mapped compares with nothing
-         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, outcome_label) VALUES ('bot', 'c201', 'team', 'made_up')",
+         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, outcome_label)
+         VALUES ('bot', 'c201', 'team', 'made_up')",
     );
     // 172 both, 16 the agent alone, 4 the person alone, 8 neither, whatever each weighs
     assert_eq!(
@@ -391,7 +299,8 @@ fn the_ratio_interval_is_that_of_the_specification() {
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd, outcome_label)
          SELECT 'bot', '2026-03-02 10:00:00+00', 'c' || n, cost, CASE WHEN done THEN 'resolved' ELSE 'failure' END
-         FROM unnest(ARRAY[.10, .20, .30, .05, .15, .40, .25, .12, .18, .22], ARRAY[true, false, true, true, false, true, false, true, true, true])
+         FROM unnest(ARRAY[.10, .20, .30, .05, .15, .40, .25, .12, .18, .22],
+                     ARRAY[true, false, true, true, false, true, false, true, true, true])
               WITH ORDINALITY AS x (cost, done, n)",
     );
     // standard error .0776643: .281429 -+ 1.959964 times that
@@ -414,16 +323,25 @@ fn a_conversation_over_midnight_or_with_two_labels_counts_once() {
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
          UPDATE agent_metrics.settings SET value = 'Europe/Berlin' WHERE name = 'report_time_zone';
-         -- begins at 00:50 of 29 March in Berlin, when the clock goes forward at 02:00, and ends after the next midnight
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label) VALUES
-             ('bot', '2026-03-28 23:50:00+00', 'a', 100, 0.01, 'failure'), ('bot', '2026-03-29 22:30:00+00', 'a', 300, 0.02, 'success'),
+         -- begins at 00:50 of 29 March in Berlin, when the clock goes forward at 02:00, and ends
+         -- after the next midnight
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
+         VALUES
+             ('bot', '2026-03-28 23:50:00+00', 'a', 100, 0.01, 'failure'),
+             ('bot', '2026-03-29 22:30:00+00', 'a', 300, 0.02, 'success'),
              ('bot', '2026-03-29 21:59:59+00', 'pending', 200, 0.04, NULL)",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_traced(&db);
     assert_eq!(
-        db.lines("SELECT day, metric, numerator, denominator, pending FROM agent_kpi.kpi_daily WHERE metric IN ('task_success_rate', 'token_spend_usd') AND numerator IS NOT NULL AND day < '2026-04-01' ORDER BY 1, 2"),
+        db.lines(
+            "SELECT day, metric, numerator, denominator, pending FROM agent_kpi.kpi_daily
+             WHERE metric IN ('task_success_rate', 'token_spend_usd') AND numerator IS NOT NULL
+               AND day < '2026-04-01'
+             ORDER BY 1, 2"
+        ),
         [
             "2026-03-29|task_success_rate|1|1|1",
             "2026-03-29|token_spend_usd|0.05||0",
@@ -438,8 +356,10 @@ fn facts_that_cannot_be_are_refused() {
     let db = desk("catalogue_refusals");
     let everything = || {
         db.lines(
-            "SELECT count(*) FROM agent_metrics_internal.changes UNION ALL SELECT count(*) FROM agent_metrics.reviews UNION ALL
-             SELECT count(*) FROM agent_metrics.survey_answers UNION ALL SELECT count(*) FROM agent_metrics.turn_scores",
+            "SELECT count(*) FROM agent_metrics_internal.changes UNION ALL SELECT count(*) FROM agent_metrics.reviews
+             UNION ALL
+             SELECT count(*) FROM agent_metrics.survey_answers
+             UNION ALL SELECT count(*) FROM agent_metrics.turn_scores",
         )
     };
     let review = |columns: &str, values: &str| {
@@ -452,33 +372,79 @@ fn facts_that_cannot_be_are_refused() {
         (review("reviewer, weight", "'t', -1"), "22003", "weight -1"),
         (review("reviewer, weight", "'t', 'NaN'"), "22003", "NaN"),
         (review("reviewer, weight", "'t', NULL"), "22003", "NULL"),
-        (review("reviewer, answer_verdict", "'t', 'maybe'"), "22023", "\"maybe\""),
+        (
+            review("reviewer, answer_verdict", "'t', 'maybe'"),
+            "22023",
+            "\"maybe\"",
+        ),
         (review("reviewer", "' '"), "23514", "reviewer"),
-        (review("reviewer, is_in_scope", "'t', true"), "23514", "scope_and_refusal"),
-        (review("reviewer, is_escalated", "'t', true"), "23514", "escalation_is_judged_whole"),
-        (review("reviewer, event_id", "'t', md5('c1')::uuid"), "23514", "a_turn_has_moment_and_id"),
-        ("INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score) VALUES ('bot', 'c1', 11)".into(), "22003", "answer 11"),
-        ("INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score) VALUES ('bot', 'c1', -1)".into(), "22003", "answer -1"),
-        (format!("INSERT INTO agent_metrics.turn_scores ({TURN}, score) VALUES ('bot', 'c1', now(), md5('c1')::uuid, 1.01)"), "22003", "score 1.01"),
+        (
+            review("reviewer, is_in_scope", "'t', true"),
+            "23514",
+            "scope_and_refusal",
+        ),
+        (
+            review("reviewer, is_escalated", "'t', true"),
+            "23514",
+            "escalation_is_judged_whole",
+        ),
+        (
+            review("reviewer, event_id", "'t', md5('c1')::uuid"),
+            "23514",
+            "a_turn_has_moment_and_id",
+        ),
+        (
+            "INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score)
+             VALUES ('bot', 'c1', 11)"
+                .into(),
+            "22003",
+            "answer 11",
+        ),
+        (
+            "INSERT INTO agent_metrics.survey_answers (agent_id, conversation_id, score)
+             VALUES ('bot', 'c1', -1)"
+                .into(),
+            "22003",
+            "answer -1",
+        ),
+        (
+            format!(
+                "INSERT INTO agent_metrics.turn_scores ({TURN}, score)
+                 VALUES ('bot', 'c1', now(), md5('c1')::uuid, 1.01)"
+            ),
+            "22003",
+            "score 1.01",
+        ),
     ] {
         let before = everything();
         let error = assert_refused(&db, &sql, sqlstate, names);
         if sqlstate.starts_with("22") {
-            assert!(!error.detail.is_empty() && !error.hint.is_empty(), "{sql}: {error}");
+            assert!(
+                !error.detail.is_empty() && !error.hint.is_empty(),
+                "{sql}: {error}"
+            );
         }
         assert_eq!(everything(), before, "{sql} changed something");
     }
     // a fact of an agent or conversation that nobody knows is kept, and counts when they are known
-    db.exec("INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, answer_verdict) VALUES ('new', 'n', 'team', 'supported'), ('bot', 'not yet', 'team', 'supported')");
+    db.exec(
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, answer_verdict)
+         VALUES ('new', 'n', 'team', 'supported'), ('bot', 'not yet', 'team', 'supported')",
+    );
     refresh(&db);
     db.exec(
         "SELECT agent_metrics.register_agent('new', 'support', 'O');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('new', '2026-03-02 10:00:00+00', 'n'), ('bot', '2026-03-02 10:00:00+00', 'not yet')",
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('new', '2026-03-02 10:00:00+00', 'n'),
+                ('bot', '2026-03-02 10:00:00+00', 'not yet')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
-        db.lines("SELECT agent_id, numerator, denominator FROM agent_kpi.kpi_daily WHERE metric = 'hallucination_rate' AND day = '2026-03-02' AND value = 0 ORDER BY 1"),
+        db.lines(
+            "SELECT agent_id, numerator, denominator FROM agent_kpi.kpi_daily
+             WHERE metric = 'hallucination_rate' AND day = '2026-03-02' AND value = 0 ORDER BY 1"
+        ),
         ["bot|0|1", "new|0|1"]
     );
 }

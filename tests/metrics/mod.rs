@@ -3,6 +3,7 @@
 mod add_metric;
 mod calendar;
 mod catalogue;
+mod hours;
 mod plans;
 pub mod trace;
 mod views;

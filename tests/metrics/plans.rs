@@ -14,7 +14,8 @@ fn the_planner_knows_how_many_hours_and_days_there_are() {
     let db = db("plans");
     db.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
-         SELECT 'agent-' || i % 10, now() - i * interval '40 seconds', 'c-' || i / 6, i % 997 FROM generate_series(1, 60000) AS i;
+         SELECT 'agent-' || i % 10, now() - i * interval '40 seconds', 'c-' || i / 6, i % 997
+         FROM generate_series(1, 60000) AS i;
          SELECT agent_metrics.analyze_turns()",
     );
     // the second time on one day it does nothing
@@ -24,7 +25,8 @@ fn the_planner_knows_how_many_hours_and_days_there_are() {
     );
     for level in ["hour", "day"] {
         let sql = format!(
-            "SELECT agent_id, date_trunc('{level}', occurred_at), agent_metrics.p95(latency_ms) FROM agent_metrics.agent_events GROUP BY 1, 2"
+            "SELECT agent_id, date_trunc('{level}', occurred_at), agent_metrics.p95(latency_ms)
+             FROM agent_metrics.agent_events GROUP BY 1, 2"
         );
         let groups = db.rows(&sql).len() as f64;
         let with = expected(&db, &sql);
@@ -44,9 +46,11 @@ fn the_planner_knows_how_many_hours_and_days_there_are() {
 fn tiles_compute_what_they_show_and_no_more() {
     let db = db("plans_tiles");
     db.exec(
-        "SELECT count(agent_metrics.register_agent('bot-' || i, 'support', 'Head of Support')) FROM generate_series(0, 39) AS i;
+        "SELECT count(agent_metrics.register_agent('bot-' || i, 'support', 'Head of Support'))
+         FROM generate_series(0, 39) AS i;
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label, cost_usd)
-         SELECT 'bot-' || i % 40, now() - i * interval '30 minutes', 'c-' || i, 'resolved', 0.01 FROM generate_series(1, 2400) AS i",
+         SELECT 'bot-' || i % 40, now() - i * interval '30 minutes', 'c-' || i, 'resolved', 0.01
+         FROM generate_series(1, 2400) AS i",
     );
     db.exec("SELECT * FROM agent_metrics.refresh()");
     for table in ["agents", "metrics", "rollups_day", "fact_days"] {
@@ -100,7 +104,8 @@ fn a_statement_that_inserts_reads_no_constraint() {
     assert!(
         db.lines(
             "SELECT c.conrelid::regclass || ' ' || c.conname FROM pg_constraint c
-             WHERE c.contype = 'c' AND c.conrelid IN (SELECT relid FROM pg_partition_tree('agent_metrics.agent_events'))"
+             WHERE c.contype = 'c'
+               AND c.conrelid IN (SELECT relid FROM pg_partition_tree('agent_metrics.agent_events'))"
         )
         .is_empty()
     );

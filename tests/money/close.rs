@@ -1,8 +1,8 @@
 //! Closed books: what was reported stays; what came later is an adjustment, and the two add up to what is known now.
 
 use crate::support::asserts::{assert_explained, assert_no_rows};
-use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::works;
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{Db, Session};
 
 /// The shop of March 2026 with money, closed.
@@ -11,9 +11,12 @@ fn closed(name: &str) -> Db {
     db.exec(
         "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, amount_usd)
          SELECT 'sale-' || d, 'charge', '2026-03-05', format('sal-%s-1', d), 100 + d FROM generate_series(0, 9) AS d;
-         INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, amount_usd) VALUES ('by-turn', 'charge', '2026-03-05', 1000);
-         UPDATE agent_metrics.agent_events SET business_event_id = 'by-turn' WHERE conversation_id = 'sup-3-2' AND turn_index = 0;
-         INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('openai', '2026-03-01 00:00+00', '2026-03-02 00:00+00', 5);
+         INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, amount_usd)
+         VALUES ('by-turn', 'charge', '2026-03-05', 1000);
+         UPDATE agent_metrics.agent_events
+         SET business_event_id = 'by-turn' WHERE conversation_id = 'sup-3-2' AND turn_index = 0;
+         INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd)
+         VALUES ('openai', '2026-03-01 00:00+00', '2026-03-02 00:00+00', 5);
          INSERT INTO agent_metrics.infrastructure_costs (agent_id, period_start, period_end, amount_usd, provider)
          VALUES ('sup', '2026-02-01 00:00+00', '2026-04-01 00:00+00', 590, 'cloud')",
     );
@@ -26,14 +29,17 @@ fn closed(name: &str) -> Db {
     db
 }
 
-/// Panics unless as reported and the adjustments add up to what is known now, exactly, and nothing reported has changed.
+/// Panics unless as reported and the adjustments add up to what is known now, exactly, and nothing
+/// reported has changed.
 fn assert_agree(session: &Session) {
     let wrong = session.lines(
-        "SELECT coalesce(r.month, k.month), coalesce(r.agent_id, k.agent_id), coalesce(r.metric, k.metric), r.value, a.value_change, k.value
+        "SELECT coalesce(r.month, k.month), coalesce(r.agent_id, k.agent_id), coalesce(r.metric, k.metric), r.value,
+                a.value_change, k.value
          FROM agent_kpi.as_reported r
          FULL JOIN agent_kpi.as_now_known k USING (month, agent_id, metric)
-         FULL JOIN (SELECT month, agent_id, metric, sum(value_change) AS value_change, sum(numerator_change) AS numerator_change,
-                           sum(denominator_change) AS denominator_change FROM agent_kpi.adjustments GROUP BY 1, 2, 3) a USING (month, agent_id, metric)
+         FULL JOIN (SELECT month, agent_id, metric, sum(value_change) AS value_change,
+                           sum(numerator_change) AS numerator_change, sum(denominator_change) AS denominator_change
+                    FROM agent_kpi.adjustments GROUP BY 1, 2, 3) a USING (month, agent_id, metric)
          WHERE coalesce(r.value, 0) + coalesce(a.value_change, 0) <> coalesce(k.value, 0)
             OR coalesce(r.numerator, 0) + coalesce(a.numerator_change, 0) <> coalesce(k.numerator, 0)
             OR coalesce(r.denominator, 0) + coalesce(a.denominator_change, 0) <> coalesce(k.denominator, 0)",
@@ -42,7 +48,9 @@ fn assert_agree(session: &Session) {
 }
 
 /// What changed; the same money by the hour is left out.
-const WHAT: &str = "SELECT agent_id, metric, trim_scale(round(value_before, 4)), trim_scale(round(value_after, 4)), cause FROM agent_kpi.adjustments
+const WHAT: &str = "SELECT agent_id, metric, trim_scale(round(value_before, 4)),
+                           trim_scale(round(value_after, 4)), cause
+                    FROM agent_kpi.adjustments
                     WHERE metric NOT LIKE '%per_agent_hour_usd'";
 
 #[test]
@@ -50,21 +58,45 @@ fn late_facts_are_adjustments_with_date_and_cause() {
     let db = closed("close_late");
     assert_no_rows(&db, "SELECT * FROM agent_kpi.adjustments");
     assert_eq!(
-        db.lines("SELECT agent_id, metric, value FROM agent_kpi.as_reported WHERE metric IN ('billed_usd', 'infrastructure_usd', 'revenue_usd') ORDER BY 2, 1"),
-        ["|billed_usd|5.0000000000", "sup|infrastructure_usd|310.0000000000", "sal|revenue_usd|1045", "sup|revenue_usd|1000"]
+        db.lines(
+            "SELECT agent_id, metric, value FROM agent_kpi.as_reported
+             WHERE metric IN ('billed_usd', 'infrastructure_usd', 'revenue_usd') ORDER BY 2, 1"
+        ),
+        [
+            "|billed_usd|5.0000000000",
+            "sup|infrastructure_usd|310.0000000000",
+            "sal|revenue_usd|1045",
+            "sup|revenue_usd|1000"
+        ]
     );
     // what a month is worth is what its days are worth
     assert_eq!(
-        db.lines("SELECT r.metric, r.numerator = d.numerator, r.denominator IS NOT DISTINCT FROM d.denominator
-                  FROM agent_kpi.as_reported r JOIN (SELECT agent_id, metric, sum(numerator) AS numerator, sum(denominator) AS denominator
-                      FROM agent_kpi.kpi_daily WHERE day BETWEEN '2026-03-01' AND '2026-03-31' GROUP BY 1, 2) d USING (agent_id, metric)
-                  WHERE agent_id = 'sup' AND metric IN ('task_success_rate', 'cost_per_unit_usd', 'token_spend_usd') ORDER BY 1"),
-        ["cost_per_unit_usd|t|t", "task_success_rate|t|t", "token_spend_usd|t|t"]
+        db.lines(
+            "SELECT r.metric, r.numerator = d.numerator,
+                    r.denominator IS NOT DISTINCT FROM d.denominator
+             FROM agent_kpi.as_reported r
+             JOIN (SELECT agent_id, metric, sum(numerator) AS numerator,
+                          sum(denominator) AS denominator
+                   FROM agent_kpi.kpi_daily WHERE day BETWEEN '2026-03-01' AND '2026-03-31'
+                   GROUP BY 1, 2) d USING (agent_id, metric)
+             WHERE agent_id = 'sup'
+               AND metric IN ('task_success_rate', 'cost_per_unit_usd', 'token_spend_usd')
+             ORDER BY 1"
+        ),
+        [
+            "cost_per_unit_usd|t|t",
+            "task_success_rate|t|t",
+            "token_spend_usd|t|t"
+        ]
     );
     let reported = db.lines("SELECT * FROM agent_kpi.as_reported");
 
     // a refund, then a bill two months late; between them the program runs
-    db.exec("INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, amount_usd) VALUES ('back', 'refund', '2026-05-02', 'sal-4-1', 60)");
+    db.exec(
+        "INSERT INTO agent_metrics.business_events (
+             business_event_id, kind, occurred_at, conversation_id, amount_usd)
+         VALUES ('back', 'refund', '2026-05-02', 'sal-4-1', 60)",
+    );
     assert_eq!(
         db.lines(WHAT),
         ["sal|revenue_usd|1045|985|1 refund (-60 usd)"]
@@ -79,7 +111,10 @@ fn late_facts_are_adjustments_with_date_and_cause() {
         db.lines("SELECT is_recorded FROM agent_kpi.adjustments WHERE metric = 'revenue_usd'"),
         ["t"]
     );
-    db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-03-01 00:00+00', '2026-04-01 00:00+00', 31.5)");
+    db.exec(
+        "INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd)
+         VALUES ('anthropic', '2026-03-01 00:00+00', '2026-04-01 00:00+00', 31.5)",
+    );
     assert_eq!(
         db.lines(&format!("{WHAT} AND NOT is_recorded")),
         ["|billed_usd|5|36.5|1 line of anthropic (31.5 usd)"]
@@ -99,35 +134,72 @@ fn late_facts_are_adjustments_with_date_and_cause() {
         0.0
     );
     // labels, a turn, an amount that changes, events that go
-    db.exec("UPDATE agent_metrics.agent_events SET outcome_label = 'failure' WHERE conversation_id = 'ops-2-0' AND turn_index = 2;
-             INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd) VALUES ('sup', '2026-03-31 23:00+00', 'late', 9, 2);
-             UPDATE agent_metrics.business_events SET amount_usd = 90 WHERE business_event_id = 'back'; DELETE FROM agent_metrics.business_events WHERE business_event_id = 'by-turn'");
+    db.exec(
+        "UPDATE agent_metrics.agent_events
+         SET outcome_label = 'failure' WHERE conversation_id = 'ops-2-0' AND turn_index = 2;
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd)
+         VALUES ('sup', '2026-03-31 23:00+00', 'late', 9, 2);
+         UPDATE agent_metrics.business_events SET amount_usd = 90 WHERE business_event_id = 'back';
+         DELETE FROM agent_metrics.business_events WHERE business_event_id = 'by-turn'",
+    );
     works(db.url(), &["refresh"]);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_agree(&db);
     assert_eq!(
-        db.lines("SELECT agent_id, value_change, cause FROM agent_kpi.adjustments WHERE metric = 'revenue_usd' ORDER BY adjusted_at, agent_id"),
-        ["sal|-60|1 refund (-60 usd)", "sal|-30|1 refund (-90 usd)", "sup|-1000|business events were removed, or conversations changed"]
+        db.lines(
+            "SELECT agent_id, value_change, cause
+             FROM agent_kpi.adjustments WHERE metric = 'revenue_usd' ORDER BY adjusted_at, agent_id"
+        ),
+        [
+            "sal|-60|1 refund (-60 usd)",
+            "sal|-30|1 refund (-90 usd)",
+            "sup|-1000|business events were removed, or conversations changed"
+        ]
     );
-    assert!(db.number("SELECT count(*) FROM agent_kpi.adjustments WHERE agent_id = 'ops' AND metric = 'task_success_rate'") > 0.0);
-    assert!(db.number("SELECT count(*) FROM agent_kpi.adjustments WHERE agent_id = 'sup' AND metric IN ('token_spend_usd', 'latency_p50_ms', 'latency_p95_ms')") > 0.0);
+    assert!(
+        db.number(
+            "SELECT count(*) FROM agent_kpi.adjustments
+             WHERE agent_id = 'ops' AND metric = 'task_success_rate'"
+        ) > 0.0
+    );
+    assert!(
+        db.number(
+            "SELECT count(*) FROM agent_kpi.adjustments
+             WHERE agent_id = 'sup'
+               AND metric IN ('token_spend_usd', 'latency_p50_ms', 'latency_p95_ms')"
+        ) > 0.0
+    );
     assert_eq!(db.lines("SELECT * FROM agent_kpi.as_reported"), reported);
     assert_eq!(
-        db.lines("SELECT reported_value, known_value, value_change, adjustments, why LIKE '%: 1 refund (-60 usd); %: 1 refund (-90 usd)' FROM agent_kpi.reported_and_known WHERE agent_id = 'sal' AND metric = 'revenue_usd'"),
+        db.lines(
+            "SELECT reported_value, known_value, value_change, adjustments,
+                    why LIKE '%: 1 refund (-60 usd); %: 1 refund (-90 usd)'
+             FROM agent_kpi.reported_and_known WHERE agent_id = 'sal' AND metric = 'revenue_usd'"
+        ),
         ["1045|955|-90|2|t"]
     );
     // an agent that is registered later brings in what nobody reported
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('new', '2026-03-04 10:00+00', 'n', 9);
-             SELECT agent_metrics.register_agent('new', 'ops', 'O')");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('new', '2026-03-04 10:00+00', 'n', 9);
+         SELECT agent_metrics.register_agent('new', 'ops', 'O')",
+    );
     works(db.url(), &["refresh"]);
     assert_eq!(
-        db.lines("SELECT value_after, cause FROM agent_kpi.adjustments WHERE agent_id = 'new' AND metric = 'latency_p95_ms'"),
+        db.lines(
+            "SELECT value_after, cause
+             FROM agent_kpi.adjustments WHERE agent_id = 'new' AND metric = 'latency_p95_ms'"
+        ),
         ["9|nothing was reported of it"]
     );
     assert_agree(&db);
     db.exec("SELECT agent_metrics_internal.record_adjustments()");
     // what is of another month adjusts nothing
-    db.exec("INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd) VALUES ('anthropic', '2026-04-01 00:00+00', '2026-05-01 00:00+00', 31.5)");
+    db.exec(
+        "INSERT INTO agent_metrics.billing_lines (provider, period_start, period_end, amount_usd)
+         VALUES ('anthropic', '2026-04-01 00:00+00', '2026-05-01 00:00+00', 31.5)",
+    );
     assert_no_rows(
         &db,
         "SELECT * FROM agent_kpi.adjustments WHERE NOT is_recorded",
@@ -140,7 +212,11 @@ fn what_was_reported_cannot_be_changed() {
     db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 1 WHERE conversation_id = 'sup-0-0'");
     refresh(&db);
     assert!(db.number("SELECT agent_metrics_internal.record_adjustments()") > 0.0);
-    let state = "SELECT md5(string_agg(x, '|' ORDER BY x)) FROM (SELECT t::text FROM agent_metrics_internal.closed_periods t UNION ALL SELECT t::text FROM agent_metrics_internal.reported_values t UNION ALL SELECT t::text FROM agent_metrics_internal.adjustments t) AS s (x)";
+    let state = "SELECT md5(string_agg(x, '|' ORDER BY x))
+                 FROM (SELECT t::text FROM agent_metrics_internal.closed_periods t
+                       UNION ALL SELECT t::text FROM agent_metrics_internal.reported_values t
+                       UNION ALL SELECT t::text
+                                 FROM agent_metrics_internal.adjustments t) AS s (x)";
     let before = db.value(state);
     for sql in [
         "UPDATE agent_metrics_internal.reported_values SET value = 0",

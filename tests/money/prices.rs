@@ -3,8 +3,8 @@
 use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_refused, assert_sqlstate};
-use crate::support::books::{assert_books, refresh};
 use crate::support::program::works;
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, Session, db};
 
 /// The prices of statistics.md's worked example.
@@ -23,21 +23,28 @@ pub fn priced(name: &str) -> Db {
 /// A turn of the worked example, or another as the arguments say.
 pub fn turn(session: &Session, conversation: &str, at: &str, model: &str, cost: &str) {
     session.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, cost_usd, token_usage_input, token_usage_output,
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model,
+                                                 cost_usd, token_usage_input, token_usage_output,
                                                  token_usage_cache_read, token_usage_cache_write)
          VALUES ('bot', '{at}', '{conversation}', {model}, {cost}, 11000, 500, 8000, 2000)"
     ));
 }
 
 fn costs(session: &Session) -> Vec<String> {
-    session.lines("SELECT conversation_id, cost_usd, cost_usd = computed_cost_usd FROM agent_metrics.agent_events ORDER BY conversation_id")
+    session.lines(
+        "SELECT conversation_id, cost_usd, cost_usd = computed_cost_usd
+         FROM agent_metrics.agent_events ORDER BY conversation_id",
+    )
 }
 
 #[test]
 fn the_worked_price_and_what_has_none() {
     let db = priced("prices_worked");
-    db.exec("INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES ('openai', 'twice', 'input', 1), ('azure', 'twice', 'input', 2),
-                    ('openai', 'half', 'input', 1)");
+    db.exec(
+        "INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million)
+         VALUES ('openai', 'twice', 'input', 1), ('azure', 'twice', 'input', 2),
+                ('openai', 'half', 'input', 1)",
+    );
     for (arguments, cost) in [
         (
             "'anthropic', 'large', now(), 11000, 500, 8000, 2000",
@@ -84,7 +91,7 @@ fn turns_without_a_cost_are_priced_when_they_arrive_and_the_producers_cost_wins(
     assert_eq!(db.number("SELECT agent_metrics.price_events('bot')"), 1.0);
     assert_eq!(db.number("SELECT agent_metrics.price_events()"), 0.0);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(costs(&db), ["a|0.0204|t", "b|0.5|", "c||", "d|0.0204|t"]);
     // older than a month
     assert_no_rows(&db, "SELECT model, reason FROM agent_kpi.unpriced_models");
@@ -93,8 +100,13 @@ fn turns_without_a_cost_are_priced_when_they_arrive_and_the_producers_cost_wins(
         ["4|3|0.75"]
     );
     // batches: as many as are asked for, and nothing is left out
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
-             SELECT 'bot', now() - n * interval '1 s', 'n' || n, CASE WHEN n <= 5 THEN 'large' ELSE 'new' END, 1000, 100 FROM generate_series(1, 8) AS n");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
+         SELECT 'bot', now() - n * interval '1 s', 'n' || n,
+                CASE WHEN n <= 5 THEN 'large' ELSE 'new' END, 1000, 100
+         FROM generate_series(1, 8) AS n",
+    );
     for batch in [2.0, 2.0, 1.0, 0.0] {
         assert_eq!(
             db.number("SELECT agent_metrics.price_events(NULL, 2)"),
@@ -111,21 +123,27 @@ fn turns_without_a_cost_are_priced_when_they_arrive_and_the_producers_cost_wins(
 fn a_changed_price_changes_history_only_when_it_is_told_to() {
     let db = priced("prices_change");
     // the input price doubles at noon
-    db.exec("UPDATE agent_metrics.token_prices SET effective_to = '2026-03-01 12:00+00' WHERE usage_type = 'input';
-             INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million, effective_from) VALUES ('anthropic', 'large', 'input', 6, '2026-03-01 12:00+00')");
+    db.exec(
+        "UPDATE agent_metrics.token_prices
+         SET effective_to = '2026-03-01 12:00+00' WHERE usage_type = 'input';
+         INSERT INTO agent_metrics.token_prices (
+             provider, model, usage_type, usd_per_million, effective_from)
+         VALUES ('anthropic', 'large', 'input', 6, '2026-03-01 12:00+00')",
+    );
     turn(&db, "a", "2026-03-01 11:59:59.999999+00", "'large'", "NULL");
     turn(&db, "b", "2026-03-01 12:00+00", "'large'", "NULL");
     turn(&db, "c", "2026-03-01 12:00+00", "'large'", "0.5");
     turn(&db, "d", "2026-03-01 12:00+00", "'new'", "NULL");
     works(db.url(), &["once"]); // the program prices before it refreshes
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(costs(&db), ["a|0.0204|t", "b|0.0234|t", "c|0.5|", "d||"]);
     db.exec("UPDATE agent_metrics.token_prices SET usd_per_million = 20 WHERE usage_type = 'output';
              INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million)
              SELECT 'anthropic', 'new', u, 1 FROM unnest(ARRAY['input', 'cache_read', 'cache_write', 'output']) AS u");
     works(db.url(), &["refresh"]);
     assert_eq!(costs(&db), ["a|0.0204|t", "b|0.0234|t", "c|0.5|", "d||"]);
-    let dry = "SELECT model, turns, before_usd, after_usd, difference_usd, is_done FROM agent_metrics.reprice('bot', '2026-03-01', '2026-03-02'";
+    let dry = "SELECT model, turns, before_usd, after_usd, difference_usd, is_done
+               FROM agent_metrics.reprice('bot', '2026-03-01', '2026-03-02'";
     let expected = |is_done| {
         [
             format!("large|2|0.0438|0.0488|0.0050|{is_done}"),
@@ -143,10 +161,13 @@ fn a_changed_price_changes_history_only_when_it_is_told_to() {
         ["a|0.0229|t", "b|0.0259|t", "c|0.5|", "d|0.0115|t"]
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_no_rows(&db, &format!("{dry})"));
     // a cost that the producer writes later is his
-    db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 0.7 WHERE conversation_id = 'a'; UPDATE agent_metrics.token_prices SET usd_per_million = 30 WHERE usage_type = 'output'");
+    db.exec(
+        "UPDATE agent_metrics.agent_events SET cost_usd = 0.7 WHERE conversation_id = 'a';
+         UPDATE agent_metrics.token_prices SET usd_per_million = 30 WHERE usage_type = 'output'",
+    );
     db.exec("SELECT agent_metrics.reprice(NULL, '2026-03-01', '2026-03-02', false)");
     assert_eq!(costs(&db), ["a|0.7|f", "b|0.0309|t", "c|0.5|", "d|0.026|t"]);
     for span in [
@@ -166,7 +187,9 @@ fn a_changed_price_changes_history_only_when_it_is_told_to() {
 fn impossible_prices_and_windows_that_overlap_are_refused() {
     let db = priced("prices_refused");
     let before = db.lines("SELECT * FROM agent_metrics.token_prices");
-    let columns = "INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million, effective_from, effective_to) VALUES";
+    let columns = "INSERT INTO agent_metrics.token_prices (
+                       provider, model, usage_type, usd_per_million, effective_from, effective_to)
+                   VALUES";
     for (values, sqlstate, words) in [
         (
             "('anthropic', 'large', 'input', 3, '2026-01-01', '2026-02-01')",
@@ -221,7 +244,9 @@ fn impossible_prices_and_windows_that_overlap_are_refused() {
     let taken: usize = thread::scope(|scope| {
         let sql = |n| {
             format!(
-                "DO $$ BEGIN {columns} ('p', 'm', 'input', 1, '2026-01-0{n}', '2026-02-01'); EXCEPTION WHEN exclusion_violation OR deadlock_detected THEN PERFORM set_config('a.refused', 'yes', false); END $$"
+                "DO $$ BEGIN {columns} ('p', 'm', 'input', 1, '2026-01-0{n}', '2026-02-01');
+                       EXCEPTION WHEN exclusion_violation OR deadlock_detected THEN
+                           PERFORM set_config('a.refused', 'yes', false); END $$"
             )
         };
         let writers: Vec<_> = sessions

@@ -1,5 +1,5 @@
-//! What strangers may take of the page: time and connections have bounds, and the scheduler beside it goes on. And moments
-//! that the server knows and no calendar of the machine does.
+//! What strangers may take of the page: time and connections have bounds, and the scheduler beside it goes on. And
+//! moments that the server knows and no calendar of the machine does.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -66,7 +66,8 @@ fn idle_connections_take_neither_page_nor_scheduler_away() {
     insert(&db, "second", 3);
     backdate(&db);
     db.exec(&format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'agent-metrics'",
+        "SELECT pg_terminate_backend(pid)
+         FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'agent-metrics'",
         db.name()
     ));
     running.says("leading");

@@ -71,17 +71,22 @@ fn company(name: &str) -> Db {
     let db = db(name);
     let nasty = NASTY.replace('\'', "''");
     db.exec(&format!(
-        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support', display_name => 'Bot', vertical => 'SaaS support');
+        "SELECT agent_metrics.register_agent(
+             'bot', 'support', 'Head of Support', display_name => 'Bot', vertical => 'SaaS support');
          SELECT agent_metrics.register_agent('seller', 'sales', 'Head of Sales');
          SELECT agent_metrics.register_agent('{nasty}', 'ops', '{nasty}', display_name => '{nasty}');
-         SELECT agent_metrics.register_agent('team', 'support', 'Head of Support', display_name => 'The humans', actor => 'human');
+         SELECT agent_metrics.register_agent(
+             'team', 'support', 'Head of Support', display_name => 'The humans', actor => 'human');
          INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('{nasty}', false);
          INSERT INTO agent_metrics.agent_events
-             (agent_id, occurred_at, conversation_id, latency_ms, token_usage_input, token_usage_output, cost_usd, outcome_label)
-         SELECT a.id, date_trunc('day', now()) - make_interval(days => d.day) + make_interval(mins => n.n), a.id || '-' || d.day || '-' || n.n,
-                100 + n.n, 1000, 100, 0.01 * (1 + n.n % 7),
-                CASE WHEN n.n % 40 = 0 THEN NULL WHEN n.n % 11 = 0 THEN 'failure' WHEN n.n % 13 = 0 THEN '{nasty}' ELSE 'success' END
-         FROM unnest(ARRAY['bot', 'seller', '{nasty}', 'team']) AS a (id), generate_series(1, 60) AS d (day), generate_series(1, 30) AS n (n)
+             (agent_id, occurred_at, conversation_id, latency_ms, token_usage_input, token_usage_output,
+              cost_usd, outcome_label)
+         SELECT a.id, date_trunc('day', now()) - make_interval(days => d.day) + make_interval(mins => n.n),
+                a.id || '-' || d.day || '-' || n.n, 100 + n.n, 1000, 100, 0.01 * (1 + n.n % 7),
+                CASE WHEN n.n % 40 = 0 THEN NULL WHEN n.n % 11 = 0 THEN 'failure' WHEN n.n % 13 = 0 THEN '{nasty}'
+                     ELSE 'success' END
+         FROM unnest(ARRAY['bot', 'seller', '{nasty}', 'team']) AS a (id), generate_series(1, 60) AS d (day),
+              generate_series(1, 30) AS n (n)
          WHERE NOT (a.id = 'seller' AND d.day = 9)",
     ));
     // statements sent together are one transaction, whose rows a refresh inside it does not count
@@ -138,7 +143,10 @@ fn each_tile_shows_the_number_of_the_view() {
     let db = company("page_numbers");
     let page = Served::new(db.url()).page("/");
     let shown = tiles(&page);
-    let view = db.rows("SELECT agent_id, metric, value_30d, verdict, unit, threshold, direction, owner FROM agent_kpi.cfo_tiles");
+    let view = db.rows(
+        "SELECT agent_id, metric, value_30d, verdict, unit, threshold, direction, owner
+         FROM agent_kpi.cfo_tiles",
+    );
     assert_eq!(shown.len(), 12, "three AI agents with four tiles");
     assert_eq!(view.len(), 12);
     assert!(
@@ -320,7 +328,10 @@ fn what_is_not_there_is_404() {
 fn a_reader_can_serve_the_page() {
     let db = company("page_reader");
     let role = format!("page_reader_{}", std::process::id());
-    db.exec(&format!("CREATE ROLE {role} LOGIN PASSWORD 'reads'; SELECT agent_metrics.grant_access('{role}', 'reader')"));
+    db.exec(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'reads';
+         SELECT agent_metrics.grant_access('{role}', 'reader')"
+    ));
     let (_, place) = db.url().split_once('@').unwrap();
     let served = Served::new(&format!("postgresql://{role}:reads@{place}"));
     assert_eq!(tiles(&served.page("/")).len(), 12);
@@ -372,7 +383,9 @@ fn open_alerts_and_the_cases_that_broke_are_shown() {
     let nasty = NASTY.replace('\'', "''");
     db.exec("SELECT agent_metrics.run_audits('2026-03-10 06:00+00')");
     db.exec(&format!(
-        "SELECT agent_metrics_internal.enqueue_alert('breach', '{nasty}', '{nasty}', jsonb_build_object('summary', '{nasty}'::text, 'metric', '{nasty}'::text), '{nasty}')"
+        "SELECT agent_metrics_internal.enqueue_alert(
+             'breach', '{nasty}', '{nasty}',
+             jsonb_build_object('summary', '{nasty}'::text, 'metric', '{nasty}'::text), '{nasty}')"
     ));
     let served = Served::new(db.url());
     let overview = served.page("/");

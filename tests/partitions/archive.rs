@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::partitions::by_hand::two_months;
-use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::books::{assert_books, assert_oracle, refresh};
+use crate::support::asserts::{assert_no_rows, assert_verified};
 use crate::support::program::{fails, works};
+use crate::support::rollups::{assert_oracle, assert_rollups, refresh};
 use crate::support::{Db, Session};
 
 /// Two months older than the hot days, and an empty folder.
@@ -18,16 +18,19 @@ pub fn two_old_months(name: &str) -> (Db, [String; 2], PathBuf) {
     db.exec(
         "UPDATE agent_metrics.settings SET value = '7' WHERE name = 'hot_days';
          INSERT INTO agent_metrics.agent_events
-             (agent_id, occurred_at, conversation_id, user_id, intent_classified, tools_called, latency_ms, token_usage_input, token_usage_output,
-              cost_usd, outcome_label, business_event_id, turn_index, is_eval, error, outcome_source)
-         SELECT agent_id, occurred_at + interval '7 seconds', conversation_id, E'tab\\t, line\\n, \\\\ and ü' , '', '[{\"name\": \"x\", \"ok\": false}]',
-                0.1 + latency_ms / 3, 12, NULL, 0.1000, 'failure', 'order-' || conversation_id, 3, latency_ms > 135, 'broken', 'judge'
+             (agent_id, occurred_at, conversation_id, user_id, intent_classified, tools_called, latency_ms,
+              token_usage_input, token_usage_output, cost_usd, outcome_label, business_event_id, turn_index, is_eval,
+              error, outcome_source)
+         SELECT agent_id, occurred_at + interval '7 seconds', conversation_id, E'tab\\t, line\\n, \\\\ and ü' , '',
+                '[{\"name\": \"x\", \"ok\": false}]', 0.1 + latency_ms / 3, 12, NULL, 0.1000, 'failure',
+                'order-' || conversation_id, 3, latency_ms > 135, 'broken', 'judge'
          FROM agent_metrics.agent_events;
          INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
-         SELECT DISTINCT business_event_id, 'ticket_resolved', NULL FROM agent_metrics.agent_events WHERE business_event_id LIKE '%-1'",
+         SELECT DISTINCT business_event_id, 'ticket_resolved', NULL
+         FROM agent_metrics.agent_events WHERE business_event_id LIKE '%-1'",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let folder = no_folder(&db);
     (db, months, folder)
 }
@@ -50,7 +53,7 @@ pub fn file_of(folder: &Path, month: &str) -> PathBuf {
 }
 
 /// Conversations and rollups as text.
-fn books(session: &Session) -> Vec<String> {
+fn rollups(session: &Session) -> Vec<String> {
     session.lines(
         "SELECT r::text FROM agent_metrics_internal.rollups r WHERE turns > 0 OR conversations > 0 OR leads > 0
          UNION ALL SELECT c::text FROM agent_metrics.conversations c ORDER BY 1",
@@ -58,40 +61,50 @@ fn books(session: &Session) -> Vec<String> {
 }
 
 /// The facts, but for what is bookkeeping.
-fn turns(session: &Session) -> Vec<String> {
-    session.lines("SELECT to_jsonb(e) - 'recorded_in' FROM agent_metrics.agent_events e ORDER BY agent_id, occurred_at, event_id")
+pub fn turns(session: &Session) -> Vec<String> {
+    session.lines(
+        "SELECT to_jsonb(e) - 'recorded_in'
+         FROM agent_metrics.agent_events e ORDER BY agent_id, occurred_at, event_id",
+    )
 }
 
 pub fn archive(db: &Db, folder: &Path) -> String {
     works(db.url(), &["archive", "--folder", folder.to_str().unwrap()])
 }
 
-fn states(session: &Session) -> Vec<String> {
+pub fn states(session: &Session) -> Vec<String> {
     session.lines("SELECT state FROM agent_metrics_internal.archives ORDER BY archive_id")
 }
 
 #[test]
 fn archived_months_count_as_before_and_come_back_as_they_were() {
     let (db, [old, new], folder) = two_old_months("archive_and_back");
-    let (books_before, turns_before) = (books(&db), turns(&db));
+    let (rollups_before, turns_before) = (rollups(&db), turns(&db));
     let said = archive(&db, &folder);
     assert_eq!(said.lines().count(), 2, "{said}");
     assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events");
     assert_eq!(states(&db), ["archived", "archived"]);
-    assert_eq!(books(&db), books_before);
+    assert_eq!(rollups(&db), rollups_before);
     assert_verified(&db);
     refresh(&db);
-    assert_eq!(books(&db), books_before, "an archived month is no deletion");
+    assert_eq!(
+        rollups(&db),
+        rollups_before,
+        "an archived month is no deletion"
+    );
     assert_verified(&db);
     assert_eq!(
-        db.lines("SELECT to_regclass('agent_metrics.' || partition || '_archived') FROM agent_metrics_internal.archives"),
+        db.lines(
+            "SELECT to_regclass('agent_metrics.' || partition || '_archived')
+             FROM agent_metrics_internal.archives"
+        ),
         ["", ""]
     );
 
     // An agent built from nothing is built from what is left of its turns; so is one in another time zone.
     db.exec("UPDATE agent_metrics_internal.agent_watermarks SET snapshot = NULL");
     refresh(&db);
-    assert_eq!(books(&db), books_before);
+    assert_eq!(rollups(&db), rollups_before);
     db.exec(
         "UPDATE agent_metrics.settings SET value = 'Asia/Kolkata' WHERE name = 'report_time_zone'",
     );
@@ -99,7 +112,7 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
     assert_verified(&db);
     db.exec("UPDATE agent_metrics.settings SET value = 'UTC' WHERE name = 'report_time_zone'");
     db.exec("SELECT agent_metrics.rebuild()");
-    assert_eq!(books(&db), books_before);
+    assert_eq!(rollups(&db), rollups_before);
     assert_verified(&db);
 
     // Nothing more to do; and back.
@@ -109,10 +122,10 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
         works(db.url(), &["restore", file.to_str().unwrap()]);
         assert_verified(&db);
         refresh(&db);
-        assert_eq!(books(&db), books_before);
+        assert_eq!(rollups(&db), rollups_before);
     }
     assert_eq!(turns(&db), turns_before);
-    assert_books(&db);
+    assert_rollups(&db);
     let file = file_of(&folder, &old);
     let error = fails(db.url(), &["restore", file.to_str().unwrap()]);
     assert!(error.contains("in the database already"), "{error}");
@@ -120,7 +133,7 @@ fn archived_months_count_as_before_and_come_back_as_they_were() {
     // A month may be archived again, in a file of its own.
     archive(&db, &folder);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 4);
-    assert_eq!(books(&db), books_before);
+    assert_eq!(rollups(&db), rollups_before);
     assert_verified(&db);
     fs::remove_dir_all(&folder).unwrap();
 }
@@ -133,7 +146,9 @@ fn bills_are_held_against_archived_turns_too() {
          UPDATE agent_metrics.agent_events SET cost_usd = NULL WHERE latency_ms > 130;
          UPDATE agent_metrics.agent_events SET computed_cost_usd = cost_usd WHERE conversation_id LIKE '%1';
          INSERT INTO agent_metrics.billing_lines (provider, model, period_start, period_end, amount_usd)
-         SELECT 'p', 'large', date_trunc('month', min(occurred_at), 'UTC'), date_trunc('day', max(occurred_at), 'UTC') + interval '10 hours', 100 FROM agent_metrics.agent_events",
+         SELECT 'p', 'large', date_trunc('month', min(occurred_at), 'UTC'),
+                date_trunc('day', max(occurred_at), 'UTC') + interval '10 hours', 100
+         FROM agent_metrics.agent_events",
     );
     refresh(&db);
     let held = || {
@@ -171,12 +186,18 @@ fn late_facts_about_archived_conversations_count() {
     let (db, _, folder) = two_old_months("archive_late_facts");
     let late = [
         "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
-         SELECT 'late-' || c, 'ticket_escalated', c FROM (SELECT conversation_id AS c FROM agent_metrics.conversations ORDER BY 1 LIMIT 1) x",
+         SELECT 'late-' || c, 'ticket_escalated', c
+         FROM (SELECT conversation_id AS c FROM agent_metrics.conversations ORDER BY 1 LIMIT 1) x",
         "INSERT INTO agent_metrics.business_events (business_event_id, kind)
-         SELECT 'order-' || c, 'ticket_reopened' FROM (SELECT conversation_id AS c FROM agent_metrics.conversations ORDER BY 1 DESC LIMIT 1) x",
+         SELECT 'order-' || c, 'ticket_reopened'
+         FROM (SELECT conversation_id AS c
+               FROM agent_metrics.conversations ORDER BY 1 DESC LIMIT 1) x",
         "UPDATE agent_metrics.outcomes SET is_success = NOT is_success WHERE label = 'failure'",
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id, latency_ms, cost_usd, outcome_label, outcome_source)
-         SELECT agent_id, started_at - interval '40 seconds', md5(conversation_id)::uuid, conversation_id, 5, 1, 'escalated', 'human'
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, event_id, conversation_id, latency_ms, cost_usd,
+             outcome_label, outcome_source)
+         SELECT agent_id, started_at - interval '40 seconds', md5(conversation_id)::uuid,
+                conversation_id, 5, 1, 'escalated', 'human'
          FROM agent_metrics.conversations WHERE conversation_id LIKE 'ops-%-1'",
         "UPDATE agent_metrics.agent_events SET latency_ms = 6 WHERE outcome_source = 'human'",
         "DELETE FROM agent_metrics.agent_events WHERE outcome_source = 'human' AND conversation_id LIKE '%-2-1'",
@@ -190,7 +211,7 @@ fn late_facts_about_archived_conversations_count() {
         refresh(&db);
         assert_verified(&db);
     }
-    let with_archive = books(&db);
+    let with_archive = rollups(&db);
     // Brought back, the oracle can see the turns: it finds the same.
     for entry in fs::read_dir(&folder).unwrap() {
         works(
@@ -199,8 +220,8 @@ fn late_facts_about_archived_conversations_count() {
         );
     }
     refresh(&db);
-    assert_eq!(books(&db), with_archive);
-    assert_books(&db);
+    assert_eq!(rollups(&db), with_archive);
+    assert_rollups(&db);
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -208,7 +229,7 @@ fn late_facts_about_archived_conversations_count() {
 fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
     let (db, [old, _], folder) = two_old_months("archive_killed");
     let name = name_of(&old).to_owned();
-    let (books_before, turns_before) = (books(&db), turns(&db));
+    let (rollups_before, turns_before) = (rollups(&db), turns(&db));
     let file = file_of(&folder, &old);
     fs::create_dir_all(&folder).unwrap();
     let begin = format!(
@@ -223,7 +244,7 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
             );
         }
         assert_eq!(turns(db), turns_before);
-        assert_books(db);
+        assert_rollups(db);
         db.exec("DELETE FROM agent_metrics_internal.archives");
         fs::remove_dir_all(&folder).unwrap();
         fs::create_dir_all(&folder).unwrap();
@@ -234,7 +255,11 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
         &|_| fs::write(file.with_extension("parquet.part"), b"half a fi").unwrap(),
         &|_| fs::write(&file, b"a file whose archive was not finished").unwrap(),
         &|db| {
-            db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics_internal.archives WHERE state = 'writing'), 1, '1', 1)")
+            db.exec(
+                "SELECT agent_metrics.condense_archive(
+                     (SELECT archive_id FROM agent_metrics_internal.archives
+                      WHERE state = 'writing'), 1, '1', 1)",
+            )
         },
     ];
     for step in steps {
@@ -244,19 +269,22 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
         assert_verified(&db);
         refresh(&db);
         assert_eq!(
-            books(&db),
-            books_before,
+            rollups(&db),
+            rollups_before,
             "sums beside live turns do not count"
         );
         archive(&db, &folder);
         assert_eq!(states(&db), ["archived", "archived"]);
         assert_verified(&db);
-        assert_eq!(books(&db), books_before);
+        assert_eq!(rollups(&db), rollups_before);
         back(&db);
     }
     // Detached and not dropped: the file is looked at again before the table goes.
-    db.exec("CREATE FUNCTION agent_metrics.no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''killed''; END';
-             CREATE EVENT TRIGGER no ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION agent_metrics.no()");
+    db.exec(
+        "CREATE FUNCTION agent_metrics.no() RETURNS event_trigger
+         LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''killed''; END';
+         CREATE EVENT TRIGGER no ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION agent_metrics.no()",
+    );
     let error = fails_somehow(&db, &folder);
     assert!(error.contains("killed"), "{error}");
     db.exec("DROP EVENT TRIGGER no");
@@ -264,7 +292,7 @@ fn a_kill_at_any_step_loses_nothing_and_the_next_run_finishes() {
     assert_eq!(states(&db), ["detached", "detached"]);
     assert_verified(&db);
     refresh(&db);
-    assert_eq!(books(&db), books_before);
+    assert_eq!(rollups(&db), rollups_before);
     let kept = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();
     let error = fails(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
@@ -287,91 +315,6 @@ fn fails_somehow(db: &Db, folder: &Path) -> String {
     );
     assert_eq!(code, 1, "{stderr}");
     stderr
-}
-
-#[test]
-fn a_turn_written_while_its_month_is_archived_is_in_the_file() {
-    let (db, [old, _], folder) = two_old_months("archive_written_meanwhile");
-    let name = name_of(&old);
-    db.exec(&format!(
-        "SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"
-    ));
-    db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics_internal.archives), 1, '1', 1)");
-    for sql in [
-        format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT 'sup', min(occurred_at), 'late' FROM {old}"
-        ),
-        format!("UPDATE {old} SET latency_ms = 77 WHERE conversation_id = 'late'"),
-        format!("DELETE FROM {old} WHERE conversation_id = 'late'"),
-    ] {
-        db.exec("BEGIN");
-        db.exec(&sql);
-        db.exec("COMMIT");
-        assert_sqlstate(
-            &db,
-            "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))",
-            "40001",
-        );
-    }
-    refresh(&db);
-    assert_books(&db);
-    // A turn that no refresh has counted holds the archive up until one has.
-    let before = turns(&db).len();
-    db.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'uncounted', 5 FROM {old}"
-    ));
-    archive(&db, &folder);
-    assert_verified(&db);
-    assert_eq!(
-        db.lines(
-            "SELECT turns FROM agent_metrics.conversations WHERE conversation_id = 'uncounted'"
-        ),
-        ["1"]
-    );
-    for entry in fs::read_dir(&folder).unwrap() {
-        works(
-            db.url(),
-            &["restore", entry.unwrap().path().to_str().unwrap()],
-        );
-    }
-    assert_eq!(turns(&db).len(), before + 1);
-    refresh(&db);
-    assert_books(&db);
-    fs::remove_dir_all(&folder).unwrap();
-}
-
-#[test]
-fn a_writer_in_the_month_holds_the_archive_up_and_is_not_held_up() {
-    let (db, [old, _], _) = two_old_months("archive_gives_way");
-    let name = name_of(&old);
-    let writer = db.session();
-    writer.exec(&format!(
-        "BEGIN; UPDATE {old} SET latency_ms = 3 WHERE agent_id = 'sup'"
-    ));
-    assert_sqlstate(
-        &db,
-        &format!("SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"),
-        "55P03",
-    );
-    writer.exec("COMMIT");
-    db.exec(&format!(
-        "SELECT agent_metrics.begin_archive('{name}', '/nowhere', 'x.parquet')"
-    ));
-    db.exec("SELECT agent_metrics.condense_archive((SELECT archive_id FROM agent_metrics_internal.archives), 1, '1', 1)");
-    refresh(&db);
-    writer.exec("BEGIN; INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'now')");
-    assert_sqlstate(
-        &db,
-        "SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))",
-        "55P03",
-    );
-    writer.exec("COMMIT");
-    refresh(&db);
-    db.exec("SELECT agent_metrics.detach_archive((SELECT archive_id FROM agent_metrics_internal.archives))");
-    // A turn of that month is accepted at every moment.
-    db.exec(&format!("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'late', 5 FROM {old}_archived"));
-    refresh(&db);
-    assert_verified(&db);
 }
 
 #[test]
@@ -398,7 +341,7 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
     archive(&db, &folder);
     let whole = fs::read(&file).unwrap();
     let restore = ["restore", file.to_str().unwrap()];
-    let before = books(&db);
+    let before = rollups(&db);
     for damage in [
         |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2),
         |bytes: &mut Vec<u8>| {
@@ -418,7 +361,7 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
     fs::remove_file(&file).unwrap();
     let error = fails(db.url(), &restore);
     assert!(error.contains("cannot be read"), "{error}");
-    assert_eq!(books(&db), before);
+    assert_eq!(rollups(&db), before);
     let error = fails(db.url(), &["restore", "/etc/hostname"]);
     assert!(error.contains("no archive of this database"), "{error}");
     // a turn that came again while its month was away is there once
@@ -426,7 +369,9 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
     db.exec(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id, latency_ms)
          SELECT agent_id, occurred_at, event_id, conversation_id, 9 FROM agent_metrics_internal.archived_conversations
-         WHERE event_id IS NOT NULL AND archive_id = (SELECT archive_id FROM agent_metrics_internal.archives WHERE partition = '{name}') LIMIT 2"
+         WHERE event_id IS NOT NULL
+           AND archive_id = (SELECT archive_id FROM agent_metrics_internal.archives WHERE partition = '{name}')
+         LIMIT 2"
     ));
     refresh(&db);
     works(db.url(), &restore);
@@ -447,12 +392,13 @@ fn a_damaged_a_strange_and_an_unwritable_file_are_refused_by_name() {
 fn what_was_said_of_a_turn_of_an_evaluation_counts_nowhere_when_it_is_archived() {
     let (db, [old, _], folder) = two_old_months("archive_eval_turns");
     // a turn of an evaluation in a conversation of others
-    db.exec(
-        &format!("INSERT INTO agent_metrics.tool_call_verdicts (agent_id, occurred_at, event_id, conversation_id, call_index, judged_by, is_correct)
-         SELECT agent_id, occurred_at, event_id, conversation_id, 0, 'bob', NOT is_eval FROM {old}"),
-    );
+    db.exec(&format!(
+        "INSERT INTO agent_metrics.tool_call_verdicts (
+             agent_id, occurred_at, event_id, conversation_id, call_index, judged_by, is_correct)
+         SELECT agent_id, occurred_at, event_id, conversation_id, 0, 'bob', NOT is_eval FROM {old}"
+    ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let facts = "SELECT sum(facts), sum(numerator) FROM agent_metrics_internal.fact_days WHERE measure = 'tool_calls'";
     let before = db.lines(facts);
     assert!(db.number(&format!("SELECT count(*) FROM {old} WHERE is_eval")) > 0.0);

@@ -108,7 +108,8 @@ fn the_database_names_no_file_outside_the_folder() {
         db.exec(&format!(
             "DELETE FROM agent_metrics_internal.archives;
              INSERT INTO agent_metrics_internal.archives (partition, from_time, to_time, state, folder, file)
-             SELECT p.partition, p.from_time, p.to_time, 'writing', '/', '{file}' FROM agent_metrics.archivable_partitions() p WHERE p.partition = '{name}'"
+             SELECT p.partition, p.from_time, p.to_time, 'writing', '/', '{file}'
+             FROM agent_metrics.archivable_partitions() p WHERE p.partition = '{name}'"
         ));
         let error = fails(db.url(), &["archive", "--folder", folder.to_str().unwrap()]);
         assert!(error.contains(&format!("\"{file}\"")), "{error}");

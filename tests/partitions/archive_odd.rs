@@ -1,12 +1,13 @@
-//! Months whose turns are odd: of evaluations alone, filled with no trigger to check them, of another cluster's counter.
+//! Months whose turns are odd: of evaluations alone, filled with no trigger to check them, of
+//! another cluster's counter.
 
 use std::fs;
 
 use crate::partitions::archive::{archive, name_of, two_old_months};
 use crate::support::Db;
 use crate::support::asserts::assert_verified;
-use crate::support::books::refresh;
 use crate::support::program::{program, works};
+use crate::support::rollups::refresh;
 
 fn restore_all(db: &Db, folder: &std::path::Path) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -48,10 +49,14 @@ fn what_a_ready_made_month_bears_is_refused_by_name_until_it_could_come_back() {
         "ALTER TABLE agent_metrics.agent_events DETACH PARTITION {old};
          ALTER TABLE {old} DISABLE TRIGGER ALL;
          UPDATE {old} SET outcome_source = '', outcome_label = 'success' WHERE conversation_id LIKE '%-0';
-         UPDATE {old} SET outcome_source = 'event order-' || conversation_id, outcome_label = 'failure' WHERE conversation_id LIKE '%-1';
-         UPDATE {old} SET outcome_source = repeat('robot', 100000), outcome_label = 'failure' WHERE conversation_id LIKE '%-2';
-         UPDATE {old} SET cost_usd = (ARRAY['NaN', 'Infinity', '-Infinity', '-1', '1e50']::numeric[])[1 + extract(day FROM occurred_at)::integer % 5], model = 'odd';
-         UPDATE {old} SET latency_ms = (ARRAY['NaN', 'Infinity', '-Infinity', '-1']::float8[])[1 + extract(day FROM occurred_at)::integer % 4];
+         UPDATE {old} SET outcome_source = 'event order-' || conversation_id, outcome_label = 'failure'
+         WHERE conversation_id LIKE '%-1';
+         UPDATE {old} SET outcome_source = repeat('robot', 100000), outcome_label = 'failure'
+         WHERE conversation_id LIKE '%-2';
+         UPDATE {old} SET cost_usd = (ARRAY['NaN', 'Infinity', '-Infinity', '-1', '1e50']::numeric[])[
+                              1 + extract(day FROM occurred_at)::integer % 5], model = 'odd';
+         UPDATE {old} SET latency_ms = (ARRAY['NaN', 'Infinity', '-Infinity', '-1']::float8[])[
+                              1 + extract(day FROM occurred_at)::integer % 4];
          UPDATE {old} SET token_usage_input = 9223372036854775807, token_usage_output = -5;
          UPDATE {old} SET tools_called = '5';
          ALTER TABLE {old} ENABLE TRIGGER ALL;
@@ -85,7 +90,10 @@ fn what_a_ready_made_month_bears_is_refused_by_name_until_it_could_come_back() {
             .unwrap_or_else(|| panic!("{error}"));
         named.push(*column);
         assert_verified(&db);
-        db.exec(&format!("ALTER TABLE {old} DISABLE TRIGGER zz_check_turn; UPDATE {old} SET {cure}; ALTER TABLE {old} ENABLE ALWAYS TRIGGER zz_check_turn"));
+        db.exec(&format!(
+            "ALTER TABLE {old} DISABLE TRIGGER zz_check_turn; UPDATE {old} SET {cure};
+             ALTER TABLE {old} ENABLE ALWAYS TRIGGER zz_check_turn"
+        ));
         refresh(&db);
     }
     named.sort_unstable();
@@ -123,7 +131,8 @@ fn a_turn_that_no_refresh_has_seen_is_waited_for_though_its_id_is_below_another_
         ["1000000000"]
     );
     db.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'sup', min(occurred_at), 'uncounted', 5 FROM {old}"
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         SELECT 'sup', min(occurred_at), 'uncounted', 5 FROM {old}"
     ));
     assert_verified(&db);
     let id = "(SELECT archive_id FROM agent_metrics_internal.archives)";

@@ -1,12 +1,12 @@
-//! What of others stands in the way of a partition that is to be made, moved, archived or dropped: it is named, with whose
-//! it is and the cure, before anything is lost; and it holds nothing else up.
+//! What of others stands in the way of a partition that is to be made, moved, archived or dropped: it is named, with
+//! whose it is and the cure, before anything is lost; and it holds nothing else up.
 
 use std::fs;
 
 use crate::partitions::archive::{archive, name_of, two_old_months};
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::{fails, program, works};
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{Session, SqlError};
 
 fn refused(session: &Session, sql: &str, sqlstate: &str, words: &[&str]) -> SqlError {
@@ -32,7 +32,8 @@ fn a_table_that_has_the_name_of_a_partition_is_left_alone_and_named() {
         .unwrap();
     db.exec(&format!(
         "CREATE TABLE agent_metrics.{month} (LIKE agent_metrics.agent_events INCLUDING DEFAULTS);
-         INSERT INTO agent_metrics.{month} (agent_id, occurred_at, conversation_id) SELECT 'sup', date_trunc('month', now()) + interval '4 months', 'mine';
+         INSERT INTO agent_metrics.{month} (agent_id, occurred_at, conversation_id)
+         SELECT 'sup', date_trunc('month', now()) + interval '4 months', 'mine';
          ALTER TABLE agent_metrics.{month} OWNER TO blocked_names_bob"
     ));
     let whose = ["blocked_names_bob", "RENAME TO"];
@@ -48,7 +49,7 @@ fn a_table_that_has_the_name_of_a_partition_is_left_alone_and_named() {
         1.0
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     db.exec(&format!("ALTER TABLE agent_metrics.{month} RENAME TO mine"));
     assert!(db.number("SELECT agent_metrics.ensure_partitions(5)") > 0.0);
 
@@ -57,7 +58,8 @@ fn a_table_that_has_the_name_of_a_partition_is_left_alone_and_named() {
         "CREATE TABLE agent_metrics.agent_events_before_old (note text);
          ALTER TABLE agent_metrics.agent_events_before_old OWNER TO blocked_names_bob;
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
-         SELECT 'sup', now() - interval '8 months' - n * interval '10 minutes', 'old' || n FROM generate_series(1, 1500) n",
+         SELECT 'sup', now() - interval '8 months' - n * interval '10 minutes', 'old' || n
+         FROM generate_series(1, 1500) n",
     );
     let words = ["agent_events_before_old", whose[0], whose[1]];
     refused(
@@ -75,7 +77,7 @@ fn a_table_that_has_the_name_of_a_partition_is_left_alone_and_named() {
     db.exec("DROP TABLE agent_metrics.agent_events_before_old");
     works(db.url(), &["once"]);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events_before");
 }
 
@@ -85,7 +87,9 @@ fn a_view_on_a_month_is_named_before_it_is_archived_and_holds_no_other_month_up(
     role(&db, "blocked_views_bob");
     let view = |on: &str| {
         db.exec(&format!(
-            "CREATE SCHEMA IF NOT EXISTS theirs; CREATE VIEW theirs.january AS SELECT count(*) FROM {on}; ALTER VIEW theirs.january OWNER TO blocked_views_bob"
+            "CREATE SCHEMA IF NOT EXISTS theirs;
+             CREATE VIEW theirs.january AS SELECT count(*) FROM {on};
+             ALTER VIEW theirs.january OWNER TO blocked_views_bob"
         ));
     };
     let words = [
@@ -129,8 +133,11 @@ fn a_view_on_a_month_is_named_before_it_is_archived_and_holds_no_other_month_up(
     refresh(&db);
     assert_verified(&db);
     // once it is detached
-    db.exec("CREATE FUNCTION agent_metrics.no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''killed''; END';
-             CREATE EVENT TRIGGER no ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION agent_metrics.no()");
+    db.exec(
+        "CREATE FUNCTION agent_metrics.no() RETURNS event_trigger
+         LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''killed''; END';
+         CREATE EVENT TRIGGER no ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION agent_metrics.no()",
+    );
     assert_eq!(program(db.url(), &at).0, 1);
     db.exec("DROP EVENT TRIGGER no");
     view(&format!("{old}_archived"));
@@ -151,13 +158,15 @@ fn whatever_may_stand_on_a_partition_is_named_and_what_goes_with_it_is_not() {
     let db = shop("blocked_kinds");
     db.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
-         SELECT 'sup', now() - interval '8 months' - n * interval '10 minutes', 'old' || n FROM generate_series(1, 1500) n;
+         SELECT 'sup', now() - interval '8 months' - n * interval '10 minutes', 'old' || n
+         FROM generate_series(1, 1500) n;
          -- these go with it
          CREATE INDEX ON agent_metrics.agent_events_before ((upper(model))) WHERE model <> '';
          ALTER TABLE agent_metrics.agent_events_before ADD CHECK (length(agent_id) > 0);
          CREATE STATISTICS agent_metrics.of_ours ON agent_id, model FROM agent_metrics.agent_events_before;
          CREATE FUNCTION agent_metrics.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-         CREATE TRIGGER mine BEFORE INSERT ON agent_metrics.agent_events_before FOR EACH ROW WHEN (NEW.model = 'x') EXECUTE FUNCTION agent_metrics.nothing();
+         CREATE TRIGGER mine BEFORE INSERT ON agent_metrics.agent_events_before
+             FOR EACH ROW WHEN (NEW.model = 'x') EXECUTE FUNCTION agent_metrics.nothing();
          CREATE POLICY mine ON agent_metrics.agent_events_before USING (agent_id <> '')",
     );
     assert_no_rows(
@@ -184,7 +193,9 @@ fn whatever_may_stand_on_a_partition_is_named_and_what_goes_with_it_is_not() {
         ),
         (
             format!(
-                "CREATE TABLE theirs (a text, o timestamptz, e uuid, CONSTRAINT mine FOREIGN KEY (a, o, e) REFERENCES {on})"
+                "CREATE TABLE theirs (
+                     a text, o timestamptz,
+                     e uuid, CONSTRAINT mine FOREIGN KEY (a, o, e) REFERENCES {on})"
             ),
             "ALTER TABLE public.theirs DROP CONSTRAINT mine",
         ),
@@ -211,7 +222,7 @@ fn whatever_may_stand_on_a_partition_is_named_and_what_goes_with_it_is_not() {
     db.exec("DROP VIEW theirs");
     while db.value("SELECT agent_metrics.partition_step()").is_some() {}
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -219,7 +230,9 @@ fn a_foreign_key_to_turns_is_named_where_it_keeps_them_from_being_moved() {
     let (db, [old, _], folder) = two_old_months("blocked_keys");
     role(&db, "blocked_keys_bob");
     db.exec(&format!(
-        "CREATE TABLE theirs (a text, o timestamptz, e uuid, CONSTRAINT mine FOREIGN KEY (a, o, e) REFERENCES agent_metrics.agent_events);
+        "CREATE TABLE theirs (a text, o timestamptz,
+                              e uuid, CONSTRAINT mine FOREIGN KEY (a, o, e)
+                                          REFERENCES agent_metrics.agent_events);
          ALTER TABLE theirs OWNER TO blocked_keys_bob;
          INSERT INTO theirs SELECT agent_id, occurred_at, event_id FROM {old} LIMIT 1"
     ));
@@ -260,7 +273,7 @@ fn a_partition_in_another_schema_counts_and_is_named() {
         name_of(&old)
     ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert!(db.number("SELECT count(*) FROM agent_metrics_internal.broken_triggers()") > 0.0);
     db.exec("SELECT agent_metrics.setup()");
     assert_no_rows(

@@ -3,8 +3,8 @@
 use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::books::{
-    Rollups, assert_books, assert_only, oracle_differences, refresh, shop, written_days,
+use crate::support::rollups::{
+    Rollups, assert_only, assert_rollups, oracle_differences, refresh, shop, written_days,
 };
 use crate::support::{Db, Session, db};
 
@@ -13,23 +13,28 @@ use crate::support::{Db, Session, db};
 pub fn two_months(name: &str) -> (Db, [String; 2]) {
     let db = db(name);
     db.exec(
-        "SELECT agent_metrics.register_agent('sup', 'support', 'O'), agent_metrics.register_agent('ops', 'ops', 'O');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, latency_ms, cost_usd, outcome_label)
-         SELECT a, m + d * interval '1 day' + c * interval '3 hours' + t * interval '1 minute', format('%s-%s-%s-%s', a, extract(month FROM m), d, c),
-                'u' || c, 100 + 10 * d + t, 0.01, CASE t WHEN 1 THEN 'success' END
+        "SELECT agent_metrics.register_agent('sup', 'support', 'O'),
+                agent_metrics.register_agent('ops', 'ops', 'O');
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, user_id, latency_ms, cost_usd, outcome_label)
+         SELECT a, m + d * interval '1 day' + c * interval '3 hours' + t * interval '1 minute',
+                format('%s-%s-%s-%s', a, extract(month FROM m), d, c), 'u' || c, 100 + 10 * d + t,
+                0.01, CASE t WHEN 1 THEN 'success' END
          FROM unnest(ARRAY['sup', 'ops']) AS a,
-              (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - i * interval '1 month' FROM unnest(ARRAY[3, 2]) AS i) AS x (m),
+              (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+               - i * interval '1 month'
+               FROM unnest(ARRAY[3, 2]) AS i) AS x (m),
               generate_series(0, 4) AS d, generate_series(0, 2) AS c, generate_series(0, 1) AS t",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let months = db.lines(
         "SELECT DISTINCT tableoid::regclass::text FROM agent_metrics.agent_events ORDER BY 1",
     );
     (db, months.try_into().unwrap())
 }
 
-/// Days of an agent on which the books have turns.
+/// Days of an agent on which the rollups have turns.
 fn days(session: &Session, agent: &str) -> Vec<String> {
     session.lines(&format!(
         "SELECT '{agent} ' || (bucket AT TIME ZONE 'UTC')::date FROM agent_metrics_internal.rollups
@@ -38,7 +43,7 @@ fn days(session: &Session, agent: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_dropped_partition_leaves_the_books_at_the_next_refresh_of_each_agent() {
+fn a_dropped_partition_leaves_the_rollups_at_the_next_refresh_of_each_agent() {
     let (db, [old, _]) = two_months("partitions_dropped");
     let (sup, ops) = (days(&db, "sup"), days(&db, "ops"));
     assert_eq!((sup.len(), ops.len()), (10, 10));
@@ -69,12 +74,15 @@ fn a_conversation_loses_the_turns_that_were_in_a_dropped_partition_and_keeps_the
          UNION ALL SELECT 'sup', max(occurred_at), 'long', 8, 'success' FROM agent_metrics.agent_events",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     db.exec(&format!("DROP TABLE {old}"));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
-        db.lines("SELECT turns, is_success, started_at = ended_at FROM agent_metrics.conversations WHERE conversation_id = 'long'"),
+        db.lines(
+            "SELECT turns, is_success, started_at = ended_at
+             FROM agent_metrics.conversations WHERE conversation_id = 'long'"
+        ),
         ["1|t|t"]
     );
 }
@@ -92,13 +100,13 @@ fn a_partition_detached_and_attached_again_leaves_and_returns() {
         "ALTER TABLE agent_metrics.agent_events DETACH PARTITION {old} CONCURRENTLY"
     ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(days(&db, "ops"), all[5..]);
     db.exec(&format!(
         "ALTER TABLE agent_metrics.agent_events ATTACH PARTITION {old} {bound}"
     ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(days(&db, "ops"), all);
     // out, changed and in again between two refreshes: the table is the same, what it holds is not
     db.exec(&format!(
@@ -108,7 +116,7 @@ fn a_partition_detached_and_attached_again_leaves_and_returns() {
     ));
     let before = Rollups::of(&db);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(written_days(&before, &Rollups::of(&db)).len(), 10);
     assert_eq!(
         db.number(
@@ -123,19 +131,23 @@ fn a_partition_attached_with_turns_in_it_is_counted() {
     let (db, [old, new]) = two_months("partitions_attached");
     db.exec(&format!("DROP TABLE {old}"));
     refresh(&db);
-    let bound = "FOR VALUES FROM (date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '3 months')
+    let bound = "FOR VALUES FROM (date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                                  - interval '3 months')
                  TO (date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '2 months')";
     db.exec(&format!(
         "CREATE TABLE agent_metrics.mine (LIKE {new} INCLUDING ALL);
          INSERT INTO agent_metrics.mine SELECT * FROM {new};
-         UPDATE agent_metrics.mine SET occurred_at = occurred_at - interval '30 days', conversation_id = 'old-' || conversation_id,
+         UPDATE agent_metrics.mine SET occurred_at = occurred_at - interval '30 days',
+                                       conversation_id = 'old-' || conversation_id,
                                        event_id = agent_metrics.new_event_id();
-         DELETE FROM agent_metrics.mine WHERE occurred_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '2 months';
+         DELETE FROM agent_metrics.mine
+         WHERE occurred_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                              - interval '2 months';
          SET timezone = 'UTC';
          ALTER TABLE agent_metrics.agent_events ATTACH PARTITION agent_metrics.mine {bound}"
     ));
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert!(days(&db, "sup").len() > 5);
 }
 
@@ -155,7 +167,7 @@ fn two_agents_refreshed_at_once_both_notice_a_dropped_partition() {
         first.exec("COMMIT");
         waits.join().unwrap();
     });
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(days(&db, "ops").len(), 5);
 }
 
@@ -169,11 +181,14 @@ fn making_partitions_is_no_change_and_hides_none() {
                 ('sup', date_trunc('month', now()) + interval '50 years', 'far ahead', 6)",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let before = Rollups::of(&db);
     assert_eq!(db.number("SELECT agent_metrics.ensure_partitions(6)"), 3.0);
     assert_eq!(
-        db.lines("SELECT conversation_id, tableoid::regclass::text LIKE '%after' FROM agent_metrics.agent_events WHERE conversation_id LIKE '%ahead' ORDER BY 1"),
+        db.lines(
+            "SELECT conversation_id, tableoid::regclass::text LIKE '%after'
+             FROM agent_metrics.agent_events WHERE conversation_id LIKE '%ahead' ORDER BY 1"
+        ),
         ["ahead|f", "far ahead|t"]
     );
     assert_only(&db, &before, &[]);
@@ -184,7 +199,7 @@ fn making_partitions_is_no_change_and_hides_none() {
     db.exec(&format!("DROP TABLE {partition}"));
     db.exec("SELECT agent_metrics.ensure_partitions(8)");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_no_rows(
         &db,
         "SELECT * FROM agent_metrics.conversations WHERE conversation_id = 'ahead'",
@@ -196,7 +211,10 @@ fn making_partitions_gives_way_to_a_writer_and_inserts_go_on() {
     let db = shop("partitions_give_way");
     let (writer, maintenance) = (db.session(), db.session());
     writer.exec("BEGIN");
-    writer.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'held')");
+    writer.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('sup', now(), 'held')",
+    );
     assert_sqlstate(
         &maintenance,
         "SELECT agent_metrics.ensure_partitions(6)",
@@ -204,11 +222,14 @@ fn making_partitions_gives_way_to_a_writer_and_inserts_go_on() {
     );
     // Whoever waits for the lock keeps later inserts waiting, so 100 ms is also the longest that they wait.
     db.exec("SET statement_timeout = '5s'");
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'other')");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('sup', now(), 'other')",
+    );
     writer.exec("COMMIT");
     maintenance.exec("SELECT agent_metrics.ensure_partitions(6)");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 /// One step after another until there is none; what each was.
@@ -225,7 +246,8 @@ fn steps(session: &Session) -> Vec<String> {
 fn layout(session: &Session) -> String {
     session
         .lines(
-            "SELECT (SELECT count(*) FROM agent_metrics.agent_events_before), (SELECT count(*) FROM agent_metrics.agent_events_after),
+            "SELECT (SELECT count(*) FROM agent_metrics.agent_events_before),
+                    (SELECT count(*) FROM agent_metrics.agent_events_after),
                     (SELECT count(*) FROM pg_inherits WHERE inhparent = 'agent_metrics.agent_events'::regclass) - 2",
         )
         .remove(0)
@@ -235,10 +257,14 @@ fn layout(session: &Session) -> String {
 fn years_that_came_before_their_months_are_split_while_writers_go_on() {
     let db = shop("partitions_split");
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, outcome_label)
-         SELECT (ARRAY['sup', 'ops', 'nobody'])[1 + n % 3], date_trunc('month', now()) - interval '20 months' + n * interval '6 hours', 'b' || n / 4, n % 900, 'success'
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, outcome_label)
+         SELECT (ARRAY['sup', 'ops', 'nobody'])[1 + n % 3],
+                date_trunc('month', now()) - interval '20 months' + n * interval '6 hours',
+                'b' || n / 4, n % 900, 'success'
          FROM generate_series(1, 1500) AS n;
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', '1990-01-01', 'a clock of its own')",
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('sup', '1990-01-01', 'a clock of its own')",
     );
     refresh(&db);
     let before = Rollups::of(&db);
@@ -257,14 +283,17 @@ fn years_that_came_before_their_months_are_split_while_writers_go_on() {
         number += 1;
         db.exec(&format!(
             "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
-             VALUES ('sup', date_trunc('month', now()) - interval '15 months' + interval '{number} days', 'while-{number}', 5);
+             VALUES ('sup', date_trunc('month', now()) - interval '15 months' + interval '{number} days',
+                     'while-{number}', 5);
              UPDATE agent_metrics.agent_events SET latency_ms = {number} WHERE conversation_id = 'b{number}0';
-             UPDATE agent_metrics.agent_events SET occurred_at = occurred_at + interval '40 days' WHERE conversation_id = 'b{number}1';
+             UPDATE agent_metrics.agent_events SET occurred_at = occurred_at + interval '40 days'
+             WHERE conversation_id = 'b{number}1';
              DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'while-{number}' AND {number} % 4 = 0;
-             INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT 'ops', now(), 'again' WHERE {number} % 4 = 0"
+             INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+             SELECT 'ops', now(), 'again' WHERE {number} % 4 = 0"
         ));
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
     }
     assert!(
         made.len() > 15 && made.iter().any(|step| step.starts_with("swapped")),
@@ -286,7 +315,7 @@ fn years_that_came_before_their_months_are_split_while_writers_go_on() {
     // dropped by hand, such a month is noticed as any other
     db.exec("DROP TABLE agent_metrics.agent_events_before");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -294,7 +323,8 @@ fn a_future_that_holds_many_turns_gets_its_months() {
     let db = shop("partitions_split_after");
     db.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
-         SELECT 'sup', date_trunc('month', now()) + interval '4 months' + n * interval '1 hour', 'f' || n / 3, 5 FROM generate_series(1, 3000) AS n",
+         SELECT 'sup', date_trunc('month', now()) + interval '4 months' + n * interval '1 hour',
+                'f' || n / 3, 5 FROM generate_series(1, 3000) AS n",
     );
     refresh(&db);
     let before = Rollups::of(&db);
@@ -310,10 +340,21 @@ fn a_future_that_holds_many_turns_gets_its_months() {
             .starts_with("guarding")
     );
     // a writer that holds the table holds the swap up, and nobody else
-    writer.exec("BEGIN; INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now(), 'held')");
+    writer.exec(
+        "BEGIN;
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('sup', now(), 'held')",
+    );
     loop {
         db.exec("BEGIN");
-        if db.value("SELECT count(*) FILTER (WHERE state = 'waiting') FROM agent_metrics_internal.partition_splits").as_deref() == Some("0") {
+        if db
+            .value(
+                "SELECT count(*) FILTER (WHERE state = 'waiting')
+                 FROM agent_metrics_internal.partition_splits",
+            )
+            .as_deref()
+            == Some("0")
+        {
             break;
         }
         db.exec("SELECT agent_metrics.partition_step(); COMMIT");
@@ -330,7 +371,7 @@ fn a_future_that_holds_many_turns_gets_its_months() {
     assert_eq!(layout(&db).split('|').nth(1), Some("0"));
     db.exec("SELECT agent_metrics.ensure_partitions(6)");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert!(
         !written_days(&before, &Rollups::of(&db)).is_empty(),
         "the truncated turns left"

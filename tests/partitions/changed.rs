@@ -4,8 +4,8 @@ use std::fs;
 
 use crate::partitions::archive::{archive, file_of, name_of, two_old_months};
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::books::{assert_books, refresh, shop};
 use crate::support::program::works;
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{Db, Session};
 
 const ID: &str = "(SELECT archive_id FROM agent_metrics_internal.archives WHERE state = 'writing')";
@@ -31,7 +31,8 @@ fn turns(db: &Session) -> Vec<String> {
 fn old_turns(db: &Db, turns: i32) {
     db.exec(&format!(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
-         SELECT 'sup', now() - interval '8 months' - n * interval '10 minutes', 'old' || n FROM generate_series(1, {turns}) n"
+         SELECT 'sup', now() - interval '8 months' - n * interval '10 minutes', 'old' || n
+         FROM generate_series(1, {turns}) n"
     ));
 }
 
@@ -66,17 +67,19 @@ fn a_month_that_is_itself_partitioned_is_archived_with_what_is_written_meanwhile
     let (db, [old, _], folder) = two_old_months("changed_month_below");
     partition_below(&db, &old);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let changes = [
         format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT 'sup', min(occurred_at), 'late' FROM {old}"
+            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+             SELECT 'sup', min(occurred_at), 'late' FROM {old}"
         ),
         format!("UPDATE {old}_leaf SET latency_ms = 77 WHERE conversation_id = 'late'"),
         format!("DELETE FROM {old}_leaf WHERE conversation_id = 'late'"),
         // and what no trigger of a row sees
         format!(
             "CREATE TABLE {old}_more (LIKE {old} INCLUDING ALL);
-             INSERT INTO {old}_more (agent_id, occurred_at, conversation_id) SELECT 'more', min(occurred_at), 'ready-made' FROM {old};
+             INSERT INTO {old}_more (agent_id, occurred_at, conversation_id)
+             SELECT 'more', min(occurred_at), 'ready-made' FROM {old};
              ALTER TABLE {old} ATTACH PARTITION {old}_more FOR VALUES IN ('more')"
         ),
         format!("TRUNCATE {old}_more"),
@@ -92,14 +95,14 @@ fn a_month_that_is_itself_partitioned_is_archived_with_what_is_written_meanwhile
     }
     let before = turns(&db);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     archive(&db, &folder);
     assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events");
     assert_verified(&db);
     restore_all(&db, &folder);
     assert_eq!(turns(&db), before);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 /// One step after another, with a change before each but the first.
@@ -122,7 +125,8 @@ fn an_outer_partition_that_is_itself_partitioned_is_split_with_what_is_written_m
     refresh(&db);
     let steps = split_with(&db, |n| {
         format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now() - interval '8 months 1 hour', 'while{n}');
+            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+             VALUES ('sup', now() - interval '8 months 1 hour', 'while{n}');
              DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'old{n}'"
         )
     });
@@ -131,11 +135,14 @@ fn an_outer_partition_that_is_itself_partitioned_is_split_with_what_is_written_m
         "{steps:?}"
     );
     assert_eq!(
-        db.lines("SELECT count(*), count(*) FILTER (WHERE conversation_id LIKE 'while%') FROM agent_metrics.agent_events WHERE conversation_id ~ '^(old|while)'"),
+        db.lines(
+            "SELECT count(*), count(*) FILTER (WHERE conversation_id LIKE 'while%')
+             FROM agent_metrics.agent_events WHERE conversation_id ~ '^(old|while)'"
+        ),
         [format!("{}|{}", 1_501, steps.len())]
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -145,7 +152,9 @@ fn a_column_that_comes_between_two_steps_is_borne_by_what_is_made() {
     refresh(&db);
     let steps = split_with(&db, |n| {
         if n == 2 {
-            "ALTER TABLE agent_metrics.agent_events ADD COLUMN note_of_ours text DEFAULT 'x', ADD CHECK (note_of_ours <> '')".to_owned()
+            "ALTER TABLE agent_metrics.agent_events ADD COLUMN note_of_ours text DEFAULT 'x',
+                 ADD CHECK (note_of_ours <> '')"
+                .to_owned()
         } else {
             "SELECT 1".to_owned()
         }
@@ -161,11 +170,14 @@ fn a_column_that_comes_between_two_steps_is_borne_by_what_is_made() {
         "{steps:?}"
     );
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics.agent_events WHERE conversation_id LIKE 'old%' AND note_of_ours = 'x'"),
+        db.number(
+            "SELECT count(*) FROM agent_metrics.agent_events
+             WHERE conversation_id LIKE 'old%' AND note_of_ours = 'x'"
+        ),
         1500.0
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 
     let (db, [old, _], folder) = two_old_months("changed_column_archive");
     begin(&db, &old);
@@ -237,7 +249,8 @@ fn outer_partitions_that_were_dropped_come_back_empty() {
     let db = shop("changed_outer");
     let accepted = |months: &str| {
         db.attempt(&format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', now() + interval '{months} months', 'at{months}')"
+            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+             VALUES ('sup', now() + interval '{months} months', 'at{months}')"
         ))
         .is_ok()
     };
@@ -245,7 +258,11 @@ fn outer_partitions_that_were_dropped_come_back_empty() {
         // in the midst of a split, and otherwise
         for steps in [3, 0] {
             old_turns(&db, 1_500 * i32::from(outer == "before"));
-            db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT 'sup', now() + interval '15 months' + n * interval '1 hour', 'new' || n FROM generate_series(1, 1500) n");
+            db.exec(
+                "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+                 SELECT 'sup', now() + interval '15 months' + n * interval '1 hour', 'new' || n
+                 FROM generate_series(1, 1500) n",
+            );
             refresh(&db);
             for _ in 0..steps {
                 db.exec("SELECT agent_metrics.partition_step()");
@@ -256,7 +273,7 @@ fn outer_partitions_that_were_dropped_come_back_empty() {
             db.exec("SELECT agent_metrics.ensure_partitions()");
             assert!(accepted("-30") && accepted("400"));
             refresh(&db);
-            assert_books(&db);
+            assert_rollups(&db);
         }
     }
     assert_eq!(

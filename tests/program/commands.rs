@@ -137,7 +137,10 @@ fn a_database_without_the_extension_is_said_in_one_line() {
 #[test]
 fn another_version_is_said_in_one_line() {
     let db = db("program_version");
-    db.exec("CREATE OR REPLACE FUNCTION agent_metrics.version() RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT '99.0.0'$$");
+    db.exec(
+        "CREATE OR REPLACE FUNCTION agent_metrics.version() RETURNS text
+         LANGUAGE sql IMMUTABLE AS $$SELECT '99.0.0'$$",
+    );
     let line = fails(db.url(), &["run"]);
     assert!(
         line.contains("99.0.0") && line.contains("this program is older"),
@@ -235,7 +238,8 @@ fn once_catches_up_once_and_then_nothing_is_due() {
 fn a_failing_agent_blocks_nobody() {
     let db = two_agents("program_failing");
     db.exec(
-        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no luck today'; END $$;
+        "CREATE FUNCTION public.refuse() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no luck today'; END $$;
          CREATE TRIGGER refuse BEFORE INSERT ON agent_metrics.conversations FOR EACH ROW WHEN (NEW.agent_id = 'bot')
              EXECUTE FUNCTION public.refuse()",
     );

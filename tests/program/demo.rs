@@ -27,7 +27,14 @@ fn the_demo_shows_twelve_tiles_and_a_second_run_adds_nothing() {
         Some("0")
     );
     assert!(db.number("SELECT sum(conversations) FROM agent_kpi.unmapped_labels") > 5.0);
-    assert_eq!(db.value("SELECT verdict FROM agent_kpi.cfo_tiles WHERE agent_id = 'support-bot' AND metric = 'task_success_rate'").as_deref(), Some("breach"));
+    assert_eq!(
+        db.value(
+            "SELECT verdict FROM agent_kpi.cfo_tiles
+             WHERE agent_id = 'support-bot' AND metric = 'task_success_rate'"
+        )
+        .as_deref(),
+        Some("breach")
+    );
     for (agent, metric, low, high) in [
         ("support-bot", "task_success_rate", 0.88, 0.92),
         ("support-bot", "deflection_rate", 0.45, 0.55),
@@ -36,17 +43,23 @@ fn the_demo_shows_twelve_tiles_and_a_second_run_adds_nothing() {
         ("ops-agent", "automation_rate", 0.82, 0.88),
         ("ops-agent", "cost_per_unit_usd", 0.05, 0.15),
     ] {
-        let value = db.number(&format!("SELECT value_30d FROM agent_kpi.cfo_tiles WHERE agent_id = '{agent}' AND metric = '{metric}'"));
+        let value = db.number(&format!(
+            "SELECT value_30d FROM agent_kpi.cfo_tiles
+             WHERE agent_id = '{agent}' AND metric = '{metric}'"
+        ));
         assert!((low..high).contains(&value), "{agent} {metric}: {value}");
     }
 
     // reviewed samples give the tile of trust its number
     assert_eq!(
-        db.number("SELECT count(*) FROM agent_kpi.cfo_tiles WHERE metric = 'hallucination_rate' AND value_30d BETWEEN 0 AND 0.1 AND ci_high < 0.2"),
+        db.number(
+            "SELECT count(*) FROM agent_kpi.cfo_tiles
+             WHERE metric = 'hallucination_rate' AND value_30d BETWEEN 0 AND 0.1 AND ci_high < 0.2"
+        ),
         3.0
     );
 
-    // the books of last month: a refund and a bill came late, and nothing else
+    // the rollups of last month: a refund and a bill came late, and nothing else
     let books = |text: &str| -> Vec<String> {
         let line = |line: &&str| {
             line.contains(" refund (-") || line.contains("1 line of model-host (310.4 usd)")
@@ -55,7 +68,10 @@ fn the_demo_shows_twelve_tiles_and_a_second_run_adds_nothing() {
     };
     assert_eq!(books(&first).len(), 2, "{first}");
     assert_eq!(
-        db.lines("SELECT metric, value_change FROM agent_kpi.reported_and_known WHERE adjustments > 0 ORDER BY metric LIMIT 1"),
+        db.lines(
+            "SELECT metric, value_change
+             FROM agent_kpi.reported_and_known WHERE adjustments > 0 ORDER BY metric LIMIT 1"
+        ),
         ["billed_usd|310.4000000000"]
     );
     assert_eq!(

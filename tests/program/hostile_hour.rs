@@ -1,6 +1,6 @@
-//! A hostile hour: everybody who has some right, and somebody who has none, does his worst at once while the scheduler runs.
-//! Short in the suite; AGENT_METRICS_HOSTILE_SECONDS makes it longer. At the end the books are right, every agent is fresh,
-//! the page is up, nobody has won a right, and `doctor` names what is wrong.
+//! A hostile hour: everybody who has some right, and somebody who has none, does his worst at once while the scheduler
+//! runs. Short in the suite; AGENT_METRICS_HOSTILE_SECONDS makes it longer. At the end the rollups are right, every agent
+//! is fresh, the page is up, nobody has won a right, and `doctor` names what is wrong.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::asserts::assert_no_rows;
-use crate::support::books::assert_books;
 use crate::support::program::{Running, program, works};
+use crate::support::rollups::assert_rollups;
 use crate::support::{Db, Session, db};
 
 /// Roles of this test, which belong to the whole cluster.
@@ -82,46 +82,78 @@ fn deeds(name: &str) -> &'static [&'static str] {
             "SELECT agent_metrics.setup()",
             "SELECT agent_metrics.refresh()",
             "SELECT agent_metrics.grant_access(current_user::regrole, 'admin')",
-            "SELECT agent_metrics.percentile(agent_metrics.quantile_sketch(g), array_fill(0.5::float8, ARRAY[100000])) FROM generate_series(1, 100) g",
+            "SELECT agent_metrics.percentile(
+                 agent_metrics.quantile_sketch(g), array_fill(0.5::float8, ARRAY[100000]))
+             FROM generate_series(1, 100) g",
             "LOCK TABLE agent_metrics_internal.agent_watermarks",
         ],
         "writer" => &[
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES ('sup', now(), 'p', repeat(md5(random()::text), 300))",
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('sup', '294276-12-31', 'p'), ('sup', now(), 'q')",
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES ('sup', now(), 'l' || random(), E'\\x1b[2J' || 'label')",
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd, outcome_label) SELECT 'sup', now() - n * interval '1 hour', 'w' || random(), 0.01, 'success' FROM generate_series(1, 20) n",
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('nobody knows', now(), 'x')",
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, recorded_in) VALUES ('sup', now(), 'stamped', '900000000')",
-            "UPDATE agent_metrics.agent_events SET outcome_label = 'success' WHERE agent_id = 'sup' AND conversation_id LIKE 'w0.1%'",
-            "SELECT * FROM agent_metrics.ingest_events(('{\"agent_id\": \"sup\", \"prompt\": ' || repeat('[', 3000) || repeat(']', 3000) || '}')::jsonb)",
-            "SELECT * FROM agent_metrics.ingest_events('[{\"agent_id\": \"sup\"}, 7, {\"agent_id\": \"sup\", \"occurred_at\": \"soon\", \"conversation_id\": \"c\"}]')",
-            "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id, amount_usd) VALUES (random()::text, 'charge', 'p', 5)",
+            "INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, outcome_label)
+             VALUES ('sup', now(), 'p', repeat(md5(random()::text), 300))",
+            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+             VALUES ('sup', '294276-12-31', 'p'), ('sup', now(), 'q')",
+            "INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, outcome_label)
+             VALUES ('sup', now(), 'l' || random(), E'\\x1b[2J' || 'label')",
+            "INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, cost_usd, outcome_label)
+             SELECT 'sup', now() - n * interval '1 hour', 'w' || random(), 0.01, 'success'
+             FROM generate_series(1, 20) n",
+            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+             VALUES ('nobody knows', now(), 'x')",
+            "INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, recorded_in)
+             VALUES ('sup', now(), 'stamped', '900000000')",
+            "UPDATE agent_metrics.agent_events
+             SET outcome_label = 'success' WHERE agent_id = 'sup' AND conversation_id LIKE 'w0.1%'",
+            "SELECT * FROM agent_metrics.ingest_events(
+                 ('{\"agent_id\": \"sup\", \"prompt\": ' || repeat('[', 3000)
+                  || repeat(']', 3000) || '}')::jsonb)",
+            "SELECT * FROM agent_metrics.ingest_events(
+                 '[{\"agent_id\": \"sup\"}, 7, {\"agent_id\": \"sup\", \"occurred_at\": \"soon\", '
+                 '\"conversation_id\": \"c\"}]')",
+            "INSERT INTO agent_metrics.business_events (
+                 business_event_id, kind, conversation_id, amount_usd)
+             VALUES (random()::text, 'charge', 'p', 5)",
             // holds what he wrote for a while
-            "BEGIN; UPDATE agent_metrics.agent_events SET cost_usd = 1 WHERE agent_id = 'ops' AND conversation_id = 'held'; INSERT INTO agent_metrics.business_events (business_event_id, kind) VALUES ('4711', 'x'); SELECT pg_sleep(1); ROLLBACK",
+            "BEGIN;
+             UPDATE agent_metrics.agent_events
+             SET cost_usd = 1 WHERE agent_id = 'ops' AND conversation_id = 'held';
+             INSERT INTO agent_metrics.business_events (business_event_id, kind)
+             VALUES ('4711', 'x'); SELECT pg_sleep(1); ROLLBACK",
             "TRUNCATE agent_metrics.agent_events",
             "DELETE FROM agent_metrics.agent_events",
         ],
         "reader" => &[
             "SELECT count(*) FROM agent_kpi.cfo_tiles",
             "SELECT count(*) FROM agent_metrics.agent_events",
-            "BEGIN; SELECT count(*) FROM agent_kpi.kpi_daily; LOCK TABLE agent_kpi.freshness IN ACCESS EXCLUSIVE MODE; ROLLBACK",
+            "BEGIN; SELECT count(*) FROM agent_kpi.kpi_daily;
+             LOCK TABLE agent_kpi.freshness IN ACCESS EXCLUSIVE MODE; ROLLBACK",
             "CREATE TEMP TABLE agent_events (x integer)",
             "SELECT agent_metrics.erase_user('u1')",
         ],
         "program" => &[
-            "CREATE TRIGGER boo BEFORE INSERT ON agent_metrics_internal.changes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "CREATE TRIGGER boo BEFORE INSERT ON agent_metrics_internal.changes
+                 FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
             "ALTER TABLE agent_metrics.agent_events DISABLE TRIGGER ALL",
             "DROP TABLE agent_metrics_internal.changes",
-            "BEGIN; SELECT FROM agent_metrics_internal.agent_watermarks WHERE agent_id = 'ops' FOR UPDATE; SELECT pg_sleep(0.5); ROLLBACK",
+            "BEGIN;
+             SELECT FROM agent_metrics_internal.agent_watermarks WHERE agent_id = 'ops' FOR UPDATE;
+             SELECT pg_sleep(0.5); ROLLBACK",
             "SELECT count(*) FROM agent_metrics.verify('sup')",
         ],
         _ => &[
-            "INSERT INTO crm.tickets (id, status, closed_at, chat) VALUES ('t' || random(), 'ticket_resolved', now(), 'w' || random())",
-            "INSERT INTO crm.tickets (id, status, closed_at, chat) VALUES ('4711', 'ticket_resolved', now(), 'w') ON CONFLICT DO NOTHING",
+            "INSERT INTO crm.tickets (id, status, closed_at, chat)
+             VALUES ('t' || random(), 'ticket_resolved', now(), 'w' || random())",
+            "INSERT INTO crm.tickets (id, status, closed_at, chat)
+             VALUES ('4711', 'ticket_resolved', now(), 'w') ON CONFLICT DO NOTHING",
             "UPDATE crm.tickets SET status = 'ticket_reopened' WHERE id LIKE 't0.1%'",
             "ALTER TABLE crm.tickets ADD COLUMN IF NOT EXISTS mood crm.mood",
             "BEGIN; LOCK TABLE crm.tickets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1); ROLLBACK",
-            "BEGIN; CREATE TABLE crm.tickets_new AS SELECT id, status, closed_at, chat FROM crm.tickets; DROP TABLE crm.tickets; ALTER TABLE crm.tickets_new RENAME TO tickets; COMMIT",
+            "BEGIN;
+             CREATE TABLE crm.tickets_new AS SELECT id, status, closed_at, chat FROM crm.tickets;
+             DROP TABLE crm.tickets; ALTER TABLE crm.tickets_new RENAME TO tickets; COMMIT",
             "DELETE FROM crm.tickets WHERE id LIKE 't0.9%'",
         ],
     }
@@ -149,21 +181,29 @@ fn everybody_does_his_worst_at_once() {
     let cast = Cast::new(db("hostile_hour"));
     let db = &cast.db;
     db.exec(&format!(
-        "SELECT agent_metrics.register_agent(a, k, 'O') FROM (VALUES ('sup', 'support'), ('ops', 'ops'), ('sal', 'sales')) x (a, k);
+        "SELECT agent_metrics.register_agent(a, k, 'O')
+         FROM (VALUES ('sup', 'support'), ('ops', 'ops'), ('sal', 'sales')) x (a, k);
          UPDATE agent_metrics.agents SET cadence = '*/5 * * * *';
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, cost_usd, outcome_label)
-         SELECT (ARRAY['sup', 'ops', 'sal'])[1 + n % 3], now() - n * interval '37 minutes', CASE WHEN n = 3 THEN 'held' ELSE 'c' || n / 6 END, 'u' || n % 17, 0.01, CASE WHEN n % 6 = 0 THEN 'success' END
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, user_id, cost_usd, outcome_label)
+         SELECT (ARRAY['sup', 'ops', 'sal'])[1 + n % 3], now() - n * interval '37 minutes',
+                CASE WHEN n = 3 THEN 'held' ELSE 'c' || n / 6 END, 'u' || n % 17, 0.01,
+                CASE WHEN n % 6 = 0 THEN 'success' END
          FROM generate_series(1, 600) n;
          CREATE SCHEMA crm AUTHORIZATION {0};
          SET ROLE {0};
          CREATE TYPE crm.mood AS ENUM ('good');
          CREATE TABLE crm.log (who name);
          GRANT INSERT ON crm.log TO PUBLIC; GRANT USAGE ON SCHEMA crm TO PUBLIC;
-         CREATE FUNCTION crm.tell(crm.mood) RETURNS json LANGUAGE plpgsql AS $$BEGIN INSERT INTO crm.log VALUES (current_user); RETURN '1'; END$$;
+         CREATE FUNCTION crm.tell(crm.mood) RETURNS json
+         LANGUAGE plpgsql AS $$BEGIN INSERT INTO crm.log VALUES (current_user); RETURN '1'; END$$;
          CREATE CAST (crm.mood AS json) WITH FUNCTION crm.tell(crm.mood);
-         CREATE TABLE crm.tickets (id text PRIMARY KEY, status text, closed_at timestamptz, chat text, mood crm.mood DEFAULT 'good');
+         CREATE TABLE crm.tickets (id text PRIMARY KEY, status text, closed_at timestamptz,
+                                   chat text, mood crm.mood DEFAULT 'good');
          RESET ROLE;
-         SELECT agent_metrics.attach_business_events('crm.tickets', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status', conversation_id => 'chat')",
+         SELECT agent_metrics.attach_business_events(
+             'crm.tickets', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status',
+             conversation_id => 'chat')",
         cast.role("crm")
     ));
     let running = Running::new(&cast.url("program"), &["run", "--serve", "127.0.0.1:0"]);
@@ -203,7 +243,11 @@ fn everybody_does_his_worst_at_once() {
                 idle.extend(TcpStream::connect(("127.0.0.1", port)));
             }
             // agents are due all the time
-            db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = refreshed_at - interval '10 minutes' WHERE refreshed_at > now() - interval '5 minutes'");
+            db.exec(
+                "UPDATE agent_metrics_internal.agent_watermarks
+                 SET refreshed_at = refreshed_at - interval '10 minutes'
+                 WHERE refreshed_at > now() - interval '5 minutes'",
+            );
             thread::yield_now();
         }
         is_over.store(true, Ordering::Relaxed);
@@ -212,14 +256,17 @@ fn everybody_does_his_worst_at_once() {
 
     // the scheduler still works, and catches up by itself
     db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '1 day'");
-    db.until("SELECT bool_and(w.refreshed_at > now() - interval '1 hour') FROM agent_metrics_internal.agent_watermarks w");
+    db.until(
+        "SELECT bool_and(w.refreshed_at > now() - interval '1 hour')
+         FROM agent_metrics_internal.agent_watermarks w",
+    );
     db.until("SELECT NOT bool_or(f.is_stale) FROM agent_kpi.freshness f");
     drop(idle);
     let page = get(port).unwrap_or_default();
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert_eq!(running.terminate(), Some(0));
     works(db.url(), &["refresh"]);
-    assert_books(db);
+    assert_rollups(db);
 
     // nobody has won anything
     assert_no_rows(

@@ -43,7 +43,10 @@ fn nobody_but_an_admin_takes_the_lead() {
             assert_eq!(session.error(&sql).sqlstate, "42501", "{level}: {sql}");
         }
         // what was the lead, and anything like it, is no lead
-        session.exec("SELECT pg_advisory_lock(7018690069354341748), pg_advisory_lock_shared(hashtext('agent_metrics'))");
+        session.exec(
+            "SELECT pg_advisory_lock(7018690069354341748),
+                    pg_advisory_lock_shared(hashtext('agent_metrics'))",
+        );
         let running = Running::new(db.url(), &["run"]);
         running.says("leading");
         assert_eq!(running.terminate(), Some(0));
@@ -67,7 +70,10 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
     );
     assert_eq!(renew(&db, FIRST, 1).as_deref(), Some("t"));
     assert_eq!(renew(&db, SECOND, 1).as_deref(), Some("f"));
-    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'");
+    db.exec(
+        "UPDATE agent_metrics_internal.scheduler_lease
+         SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'",
+    );
     assert_eq!(
         db.value("SELECT is_alive FROM agent_kpi.scheduler")
             .as_deref(),
@@ -78,7 +84,10 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
         Some("t"),
         "late, and nobody came"
     );
-    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'");
+    db.exec(
+        "UPDATE agent_metrics_internal.scheduler_lease
+         SET renewed_at = now() - interval '16 seconds', expires_at = now() - interval '1 second'",
+    );
     assert_eq!(take(&db, SECOND).as_deref(), Some("2"));
     assert_eq!(
         renew(&db, FIRST, 1).as_deref(),
@@ -122,7 +131,11 @@ fn a_lease_is_taken_over_when_it_ran_out_and_not_before() {
 fn a_clock_that_was_ahead_keeps_nobody_waiting() {
     let db = db("lease_clock");
     assert_eq!(take(&db, FIRST).as_deref(), Some("1"));
-    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() + interval '1 year', expires_at = now() + interval '1 year 15 seconds'");
+    db.exec(
+        "UPDATE agent_metrics_internal.scheduler_lease
+         SET renewed_at = now() + interval '1 year',
+             expires_at = now() + interval '1 year 15 seconds'",
+    );
     assert_eq!(
         db.value("SELECT is_alive FROM agent_kpi.scheduler")
             .as_deref(),
@@ -130,7 +143,11 @@ fn a_clock_that_was_ahead_keeps_nobody_waiting() {
     );
     assert_eq!(take(&db, SECOND).as_deref(), Some("2"));
     // put back by less than a lease: the leader, who is there, goes on
-    db.exec("UPDATE agent_metrics_internal.scheduler_lease SET renewed_at = now() + interval '10 seconds', expires_at = now() + interval '25 seconds'");
+    db.exec(
+        "UPDATE agent_metrics_internal.scheduler_lease
+         SET renewed_at = now() + interval '10 seconds',
+             expires_at = now() + interval '25 seconds'",
+    );
     assert_eq!(take(&db, FIRST), None);
     assert_eq!(renew(&db, SECOND, 2).as_deref(), Some("t"));
     assert_eq!(
@@ -146,7 +163,11 @@ fn who_was_followed_follows_and_leads_again() {
     let running = Running::new(db.url(), &["run"]);
     running.says("refreshed seller");
     // as if this one had slept and another had come
-    db.exec(&format!("UPDATE agent_metrics_internal.scheduler_lease SET holder = '{FIRST}', term = term + 1, who = 'process 1 on elsewhere', renewed_at = now(), expires_at = now() + interval '1 hour'"));
+    db.exec(&format!(
+        "UPDATE agent_metrics_internal.scheduler_lease
+         SET holder = '{FIRST}', term = term + 1, who = 'process 1 on elsewhere',
+             renewed_at = now(), expires_at = now() + interval '1 hour'"
+    ));
     running.says("another has taken the lead");
     let line = running.says("following");
     assert!(line.contains("process 1 on elsewhere"), "{line}");

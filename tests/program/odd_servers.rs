@@ -21,7 +21,10 @@ fn url_as(database: &str, role: &str) -> String {
 fn a_standby_is_named() {
     let primary = Cluster::start("odd_primary");
     let session = primary.session("postgres");
-    session.exec("CREATE EXTENSION agent_metrics; SELECT agent_metrics.setup(); SELECT agent_metrics.register_agent('bot', 'support', 'Head')");
+    session.exec(
+        "CREATE EXTENSION agent_metrics; SELECT agent_metrics.setup();
+         SELECT agent_metrics.register_agent('bot', 'support', 'Head')",
+    );
     let standby = primary.standby("odd_standby");
     let url = standby.url("postgres");
     for arguments in [
@@ -46,7 +49,10 @@ fn a_standby_is_named() {
 fn a_setting_that_keeps_from_writing_is_named() {
     let db = two_agents("odd_settings");
     let (role, session) = login(&db, "program");
-    db.exec(&format!("SELECT agent_metrics.grant_access('{role}', 'admin'); ALTER ROLE {role} SET default_transaction_read_only = on"));
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{role}', 'admin');
+         ALTER ROLE {role} SET default_transaction_read_only = on"
+    ));
     drop(session);
     let url = url_as(db.name(), &role);
     for command in ["once", "run", "refresh"] {
@@ -65,8 +71,10 @@ fn a_setting_that_keeps_from_writing_is_named() {
     db.exec(&format!(
         "ALTER ROLE {role} RESET default_transaction_read_only;
          ALTER ROLE {role} IN DATABASE \"{}\" SET statement_timeout = '300ms';
-         CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
-         CREATE TRIGGER slow AFTER INSERT ON agent_metrics.conversations FOR EACH STATEMENT EXECUTE FUNCTION public.slow()",
+         CREATE FUNCTION public.slow() RETURNS trigger
+         LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+         CREATE TRIGGER slow AFTER INSERT ON agent_metrics.conversations
+             FOR EACH STATEMENT EXECUTE FUNCTION public.slow()",
         db.name()
     ));
     let (code, _, stderr) = program(&url, &["once"]);
@@ -92,7 +100,10 @@ fn a_setting_that_keeps_from_writing_is_named() {
 fn an_agent_whose_name_is_no_utf8_stops_itself_alone() {
     let name = format!("odd_ascii_{}", std::process::id());
     let server = Session::open(server());
-    server.exec(&format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"));
+    server.exec(&format!(
+        "CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'SQL_ASCII'
+             LC_COLLATE 'C' LC_CTYPE 'C'"
+    ));
     let url = url_of(&name);
     let session = Session::open(&url);
     session.exec("CREATE EXTENSION agent_metrics");
@@ -103,7 +114,11 @@ fn an_agent_whose_name_is_no_utf8_stops_itself_alone() {
          DO $$ BEGIN PERFORM agent_metrics.register_agent(E'caf\\xe9', 'support', 'Head'); END $$",
     );
     insert(&session, "first", 3);
-    session.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES (E'caf\\xe9', now(), 'c', E'\\xe9')");
+    session.exec(
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         VALUES (E'caf\\xe9', now(), 'c', E'\\xe9')",
+    );
     let (code, stdout, stderr) = program(&url, &["once"]);
     assert!(
         code == 1 && stdout.contains("refreshed bot: 3") && stdout.contains("refreshed seller: 3"),
@@ -146,7 +161,8 @@ fn headers_alone_do_not_bring_a_server() {
     write(
         "pg_config",
         &format!(
-            "#!/bin/sh\ncase $1 in --bindir) echo {place}/bin;; --includedir-server) echo {place}/none;; --version) echo PostgreSQL 15.9;; esac\n"
+            "#!/bin/sh\ncase $1 in --bindir) echo {place}/bin;; \
+             --includedir-server) echo {place}/none;; --version) echo PostgreSQL 15.9;; esac\n"
         ),
     );
     write("initdb", "#!/bin/sh\n");

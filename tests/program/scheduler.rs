@@ -66,7 +66,8 @@ fn a_lost_session_is_opened_again() {
     insert(&db, "second", 3);
     backdate(&db);
     db.exec(&format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'agent-metrics'",
+        "SELECT pg_terminate_backend(pid)
+         FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'agent-metrics'",
         db.name()
     ));
     running.says("lost the server");
@@ -141,7 +142,10 @@ fn run_refreshes_when_due_and_sleeps_until_then() {
     assert_eq!(refreshed(), "40", "nobody is due yet");
 
     // The sales agent alone is due: it last ran before the hour.
-    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '2 hours' WHERE agent_id = 'seller'");
+    db.exec(
+        "UPDATE agent_metrics_internal.agent_watermarks
+         SET refreshed_at = now() - interval '2 hours' WHERE agent_id = 'seller'",
+    );
     end.send(()).unwrap();
     let (wait, _end) = next_wait();
     assert_eq!(refreshed(), "45", "the sales agent alone was refreshed");

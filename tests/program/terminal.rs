@@ -44,9 +44,16 @@ fn nothing_but_text_reaches_a_terminal() {
     );
     assert!(seen(&["refresh", NASTY]).contains("no agent"));
     // a number that is wrong, and words of the server
-    db.exec("UPDATE agent_metrics_internal.rollups SET turns = turns + 1; ALTER TABLE agent_metrics.conversations ADD CONSTRAINT no CHECK (conversation_id <> 'held')");
+    db.exec(
+        "UPDATE agent_metrics_internal.rollups SET turns = turns + 1;
+         ALTER TABLE agent_metrics.conversations
+             ADD CONSTRAINT no CHECK (conversation_id <> 'held')",
+    );
     assert!(seen(&["verify"]).contains("agent\\u{1b}[2J"));
-    db.exec(&format!("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('agent{NASTY}', now(), 'held')"));
+    db.exec(&format!(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('agent{NASTY}', now(), 'held')"
+    ));
     backdate(&db);
     assert!(seen(&["once"]).contains("could not refresh agent\\u{1b}[2J"));
     // and the log of a program that runs

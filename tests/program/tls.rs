@@ -44,7 +44,9 @@ fn ran_out(folder: &Path, name: &str) {
         format!("{name}.csr"),
         format!("{name}.crt"),
     );
-    let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = index\nnew_certs_dir = .\nserial = serial\ndefault_md = sha256\npolicy = p\nx509_extensions = e\n[p]\ncommonName = supplied\n[e]\nbasicConstraints = CA:TRUE\n";
+    let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = index\nnew_certs_dir = .\n\
+                    serial = serial\ndefault_md = sha256\npolicy = p\nx509_extensions = e\n[p]\n\
+                    commonName = supplied\n[e]\nbasicConstraints = CA:TRUE\n";
     for (file, text) in [("ca.cnf", settings), ("index", ""), ("serial", "01\n")] {
         std::fs::write(folder.join(file), text).unwrap();
     }

@@ -2,8 +2,8 @@
 //! being due, and both are named.
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
-use crate::support::books::refresh;
 use crate::support::program::{program, two_agents, works};
+use crate::support::rollups::refresh;
 use crate::support::{Db, Session};
 
 const DUE: &str = "SELECT agent_id FROM agent_metrics.due_agents() ORDER BY 1";
@@ -30,9 +30,15 @@ fn due_and_stale(session: &Session) -> Vec<String> {
 #[test]
 fn a_refresh_that_lies_ahead_did_not_happen() {
     let db = fresh("clock_ahead");
-    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() + interval '1 year' WHERE agent_id = 'bot'");
+    db.exec(
+        "UPDATE agent_metrics_internal.agent_watermarks
+         SET refreshed_at = now() + interval '1 year' WHERE agent_id = 'bot'",
+    );
     assert_eq!(
-        db.lines("SELECT is_stale, lag_seconds, due_at <= now(), why LIKE 'its last refresh lies ahead%' FROM agent_kpi.freshness WHERE agent_id = 'bot'"),
+        db.lines(
+            "SELECT is_stale, lag_seconds, due_at <= now(), why LIKE 'its last refresh lies ahead%'
+             FROM agent_kpi.freshness WHERE agent_id = 'bot'"
+        ),
         ["t||t|t"]
     );
     let said = works(db.url(), &["status"]);
@@ -70,7 +76,8 @@ fn an_agent_registered_by_a_clock_ahead_is_due() {
 fn an_alert_that_was_put_off_by_a_clock_ahead_is_sent() {
     let db = fresh("clock_alert");
     db.exec(
-        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env) VALUES ('ops', 'webhook', 'AGENT_METRICS_OPS_URL', 'AGENT_METRICS_WEBHOOK_SECRET');
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, secret_env)
+         VALUES ('ops', 'webhook', 'AGENT_METRICS_OPS_URL', 'AGENT_METRICS_WEBHOOK_SECRET');
          SELECT agent_metrics_internal.enqueue_alert('test', 'bot', 'one', '{\"summary\": \"x\"}', 'Head of Support');
          UPDATE agent_metrics_internal.alert_deliveries SET next_attempt_at = now() + interval '1 year'",
     );
@@ -122,7 +129,10 @@ fn a_clock_that_leaps_archives_nothing() {
     db.exec(at);
     refresh(&db);
     // seen from there, now is a year ahead of all that has happened
-    db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = date_trunc('month', now(), 'UTC') - interval '5 days'");
+    db.exec(
+        "UPDATE agent_metrics_internal.agent_watermarks
+         SET refreshed_at = date_trunc('month', now(), 'UTC') - interval '5 days'",
+    );
     assert_eq!(db.number(ready), 0.0);
     db.exec(
         "UPDATE agent_metrics.settings SET value = '1' WHERE name = 'hot_days';

@@ -1,9 +1,9 @@
-//! Killed at any moment: the server as by a power cut, a backend, the program. After each kill nothing that committed is
-//! missing, a refresh does not wait for anybody who is gone, and the books are right.
+//! Killed at any moment: the server as by a power cut, a backend, the program. After each kill nothing that committed
+//! is missing, a refresh does not wait for anybody who is gone, and the rollups are right.
 //!
 //! The moments are random (the seed is printed, `AGENT_METRICS_SEED` plays them again as far as the machine does) and
 //! most lie inside a refresh or an archive; a counter says how many. `AGENT_METRICS_ROUNDS` makes it longer; a database
-//! takes 25 of them and is made anew, so that the last look at the books costs what the first did.
+//! takes 25 of them and is made anew, so that the last look at the rollups costs what the first did.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::support::Session;
 use crate::support::asserts::{assert_no_rows, assert_verified};
-use crate::support::books::{assert_books, refresh};
 use crate::support::cluster::Cluster;
 use crate::support::program::{command, works};
+use crate::support::rollups::{assert_rollups, refresh};
 
 const WRITERS: usize = 3;
 /// Turns that a writer inserts at once.
@@ -79,8 +79,11 @@ impl Load {
             let batch = self.batches[writer].load(Ordering::Acquire) + 1;
             let done = session.attempt(&format!(
                 "BEGIN;
-                 INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, turn_index, latency_ms, cost_usd)
-                 SELECT (ARRAY['sup', 'ops'])[1 + t % 2], now() - {batch} * interval '7 minutes' - t * interval '20 seconds', 'w{writer}-{batch}', t, t * 50, 0.01
+                 INSERT INTO agent_metrics.agent_events (
+                     agent_id, occurred_at, conversation_id, turn_index, latency_ms, cost_usd)
+                 SELECT (ARRAY['sup', 'ops'])[1 + t % 2],
+                        now() - {batch} * interval '7 minutes' - t * interval '20 seconds',
+                        'w{writer}-{batch}', t, t * 50, 0.01
                  FROM generate_series(1, {TURNS}) AS t;
                  UPDATE agent_metrics.agent_events SET outcome_label = 'resolved'
                  WHERE conversation_id = 'w{writer}-' || {batch} / 2 AND turn_index = 4;
@@ -136,7 +139,8 @@ fn kill_program(
 ) -> bool {
     let mut child = command(url, arguments).spawn().unwrap();
     let at_work = "SELECT count(*) > 0 FROM pg_stat_activity
-                   WHERE application_name LIKE 'agent-metrics%' AND state <> 'idle' AND query ~ 'refresh|archive|COPY|FETCH'";
+                   WHERE application_name LIKE 'agent-metrics%' AND state <> 'idle'
+                     AND query ~ 'refresh|archive|COPY|FETCH'";
     let mut ended = false;
     until(
         || {
@@ -168,15 +172,19 @@ impl Field {
         session.exec("CREATE EXTENSION agent_metrics");
         session.exec("SELECT agent_metrics.setup()");
         session.exec(
-            "SELECT agent_metrics.register_agent('sup', 'support', 'O'), agent_metrics.register_agent('ops', 'ops', 'O');
+            "SELECT agent_metrics.register_agent('sup', 'support', 'O'),
+                    agent_metrics.register_agent('ops', 'ops', 'O');
              UPDATE agent_metrics.settings SET value = '40' WHERE name = 'hot_days';
-             INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, turn_index, latency_ms, outcome_label)
-             SELECT (ARRAY['sup', 'ops'])[1 + c % 2], date_trunc('month', now() - interval '2 months') + c * interval '3 minutes' + t * interval '9 seconds',
+             INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, turn_index, latency_ms, outcome_label)
+             SELECT (ARRAY['sup', 'ops'])[1 + c % 2],
+                    date_trunc('month', now() - interval '2 months') + c * interval '3 minutes'
+                    + t * interval '9 seconds',
                     'old-' || c, t, c % 1000, CASE t WHEN 2 THEN 'resolved' END
              FROM generate_series(1, 3000) AS c, generate_series(0, 2) AS t",
         );
         refresh(&session);
-        assert_books(&session);
+        assert_rollups(&session);
     }
 
     fn url(&self) -> String {
@@ -269,7 +277,8 @@ impl Field {
             let missing = session.lines(&format!(
                 // one that was not acknowledged is sent again by the next round, and may be there twice
                 "SELECT b FROM generate_series(1, {acknowledged}) AS b
-                 CROSS JOIN LATERAL (SELECT count(*) AS turns FROM agent_metrics.agent_events e WHERE e.conversation_id = 'w{writer}-' || b) e
+                 CROSS JOIN LATERAL (SELECT count(*) AS turns FROM agent_metrics.agent_events e
+                                     WHERE e.conversation_id = 'w{writer}-' || b) e
                  WHERE e.turns < {TURNS} OR e.turns % {TURNS} <> 0"
             ));
             assert_eq!(missing, [""; 0], "committed and lost by writer {writer}");
@@ -306,7 +315,11 @@ impl Field {
         );
         assert_no_rows(
             &session,
-            "SELECT relname FROM pg_class WHERE relname ~ '_archived$|_next$' AND relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind = 'r'",
+            "SELECT relname
+             FROM pg_class WHERE relname ~ '_archived$|_next$'
+                             AND relnamespace IN ('agent_metrics'::regnamespace,
+                                                  'agent_metrics_internal'::regnamespace)
+                             AND relkind = 'r'",
         );
         assert_verified(&session);
         for entry in fs::read_dir(&self.folder).unwrap() {
@@ -323,7 +336,7 @@ fn empty(folder: &Path) {
 }
 
 #[test]
-fn killed_at_any_moment_the_books_are_right_and_nothing_is_lost() {
+fn killed_at_any_moment_the_rollups_are_right_and_nothing_is_lost() {
     let number = |name: &str, default: u64| {
         std::env::var(name).map_or(default, |value| value.parse().unwrap())
     };
@@ -354,10 +367,11 @@ fn killed_at_any_moment_the_books_are_right_and_nothing_is_lost() {
         }
         let kills = round + 1;
         if kills % KILLS_OF_A_DATABASE == 0 || kills == rounds {
-            assert_books(&field.session());
+            assert_rollups(&field.session());
             acknowledged += batches.iter().sum::<u32>();
             println!(
-                "{kills} kills of {rounds}, {inside} inside a refresh or an archive; {acknowledged} transactions acknowledged, none lost"
+                "{kills} kills of {rounds}, {inside} inside a refresh or an archive; \
+                 {acknowledged} transactions acknowledged, none lost"
             );
         }
     }

@@ -1,4 +1,5 @@
-//! Nothing that somebody holds keeps agents from being refreshed: what cannot be done meanwhile is named, and done later.
+//! Nothing that somebody holds keeps agents from being refreshed: what cannot be done meanwhile is
+//! named, and done later.
 
 use crate::support::program::{Running, backdate, insert, program, two_agents, works};
 use crate::support::{Db, Session};
@@ -22,12 +23,17 @@ fn whatever_goes_with_a_refresh_waits_by_itself() {
     db.exec(
         "CREATE SCHEMA crm;
          CREATE TABLE crm.tickets (id text PRIMARY KEY, status text, closed_at timestamptz);
-         SELECT agent_metrics.attach_business_events('crm.tickets', business_event_id => 'id', occurred_at => 'closed_at', kind => 'status');
+         SELECT agent_metrics.attach_business_events('crm.tickets', business_event_id => 'id',
+                                                     occurred_at => 'closed_at', kind => 'status');
          UPDATE agent_metrics_internal.attached_tables SET mode = 'compare';
-         INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES ('p', 'm', 'input', 3), ('p', 'm', 'output', 15)",
+         INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million)
+         VALUES ('p', 'm', 'input', 3), ('p', 'm', 'output', 15)",
     );
     db.exec("SELECT agent_metrics.refresh()");
-    db.exec("INSERT INTO agent_metrics_internal.closed_periods (month, closed_by, snapshot, origin) VALUES ('2020-01-01', 'x', pg_current_snapshot(), agent_metrics_internal.origin())");
+    db.exec(
+        "INSERT INTO agent_metrics_internal.closed_periods (month, closed_by, snapshot, origin)
+         VALUES ('2020-01-01', 'x', pg_current_snapshot(), agent_metrics_internal.origin())",
+    );
     for (what, job) in [
         ("LOCK TABLE crm.tickets", "attached table"),
         ("LOCK TABLE agent_metrics.token_prices", "prices"),
@@ -87,9 +93,12 @@ fn whatever_goes_with_a_refresh_waits_by_itself() {
 fn a_turn_that_somebody_writes_is_priced_when_he_has_done() {
     let db = two_agents("held_up_prices");
     db.exec(
-        "INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES ('p', 'm', 'input', 3), ('p', 'm', 'output', 15);
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
-         SELECT a, now(), 'priced-' || a || n, 'm', 1000, 100 FROM unnest(ARRAY['bot', 'seller']) a, generate_series(1, 3) n",
+        "INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million)
+         VALUES ('p', 'm', 'input', 3), ('p', 'm', 'output', 15);
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
+         SELECT a, now(), 'priced-' || a || n, 'm', 1000, 100
+         FROM unnest(ARRAY['bot', 'seller']) a, generate_series(1, 3) n",
     );
     let unpriced =
         "SELECT count(*) FROM agent_metrics.agent_events WHERE model = 'm' AND cost_usd IS NULL";
@@ -103,7 +112,11 @@ fn a_turn_that_somebody_writes_is_priced_when_he_has_done() {
     assert_eq!(db.number(unpriced), 1.0);
     // asked again while he is at it, and after another's turn
     assert_eq!(impatient.number("SELECT agent_metrics.price_events()"), 0.0);
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output) VALUES ('bot', now(), 'later', 'm', 1, 1)");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
+         VALUES ('bot', now(), 'later', 'm', 1, 1)",
+    );
     assert_eq!(impatient.number("SELECT agent_metrics.price_events()"), 1.0);
     // and the refresh does not wait
     let running = Running::new(db.url(), &["run"]);
@@ -115,7 +128,11 @@ fn a_turn_that_somebody_writes_is_priced_when_he_has_done() {
     assert_eq!(db.number(unpriced), 0.0);
     assert_eq!(impatient.number("SELECT agent_metrics.price_events()"), 0.0);
     // what he rolls back is found as well
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output) VALUES ('bot', now(), 'rolled', 'm', 1, 1)");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, model, token_usage_input, token_usage_output)
+         VALUES ('bot', now(), 'rolled', 'm', 1, 1)",
+    );
     let writer = hold(
         &db,
         "DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'rolled'",

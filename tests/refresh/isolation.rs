@@ -5,14 +5,16 @@ use std::thread;
 
 use crate::refresh::sessions::{insert, pid, until_blocked};
 use crate::support::asserts::{assert_no_rows, assert_verified};
-use crate::support::books::{assert_books, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{Db, Session, SqlError};
 
 /// Everything a refresh writes, as text.
 fn written(session: &Session) -> Vec<String> {
     session.lines(
-        "SELECT r::text FROM agent_metrics_internal.rollups r UNION ALL SELECT c::text FROM agent_metrics.conversations c
-         UNION ALL SELECT l::text FROM agent_metrics_internal.leads l UNION ALL SELECT w::text FROM agent_metrics_internal.agent_watermarks w
+        "SELECT r::text FROM agent_metrics_internal.rollups r
+         UNION ALL SELECT c::text FROM agent_metrics.conversations c
+         UNION ALL SELECT l::text FROM agent_metrics_internal.leads l
+         UNION ALL SELECT w::text FROM agent_metrics_internal.agent_watermarks w
          UNION ALL SELECT c::text FROM agent_metrics_internal.changes c ORDER BY 1",
     )
 }
@@ -21,10 +23,14 @@ fn written(session: &Session) -> Vec<String> {
 fn change(session: &Session, name: &str) {
     session.exec(&insert(name));
     session.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, latency_ms, outcome_label)
-         SELECT a, '2026-03-04 08:00:00+00', a || '-{name}', '{name}', 5, 'success' FROM unnest(ARRAY['sup', 'sal', 'ops']) AS a;
-         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('{name}', 'lead_qualified', 'sal-3-1');
-         UPDATE agent_metrics.agent_events SET latency_ms = coalesce(latency_ms, 0) + 1 WHERE conversation_id LIKE '%-4-1';
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, user_id, latency_ms, outcome_label)
+         SELECT a, '2026-03-04 08:00:00+00', a || '-{name}', '{name}', 5, 'success'
+         FROM unnest(ARRAY['sup', 'sal', 'ops']) AS a;
+         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
+         VALUES ('{name}', 'lead_qualified', 'sal-3-1');
+         UPDATE agent_metrics.agent_events
+         SET latency_ms = coalesce(latency_ms, 0) + 1 WHERE conversation_id LIKE '%-4-1';
          DELETE FROM agent_metrics.agent_events WHERE conversation_id LIKE '%-5-1' AND turn_index = 1"
     ));
 }
@@ -78,7 +84,7 @@ fn cancelled_or_cut_off_at_any_step_a_refresh_leaves_everything_as_it_was() {
             assert_eq!(written(&db), before, "{how} at {table}");
             db.exec("SET lock_timeout = '2s'");
             refresh(&db);
-            assert_books(&db);
+            assert_rollups(&db);
         }
     }
 }
@@ -99,7 +105,7 @@ fn what_is_written_while_a_refresh_is_held_is_counted_by_the_next() {
         });
         ended.unwrap();
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
     }
 }
 
@@ -107,7 +113,8 @@ fn what_is_written_while_a_refresh_is_held_is_counted_by_the_next() {
 fn a_turn_that_commits_before_its_conversation_is_looked_up_is_counted_once() {
     let db = shop("isolation_looked_up");
     db.exec(
-        "UPDATE agent_metrics.agent_events SET outcome_label = 'success' WHERE conversation_id = 'sup-2-1' AND turn_index = 2",
+        "UPDATE agent_metrics.agent_events
+         SET outcome_label = 'success' WHERE conversation_id = 'sup-2-1' AND turn_index = 2",
     );
     // held once it has said what it counts, and before it looks at the conversation that changed
     let (ended, ()) = held(&db, "changes", |_| {
@@ -121,7 +128,7 @@ fn a_turn_that_commits_before_its_conversation_is_looked_up_is_counted_once() {
     assert_eq!(db.lines(turns), ["3"]);
     refresh(&db);
     assert_eq!(db.lines(turns), ["4"]);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -133,7 +140,7 @@ fn an_agent_whose_kind_changes_while_a_refresh_is_held_is_built_by_the_next() {
     });
     ended.unwrap();
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert!(
         db.number(
             "SELECT count(*) FROM agent_metrics_internal.rollups WHERE agent_id = 'sal' AND level = 'fine'"
@@ -145,8 +152,10 @@ fn an_agent_whose_kind_changes_while_a_refresh_is_held_is_built_by_the_next() {
 fn what_is_deleted_while_an_agent_is_built_is_not_forgotten() {
     let db = shop("isolation_build");
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('new', '2026-03-05 10:00:00+00', 'c');
-         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('said', 'ticket_resolved', 'c');
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('new', '2026-03-05 10:00:00+00', 'c');
+         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
+         VALUES ('said', 'ticket_resolved', 'c');
          SELECT agent_metrics.register_agent('new', 'support', 'O')",
     );
     let (builder, holder) = (db.session(), db.session());
@@ -154,7 +163,9 @@ fn what_is_deleted_while_an_agent_is_built_is_not_forgotten() {
     thread::scope(|scope| {
         // held where it writes this row, when it has read what the business said
         holder.exec(
-            "BEGIN; INSERT INTO agent_metrics_internal.rollups (agent_id, level, bucket) VALUES ('new', 'day', '2026-03-05')",
+            "BEGIN;
+             INSERT INTO agent_metrics_internal.rollups (agent_id, level, bucket)
+             VALUES ('new', 'day', '2026-03-05')",
         );
         let waits = scope.spawn(|| builder.exec("SELECT agent_metrics.refresh('new')"));
         until_blocked(&db, &builder_pid);
@@ -165,7 +176,7 @@ fn what_is_deleted_while_an_agent_is_built_is_not_forgotten() {
         waits.join().unwrap();
     });
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.changes");
 }
 
@@ -184,13 +195,17 @@ fn agents_are_refreshed_side_by_side() {
         ops.exec("SELECT agent_metrics.refresh('ops')");
         // overlapping: what is being refreshed is left out, or waited for, as asked
         assert_eq!(
-            ops.lines("SELECT agent_id FROM agent_metrics_internal.refresh_agents(ARRAY['ops', 'sal', 'sup'], wait => false) ORDER BY 1"),
+            ops.lines(
+                "SELECT agent_id FROM agent_metrics_internal.refresh_agents(
+                     ARRAY['ops', 'sal', 'sup'], wait => false)
+                 ORDER BY 1"
+            ),
             ["ops", "sal"]
         );
         holder.exec("ROLLBACK");
         waits.join().unwrap();
     });
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -216,7 +231,8 @@ fn a_column_or_an_index_is_added_while_a_refresh_is_held() {
                 let changed = scope.spawn(|| owner.attempt(&ddl));
                 // it waits for the refresh, or is done beside it; neither waits for the other for ever
                 db.until(&format!(
-                    "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = {owner_pid} AND (wait_event_type = 'Lock' OR state = 'idle')"
+                    "SELECT count(*) = 1 FROM pg_stat_activity
+                     WHERE pid = {owner_pid} AND (wait_event_type = 'Lock' OR state = 'idle')"
                 ));
                 changed
             });
@@ -228,7 +244,7 @@ fn a_column_or_an_index_is_added_while_a_refresh_is_held() {
         });
         change(&db, &format!("after-{number}"));
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
     }
 }
 
@@ -262,15 +278,18 @@ fn maintenance_and_a_dump_go_on_while_a_refresh_is_held() {
     assert!(dump.contains("COPY agent_metrics_internal.rollups_day"));
     db.exec("SELECT agent_metrics.ensure_partitions(9)");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
 fn a_session_that_watches_sees_one_state_of_the_books() {
     let db = shop("isolation_watch");
     let watch = db.session();
-    let seen = "SELECT (SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'day'), (SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'hour'),
-                       (SELECT sum(turns) FROM agent_metrics.conversations), (SELECT string_agg(snapshot::text, ' ' ORDER BY agent_id) FROM agent_metrics_internal.agent_watermarks)";
+    let seen = "SELECT (SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'day'),
+                       (SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'hour'),
+                       (SELECT sum(turns) FROM agent_metrics.conversations),
+                       (SELECT string_agg(snapshot::text, ' ' ORDER BY agent_id)
+                        FROM agent_metrics_internal.agent_watermarks)";
     watch.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
     let before = watch.lines(seen);
     change(&db, "a");

@@ -1,13 +1,13 @@
 //! Refresh: whatever happens to the facts, the next refresh brings it to where it belongs and to nowhere else.
 //!
-//! Each test changes raw rows as a user would, refreshes, and asserts that the books are right (support/books.rs: `verify()`
-//! is empty and an oracle in plain SQL agrees) and, where the change concerns some days only, that no rollup of
-//! another day was even written. What happens when sessions meet is in sessions.rs, when facts
-//! come to mean something else in meaning.rs.
+//! Each test changes raw rows as a user would, refreshes, and asserts that the rollups are right (support/rollups.rs:
+//! `verify()` is empty and an oracle in plain SQL agrees) and, where the change concerns some days only, that no rollup
+//! of another day was even written. What happens when sessions meet is in sessions.rs, when facts come to mean
+//! something else in meaning.rs.
 
 use crate::support::asserts::assert_no_rows;
-use crate::support::books::{Rollups, assert_books, assert_only, refresh, shop};
 use crate::support::db;
+use crate::support::rollups::{Rollups, assert_only, assert_rollups, refresh, shop};
 
 /// The turn of the shop that `a-d-c-t` names.
 fn turn(name: &str) -> String {
@@ -31,7 +31,8 @@ fn refresh_after_a_thousand_old_labels_writes_their_days_alone() {
     let db = db("refresh_thousand_labels");
     db.exec(
         "SELECT agent_metrics.register_agent('a', 'support', 'O'), agent_metrics.register_agent('b', 'ops', 'O');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
          SELECT a, '2026-01-01 00:00:00+00'::timestamptz + n * interval '2 minutes', a || n, n % 700, 0.001, 'failure'
          FROM unnest(ARRAY['a', 'b']) AS a, generate_series(0, 20000) AS n",
     );
@@ -53,7 +54,8 @@ fn refresh_puts_late_turns_where_they_happened() {
     let db = shop("refresh_late_turns");
     let before = Rollups::of(&db);
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, tools_called)
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, tools_called)
          VALUES ('ops', '2026-03-05 23:59:59.999+00', 'new', 17, 0.5, '[\"a\", \"b\"]'),
                 ('ops', '2011-07-01 12:00:00+00', 'before any partition', 18, 0.5, NULL),
                 ('ops', '2026-03-04 00:30:00+00', 'ops-3-0', 19, NULL, NULL)",
@@ -75,7 +77,10 @@ fn refresh_moves_a_conversation_that_gets_an_earlier_first_turn() {
     );
     assert_only(&db, &before, &["sup 2026-03-02", "sup 2026-03-03"]);
     assert_eq!(
-        db.lines("SELECT started_at AT TIME ZONE 'UTC', turns FROM agent_metrics.conversations WHERE conversation_id = 'sup-2-0'"),
+        db.lines(
+            "SELECT started_at AT TIME ZONE 'UTC', turns
+             FROM agent_metrics.conversations WHERE conversation_id = 'sup-2-0'"
+        ),
         ["2026-03-02 23:59:00|4"]
     );
 }
@@ -101,9 +106,13 @@ fn refresh_goes_on_with_conversations_it_knows() {
                 for minutes in [30, 1, -30] {
                     db.exec(&format!(
                         "INSERT INTO agent_metrics.agent_events
-                             (agent_id, occurred_at, conversation_id, user_id, outcome_label, business_event_id, cost_usd, token_usage_input, latency_ms)
-                         SELECT c.agent_id, c.started_at + {minutes} * interval '1 minute', c.conversation_id, {user}, {label}, {order}, 0.5, 7, 40
-                         FROM agent_metrics.conversations c WHERE c.agent_id = '{agent}' AND c.conversation_id = '{agent}-{conversation}'"
+                             (agent_id, occurred_at, conversation_id, user_id, outcome_label,
+                              business_event_id, cost_usd, token_usage_input, latency_ms)
+                         SELECT c.agent_id, c.started_at + {minutes} * interval '1 minute',
+                                c.conversation_id, {user}, {label}, {order}, 0.5, 7, 40
+                         FROM agent_metrics.conversations c
+                         WHERE c.agent_id = '{agent}'
+                           AND c.conversation_id = '{agent}-{conversation}'"
                     ));
                 }
                 refresh(&db);
@@ -116,7 +125,7 @@ fn refresh_goes_on_with_conversations_it_knows() {
         }
     }
     assert_eq!(cases.len(), 56);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -124,14 +133,18 @@ fn refresh_of_conversations_that_go_on_does_not_look_up_their_turns() {
     let db = db("refresh_goes_on_cheaply");
     db.exec(
         "SELECT agent_metrics.register_agent('a', 'support', 'O');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, cost_usd, outcome_label)
-         SELECT 'a', '2026-03-01 10:00:00+00'::timestamptz + n * interval '2 minutes', 'c' || n, 'u' || n % 9, 0.001, 'success'
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, user_id, cost_usd, outcome_label)
+         SELECT 'a', '2026-03-01 10:00:00+00'::timestamptz + n * interval '2 minutes', 'c' || n,
+                'u' || n % 9, 0.001, 'success'
          FROM generate_series(1, 500) AS n",
     );
     refresh(&db);
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, cost_usd)
-         SELECT agent_id, occurred_at + interval '1 minute', conversation_id, user_id, 0.002 FROM agent_metrics.agent_events",
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, user_id, cost_usd)
+         SELECT agent_id, occurred_at + interval '1 minute', conversation_id, user_id, 0.002
+         FROM agent_metrics.agent_events",
     );
     let looked_up = db.lines(
         "BEGIN;
@@ -141,7 +154,7 @@ fn refresh_of_conversations_that_go_on_does_not_look_up_their_turns() {
          COMMIT",
     );
     assert_eq!(looked_up, ["500", "t"]);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -149,7 +162,8 @@ fn refresh_counts_a_conversation_once_though_it_crosses_midnight() {
     let db = shop("refresh_midnight");
     let before = Rollups::of(&db);
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
          VALUES ('sup', '2026-04-01 23:59:59+00', 'night', 10, 0.25, NULL),
                 ('sup', '2026-04-02 00:00:00+00', 'night', 20, 0.50, NULL),
                 ('sup', '2026-04-03 00:00:00+00', 'night', 30, 1.00, 'success')",
@@ -219,21 +233,24 @@ fn refresh_finds_late_crm_events_by_conversation_and_by_the_id_a_turn_carries() 
 fn refresh_counts_a_lead_once_on_the_day_of_its_first_conversation() {
     let db = shop("refresh_leads");
     let leads = "SELECT day, denominator, numerator FROM agent_kpi.kpi_daily
-                 WHERE agent_id = 'sal' AND metric = 'qualified_lead_rate' AND day IN ('2026-04-01', '2026-04-02') ORDER BY day";
+                 WHERE agent_id = 'sal' AND metric = 'qualified_lead_rate'
+                   AND day IN ('2026-04-01', '2026-04-02')
+                 ORDER BY day";
     db.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id)
          VALUES ('sal', '2026-04-01 10:00:00+00', 'first', 'ada'), ('sal', '2026-04-02 10:00:00+00', 'second', 'ada'),
                 ('sal', '2026-04-02 11:00:00+00', 'third', 'bob')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(db.lines(leads), ["2026-04-01|1|0", "2026-04-02|1|0"]);
     // The CRM qualifies her after the second conversation: it counts on the day of the first.
     db.exec(
-        "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('q', 'lead_qualified', 'second')",
+        "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
+         VALUES ('q', 'lead_qualified', 'second')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(db.lines(leads), ["2026-04-01|1|1", "2026-04-02|1|0"]);
     // The CRM says that bob is ada's company: one lead less. Then her first conversation goes.
     db.exec(
@@ -241,11 +258,11 @@ fn refresh_counts_a_lead_once_on_the_day_of_its_first_conversation() {
          SELECT 'c-' || c, 'charge', c, 'acme' FROM unnest(ARRAY['first', 'second', 'third']) AS c",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(db.lines(leads), ["2026-04-01|1|1", "2026-04-02|0|0"]);
     db.exec("DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'first'");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     // nothing is left of that day, and of nothing there is no number
     assert_eq!(db.lines(leads), ["2026-04-01||", "2026-04-02|1|1"]);
 }
@@ -277,7 +294,11 @@ fn refresh_follows_rows_that_move_between_agents_days_and_partitions() {
         turn("ops-0-2-1")
     ));
     assert_eq!(
-        db.number("SELECT count(DISTINCT tableoid) FROM agent_metrics.agent_events WHERE conversation_id LIKE 'ops-0-_' AND turn_index = 1 AND conversation_id < 'ops-0-3'"),
+        db.number(
+            "SELECT count(DISTINCT tableoid)
+             FROM agent_metrics.agent_events WHERE conversation_id LIKE 'ops-0-_' AND turn_index = 1
+                                               AND conversation_id < 'ops-0-3'"
+        ),
         3.0
     );
     let month = db
@@ -307,18 +328,23 @@ fn refresh_of_updated_rows_no_other_session_has_seen() {
     let db = shop("refresh_insert_update");
     let before = Rollups::of(&db);
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-04-01 10:00:00+00', 'n', 10);
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-04-01 10:00:00+00', 'n', 10);
          UPDATE agent_metrics.agent_events SET latency_ms = 20, outcome_label = 'success' WHERE conversation_id = 'n';
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-04-02 10:00:00+00', 'm', 10);
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-04-02 10:00:00+00', 'm', 10);
          DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'm'",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
-        db.lines("SELECT bucket AT TIME ZONE 'UTC', turns FROM agent_metrics_internal.rollups WHERE level = 'day' AND bucket >= '2026-04-01' AND turns > 0"),
+        db.lines(
+            "SELECT bucket AT TIME ZONE 'UTC', turns FROM agent_metrics_internal.rollups
+             WHERE level = 'day' AND bucket >= '2026-04-01' AND turns > 0"
+        ),
         ["2026-04-01 00:00:00|1"]
     );
-    let written = crate::support::books::written_days(&before, &Rollups::of(&db));
+    let written = crate::support::rollups::written_days(&before, &Rollups::of(&db));
     assert!(
         written.iter().all(|day| day.starts_with("sup 2026-04-")),
         "{written:?}"
@@ -346,19 +372,25 @@ fn refresh_takes_out_what_was_deleted() {
     db.exec("DELETE FROM agent_metrics.agent_events WHERE agent_id = 'ops' AND conversation_id LIKE 'ops-6-%'");
     assert_only(&db, &before, &["ops 2026-03-07"]);
     assert_eq!(
-        db.lines("SELECT turns, conversations, task_success_rate, latency_p95_ms, token_spend_usd FROM agent_kpi.agent_daily WHERE agent_id = 'ops' AND day = '2026-03-07'"),
+        db.lines(
+            "SELECT turns, conversations, task_success_rate, latency_p95_ms, token_spend_usd
+             FROM agent_kpi.agent_daily WHERE agent_id = 'ops' AND day = '2026-03-07'"
+        ),
         ["0|0|||"]
     );
     // an event that is deleted and delivered again in one transaction
     let before = Rollups::of(&db);
     db.exec(
-        "CREATE TEMP TABLE again AS SELECT * FROM agent_metrics.agent_events WHERE conversation_id = 'ops-7-0';
+        "CREATE TEMP TABLE again AS
+         SELECT * FROM agent_metrics.agent_events WHERE conversation_id = 'ops-7-0';
          ALTER TABLE again DROP COLUMN recorded_in;
          BEGIN;
          DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'ops-7-0';
          INSERT INTO agent_metrics.agent_events
-             (agent_id, occurred_at, event_id, conversation_id, user_id, latency_ms, token_usage_input, token_usage_output, cost_usd, outcome_label, turn_index)
-         SELECT agent_id, occurred_at, event_id, conversation_id, user_id, latency_ms, token_usage_input, token_usage_output, cost_usd, outcome_label, turn_index
+             (agent_id, occurred_at, event_id, conversation_id, user_id, latency_ms,
+              token_usage_input, token_usage_output, cost_usd, outcome_label, turn_index)
+         SELECT agent_id, occurred_at, event_id, conversation_id, user_id, latency_ms,
+                token_usage_input, token_usage_output, cost_usd, outcome_label, turn_index
          FROM again;
          COMMIT",
     );
@@ -370,7 +402,7 @@ fn refresh_after_truncate_begins_from_what_is_there() {
     let db = shop("refresh_truncate");
     db.exec("TRUNCATE agent_metrics.business_events");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_no_rows(
         &db,
         "SELECT * FROM agent_metrics.conversations WHERE crm_label IS NOT NULL",
@@ -378,11 +410,12 @@ fn refresh_after_truncate_begins_from_what_is_there() {
     db.exec(
         "BEGIN;
          TRUNCATE agent_metrics.agent_events;
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('ops', '2026-03-01 10:00:00+00', 'only', 10);
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('ops', '2026-03-01 10:00:00+00', 'only', 10);
          COMMIT",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
         db.lines("SELECT agent_id, turns FROM agent_metrics_internal.rollups WHERE level = 'day'"),
         ["ops|1"]
@@ -393,7 +426,7 @@ fn refresh_after_truncate_begins_from_what_is_there() {
     for table in ["event_kinds", "outcomes"] {
         db.exec(&format!("TRUNCATE agent_metrics.{table}"));
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
     }
     assert_eq!(
         db.lines("SELECT outcome_label FROM agent_kpi.unmapped_labels"),
@@ -410,5 +443,5 @@ fn refresh_after_truncate_begins_from_what_is_there() {
     db.exec(&format!("TRUNCATE {partition}"));
     refresh(&db);
     assert_no_rows(&db, "SELECT * FROM agent_metrics.agent_events");
-    assert_books(&db);
+    assert_rollups(&db);
 }

@@ -1,25 +1,28 @@
-//! Refresh when it is not the facts that change but what they mean: mappings, the rank of sources, kinds, agents that are
-//! registered later, the report time zone. And what must make no difference: settings of a session, a turn that comes
-//! twice, traffic of evaluations, no change at all.
+//! Refresh when it is not the facts that change but what they mean: mappings, the rank of sources, kinds, agents that
+//! are registered later, the report time zone. And what must make no difference: settings of a session, a turn that
+//! comes twice, traffic of evaluations, no change at all.
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::books::{
-    Rollups, assert_books, assert_only, oracle_differences, refresh, shop,
-};
 use crate::support::db;
+use crate::support::rollups::{
+    Rollups, assert_only, assert_rollups, oracle_differences, refresh, shop,
+};
 
 #[test]
 fn refresh_sees_a_mapping_that_was_made_changed_or_taken_away() {
     let db = shop("refresh_mappings");
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
-         VALUES ('sup', '2026-04-01 10:00:00+00', 'typo', 'sucess'), ('sup', '2026-04-02 10:00:00+00', 'fine', 'success')",
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         VALUES ('sup', '2026-04-01 10:00:00+00', 'typo', 'sucess'),
+                ('sup', '2026-04-02 10:00:00+00', 'fine', 'success')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let unmapped = "SELECT agent_id, outcome_label, conversations FROM agent_kpi.unmapped_labels";
     assert_eq!(db.lines(unmapped), ["sup|sucess|1"]);
-    let counts = "SELECT with_outcome, successes, pending FROM agent_kpi.agent_daily WHERE agent_id = 'sup' AND day = '2026-04-01'";
+    let counts = "SELECT with_outcome, successes, pending
+                  FROM agent_kpi.agent_daily WHERE agent_id = 'sup' AND day = '2026-04-01'";
     assert_eq!(db.lines(counts), ["0|0|1"]);
 
     let before = Rollups::of(&db);
@@ -32,7 +35,7 @@ fn refresh_sees_a_mapping_that_was_made_changed_or_taken_away() {
         "UPDATE agent_metrics.outcomes SET is_success = false WHERE label IN ('success', 'sucess')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(db.lines(counts), ["1|0|0"]);
     let before = Rollups::of(&db);
     db.exec("DELETE FROM agent_metrics.outcomes WHERE label = 'sucess'");
@@ -41,7 +44,7 @@ fn refresh_sees_a_mapping_that_was_made_changed_or_taken_away() {
     // a label that is renamed takes its meaning away from the old name and gives it to the new one
     db.exec("UPDATE agent_metrics.outcomes SET label = 'sucess', is_success = true WHERE label = 'success'");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(db.lines(counts), ["1|1|0"]);
 }
 
@@ -57,12 +60,12 @@ fn refresh_sees_a_mapping_change_for_a_review_that_is_not_the_last() {
          VALUES ('bob', 'r1', 'a', 'c', 'resolved', '2026-03-02'), ('bob', 'r2', 'a', 'c', 'reopened', '2026-03-03')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let gap = "SELECT numerator FROM agent_metrics_internal.conversation_facts WHERE measure = 'self_report'";
     assert_eq!(db.number(gap), -100.0);
     db.exec("UPDATE agent_metrics.outcomes SET is_success = false WHERE label = 'resolved'");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(db.number(gap), 0.0);
 }
 
@@ -90,13 +93,14 @@ fn refresh_sees_a_kind_of_business_event_remapped() {
         "DELETE FROM agent_metrics.event_kinds WHERE kind IN ('ticket_resolved', 'human_touch')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     // a kind of one's own, first seen unmapped
     db.exec(
-        "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('own', 'case_closed', 'sup-4-2')",
+        "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
+         VALUES ('own', 'case_closed', 'sup-4-2')",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     let before = Rollups::of(&db);
     db.exec(
         "INSERT INTO agent_metrics.event_kinds (kind, meaning) VALUES ('case_closed', 'resolved')",
@@ -111,7 +115,8 @@ fn refresh_sees_a_kind_of_business_event_remapped() {
 fn refresh_takes_the_word_of_the_source_that_ranks_highest() {
     let db = shop("refresh_precedence");
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, turn_index, outcome_label, outcome_source)
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, turn_index, outcome_label, outcome_source)
          VALUES ('sup', '2026-04-01 10:00:00+00', 'c', 0, 'success', 'agent'),
                 ('sup', '2026-04-01 10:00:00+00', 'c', 1, 'failure', 'agent')",
     );
@@ -119,13 +124,14 @@ fn refresh_takes_the_word_of_the_source_that_ranks_highest() {
     let check = |sql: &str, expected: &str| {
         db.exec(sql);
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
         assert_eq!(db.lines(outcome), [expected], "after: {sql}");
     };
     check("", "failure|agent");
     let says = |label: &str, source: &str, minute: u32| {
         format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label, outcome_source)
+            "INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, outcome_label, outcome_source)
              VALUES ('sup', '2026-04-01 09:{minute}:00+00', 'c', '{label}', '{source}')"
         )
     };
@@ -161,11 +167,14 @@ fn refresh_takes_the_word_of_the_source_that_ranks_highest() {
 fn refresh_brings_in_all_of_an_agent_that_is_registered_later() {
     let db = shop("refresh_registered_later");
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, outcome_label)
-         SELECT 'newcomer', '2026-03-01 10:00:00+00'::timestamptz + n * interval '7 hours', 'n' || n, 100 + n, 'success' FROM generate_series(0, 40) AS n",
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, outcome_label)
+         SELECT 'newcomer', '2026-03-01 10:00:00+00'::timestamptz + n * interval '7 hours',
+                'n' || n, 100 + n, 'success'
+         FROM generate_series(0, 40) AS n",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
         db.lines("SELECT agent_id, events FROM agent_kpi.unregistered_agents"),
         ["newcomer|41"]
@@ -173,9 +182,9 @@ fn refresh_brings_in_all_of_an_agent_that_is_registered_later() {
     let before = Rollups::of(&db);
     db.exec("SELECT agent_metrics.register_agent('newcomer', 'ops', 'Somebody')");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert!(
-        crate::support::books::written_days(&before, &Rollups::of(&db))
+        crate::support::rollups::written_days(&before, &Rollups::of(&db))
             .iter()
             .all(|day| day.starts_with("newcomer "))
     );
@@ -195,9 +204,9 @@ fn refresh_rebuilds_an_agent_whose_kind_changes() {
     // finest buckets of five minutes go; leads come
     db.exec("SELECT agent_metrics.register_agent('sup', 'sales', 'Head of Sales')");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert!(
-        crate::support::books::written_days(&before, &Rollups::of(&db))
+        crate::support::rollups::written_days(&before, &Rollups::of(&db))
             .iter()
             .all(|day| day.starts_with("sup "))
     );
@@ -207,7 +216,7 @@ fn refresh_rebuilds_an_agent_whose_kind_changes() {
     );
     db.exec("SELECT agent_metrics.register_agent('sup', 'support', 'Head of Support')");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -232,11 +241,14 @@ fn refresh_leaves_eval_traffic_out() {
     let db = shop("refresh_eval");
     let before = Rollups::of(&db);
     db.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label, is_eval)
-         SELECT 'sup', '2026-03-01 10:00:00+00'::timestamptz + n * interval '7 hours', 'eval' || n, 9999, 1, 'failure', true FROM generate_series(0, 20) AS n",
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label, is_eval)
+         SELECT 'sup', '2026-03-01 10:00:00+00'::timestamptz + n * interval '7 hours', 'eval' || n,
+                9999, 1, 'failure', true
+         FROM generate_series(0, 20) AS n",
     );
     assert_only(&db, &before, &[]);
-    // a conversation that turns out to be one of an evaluation leaves the books, and comes back
+    // a conversation that turns out to be one of an evaluation leaves the rollups, and comes back
     db.exec(
         "UPDATE agent_metrics.agent_events SET is_eval = true WHERE conversation_id = 'sup-6-0'",
     );
@@ -271,15 +283,16 @@ fn refresh_rebuilds_days_and_hours_when_the_report_time_zone_changes() {
             "UPDATE agent_metrics.settings SET value = '{zone}' WHERE name = 'report_time_zone'"
         ));
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
         let before = Rollups::of(&db);
         db.exec(
-            "UPDATE agent_metrics.agent_events SET latency_ms = latency_ms + 1 WHERE conversation_id IN ('supdst0', 'opsdst70')",
+            "UPDATE agent_metrics.agent_events
+             SET latency_ms = latency_ms + 1 WHERE conversation_id IN ('supdst0', 'opsdst70')",
         );
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
         assert_eq!(
-            crate::support::books::written_days(&before, &Rollups::of(&db)).len(),
+            crate::support::rollups::written_days(&before, &Rollups::of(&db)).len(),
             2,
             "in {zone}"
         );
@@ -291,7 +304,8 @@ fn refresh_rebuilds_days_and_hours_when_the_report_time_zone_changes() {
     refresh(&db);
     assert_eq!(
         db.lines(
-            "SELECT DISTINCT extract(minute FROM bucket AT TIME ZONE 'UTC') FROM agent_metrics_internal.rollups WHERE level IN ('hour', 'day')"
+            "SELECT DISTINCT extract(minute FROM bucket AT TIME ZONE 'UTC')
+             FROM agent_metrics_internal.rollups WHERE level IN ('hour', 'day')"
         ),
         ["30"]
     );
@@ -311,12 +325,12 @@ fn refresh_and_rebuild_of_the_hour_that_the_clock_shows_twice() {
          FROM unnest(ARRAY['a', 'b']) AS a, generate_series(0, 30) AS n",
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 2, latency_ms = 20");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     db.exec("SELECT agent_metrics.rebuild()");
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -324,7 +338,8 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
     let db = shop("refresh_settings");
     let plain = |session: &crate::support::Session| {
         session.lines(
-            "SELECT agent_id, level, extract(epoch FROM bucket)::bigint, turns, conversations, successes, leads, cost_usd, latency
+            "SELECT agent_id, level, extract(epoch FROM bucket)::bigint, turns, conversations,
+                    successes, leads, cost_usd, latency
              FROM agent_metrics_internal.rollups ORDER BY 1, 2, 3",
         )
     };
@@ -332,10 +347,12 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
     let odd = db.session();
     odd.exec(
         "CREATE SCHEMA odd;
-         CREATE FUNCTION odd.date_trunc(text, timestamptz, text) RETURNS timestamptz LANGUAGE sql AS 'SELECT NULL::timestamptz';
+         CREATE FUNCTION odd.date_trunc(text, timestamptz, text) RETURNS timestamptz
+         LANGUAGE sql AS 'SELECT NULL::timestamptz';
          CREATE TABLE odd.agent_events (agent_id text);
          SET search_path = odd, agent_metrics, pg_catalog; SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'SQL, DMY';
-         SET IntervalStyle = 'iso_8601'; SET extra_float_digits = -5; SET bytea_output = 'escape'; SET plan_cache_mode = force_generic_plan;
+         SET IntervalStyle = 'iso_8601'; SET extra_float_digits = -5; SET bytea_output = 'escape';
+         SET plan_cache_mode = force_generic_plan;
          SET enable_nestloop = off; SET enable_indexscan = off; SET work_mem = '64kB'; SET row_security = off",
     );
     // a comma for a point, where the system has such a locale
@@ -348,7 +365,7 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
             "UPDATE agent_metrics.agent_events SET cost_usd = cost_usd + 0.001 WHERE conversation_id LIKE '%-8-1'",
         );
         odd.exec("SELECT agent_metrics.refresh()");
-        assert_books(&db);
+        assert_rollups(&db);
     }
     odd.exec("UPDATE agent_metrics_internal.agent_watermarks SET snapshot = NULL");
     odd.exec("SELECT agent_metrics.refresh()");
@@ -357,12 +374,15 @@ fn refresh_does_not_depend_on_the_settings_of_a_session() {
     );
     odd.exec("SELECT agent_metrics.refresh()");
     let days = |session: &crate::support::Session| {
-        session.lines("SELECT agent_id, to_char(day, 'YYYY-MM-DD'), metric, numerator FROM agent_kpi.kpi_daily WHERE denominator > 0 ORDER BY 1, 2, 3")
+        session.lines(
+            "SELECT agent_id, to_char(day, 'YYYY-MM-DD'), metric, numerator
+             FROM agent_kpi.kpi_daily WHERE denominator > 0 ORDER BY 1, 2, 3",
+        )
     };
     assert_eq!(days(&odd), days(&db));
     odd.exec("SELECT agent_metrics.ensure_partitions(6); SELECT agent_metrics.setup()");
     assert_verified(&odd);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_ne!(plain(&db), expected, "the update counts");
     assert_no_rows(
         &db,
@@ -375,7 +395,10 @@ fn refresh_of_nothing_writes_nothing() {
     let db = shop("refresh_nothing");
     let before = Rollups::of(&db);
     assert_eq!(
-        db.lines("SELECT agent_id, events_changed, conversations_changed, buckets_written FROM agent_metrics.refresh() ORDER BY 1"),
+        db.lines(
+            "SELECT agent_id, events_changed, conversations_changed, buckets_written
+             FROM agent_metrics.refresh() ORDER BY 1"
+        ),
         ["ops|0|0|0", "sal|0|0|0", "sup|0|0|0"]
     );
     assert_only(&db, &before, &[]);
@@ -383,14 +406,20 @@ fn refresh_of_nothing_writes_nothing() {
     db.exec(
         "DELETE FROM agent_metrics.agent_events WHERE conversation_id IN ('sup-0-0', 'ops-0-0')",
     );
-    assert_eq!(db.lines("SELECT agent_id, events_changed, conversations_changed FROM agent_metrics.refresh('sup')"), ["sup|3|1"]);
     assert_eq!(
-        crate::support::books::written_days(&before, &Rollups::of(&db)),
+        db.lines(
+            "SELECT agent_id, events_changed, conversations_changed
+             FROM agent_metrics.refresh('sup')"
+        ),
+        ["sup|3|1"]
+    );
+    assert_eq!(
+        crate::support::rollups::written_days(&before, &Rollups::of(&db)),
         ["sup 2026-03-01"]
     );
     // verify() is silent about what waits, and the oracle is not
     assert_verified(&db);
     assert!(!oracle_differences(&db).is_empty());
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }

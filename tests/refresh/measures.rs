@@ -1,13 +1,16 @@
 //! The one list of a rollup's sums, `measures()`: what holds them has these columns, and verify() looks at every one.
 
-use crate::support::books::{assert_books, shop};
 use crate::support::db;
+use crate::support::rollups::{assert_rollups, shop};
 
 #[test]
 fn every_table_of_sums_has_the_columns_of_the_list() {
     let db = db("measures_columns");
     let listed = |condition: &str| {
-        db.lines(&format!("SELECT m.measure, m.type FROM agent_metrics_internal.measures() m WHERE {condition} ORDER BY 1"))
+        db.lines(&format!(
+            "SELECT m.measure, m.type
+             FROM agent_metrics_internal.measures() m WHERE {condition} ORDER BY 1"
+        ))
     };
     let columns = |relation: &str| {
         db.lines(&format!(
@@ -24,7 +27,10 @@ fn every_table_of_sums_has_the_columns_of_the_list() {
 #[test]
 fn verify_reports_whichever_sum_is_wrong() {
     let db = shop("measures_verify");
-    let measures = db.lines("SELECT m.measure FROM agent_metrics_internal.measures() m WHERE m.type <> 'agent_metrics.quantile_sketch'");
+    let measures = db.lines(
+        "SELECT m.measure FROM agent_metrics_internal.measures() m
+         WHERE m.type <> 'agent_metrics.quantile_sketch'",
+    );
     for measure in measures {
         let change = |sign: &str| {
             db.exec(&format!(
@@ -39,5 +45,5 @@ fn verify_reports_whichever_sum_is_wrong() {
         );
         change("-");
     }
-    assert_books(&db);
+    assert_rollups(&db);
 }

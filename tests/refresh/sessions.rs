@@ -6,8 +6,8 @@
 use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
-use crate::support::books::{
-    Rollups, assert_books, oracle_differences, refresh, shop, written_days,
+use crate::support::rollups::{
+    Rollups, assert_rollups, oracle_differences, refresh, shop, written_days,
 };
 use crate::support::{Db, Session};
 
@@ -19,11 +19,13 @@ pub fn insert(name: &str) -> String {
     )
 }
 
-/// Turns, conversations and successes of `sup` on the first of May, as the books have them.
+/// Turns, conversations and successes of `sup` on the first of May, as the rollups have them.
 fn counted(session: &Session) -> String {
     session
         .lines(
-            "SELECT coalesce(sum(turns), 0), coalesce(sum(conversations), 0), coalesce(sum(successes), 0) FROM agent_metrics_internal.rollups
+            "SELECT coalesce(sum(turns), 0), coalesce(sum(conversations), 0),
+                    coalesce(sum(successes), 0)
+             FROM agent_metrics_internal.rollups
              WHERE agent_id = 'sup' AND level = 'day' AND bucket = '2026-05-01 00:00:00+00'",
         )
         .remove(0)
@@ -51,13 +53,13 @@ fn a_transaction_held_open_across_refreshes_is_counted_once() {
     for round in 1..=3 {
         db.exec(&insert(&format!("other-{round}")));
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
         assert_eq!(counted(&db), format!("{round}|{round}|{round}"));
     }
     writer.exec(&insert("held"));
     writer.exec("COMMIT");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(counted(&db), "5|4|4");
     refresh(&db);
     assert_eq!(counted(&db), "5|4|4");
@@ -70,17 +72,21 @@ fn updates_and_deletions_held_open_across_a_refresh_are_found_when_they_commit()
     for session in [&labels, &deletes, &crm, &mapping] {
         session.exec("BEGIN");
     }
-    labels.exec("UPDATE agent_metrics.agent_events SET outcome_label = 'failure', latency_ms = 1 WHERE conversation_id = 'sup-0-2'");
+    labels.exec(
+        "UPDATE agent_metrics.agent_events
+         SET outcome_label = 'failure', latency_ms = 1 WHERE conversation_id = 'sup-0-2'",
+    );
     deletes.exec("DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'sup-1-2'");
     crm.exec(
-        "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('held', 'ticket_escalated', 'sup-2-2');
+        "INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
+         VALUES ('held', 'ticket_escalated', 'sup-2-2');
          DELETE FROM agent_metrics.business_events WHERE business_event_id = 'crm-sup-3'",
     );
     mapping.exec("UPDATE agent_metrics.outcomes SET is_success = false WHERE label = 'completed'");
     for session in [&labels, &deletes, &crm, &mapping] {
         db.exec(&insert("other"));
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
         session.exec("COMMIT");
     }
     assert!(
@@ -88,7 +94,7 @@ fn updates_and_deletions_held_open_across_a_refresh_are_found_when_they_commit()
         "the last commit waits for a refresh"
     );
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -102,7 +108,7 @@ fn what_was_rolled_back_is_not_counted() {
     refresh(&db);
     writer.exec("ROLLBACK");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(written_days(&before, &Rollups::of(&db)), [""; 0]);
 
     // Savepoints have ids of their own; what is kept of a transaction counts, whatever its savepoints were.
@@ -120,7 +126,7 @@ fn what_was_rolled_back_is_not_counted() {
     assert_eq!(counted(&db), "0|0|0");
     writer.exec("COMMIT");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(counted(&db), "3|3|3");
 }
 
@@ -136,7 +142,7 @@ fn a_refresh_in_a_transaction_that_writes_counts_its_rows_once() {
     db.exec("DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'sup-4-2'");
     db.exec("COMMIT");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(counted(&db), "2|2|2");
     refresh(&db);
     assert_eq!(counted(&db), "2|2|2");
@@ -153,18 +159,24 @@ fn a_refresh_in_a_transaction_that_writes_counts_its_rows_once() {
     refresh(&db);
     db.exec("COMMIT");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(counted(&db), "4|4|4");
 
     // A first refresh, which builds, is no exception.
     db.exec("BEGIN");
     db.exec("SELECT agent_metrics.register_agent('new', 'ops', 'O')");
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('new', '2026-05-01', 'n')");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('new', '2026-05-01', 'n')",
+    );
     refresh(&db);
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('new', '2026-05-01', 'm')");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('new', '2026-05-01', 'm')",
+    );
     db.exec("COMMIT");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(
         db.number(
             "SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE agent_id = 'new' AND level = 'day'"
@@ -185,7 +197,7 @@ fn a_refresh_that_rolls_back_leaves_everything_as_it_was() {
     db.exec("ROLLBACK");
     assert_eq!(written_days(&before, &Rollups::of(&db)), [""; 0]);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(counted(&db), "1|1|1");
 }
 
@@ -225,7 +237,7 @@ fn a_second_refresh_of_an_agent_waits_or_leaves_it_out() {
         first.exec("COMMIT");
         assert_eq!(waits.join().unwrap(), ["sup|1"]);
     });
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(counted(&db), "3|3|3");
 }
 
@@ -250,7 +262,10 @@ fn an_agent_that_leaves_does_not_keep_the_log() {
     refresh(&db);
     db.exec("SELECT agent_metrics.register_agent('gone', 'ops', 'Head of Operations')");
     refresh(&db);
-    db.exec("DELETE FROM agent_metrics.thresholds WHERE agent_id = 'gone'; DELETE FROM agent_metrics.agents WHERE agent_id = 'gone'");
+    db.exec(
+        "DELETE FROM agent_metrics.thresholds WHERE agent_id = 'gone';
+         DELETE FROM agent_metrics.agents WHERE agent_id = 'gone'",
+    );
     db.exec(
         "UPDATE agent_metrics.outcomes SET description = 'still a success' WHERE label = 'success'",
     );
@@ -258,7 +273,7 @@ fn an_agent_that_leaves_does_not_keep_the_log() {
     assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.changes");
     db.exec("SELECT agent_metrics.register_agent('gone', 'ops', 'Head of Operations')");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -283,7 +298,7 @@ fn two_refreshes_of_all_agents_do_not_wait_for_each_other_for_ever() {
             }
         });
         refresh(&db);
-        assert_books(&db);
+        assert_rollups(&db);
     }
     assert_eq!(counted(&db), "4|4|4");
 }
@@ -298,7 +313,7 @@ fn a_snapshot_older_than_the_last_refresh_is_refused() {
     refresh(&db);
     assert_sqlstate(&old, "SELECT agent_metrics.refresh()", "40001");
     old.exec("ROLLBACK");
-    assert_books(&db);
+    assert_rollups(&db);
 
     // One that is as new as the last refresh may go on.
     old.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
@@ -308,7 +323,7 @@ fn a_snapshot_older_than_the_last_refresh_is_refused() {
     old.exec("COMMIT");
     assert_eq!(counted(&db), "1|1|1");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(counted(&db), "2|2|2");
 }
 
@@ -321,7 +336,11 @@ fn a_snapshot_older_than_an_exchange_of_partitions_is_refused() {
          VALUES ('ops', date_trunc('month', now()) + interval '4 months 4 days', 'far', 1)",
     );
     refresh(&db);
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES ('ops', '2026-03-05', 'far', 'success')");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         VALUES ('ops', '2026-03-05', 'far', 'success')",
+    );
     let old = db.session();
     old.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
     old.exec("SELECT count(*) FROM agent_metrics.agents");
@@ -330,13 +349,13 @@ fn a_snapshot_older_than_an_exchange_of_partitions_is_refused() {
     assert!(error.to_string().contains("partitions"), "{error}");
     old.exec("ROLLBACK");
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     // one that is as new as they are may go on
     db.exec(&insert("a"));
     old.exec("BEGIN ISOLATION LEVEL REPEATABLE READ");
     old.exec("SELECT agent_metrics.refresh()");
     old.exec("COMMIT");
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 #[test]
@@ -356,7 +375,10 @@ fn writers_are_not_blocked_by_a_refresh_nor_a_refresh_by_writers() {
         "UPDATE agent_metrics.agent_events SET latency_ms = 8 WHERE conversation_id LIKE '%-3-1'",
     );
     writer.exec("DELETE FROM agent_metrics.agent_events WHERE conversation_id LIKE '%-3-2'");
-    writer.exec("UPDATE agent_metrics.business_events SET kind = 'ticket_escalated' WHERE conversation_id LIKE '%-3-0'");
+    writer.exec(
+        "UPDATE agent_metrics.business_events
+         SET kind = 'ticket_escalated' WHERE conversation_id LIKE '%-3-0'",
+    );
     writer.exec("UPDATE agent_metrics.outcomes SET is_unit = false WHERE label = 'completed'");
     refresher.exec("COMMIT");
     writer.exec("BEGIN");
@@ -366,5 +388,5 @@ fn writers_are_not_blocked_by_a_refresh_nor_a_refresh_by_writers() {
     refresh(&refresher);
     writer.exec("COMMIT");
     refresh(&refresher);
-    assert_books(&db);
+    assert_rollups(&db);
 }

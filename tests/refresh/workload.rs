@@ -1,4 +1,4 @@
-//! A random workload over three sessions: whatever is written, in whatever order it commits, the books are right.
+//! A random workload over three sessions: whatever is written, in whatever order it commits, the rollups are right.
 //!
 //! Some hundred steps of inserts, updates, deletions, labels, CRM events, mappings, savepoints, commits and rollbacks,
 //! with refreshes in between, inside transactions and outside. `verify()` has to be empty at every look, also while
@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, Session, db};
 
 const STEPS: usize = 350;
@@ -93,7 +93,7 @@ fn workload_of_random_steps_leaves_the_books_right() {
     }
     Workload::look(&db);
     refresh(&db);
-    assert_books(&db);
+    assert_rollups(&db);
     assert!(
         db.number("SELECT count(*) FROM agent_metrics.conversations") > 20.0,
         "there was something to count"
@@ -140,10 +140,14 @@ impl Workload {
             (65..74, _) => self.business(session),
             (74..80, _) => self.fact(session),
             (80..84, _) => self.mapping(),
-            (84..94, _) => "SELECT agent_metrics_internal.refresh_agents(ARRAY(SELECT agent_id FROM agent_metrics.agents), wait => false)".to_owned(),
+            (84..94, _) => "SELECT agent_metrics_internal.refresh_agents(
+                                ARRAY(SELECT agent_id FROM agent_metrics.agents), wait => false)"
+                .to_owned(),
             _ => {
                 let agent = AGENTS[self.random.random_range(0..3)];
-                format!("SELECT agent_metrics_internal.refresh_agents(ARRAY['{agent}'], wait => false)")
+                format!(
+                    "SELECT agent_metrics_internal.refresh_agents(ARRAY['{agent}'], wait => false)"
+                )
             }
         };
         // Mappings are few rows that all share: the first session alone writes them.
@@ -195,14 +199,18 @@ impl Workload {
                 self.made += 1;
                 let (made, number) = (self.made, self.random.random_range(0..1000));
                 format!(
-                    "('{}', {}, '{:08x}-0000-0000-0000-00000000000{session}', {}, {}, {}, {}, {}, {}, {}, {}, '{}', {}, {}, {}, {})",
+                    "('{}', {}, '{:08x}-0000-0000-0000-00000000000{session}', {}, {}, {}, {}, {}, \
+                     {}, {}, {}, '{}', {}, {}, {}, {})",
                     self.pick(&AGENTS),
                     self.moment(),
                     // event ids in another order than the turns are made
                     (made as u32).wrapping_mul(2_654_435_761),
                     self.conversation(),
                     self.maybe(60, format!("'user{}'", number % 7)),
-                    self.maybe(50, "'[\"a\", {\"name\": \"b\", \"ok\": true}]'::jsonb".to_owned()),
+                    self.maybe(
+                        50,
+                        "'[\"a\", {\"name\": \"b\", \"ok\": true}]'::jsonb".to_owned()
+                    ),
                     self.maybe(80, format!("{}.25", number * number * 7)),
                     self.maybe(80, number.to_string()),
                     self.maybe(80, (number % 50).to_string()),
@@ -217,8 +225,10 @@ impl Workload {
             })
             .collect();
         format!(
-            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id, user_id, tools_called, latency_ms,
-                 token_usage_input, token_usage_output, cost_usd, outcome_label, outcome_source, business_event_id, turn_index, is_eval, error)
+            "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id,
+                 conversation_id, user_id, tools_called, latency_ms, token_usage_input,
+                 token_usage_output, cost_usd, outcome_label, outcome_source, business_event_id,
+                 turn_index, is_eval, error)
              VALUES {}",
             rows.join(", ")
         )
@@ -230,7 +240,8 @@ impl Workload {
         match self.random.random_range(0..3) {
             0 => format!("{mine} AND conversation_id = {}", self.conversation()),
             _ => format!(
-                "(agent_id, occurred_at, event_id) = (SELECT agent_id, occurred_at, event_id FROM agent_metrics.agent_events
+                "(agent_id, occurred_at, event_id) = (SELECT agent_id, occurred_at, event_id
+                                                      FROM agent_metrics.agent_events
                  WHERE {mine} ORDER BY event_id OFFSET {} LIMIT 1)",
                 self.random.random_range(0..60)
             ),
@@ -274,13 +285,20 @@ impl Workload {
         let number = self.random.random_range(0..5);
         let customer = self.maybe(40, format!("'customer{number}'"));
         match self.random.random_range(0..5) {
-            0 => format!("DELETE FROM agent_metrics.business_events WHERE business_event_id = {id}"),
-            1 => format!("UPDATE agent_metrics.business_events SET conversation_id = {conversation} WHERE business_event_id = {id}"),
+            0 => {
+                format!("DELETE FROM agent_metrics.business_events WHERE business_event_id = {id}")
+            }
+            1 => format!(
+                "UPDATE agent_metrics.business_events
+                 SET conversation_id = {conversation} WHERE business_event_id = {id}"
+            ),
             _ => format!(
-                "INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd)
+                "INSERT INTO agent_metrics.business_events (
+                     business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd)
                  VALUES ({id}, '{kind}', {moment}, {conversation}, {customer}, {number}.25)
                  ON CONFLICT (business_event_id) DO UPDATE SET kind = excluded.kind, occurred_at = excluded.occurred_at,
-                     conversation_id = excluded.conversation_id, customer_id = excluded.customer_id, amount_usd = excluded.amount_usd"
+                     conversation_id = excluded.conversation_id, customer_id = excluded.customer_id,
+                     amount_usd = excluded.amount_usd"
             ),
         }
     }
@@ -297,24 +315,33 @@ impl Workload {
         );
         match self.random.random_range(0..8) {
             0 => format!(
-                "INSERT INTO agent_metrics.tool_call_verdicts (agent_id, conversation_id, occurred_at, event_id, call_index, is_correct)
-                 SELECT agent_id, conversation_id, occurred_at, event_id, n, n <> {} FROM agent_metrics.agent_events, generate_series(0, 2) AS n WHERE {} ON CONFLICT DO NOTHING",
+                "INSERT INTO agent_metrics.tool_call_verdicts (
+                     agent_id, conversation_id, occurred_at, event_id, call_index, is_correct)
+                 SELECT agent_id, conversation_id, occurred_at, event_id, n, n <> {}
+                 FROM agent_metrics.agent_events, generate_series(0, 2) AS n WHERE {}
+                 ON CONFLICT DO NOTHING",
                 number % 3,
                 self.some_rows(session)
             ),
             1 => format!(
-                "INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score)
-                 SELECT agent_id, conversation_id, occurred_at, event_id, 0.{number} FROM agent_metrics.agent_events WHERE {} ON CONFLICT DO NOTHING",
+                "INSERT INTO agent_metrics.turn_scores (
+                     agent_id, conversation_id, occurred_at, event_id, score)
+                 SELECT agent_id, conversation_id, occurred_at, event_id, 0.{number}
+                 FROM agent_metrics.agent_events WHERE {} ON CONFLICT DO NOTHING",
                 self.some_rows(session)
             ),
             2 => format!(
-                "INSERT INTO agent_metrics.survey_answers (answer_id, agent_id, conversation_id, score) VALUES ('s{made}-{session}', '{agent}', {conversation}, {})",
+                "INSERT INTO agent_metrics.survey_answers (
+                     answer_id, agent_id, conversation_id, score)
+                 VALUES ('s{made}-{session}', '{agent}', {conversation}, {})",
                 number % 11
             ),
             3 | 4 => format!(
-                "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer, weight, outcome_label, answer_verdict, is_in_scope, is_refused,
-                     is_escalated, should_escalate, reviewed_at)
-                 VALUES ('r{made}-{session}', '{agent}', {conversation}, 'team', {}.5, {label}, {}, {}, {}, {}, {}, {moment})",
+                "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer,
+                     weight, outcome_label, answer_verdict, is_in_scope, is_refused, is_escalated,
+                     should_escalate, reviewed_at)
+                 VALUES ('r{made}-{session}', '{agent}', {conversation}, 'team', {}.5, {label}, {},
+                         {}, {}, {}, {}, {moment})",
                 1 + number % 20,
                 ["NULL", "'supported'", "'unsupported'", "'refused'"][number % 4],
                 ["NULL", "true", "false"][number % 3],
@@ -323,13 +350,16 @@ impl Workload {
                 ["NULL", "false", "false"][number % 3],
             ),
             5 => format!(
-                "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict)
+                "INSERT INTO agent_metrics.reviews (
+                     review_id, agent_id, conversation_id, occurred_at, event_id, reviewer, answer_verdict)
                  SELECT 't{made}-{session}', agent_id, conversation_id, occurred_at, event_id, 'team', 'contradicted'
                  FROM agent_metrics.agent_events WHERE {} LIMIT 1",
                 self.some_rows(session)
             ),
             6 => format!(
-                "UPDATE agent_metrics.reviews SET conversation_id = {conversation}, weight = weight + 1 WHERE right(review_id, 1) = '{session}' AND length(review_id) % 3 = {}",
+                "UPDATE agent_metrics.reviews
+                 SET conversation_id = {conversation}, weight = weight + 1
+                 WHERE right(review_id, 1) = '{session}' AND length(review_id) % 3 = {}",
                 number % 3
             ),
             _ => format!(
@@ -344,9 +374,13 @@ impl Workload {
         let kind = self.pick(&KINDS);
         match self.random.random_range(0..5) {
             0 => format!("DELETE FROM agent_metrics.outcomes WHERE label = '{label}'"),
-            1 => format!("UPDATE agent_metrics.outcomes SET is_success = NOT is_success, is_unit = NOT is_unit WHERE label = '{label}'"),
+            1 => format!(
+                "UPDATE agent_metrics.outcomes
+                 SET is_success = NOT is_success, is_unit = NOT is_unit WHERE label = '{label}'"
+            ),
             2 => format!(
-                "INSERT INTO agent_metrics.outcomes (label, is_success, is_deflection, is_booking) VALUES ('{label}', true, true, true)
+                "INSERT INTO agent_metrics.outcomes (label, is_success, is_deflection, is_booking)
+                 VALUES ('{label}', true, true, true)
                  ON CONFLICT (label) DO UPDATE SET is_open = NOT outcomes.is_open"
             ),
             3 => format!("DELETE FROM agent_metrics.event_kinds WHERE kind = '{kind}'"),

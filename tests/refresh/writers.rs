@@ -15,7 +15,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, Session, db};
 
 const WRITERS: usize = 8;
@@ -92,7 +92,9 @@ impl Writer {
         ]
     }
 
-    const COLUMNS: &'static str = "agent_metrics.agent_events (agent_id, occurred_at, event_id, conversation_id, latency_ms, token_usage_input, cost_usd, outcome_label)";
+    const COLUMNS: &'static str = "agent_metrics.agent_events (
+                                       agent_id, occurred_at, event_id, conversation_id, latency_ms,
+                                       token_usage_input, cost_usd, outcome_label)";
 
     /// One change, in SQL and in the model.
     fn change(&mut self, turns: &mut Turns) {
@@ -293,12 +295,16 @@ fn stored(db: &Db) -> (Books, HashMap<(String, &'static str, i64), f64>) {
     let mut books = Books::new();
     let mut medians = HashMap::new();
     for row in db.rows(
-        "SELECT agent_id, level, extract(epoch FROM bucket)::bigint, turns, tokens_input, cost_turns, (cost_usd * 1000000)::bigint,
-                conversations, outcomes, successes, agent_metrics.percentile(latency, 0.5)
+        "SELECT agent_id, level, extract(epoch FROM bucket)::bigint, turns, tokens_input, cost_turns,
+                (cost_usd * 1000000)::bigint, conversations, outcomes, successes, agent_metrics.percentile(latency, 0.5)
          FROM agent_metrics_internal.rollups WHERE level IN ('hour', 'day') AND (turns > 0 OR conversations <> 0)",
     ) {
         let number = |at: usize| row[at].as_deref().unwrap().parse::<i64>().unwrap();
-        let level = if row[1].as_deref() == Some("hour") { "hour" } else { "day" };
+        let level = if row[1].as_deref() == Some("hour") {
+            "hour"
+        } else {
+            "day"
+        };
         let key = (row[0].clone().unwrap(), level, number(2));
         if let Some(median) = &row[10] {
             medians.insert(key.clone(), median.parse().unwrap());
@@ -405,7 +411,7 @@ fn what_eight_writers_commit_is_what_is_counted() {
             );
         }
     }
-    assert_books(&db);
+    assert_rollups(&db);
     let turns: usize = writers.iter().map(|writer| writer.committed.len()).sum();
     println!(
         "{turns} turns, {} refreshes meanwhile",

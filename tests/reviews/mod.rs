@@ -1,3 +1,4 @@
 //! Review samples.
 
+mod judges;
 mod samples;

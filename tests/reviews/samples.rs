@@ -1,7 +1,6 @@
 //! Review samples, and what the agent says of itself against what people say.
 
 use crate::support::asserts::refused_by_us;
-use crate::support::books::refresh;
 use crate::support::db;
 
 #[test]
@@ -10,12 +9,16 @@ fn review_samples_are_stratified_seeded_and_replayable() {
     // 1000 conversations on the days of one week, three intents, three lengths; and one the day after
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, turn_index, intent_classified, outcome_label)
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, turn_index, intent_classified, outcome_label)
          SELECT 'bot', '2026-03-02 00:00+00'::timestamptz + make_interval(mins => 10 * c, secs => t), 'c' || c, t,
-                CASE WHEN t = 1 THEN (ARRAY['billing', 'login', 'rare'])[CASE WHEN c % 500 = 0 THEN 3 ELSE 1 + c % 2 END] END,
-                CASE WHEN t = 1 THEN CASE WHEN c % 10 = 0 THEN 'failure' WHEN c % 33 = 0 THEN NULL ELSE 'success' END END
+                CASE WHEN t = 1
+                     THEN (ARRAY['billing', 'login', 'rare'])[CASE WHEN c % 500 = 0 THEN 3 ELSE 1 + c % 2 END] END,
+                CASE WHEN t = 1
+                     THEN CASE WHEN c % 10 = 0 THEN 'failure' WHEN c % 33 = 0 THEN NULL ELSE 'success' END END
          FROM generate_series(0, 999) AS c, generate_series(1, 8) AS t WHERE t <= 1 + (c % 3) * 3;
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('bot', '2026-03-09 00:00+00', 'after')",
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('bot', '2026-03-09 00:00+00', 'after')",
     );
     db.exec("SELECT agent_metrics.refresh()");
     let draw = |more: &str| {
@@ -25,7 +28,10 @@ fn review_samples_are_stratified_seeded_and_replayable() {
         .unwrap()
     };
     let items = || {
-        db.lines("SELECT conversation_id, stratum, round(weight, 6), is_double FROM agent_kpi.review_items ORDER BY conversation_id")
+        db.lines(
+            "SELECT conversation_id, stratum, round(weight, 6), is_double
+             FROM agent_kpi.review_items ORDER BY conversation_id",
+        )
     };
     assert_eq!(draw(", 'week', '2026-03-04'"), "week 2026-03-02");
     assert_eq!(
@@ -40,7 +46,8 @@ fn review_samples_are_stratified_seeded_and_replayable() {
     assert_eq!(
         db.lines(
             "SELECT sum(size), sum(drawn), bool_and(drawn >= least(size, 2) AND drawn <= size),
-                    (SELECT round(sum(weight), 6) FROM agent_metrics_internal.review_items), (SELECT count(*) FROM agent_metrics_internal.review_items WHERE is_double)
+                    (SELECT round(sum(weight), 6) FROM agent_metrics_internal.review_items),
+                    (SELECT count(*) FROM agent_metrics_internal.review_items WHERE is_double)
              FROM agent_metrics_internal.review_strata"
         ),
         ["1000|50|t|1000.000000|5"]
@@ -57,9 +64,12 @@ fn review_samples_are_stratified_seeded_and_replayable() {
     assert_ne!(items(), drawn);
     // a rate of the whole from what was drawn: of failures it is exact, for the outcome is a stratum
     let rate = db.number(
-        "SELECT agent_metrics.stratified_rate(array_agg(x.size), array_agg(x.drawn), array_agg(x.hits))
+        "SELECT agent_metrics.stratified_rate(
+             array_agg(x.size), array_agg(x.drawn), array_agg(x.hits))
          FROM (SELECT s.size, s.drawn, count(*) FILTER (WHERE i.outcome_label = 'failure') AS hits
-               FROM agent_metrics_internal.review_strata s JOIN agent_kpi.review_items i ON i.agent_id = s.agent_id AND i.sample_id = s.sample_id AND i.stratum = s.stratum
+               FROM agent_metrics_internal.review_strata s
+               JOIN agent_kpi.review_items i
+                 ON i.agent_id = s.agent_id AND i.sample_id = s.sample_id AND i.stratum = s.stratum
                GROUP BY s.stratum, s.size, s.drawn) x",
     );
     assert!((rate - 0.1).abs() < 1e-9, "{rate}");
@@ -72,10 +82,22 @@ fn review_samples_are_stratified_seeded_and_replayable() {
         200.0
     );
     draw(", 'week', '2026-03-09'");
-    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics_internal.review_samples WHERE sample_id = 'week 2026-03-09'"), ["1|1"]);
+    assert_eq!(
+        db.lines(
+            "SELECT population, drawn
+             FROM agent_metrics_internal.review_samples WHERE sample_id = 'week 2026-03-09'"
+        ),
+        ["1|1"]
+    );
     draw(", 'week', '2026-02-02'");
-    assert_eq!(db.lines("SELECT population, drawn FROM agent_metrics_internal.review_samples WHERE sample_id = 'week 2026-02-02'"), ["0|0"]);
-    // the scheduler draws what is over and in the books, once
+    assert_eq!(
+        db.lines(
+            "SELECT population, drawn
+             FROM agent_metrics_internal.review_samples WHERE sample_id = 'week 2026-02-02'"
+        ),
+        ["0|0"]
+    );
+    // the scheduler draws what is over and in the rollups, once
     db.exec("DELETE FROM agent_metrics_internal.review_samples");
     let drawn = "SELECT string_agg(sample_id, ', ' ORDER BY sample_id) FROM agent_metrics_internal.review_samples";
     db.exec("SELECT agent_metrics.run_audits('2026-03-12'); SELECT agent_metrics.run_audits('2026-03-12')");
@@ -103,7 +125,12 @@ fn review_samples_are_stratified_seeded_and_replayable() {
             names,
         );
     }
-    let first = db.value("SELECT min(conversation_id) FROM agent_metrics_internal.review_items WHERE sample_id = 'week 2026-03-02'").unwrap();
+    let first = db
+        .value(
+            "SELECT min(conversation_id)
+             FROM agent_metrics_internal.review_items WHERE sample_id = 'week 2026-03-02'",
+        )
+        .unwrap();
     assert!(
         db.number(&format!(
             "SELECT agent_metrics_internal.review_weight('bot', 'week 2026-03-02', '{first}')"
@@ -123,7 +150,8 @@ fn reviews_of_a_sample_weigh_what_they_stand_for_and_two_people_are_compared() {
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
-         SELECT 'bot', '2026-03-02 00:00+00'::timestamptz + make_interval(mins => 10 * c), 'c' || c, 'success' FROM generate_series(1, 900) AS c",
+         SELECT 'bot', '2026-03-02 00:00+00'::timestamptz + make_interval(mins => 10 * c), 'c' || c, 'success'
+         FROM generate_series(1, 900) AS c",
     );
     db.exec("SELECT agent_metrics.refresh()");
     db.exec("SELECT agent_metrics.draw_review_sample('bot', 'week', '2026-03-02')");
@@ -131,8 +159,12 @@ fn reviews_of_a_sample_weigh_what_they_stand_for_and_two_people_are_compared() {
     assert_eq!(db.lines(open), ["45|45"]);
     // everybody reviews all of it: the first calls five failures, the second two of the same and none besides
     db.exec(
-        "SELECT agent_metrics.record_review('bot', i.conversation_id, w.who, i.sample_id, CASE WHEN i.place <= w.bad THEN 'failure' ELSE 'success' END)
-         FROM (SELECT x.*, row_number() OVER (ORDER BY conversation_id) AS place FROM agent_metrics_internal.review_items x) i, (VALUES ('A', 5), ('B', 2)) AS w (who, bad)",
+        "SELECT agent_metrics.record_review(
+             'bot', i.conversation_id, w.who, i.sample_id,
+             CASE WHEN i.place <= w.bad THEN 'failure' ELSE 'success' END)
+         FROM (SELECT x.*, row_number() OVER (ORDER BY conversation_id) AS place
+               FROM agent_metrics_internal.review_items x) i,
+              (VALUES ('A', 5), ('B', 2)) AS w (who, bad)",
     );
     assert_eq!(db.lines(open), ["0|45"]);
     assert_eq!(
@@ -140,7 +172,11 @@ fn reviews_of_a_sample_weigh_what_they_stand_for_and_two_people_are_compared() {
         ["20.0000000000000000|20.0000000000000000"]
     );
     assert_eq!(
-        db.lines("SELECT conversations_count, round(agreement_rate::numeric, 6), round(cohen_kappa::numeric, 6), round(gwet_ac1::numeric, 6) FROM agent_kpi.review_agreement"),
+        db.lines(
+            "SELECT conversations_count, round(agreement_rate::numeric, 6),
+                    round(cohen_kappa::numeric, 6), round(gwet_ac1::numeric, 6)
+             FROM agent_kpi.review_agreement"
+        ),
         ["45|0.933333|0.542373|0.922168"]
     );
     refused_by_us(
@@ -178,28 +214,47 @@ fn the_self_report_gap_and_whether_it_widened() {
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label, outcome_source)
          SELECT 'bot', m.at + make_interval(mins => n, secs => s.second), m.at || '-' || n,
-                CASE s.source WHEN 'agent' THEN CASE WHEN n <= m.both_yes + m.agent_only THEN 'success' ELSE 'failure' END
-                              ELSE CASE WHEN n <= m.both_yes OR n > m.both_yes + m.agent_only AND n <= m.both_yes + m.agent_only + m.human_only THEN 'success' ELSE 'failure' END END,
+                CASE s.source
+                    WHEN 'agent' THEN CASE WHEN n <= m.both_yes + m.agent_only THEN 'success' ELSE 'failure' END
+                    ELSE CASE WHEN n <= m.both_yes OR n > m.both_yes + m.agent_only
+                                                      AND n <= m.both_yes + m.agent_only + m.human_only THEN 'success'
+                              ELSE 'failure' END END,
                 s.source
-         FROM (VALUES ('2026-03-05'::timestamptz, 172, 16, 4), ('2026-04-05', 166, 22, 4), ('2026-05-05', 130, 60, 2)) AS m (at, both_yes, agent_only, human_only),
+         FROM (VALUES ('2026-03-05'::timestamptz, 172, 16, 4), ('2026-04-05', 166, 22, 4), ('2026-05-05', 130, 60, 2))
+             AS m (at, both_yes, agent_only, human_only),
               generate_series(1, 200) AS n, (VALUES ('agent', 1), ('human', 2)) AS s (source, second)",
     );
     db.exec("SELECT agent_metrics.refresh()");
     assert_eq!(
         db.lines(
-            "SELECT month, reviewed_count, gap_points, round(ci_low::numeric, 4), round(ci_high::numeric, 4), round(p_value::numeric, 6), previous_gap_points, round(widened_p::numeric, 3), is_wider
+            "SELECT month, reviewed_count, gap_points, round(ci_low::numeric, 4),
+                    round(ci_high::numeric, 4), round(p_value::numeric, 6), previous_gap_points,
+                    round(widened_p::numeric, 3), is_wider
              FROM agent_kpi.self_report_monthly WHERE month < '2026-05-01' ORDER BY month"
         ),
-        ["2026-03-01|200|6|1.5819|10.8378|0.011818|||f", "2026-04-01|200|9|4.1138|14.3195|0.000534|6|0.364|f"]
+        [
+            "2026-03-01|200|6|1.5819|10.8378|0.011818|||f",
+            "2026-04-01|200|9|4.1138|14.3195|0.000534|6|0.364|f"
+        ]
     );
-    assert_eq!(db.lines("SELECT gap_points, widened_p < 0.001, is_wider FROM agent_kpi.self_report_monthly WHERE month = '2026-05-01'"), ["29|t|t"]);
+    assert_eq!(
+        db.lines(
+            "SELECT gap_points, widened_p < 0.001, is_wider
+             FROM agent_kpi.self_report_monthly WHERE month = '2026-05-01'"
+        ),
+        ["29|t|t"]
+    );
 }
 
-/// A month of 200 conversations that the agent calls a success or not, and the sample of it; nobody has reviewed it yet.
+/// A month of 200 conversations that the agent calls a success or not, and the sample of it; nobody
+/// has reviewed it yet.
 fn month_to_review(db: &crate::support::Db, on: &str, said_good: u32) {
     db.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
-         SELECT 'bot', '{on}'::timestamptz + make_interval(mins => n), '{on}-' || lpad(n::text, 3, '0'), CASE WHEN n <= {said_good} THEN 'success' ELSE 'failure' END
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         SELECT 'bot', '{on}'::timestamptz + make_interval(mins => n),
+                '{on}-' || lpad(n::text, 3, '0'),
+                CASE WHEN n <= {said_good} THEN 'success' ELSE 'failure' END
          FROM generate_series(1, 200) AS n"
     ));
     db.exec("SELECT agent_metrics.refresh()");
@@ -208,17 +263,26 @@ fn month_to_review(db: &crate::support::Db, on: &str, said_good: u32) {
 #[test]
 fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
     let db = db("samples_gap_alert");
-    db.exec("SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support'); SELECT agent_metrics.register_agent('idle', 'support', 'Head of Support')");
+    db.exec(
+        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
+         SELECT agent_metrics.register_agent('idle', 'support', 'Head of Support')",
+    );
     let audit = |at: &str| {
-        db.lines(&format!("SELECT agent_id, summary, alert_id IS NOT NULL FROM agent_metrics.run_audits('{at}') WHERE kind = 'gap_widened'"))
+        db.lines(&format!(
+            "SELECT agent_id, summary, alert_id IS NOT NULL
+             FROM agent_metrics.run_audits('{at}') WHERE kind = 'gap_widened'"
+        ))
     };
     // everybody reviews; of what the agent calls a success so many are none in the eyes of people
     let review = |month: &str, wrong: u32, doubles: bool| {
         db.exec(&format!(
             "SELECT agent_metrics.record_review('bot', i.conversation_id, who, i.sample_id,
-                        CASE WHEN right(i.conversation_id, 3)::integer BETWEEN {wrong} + 1 AND 190 THEN 'success' ELSE 'failure' END)
+                        CASE WHEN right(i.conversation_id, 3)::integer BETWEEN {wrong} + 1 AND 190
+                             THEN 'success'
+                             ELSE 'failure' END)
              FROM agent_metrics_internal.review_items i, unnest(ARRAY['Ann', 'Bob']) AS who
-             WHERE i.sample_id = 'month {month}' AND (who = 'Ann' AND NOT {doubles} OR who = 'Bob' AND {doubles} AND i.is_double)"
+             WHERE i.sample_id = 'month {month}'
+               AND (who = 'Ann' AND NOT {doubles} OR who = 'Bob' AND {doubles} AND i.is_double)"
         ));
     };
     for month in ["2026-03-01", "2026-04-01", "2026-05-01"] {
@@ -235,12 +299,15 @@ fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
     review("2026-04-01", 18, true);
     db.exec("SELECT agent_metrics.refresh()");
     assert_eq!(audit("2026-05-10"), [""; 0]);
-    let found = "SELECT month, reviewed, gap_points, previous_gap_points, widened_p > 0.05, is_wider FROM agent_metrics_internal.gap_findings WHERE agent_id = 'bot' AND reviewed > 0 ORDER BY month";
+    let found =
+        "SELECT month, reviewed, gap_points, previous_gap_points, widened_p > 0.05, is_wider
+         FROM agent_metrics_internal.gap_findings
+         WHERE agent_id = 'bot' AND reviewed > 0 ORDER BY month";
     assert_eq!(
         db.lines(found),
         ["2026-03-01|200|5|||f", "2026-04-01|200|9|5|t|f"]
     );
-    // 30 points in May: nothing is said before the last of the two people has reviewed, and before that is in the books
+    // 30 points in May: nothing is said before the last of the two people has reviewed, and before that is in the rollups
     assert_eq!(audit("2026-06-02"), [""; 0]);
     review("2026-05-01", 60, false);
     db.exec("SELECT agent_metrics.refresh()");
@@ -251,23 +318,34 @@ fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
     assert_eq!(
         audit("2026-06-10"),
         [
-            "bot|What bot says of its success lies 30.0 points above what people say in 2026-05, and lay 9.0 points above in the month before: more than noise widens a gap|t"
+            "bot|What bot says of its success lies 30.0 points above what people say in 2026-05, \
+             and lay 9.0 points above in the month before: more than noise widens a gap|t"
         ]
     );
     assert_eq!(audit("2026-06-11"), [""; 0], "told once");
     assert_eq!(
-        db.lines("SELECT owner, metric, (SELECT payload ->> 'value' FROM agent_metrics_internal.alerts WHERE kind = 'gap_widened') FROM agent_kpi.alerts WHERE kind = 'gap_widened'"),
+        db.lines(
+            "SELECT owner, metric, (SELECT payload ->> 'value'
+                                    FROM agent_metrics_internal.alerts WHERE kind = 'gap_widened')
+             FROM agent_kpi.alerts WHERE kind = 'gap_widened'"
+        ),
         ["Head of Support|self_report_gap|30"]
     );
     // what comes later is seen in the view, and raises no second alarm; an agent nobody reviews is tested 30 days later
     assert_eq!(
-        db.lines("SELECT count(*) FROM agent_metrics_internal.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        db.lines(
+            "SELECT count(*) FROM agent_metrics_internal.gap_findings
+             WHERE agent_id = 'idle' AND month = '2026-05-01'"
+        ),
         ["0"]
     );
     db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = '2026-08-01'");
     audit("2026-07-02");
     assert_eq!(
-        db.lines("SELECT month, reviewed, gap_points, is_wider FROM agent_metrics_internal.gap_findings WHERE agent_id = 'idle' AND month = '2026-05-01'"),
+        db.lines(
+            "SELECT month, reviewed, gap_points, is_wider FROM agent_metrics_internal.gap_findings
+             WHERE agent_id = 'idle' AND month = '2026-05-01'"
+        ),
         ["2026-05-01|0||f"]
     );
 }
@@ -278,9 +356,11 @@ const STRATA: &str = "
     VALUES ('bot', 'month 2026-03-01', '2026-03-01', '2026-03-31', 1, 20000, 1000);
     CREATE TEMP TABLE strata (stratum text, size bigint, n bigint, x bigint);
     INSERT INTO strata VALUES ('a', 18000, 700, 7), ('b', 1500, 150, 9), ('c', 500, 150, 24);
-    INSERT INTO agent_metrics_internal.review_strata (agent_id, sample_id, stratum, size, drawn) SELECT 'bot', 'month 2026-03-01', stratum, size, n FROM strata;
+    INSERT INTO agent_metrics_internal.review_strata (agent_id, sample_id, stratum, size, drawn)
+    SELECT 'bot', 'month 2026-03-01', stratum, size, n FROM strata;
     INSERT INTO agent_metrics_internal.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
-    SELECT 'bot', 'month 2026-03-01', stratum || g, stratum, size::numeric / n, false FROM strata, generate_series(1, n) AS g";
+    SELECT 'bot', 'month 2026-03-01', stratum || g, stratum, size::numeric / n, false
+    FROM strata, generate_series(1, n) AS g";
 
 #[test]
 fn weighted_review_rates_are_those_of_the_specification_and_of_a_hand_computed_case() {
@@ -289,61 +369,84 @@ fn weighted_review_rates_are_those_of_the_specification_and_of_a_hand_computed_c
     db.exec(STRATA);
     let rates = |more: &str| {
         db.lines(&format!(
-            "SELECT question, sample_period, population_count, reviewed_count, answered_count, open_strata_count, round(value::numeric, 6), round(standard_error::numeric, 9),
-                    round(ci_low::numeric, 6), round(ci_high::numeric, 6)
+            "SELECT question, sample_period, population_count, reviewed_count, answered_count, open_strata_count,
+                    round(value::numeric, 6), round(standard_error::numeric, 9), round(ci_low::numeric, 6),
+                    round(ci_high::numeric, 6)
              FROM agent_kpi.review_rates WHERE agent_id = 'bot' AND month = '2026-03-01' {more} ORDER BY question"
         ))
     };
     // while a stratum is open nothing is known of the whole
-    let record = "INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, sample_id, reviewer, answer_verdict, outcome_label, is_in_scope, is_refused, reviewed_at)";
+    let record = "INSERT INTO agent_metrics.reviews (
+                      review_id, agent_id, conversation_id, sample_id, reviewer, answer_verdict,
+                      outcome_label, is_in_scope, is_refused, reviewed_at)";
     db.exec(&format!(
         "{record} SELECT 'v' || i.conversation_id, 'bot', i.conversation_id, i.sample_id, 'Ann',
-                         CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'contradicted' ELSE 'supported' END, NULL, NULL, NULL, '2026-04-02'
+                         CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'contradicted'
+                              ELSE 'supported' END, NULL, NULL, NULL, '2026-04-02'
          FROM agent_metrics_internal.review_items i JOIN strata s USING (stratum) WHERE stratum <> 'c'"
     ));
     assert_eq!(rates(""), ["hallucination_rate|month|20000|850|850|1||||"]);
     db.exec(&format!(
         "{record} SELECT 'v' || i.conversation_id, 'bot', i.conversation_id, i.sample_id, 'Ann',
-                         CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'unsupported' ELSE 'supported' END, NULL, NULL, NULL, '2026-04-02'
+                         CASE WHEN substr(i.conversation_id, 2)::integer <= s.x THEN 'unsupported' ELSE 'supported' END,
+                         NULL, NULL, NULL, '2026-04-02'
          FROM agent_metrics_internal.review_items i JOIN strata s USING (stratum) WHERE stratum = 'c'"
     ));
     // statistics.md: p = .0175, SE .003651968, CI [.010342, .024658], where pooling would say .04
     let whole = "hallucination_rate|month|20000|1000|1000|0|0.017500|0.003651968|0.010342|0.024658";
     assert_eq!(rates(""), [whole]);
     assert_eq!(
-        db.lines("SELECT bool_and(abs(r.value - agent_metrics.stratified_rate(s.n, s.m, s.x)) < 1e-12 AND abs(r.standard_error - agent_metrics.stratified_error(s.n, s.m, s.x)) < 1e-12)
-                  FROM agent_kpi.review_rates r, (SELECT array_agg(size::float8) AS n, array_agg(n::float8) AS m, array_agg(x::float8) AS x FROM strata) s"),
+        db.lines(
+            "SELECT bool_and(
+                 abs(r.value - agent_metrics.stratified_rate(s.n, s.m, s.x)) < 1e-12
+                 AND abs(r.standard_error - agent_metrics.stratified_error(s.n, s.m, s.x)) < 1e-12)
+             FROM agent_kpi.review_rates r,
+                  (SELECT array_agg(size::float8) AS n, array_agg(n::float8) AS m,
+                          array_agg(x::float8) AS x
+                   FROM strata) s"
+        ),
         ["t"]
     );
     // a later word on the same conversation counts, question by question; a review outside the sample does not
     db.exec(&format!(
-        "{record} VALUES ('later', 'bot', 'a1', 'month 2026-03-01', 'Bob', 'supported', 'success', NULL, NULL, '2026-04-03'),
-                         ('later still', 'bot', 'a1', 'month 2026-03-01', 'Cid', 'contradicted', NULL, NULL, NULL, '2026-04-04'),
+        "{record} VALUES ('later', 'bot', 'a1', 'month 2026-03-01', 'Bob', 'supported', 'success',
+                          NULL, NULL, '2026-04-03'),
+                         ('later still', 'bot', 'a1', 'month 2026-03-01', 'Cid', 'contradicted', NULL,
+                          NULL, NULL, '2026-04-04'),
                          ('outside', 'bot', 'zzz', NULL, 'Cid', 'contradicted', NULL, NULL, NULL, '2026-04-04')"
     ));
     assert_eq!(rates("AND question = 'hallucination_rate'"), [whole]);
 
-    // By hand: one question that only some answer. Stratum p: 10 conversations, 4 looked at, of which 2 are out of scope and 1
-    // of those refused; stratum q: 6, 3 looked at, 3 out of scope, 3 refused. Answers 10/4*2 + 6/3*3 = 11, hits 10/4*1 +
-    // 6/3*3 = 8.5, R = 8.5/11. With e = x - R y: p has (1-R), -R, 0, 0; q has (1-R) three times, so no spread.
+    // By hand: one question that only some answer. Stratum p: 10 conversations, 4 looked at, of which 2 are out of
+    // scope and 1 of those refused; stratum q: 6, 3 looked at, 3 out of scope, 3 refused. Answers 10/4*2 + 6/3*3 = 11,
+    // hits 10/4*1 + 6/3*3 = 8.5, R = 8.5/11. With e = x - R y: p has (1-R), -R, 0, 0; q has (1-R) three
+    // times, so no spread.
     let r = 8.5_f64 / 11.0;
     let e = [1.0 - r, -r, 0.0, 0.0];
     let mean = e.iter().sum::<f64>() / 4.0;
     let spread = e.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / 3.0;
     let error = (100.0 * (1.0 - 0.4) / 4.0 * spread).sqrt() / 11.0;
     db.exec(
-        "INSERT INTO agent_metrics_internal.review_samples (agent_id, sample_id, from_day, to_day, seed, population, drawn) VALUES
-             ('bot', 'week 2026-06-01', '2026-06-01', '2026-06-07', 1, 10, 4), ('bot', 'week 2026-06-08', '2026-06-08', '2026-06-14', 1, 6, 3),
-             ('bot', 'week 2026-06-29', '2026-06-29', '2026-07-05', 1, 9, 1), ('bot', 'month 2026-06-01', '2026-06-01', '2026-06-30', 1, 99, 1);
+        "INSERT INTO agent_metrics_internal.review_samples (
+             agent_id, sample_id, from_day, to_day, seed, population, drawn)
+         VALUES
+             ('bot', 'week 2026-06-01', '2026-06-01', '2026-06-07', 1, 10, 4),
+             ('bot', 'week 2026-06-08', '2026-06-08', '2026-06-14', 1, 6, 3),
+             ('bot', 'week 2026-06-29', '2026-06-29', '2026-07-05', 1, 9, 1),
+             ('bot', 'month 2026-06-01', '2026-06-01', '2026-06-30', 1, 99, 1);
          INSERT INTO agent_metrics_internal.review_strata (agent_id, sample_id, stratum, size, drawn) VALUES
-             ('bot', 'week 2026-06-01', 'p', 10, 4), ('bot', 'week 2026-06-08', 'q', 6, 3), ('bot', 'week 2026-06-29', 'q', 9, 1), ('bot', 'month 2026-06-01', 'q', 98, 1),
+             ('bot', 'week 2026-06-01', 'p', 10, 4), ('bot', 'week 2026-06-08', 'q', 6, 3),
+             ('bot', 'week 2026-06-29', 'q', 9, 1), ('bot', 'month 2026-06-01', 'q', 98, 1),
              ('bot', 'month 2026-06-01', 'p', 1, 1);
-         INSERT INTO agent_metrics_internal.review_items (agent_id, sample_id, conversation_id, stratum, weight, is_double)
+         INSERT INTO agent_metrics_internal.review_items (
+             agent_id, sample_id, conversation_id, stratum, weight, is_double)
          SELECT 'bot', 'week 2026-06-01', 'p' || g, 'p', 2.5, false FROM generate_series(1, 4) AS g
          UNION ALL SELECT 'bot', 'week 2026-06-08', 'q' || g, 'q', 2, false FROM generate_series(1, 3) AS g
-         UNION ALL SELECT 'bot', 'week 2026-06-29', 'r', 'q', 9, false UNION ALL SELECT 'bot', 'month 2026-06-01', 'm', 'q', 98, false;
+         UNION ALL SELECT 'bot', 'week 2026-06-29', 'r', 'q', 9, false
+         UNION ALL SELECT 'bot', 'month 2026-06-01', 'm', 'q', 98, false;
          INSERT INTO agent_metrics.reviews (agent_id, conversation_id, sample_id, reviewer, is_in_scope, is_refused)
-         SELECT 'bot', i.conversation_id, i.sample_id, 'Ann', i.conversation_id IN ('p3', 'p4'), i.conversation_id IN ('p1', 'q1', 'q2', 'q3')
+         SELECT 'bot', i.conversation_id, i.sample_id, 'Ann', i.conversation_id IN ('p3', 'p4'),
+                i.conversation_id IN ('p1', 'q1', 'q2', 'q3')
          FROM agent_metrics_internal.review_items i WHERE i.stratum IN ('p', 'q') AND i.conversation_id <> 'r'",
     );
     let june = db.rows(
@@ -376,41 +479,11 @@ fn weighted_review_rates_are_those_of_the_specification_and_of_a_hand_computed_c
     );
     // no refusal in scope among all that were seen: still not known to be none
     assert_eq!(
-        db.lines("SELECT value, ci_low, round(ci_high::numeric, 3), answered_count FROM agent_kpi.review_rates WHERE month = '2026-06-01' AND question = 'over_refusal_rate'"),
-        ["0|0|0.658|2"]
-    );
-}
-
-/// 200 conversations of yesterday with a judge's label; of 60 of them a person spoke too: the judge finds 36 of 40 successes
-/// and 19 of 20 failures.
-#[test]
-fn a_judge_is_held_against_people_and_the_rate_is_freed_of_his_errors() {
-    let db = db("judge_quality");
-    db.exec(
-        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label, outcome_source)
-         SELECT 'bot', now() - interval '1 day', 'c' || n, CASE WHEN n <= 36 OR n = 41 OR n BETWEEN 61 AND 160 THEN 'success' ELSE 'failure' END, 'judge'
-         FROM generate_series(1, 200) AS n;
-         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, outcome_label)
-         SELECT 'bot', 'c' || n, 'team', CASE WHEN n <= 40 THEN 'success' ELSE 'failure' END FROM generate_series(1, 60) AS n",
-    );
-    refresh(&db);
-    assert_eq!(
         db.lines(
-            "SELECT judged_count, reviewed_count, judged_success_rate, sensitivity, specificity FROM agent_kpi.judge_quality"
+            "SELECT value, ci_low, round(ci_high::numeric, 3), answered_count
+             FROM agent_kpi.review_rates
+             WHERE month = '2026-06-01' AND question = 'over_refusal_rate'"
         ),
-        ["200|60|0.685|0.9|0.95"]
-    );
-    // (0.685 + 0.95 - 1) / (0.9 + 0.95 - 1)
-    let corrected = db.number("SELECT corrected_success_rate FROM agent_kpi.judge_quality");
-    assert!((corrected - 0.635 / 0.85).abs() < 1e-9, "{corrected}");
-    assert_eq!(
-        db.value("SELECT ci_low < 0.685 AND ci_high > 0.8 AND ci_low > 0.6 AND ci_high < 0.95 FROM agent_kpi.judge_quality"),
-        Some("t".to_owned())
-    );
-    // answers without a failure that show a rate below 1.5%
-    assert_eq!(
-        db.lines("SELECT metric, threshold, answers_count, value, verdict, owner, needed_without_failure_count FROM agent_kpi.review_plan"),
-        ["hallucination_rate|0.015|0||no_data|Head of Support|199"]
+        ["0|0|0.658|2"]
     );
 }

@@ -2,7 +2,7 @@
 
 use crate::setup::install::views;
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::books::{assert_books, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{Db, db, empty_db, login};
 
 #[test]
@@ -22,8 +22,17 @@ fn a_reader_sees_every_view_and_no_raw_table() {
     assert!(
         reader.number("SELECT count(*) FROM agent_kpi.kpi_daily WHERE value IS NOT NULL") > 10.0
     );
-    for table in db.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p', 'v')") {
-        for sql in [format!("SELECT * FROM {table}"), format!("SELECT count(*) FROM {table}"), format!("SELECT FROM {table} LIMIT 0")] {
+    for table in db.lines(
+        "SELECT oid::regclass FROM pg_class
+         WHERE relnamespace IN ('agent_metrics'::regnamespace,
+                                'agent_metrics_internal'::regnamespace)
+           AND relkind IN ('r', 'p', 'v')",
+    ) {
+        for sql in [
+            format!("SELECT * FROM {table}"),
+            format!("SELECT count(*) FROM {table}"),
+            format!("SELECT FROM {table} LIMIT 0"),
+        ] {
             assert_sqlstate(&reader, &sql, "42501");
         }
     }
@@ -42,10 +51,14 @@ fn a_reader_sees_every_view_and_no_raw_table() {
     // no user and no raw event shows through a view
     assert_no_rows(
         &db,
-        "SELECT table_name FROM information_schema.columns WHERE table_schema = 'agent_kpi' AND column_name IN ('user_id', 'event_id')",
+        "SELECT table_name FROM information_schema.columns
+         WHERE table_schema = 'agent_kpi' AND column_name IN ('user_id', 'event_id')",
     );
     // a later setup() replaces views, and gives him what is new by his level
-    db.exec("CREATE VIEW agent_kpi.later AS SELECT 1 AS n; DROP VIEW agent_kpi.open_breaches CASCADE; SELECT agent_metrics.setup()");
+    db.exec(
+        "CREATE VIEW agent_kpi.later AS SELECT 1 AS n; DROP VIEW agent_kpi.open_breaches CASCADE;
+         SELECT agent_metrics.setup()",
+    );
     reader.exec("SELECT * FROM agent_kpi.later; SELECT * FROM agent_kpi.open_breaches");
     db.exec(&format!(
         "DROP VIEW agent_kpi.later; SELECT agent_metrics.revoke_access('{name}')"
@@ -77,24 +90,39 @@ fn a_writer_brings_facts_in_and_cannot_choose_their_stamps() {
     );
     writer.exec(
         "UPDATE agent_metrics.agent_events SET outcome_label = 'success' WHERE conversation_id IN ('w', 'sup-2-4');
-         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id) VALUES ('w', 'ticket_escalated', 'w');
+         INSERT INTO agent_metrics.business_events (business_event_id, kind, conversation_id)
+         VALUES ('w', 'ticket_escalated', 'w');
          UPDATE agent_metrics.business_events SET kind = 'ticket_resolved' WHERE business_event_id = 'w';
-         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, answer_verdict) VALUES ('sup', 'w', 'team', 'supported');
-         INSERT INTO agent_metrics.survey_answers (answer_id, agent_id, conversation_id, score) VALUES ('w', 'sup', 'w', 9);
+         INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, answer_verdict)
+         VALUES ('sup', 'w', 'team', 'supported');
+         INSERT INTO agent_metrics.survey_answers (answer_id, agent_id, conversation_id, score)
+         VALUES ('w', 'sup', 'w', 9);
          UPDATE agent_metrics.survey_answers SET score = 10 WHERE answer_id = 'w';
-         INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score) VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', 0.5);
-         INSERT INTO agent_metrics.tool_call_verdicts (agent_id, conversation_id, occurred_at, event_id, is_correct) VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', true);
-         INSERT INTO agent_metrics.infrastructure_costs (agent_id, period_start, period_end, amount_usd) VALUES ('sup', '2026-05-01', '2026-05-02', 1)",
+         INSERT INTO agent_metrics.turn_scores (agent_id, conversation_id, occurred_at, event_id, score)
+         VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', 0.5);
+         INSERT INTO agent_metrics.tool_call_verdicts (agent_id, conversation_id, occurred_at, event_id, is_correct)
+         VALUES ('sup', 'w', '2026-05-01 10:00:00+00', '00000000-0000-0000-0000-000000000001', true);
+         INSERT INTO agent_metrics.infrastructure_costs (agent_id, period_start, period_end, amount_usd)
+         VALUES ('sup', '2026-05-01', '2026-05-02', 1)",
     );
     refresh(&db);
-    assert_books(&db);
-    assert_eq!(db.lines("SELECT turns, successes FROM agent_kpi.agent_daily WHERE agent_id = 'sup' AND day = '2026-05-01'"), ["2|1"]);
+    assert_rollups(&db);
+    assert_eq!(
+        db.lines(
+            "SELECT turns, successes
+             FROM agent_kpi.agent_daily WHERE agent_id = 'sup' AND day = '2026-05-01'"
+        ),
+        ["2|1"]
+    );
     for sql in [
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, recorded_in) VALUES ('sup', now(), 'x', '3')",
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, recorded_in)
+         VALUES ('sup', now(), 'x', '3')",
         "UPDATE agent_metrics.agent_events SET recorded_in = '3'",
         "SELECT recorded_in FROM agent_metrics.agent_events",
         "INSERT INTO agent_metrics.business_events (business_event_id, kind, changed_in) VALUES ('x', 'charge', '3')",
-        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, changed_in) VALUES ('sup', 'w', 'team', '3')",
+        "INSERT INTO agent_metrics.reviews (agent_id, conversation_id, reviewer, changed_in)
+         VALUES ('sup', 'w', 'team', '3')",
         "DELETE FROM agent_metrics.reviews",
         "SELECT * FROM agent_metrics.trace('task_success_rate', 'sup', '2026-05-01', '2026-05-02')",
         "SELECT agent_metrics.evaluate_thresholds()",
@@ -107,7 +135,9 @@ fn a_writer_brings_facts_in_and_cannot_choose_their_stamps() {
         "SELECT * FROM agent_kpi.kpi_daily",
         "SELECT agent_metrics.refresh()",
         // nor may he put a trigger of ours, which has the owner's rights, on a table of his own
-        "CREATE TEMP TABLE mine (n int); CREATE TRIGGER t AFTER TRUNCATE ON mine EXECUTE FUNCTION agent_metrics_internal.log_truncate()",
+        "CREATE TEMP TABLE mine (n int);
+         CREATE TRIGGER t AFTER TRUNCATE ON mine
+             EXECUTE FUNCTION agent_metrics_internal.log_truncate()",
     ] {
         assert_sqlstate(&writer, sql, "42501");
     }
@@ -155,7 +185,7 @@ fn an_admin_can_do_what_the_program_needs() {
     for view in views(&db) {
         admin.exec(&format!("SELECT * FROM {view}"));
     }
-    assert_books(&db);
+    assert_rollups(&db);
     db.exec(&format!("SELECT agent_metrics.revoke_access('{name}')"));
     for sql in [
         "SELECT * FROM agent_metrics.agents",
@@ -172,14 +202,30 @@ fn an_admin_can_do_what_the_program_needs() {
 fn public_may_call_the_members_and_has_no_right_on_anything_that_is_kept() {
     let db = db("setup_public");
     // whoever calls a member does so with his own rights
-    assert_no_rows(&db, "SELECT p.oid::regprocedure FROM pg_proc p
-             WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
-               AND (has_function_privilege('public', p.oid, 'EXECUTE') AND p.prosecdef
-                    OR has_function_privilege('public', p.oid, 'EXECUTE') IS DISTINCT FROM
-                       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))");
-    assert_no_rows(&db, "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
-               AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)");
-    assert_eq!(db.lines("SELECT has_schema_privilege('public', 'agent_metrics', 'CREATE'), has_schema_privilege('public', 'agent_kpi', 'USAGE'), has_schema_privilege('public', 'agent_kpi', 'CREATE')"), ["f|f|f"]);
+    assert_no_rows(
+        &db,
+        "SELECT p.oid::regprocedure FROM pg_proc p
+         WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
+           AND (has_function_privilege('public', p.oid, 'EXECUTE') AND p.prosecdef
+                OR has_function_privilege('public', p.oid, 'EXECUTE') IS DISTINCT FROM
+                   EXISTS (SELECT FROM pg_depend d
+                           WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))",
+    );
+    assert_no_rows(
+        &db,
+        "SELECT c.oid::regclass
+FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace,
+                                         'agent_metrics_internal'::regnamespace)
+AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)",
+    );
+    assert_eq!(
+        db.lines(
+            "SELECT has_schema_privilege('public', 'agent_metrics', 'CREATE'),
+                    has_schema_privilege('public', 'agent_kpi', 'USAGE'),
+                    has_schema_privilege('public', 'agent_kpi', 'CREATE')"
+        ),
+        ["f|f|f"]
+    );
 }
 
 /// Statements that revoke_access() returns, run by a superuser.
@@ -220,23 +266,38 @@ fn all_grants_are_the_owners_and_only_he_gives_them() {
     // an admin has none of what leads to ownership, and does not give access on
     assert_eq!(
         db.lines(&format!(
-            "SELECT DISTINCT g.privilege FROM agent_metrics_internal.rights_given() g WHERE g.grantee = '{admin}'::regrole ORDER BY 1"
+            "SELECT DISTINCT g.privilege FROM agent_metrics_internal.rights_given() g
+             WHERE g.grantee = '{admin}'::regrole ORDER BY 1"
         )),
         ["DELETE", "EXECUTE", "INSERT", "SELECT", "UPDATE", "USAGE"]
     );
     for sql in [
         format!("SELECT agent_metrics.grant_access('{reader}', 'admin')"),
         format!("SELECT agent_metrics.revoke_access('{reader}')"),
-        format!("INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster) VALUES ('{reader}'::regrole, '{reader}', 'admin', 1)"),
+        format!(
+            "INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster)
+             VALUES ('{reader}'::regrole, '{reader}', 'admin', 1)"
+        ),
         "DELETE FROM agent_metrics_internal.migrations".to_owned(),
         "TRUNCATE agent_metrics.agent_events".to_owned(),
-        "CREATE TRIGGER x BEFORE INSERT ON agent_metrics_internal.changes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()".to_owned(),
+        "CREATE TRIGGER x BEFORE INSERT ON agent_metrics_internal.changes
+             FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+            .to_owned(),
         "CREATE TEMP TABLE x (c text REFERENCES agent_metrics.outcomes (label))".to_owned(),
         "CREATE TABLE agent_metrics.x ()".to_owned(),
-        "SELECT agent_metrics_internal.make_partition('outcomes2', '-infinity', 'infinity')".to_owned(),
+        "SELECT agent_metrics_internal.make_partition('outcomes2', '-infinity', 'infinity')"
+            .to_owned(),
     ] {
         let error = admins.error(&sql);
-        assert_eq!(error.sqlstate, if sql.contains("TEMP") { "42P16" } else { "42501" }, "{sql}: {error}");
+        assert_eq!(
+            error.sqlstate,
+            if sql.contains("TEMP") {
+                "42P16"
+            } else {
+                "42501"
+            },
+            "{sql}: {error}"
+        );
     }
     assert_no_rows(
         &session,
@@ -255,18 +316,25 @@ fn revoke_access_says_what_others_gave_and_the_role_can_be_dropped() {
     let (name, _) = login(&db, "leaver");
     let (other, others) = login(&db, "other");
     db.exec(&format!(
-        "SELECT agent_metrics.grant_access('{name}', 'reader'), agent_metrics.grant_access('{name}', 'writer'), agent_metrics.grant_access('{name}', 'admin');
-         GRANT USAGE ON SCHEMA agent_kpi TO {other} WITH GRANT OPTION; GRANT SELECT ON agent_kpi.kpi_daily TO {other} WITH GRANT OPTION;
-         GRANT USAGE ON SCHEMA agent_metrics TO {other}; GRANT INSERT (label) ON agent_metrics.outcomes TO {other} WITH GRANT OPTION; GRANT CREATE ON SCHEMA agent_kpi TO {other};
+        "SELECT agent_metrics.grant_access('{name}', 'reader'),
+                agent_metrics.grant_access('{name}', 'writer'),
+                agent_metrics.grant_access('{name}', 'admin');
+         GRANT USAGE ON SCHEMA agent_kpi TO {other} WITH GRANT OPTION;
+         GRANT SELECT ON agent_kpi.kpi_daily TO {other} WITH GRANT OPTION;
+         GRANT USAGE ON SCHEMA agent_metrics TO {other};
+         GRANT INSERT (label) ON agent_metrics.outcomes TO {other} WITH GRANT OPTION;
+         GRANT CREATE ON SCHEMA agent_kpi TO {other};
          ALTER DEFAULT PRIVILEGES IN SCHEMA agent_metrics GRANT SELECT ON TABLES TO {name}"
     ));
     others.exec(&format!(
-        "GRANT USAGE ON SCHEMA agent_kpi TO {name}; GRANT SELECT ON agent_kpi.kpi_daily TO {name}; GRANT INSERT (label) ON agent_metrics.outcomes TO {name};
+        "GRANT USAGE ON SCHEMA agent_kpi TO {name}; GRANT SELECT ON agent_kpi.kpi_daily TO {name};
+         GRANT INSERT (label) ON agent_metrics.outcomes TO {name};
          ALTER DEFAULT PRIVILEGES IN SCHEMA agent_kpi GRANT SELECT ON TABLES TO {name}"
     ));
     // what he had he gave on
     db.exec(&format!(
-        "GRANT SELECT ON agent_kpi.freshness TO {name} WITH GRANT OPTION; SET ROLE {name}; GRANT SELECT ON agent_kpi.freshness TO {other}; RESET ROLE"
+        "GRANT SELECT ON agent_kpi.freshness TO {name} WITH GRANT OPTION; SET ROLE {name};
+         GRANT SELECT ON agent_kpi.freshness TO {other}; RESET ROLE"
     ));
     let said = revoke(&db, &name);
     assert_eq!(said.len(), 6, "{said:#?}");
@@ -313,7 +381,8 @@ fn levels_are_rows_and_follow_the_role_not_its_name() {
     assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.access_levels");
     // in another cluster it is who has the name
     db.exec(&format!(
-        "INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster) VALUES (1, '{name}2', 'reader', 1), (2, 'nobody_there', 'admin', 1);
+        "INSERT INTO agent_metrics_internal.access_levels (role_oid, role_name, level, cluster)
+         VALUES (1, '{name}2', 'reader', 1), (2, 'nobody_there', 'admin', 1);
          SELECT agent_metrics.setup()"
     ));
     assert_eq!(may(&format!("{name}2")).as_deref(), Some("t"));
@@ -360,7 +429,8 @@ fn nobodys_prepared_statement_keeps_access_from_being_given_or_taken() {
     ));
     // it locks the tables before any right on them is asked for
     reader.exec(
-        "BEGIN; PREPARE a AS INSERT INTO agent_metrics_internal.access_levels DEFAULT VALUES; PREPARE m AS INSERT INTO agent_metrics_internal.migrations DEFAULT VALUES",
+        "BEGIN; PREPARE a AS INSERT INTO agent_metrics_internal.access_levels DEFAULT VALUES;
+         PREPARE m AS INSERT INTO agent_metrics_internal.migrations DEFAULT VALUES",
     );
     db.exec(&format!(
         "SET lock_timeout = '2s'; SELECT agent_metrics.grant_access('{other}', 'writer'); SELECT agent_metrics.setup()"

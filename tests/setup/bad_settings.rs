@@ -2,14 +2,15 @@
 
 use crate::events::bad_input::one_agent;
 use crate::support::asserts::{assert_verified, refused, refused_by_constraint, refused_by_us};
-use crate::support::books::refresh;
+use crate::support::rollups::refresh;
 
 #[test]
 fn thresholds_without_owner_or_sense_are_refused() {
     let db = one_agent("bad_thresholds");
     let insert = |metric: &str, value: &str, owner: &str| {
         format!(
-            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner) VALUES ('bot', '{metric}', '2026-04-01', {value}, {owner})"
+            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner)
+             VALUES ('bot', '{metric}', '2026-04-01', {value}, {owner})"
         )
     };
     refused_by_us(
@@ -95,7 +96,10 @@ fn settings_without_sense_are_refused() {
         "22023",
         "Mars",
     );
-    db.exec("UPDATE agent_metrics.settings SET value = 'Asia/Kathmandu' WHERE name = 'report_time_zone'; UPDATE agent_metrics.settings SET value = '30' WHERE name = 'hot_days'");
+    db.exec(
+        "UPDATE agent_metrics.settings SET value = 'Asia/Kathmandu' WHERE name = 'report_time_zone';
+         UPDATE agent_metrics.settings SET value = '30' WHERE name = 'hot_days'",
+    );
     // a setting that went is the one shipped
     db.exec("DELETE FROM agent_metrics.settings");
     refresh(&db);

@@ -1,8 +1,8 @@
 //! CREATE EXTENSION and setup() in a database where others may create, under names that need quoting, and from a dump.
 
 use crate::support::asserts::{assert_no_rows, assert_refused};
-use crate::support::books::{assert_books, refresh};
 use crate::support::cluster::run;
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Db, SqlError, empty_db, login};
 
 /// What somebody could make in a schema before the extension comes, to be called or to be in its way.
@@ -59,7 +59,8 @@ pub fn made_in(schema: &str, what: &str, sql: &str) -> String {
     let sql = sql.replace("{s}", schema);
     if what == "operator" {
         format!(
-            "CREATE FUNCTION public.hijack(numeric, integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$; {}",
+            "CREATE FUNCTION public.hijack(numeric, integer) RETURNS boolean
+             LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$; {}",
             sql.replace("pg_catalog.booleq", "public.hijack")
         )
     } else {
@@ -191,19 +192,23 @@ fn setup_takes_no_schema_for_its_views_that_was_filled_since() {
     db.exec("REVOKE CREATE ON SCHEMA agent_kpi FROM PUBLIC; SELECT agent_metrics.setup()");
 }
 
-/// What one of our objects calls or reads outside of pg_catalog and our schemas. A body as text has no such entries: that
-/// it pins its path is tested in install.rs.
+/// What one of our objects calls or reads outside of pg_catalog and our schemas. A body as text has no such entries:
+/// that it pins its path is tested in install.rs.
 const STRANGE_REFERENCES: &str = "
     WITH ours AS (
-        SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog')
+        SELECT n.oid FROM pg_namespace n
+        WHERE n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog')
     ), referred AS (
         SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid,
-               CASE d.refclassid WHEN 'pg_operator'::regclass THEN (SELECT o.oprnamespace FROM pg_operator o WHERE o.oid = d.refobjid)
-                    WHEN 'pg_proc'::regclass THEN (SELECT p.pronamespace FROM pg_proc p WHERE p.oid = d.refobjid)
-                    WHEN 'pg_type'::regclass THEN (SELECT t.typnamespace FROM pg_type t WHERE t.oid = d.refobjid)
-                    WHEN 'pg_class'::regclass THEN (SELECT c.relnamespace FROM pg_class c WHERE c.oid = d.refobjid)
-                    WHEN 'pg_collation'::regclass THEN (SELECT c.collnamespace FROM pg_collation c WHERE c.oid = d.refobjid)
-                    WHEN 'pg_opclass'::regclass THEN (SELECT c.opcnamespace FROM pg_opclass c WHERE c.oid = d.refobjid) END AS place
+               CASE d.refclassid
+                   WHEN 'pg_operator'::regclass THEN (SELECT o.oprnamespace FROM pg_operator o WHERE o.oid = d.refobjid)
+                   WHEN 'pg_proc'::regclass THEN (SELECT p.pronamespace FROM pg_proc p WHERE p.oid = d.refobjid)
+                   WHEN 'pg_type'::regclass THEN (SELECT t.typnamespace FROM pg_type t WHERE t.oid = d.refobjid)
+                   WHEN 'pg_class'::regclass THEN (SELECT c.relnamespace FROM pg_class c WHERE c.oid = d.refobjid)
+                   WHEN 'pg_collation'::regclass
+                       THEN (SELECT c.collnamespace FROM pg_collation c WHERE c.oid = d.refobjid)
+                   WHEN 'pg_opclass'::regclass
+                       THEN (SELECT c.opcnamespace FROM pg_opclass c WHERE c.oid = d.refobjid) END AS place
         FROM pg_depend d
     )
     SELECT i.type, i.identity, pg_describe_object(r.refclassid, r.refobjid, 0)
@@ -216,25 +221,39 @@ fn a_hostile_search_path_captures_nothing() {
     // Operators, functions, casts and relations that match better than those of pg_catalog, in the path of everybody.
     db.exec(
         "CREATE SCHEMA evil;
-         CREATE FUNCTION evil.boo(anyelement, anyelement) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$;
+         CREATE FUNCTION evil.boo(anyelement, anyelement) RETURNS boolean
+         LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$;
          DO $$
          DECLARE
              l text; r text; o text;
          BEGIN
-             FOR l, r IN SELECT a, b FROM unnest('{numeric,integer,bigint,text,name,oid,date,timestamptz,timestamp,interval,boolean,jsonb,xid8,regclass,regnamespace,regtype,\"char\"}'::text[]) a,
-                                          unnest('{numeric,integer,bigint,text,name,oid,date,timestamptz,timestamp,interval,boolean,jsonb,xid8,regclass,regnamespace,regtype,\"char\"}'::text[]) b LOOP
-                 EXECUTE format('CREATE FUNCTION evil.boo(%s, %s) RETURNS boolean LANGUAGE plpgsql AS ''BEGIN RAISE ''''hijacked''''; END''', l, r);
-                 FOREACH o IN ARRAY ARRAY['=', '<>', '<', '<=', '>', '>=', '~', '!~', '~~', '||', '+', '-', '*', '/', '->', '->>', '&&', '@>'] LOOP
-                     EXECUTE format('CREATE OPERATOR evil.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = evil.boo)', o, l, r);
+             FOR l, r IN
+                 SELECT a, b FROM unnest('{numeric,integer,bigint,text,name,oid,date,'
+                                         'timestamptz,timestamp,interval,boolean,jsonb,xid8,'
+                                         'regclass,regnamespace,regtype,\"char\"}'::text[]) a,
+                                  unnest('{numeric,integer,bigint,text,name,oid,date,'
+                                         'timestamptz,timestamp,interval,boolean,jsonb,xid8,'
+                                         'regclass,regnamespace,regtype,\"char\"}'::text[]) b LOOP
+                 EXECUTE format('CREATE FUNCTION evil.boo(%s, %s) RETURNS boolean LANGUAGE plpgsql '
+                                'AS ''BEGIN RAISE ''''hijacked''''; END''', l, r);
+                 FOREACH o IN ARRAY ARRAY['=', '<>', '<', '<=', '>', '>=', '~', '!~', '~~', '||',
+                                          '+', '-', '*', '/', '->', '->>', '&&', '@>'] LOOP
+                     EXECUTE format('CREATE OPERATOR evil.%s (LEFTARG = %s, RIGHTARG = %s, '
+                                    'FUNCTION = evil.boo)', o, l, r);
                  END LOOP;
              END LOOP;
-             FOREACH o IN ARRAY ARRAY['count', 'sum', 'min', 'max', 'coalesce', 'now', 'format', 'greatest', 'sqrt', 'jsonb_typeof', 'date_trunc', 'nullif'] LOOP
-                 EXECUTE format('CREATE FUNCTION evil.%I(VARIADIC anyarray) RETURNS integer LANGUAGE plpgsql AS ''BEGIN RAISE ''''hijacked''''; END''', o);
+             FOREACH o IN ARRAY ARRAY['count', 'sum', 'min', 'max', 'coalesce', 'now', 'format',
+                                      'greatest', 'sqrt', 'jsonb_typeof',
+                                      'date_trunc', 'nullif'] LOOP
+                 EXECUTE format('CREATE FUNCTION evil.%I(VARIADIC anyarray) RETURNS integer '
+                                'LANGUAGE plpgsql AS ''BEGIN RAISE ''''hijacked''''; END''', o);
              END LOOP;
          END $$;
-         CREATE TABLE evil.pg_class (oid oid, relname text); CREATE TABLE evil.pg_proc (oid oid); CREATE TABLE evil.pg_namespace (oid oid, nspname text);
+         CREATE TABLE evil.pg_class (oid oid, relname text); CREATE TABLE evil.pg_proc (oid oid);
+         CREATE TABLE evil.pg_namespace (oid oid, nspname text);
          CREATE TABLE evil.pg_extension (extname text); CREATE TABLE evil.pg_depend (classid oid);
-         CREATE DOMAIN evil.text AS pg_catalog.text CHECK (false); CREATE DOMAIN evil.timestamptz AS pg_catalog.timestamptz CHECK (false);",
+         CREATE DOMAIN evil.text AS pg_catalog.text CHECK (false);
+         CREATE DOMAIN evil.timestamptz AS pg_catalog.timestamptz CHECK (false);",
     );
     db.exec(&format!(
         "ALTER DATABASE {} SET search_path = evil, pg_catalog",
@@ -245,13 +264,24 @@ fn a_hostile_search_path_captures_nothing() {
     session.exec("SELECT agent_metrics.setup()");
     session.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
-         SELECT 'bot', pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(hours => n), 'c', n, 0.01, 'success' FROM pg_catalog.generate_series(0, 60) AS n;
-         SELECT agent_metrics.refresh(); SELECT agent_metrics.verify(); SELECT agent_metrics.evaluate_thresholds(); SELECT agent_metrics.ensure_partitions(5);
-         SELECT agent_metrics.ingest_events('[{\"agent_id\": \"bot\", \"occurred_at\": \"2026-05-01T10:00:00Z\", \"conversation_id\": \"i\"}]');
-         UPDATE agent_metrics.agent_events SET latency_ms = 5; SELECT agent_metrics.rebuild('bot', NULL, NULL); SELECT agent_metrics.setup()",
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
+         SELECT 'bot', pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(hours => n),
+                'c', n, 0.01, 'success'
+         FROM pg_catalog.generate_series(0, 60) AS n;
+         SELECT agent_metrics.refresh(); SELECT agent_metrics.verify();
+         SELECT agent_metrics.evaluate_thresholds(); SELECT agent_metrics.ensure_partitions(5);
+         SELECT agent_metrics.ingest_events(
+             '[{\"agent_id\": \"bot\", \"occurred_at\": \"2026-05-01T10:00:00Z\", '
+             '\"conversation_id\": \"i\"}]');
+         UPDATE agent_metrics.agent_events SET latency_ms = 5;
+         SELECT agent_metrics.rebuild('bot', NULL, NULL); SELECT agent_metrics.setup()",
     );
-    for view in db.lines("SELECT oid::pg_catalog.regclass FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) 'agent_kpi'::pg_catalog.regnamespace::pg_catalog.oid") {
+    for view in db.lines(
+        "SELECT oid::pg_catalog.regclass
+         FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=)
+                                            'agent_kpi'::pg_catalog.regnamespace::pg_catalog.oid",
+    ) {
         session.exec(&format!("SELECT * FROM {view}"));
     }
     db.exec("SET search_path = pg_catalog");
@@ -283,7 +313,8 @@ fn names_that_need_quoting_change_nothing() {
         let owner = role.to_string();
         let program = role.chars().rev().collect::<String>();
         db.exec(&format!(
-            "DROP ROLE IF EXISTS {0}; DROP ROLE IF EXISTS {1}; CREATE ROLE {0}; CREATE ROLE {1}; GRANT CREATE ON DATABASE {2} TO {0}",
+            "DROP ROLE IF EXISTS {0}; DROP ROLE IF EXISTS {1}; CREATE ROLE {0}; CREATE ROLE {1};
+             GRANT CREATE ON DATABASE {2} TO {0}",
             quoted(&owner),
             quoted(&program),
             db.name()
@@ -381,9 +412,12 @@ fn check_restored(restored: &Db, owner: &str, reader: &str, program: &str) {
     session.exec(&format!("SET SESSION AUTHORIZATION {owner}"));
     let said = session.value("SELECT agent_metrics.setup()").unwrap();
     assert!(said.contains("0 migrations applied now"), "{said}");
-    session.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('bot', now(), 'new')");
+    session.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('bot', now(), 'new')",
+    );
     refresh(&session);
-    assert_books(&session);
+    assert_rollups(&session);
     session.exec(&format!(
         "SELECT agent_metrics.grant_access('{program}', 'admin'), agent_metrics.grant_access('{reader}', 'reader')"
     ));
@@ -417,7 +451,11 @@ fn a_superuser_who_installs_in_anothers_schema_is_told_whose_it_is() {
     db.exec(&format!("GRANT CREATE ON DATABASE {} TO {name}", db.name()));
     mallory.exec("CREATE SCHEMA agent_metrics");
     let said = std::process::Command::new("sh")
-        .args(["-c", "\"$(\"${PG_CONFIG:-pg_config}\" --bindir)/psql\" -Xq -c 'CREATE EXTENSION agent_metrics' \"$0\" 2>&1"])
+        .args([
+            "-c",
+            "\"$(\"${PG_CONFIG:-pg_config}\" --bindir)/psql\" -Xq -c 'CREATE EXTENSION \
+             agent_metrics' \"$0\" 2>&1",
+        ])
         .arg(db.url())
         .output()
         .unwrap();

@@ -3,31 +3,51 @@
 use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
-use crate::support::books::{assert_books, refresh, shop};
 use crate::support::cluster::run;
-use crate::support::{Session, db, empty_db, login};
+use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::{Session, empty_db, login};
 
 /// Every row that ships or that a user writes, and every object with its definition.
 fn state(session: &Session) -> Vec<String> {
     let tables = session.lines(
-        "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') ORDER BY 1",
+        "SELECT oid::regclass FROM pg_class
+         WHERE relnamespace IN ('agent_metrics'::regnamespace,
+                                'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p')
+         ORDER BY 1",
     );
     assert!(tables.len() > 20);
-    let rows: Vec<String> =
-        tables.iter().map(|table| format!("SELECT '{table}', count(*), md5(string_agg(t::text || t.xmin, '|' ORDER BY t::text)) FROM ONLY {table} t")).collect();
+    let rows: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            format!(
+                "SELECT '{table}', count(*),
+                        md5(string_agg(t::text || t.xmin, '|' ORDER BY t::text))
+                 FROM ONLY {table} t"
+            )
+        })
+        .collect();
     let mut state = session.lines(&rows.join(" UNION ALL "));
     state.extend(session.lines(
-        "SELECT c.oid::regclass, c.oid, c.relacl, pg_get_viewdef(c.oid), obj_description(c.oid) FROM pg_class c
-         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace) ORDER BY c.oid",
+        "SELECT c.oid::regclass, c.oid, c.relacl, pg_get_viewdef(c.oid), obj_description(c.oid)
+         FROM pg_class c
+         WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace,
+                                  'agent_metrics_internal'::regnamespace)
+         ORDER BY c.oid",
     ));
     state.extend(session.lines(
-        "SELECT p.oid::regprocedure, p.oid, p.proacl, p.proconfig, md5(p.prosrc) FROM pg_proc p WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) ORDER BY p.oid",
+        "SELECT p.oid::regprocedure, p.oid, p.proacl, p.proconfig, md5(p.prosrc) FROM pg_proc p
+         WHERE p.pronamespace IN ('agent_metrics'::regnamespace,
+                                  'agent_metrics_internal'::regnamespace)
+         ORDER BY p.oid",
     ));
     state
 }
 
 pub fn views(session: &Session) -> Vec<String> {
-    let views = session.lines("SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace ORDER BY 1");
+    let views = session.lines(
+        "SELECT oid::regclass FROM pg_class
+         WHERE relnamespace = 'agent_kpi'::regnamespace ORDER BY 1",
+    );
     assert!(views.len() >= 12, "{views:?}");
     views
 }
@@ -88,21 +108,36 @@ fn a_database_owner_who_is_no_superuser_owns_everything_and_everything_works_for
     );
     owner.exec("CREATE EXTENSION agent_metrics");
     owner.exec("SELECT agent_metrics.setup()");
-    assert_no_rows(&owner, "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace, 'agent_metrics_internal'::regnamespace)
-               AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> current_user::regrole");
+    assert_no_rows(
+        &owner,
+        "SELECT c.oid::regclass
+FROM pg_class c WHERE c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_kpi'::regnamespace,
+                                         'agent_metrics_internal'::regnamespace)
+AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> current_user::regrole",
+    );
     owner.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
-         SELECT 'bot', now() - n * interval '3 hours', 'c' || n % 20, n, 0.01, CASE WHEN n < 20 THEN 'success' END FROM generate_series(0, 60) AS n",
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
+         SELECT 'bot', now() - n * interval '3 hours', 'c' || n % 20, n, 0.01,
+                CASE WHEN n < 20 THEN 'success' END
+         FROM generate_series(0, 60) AS n",
     );
     assert_eq!(
         owner.lines("SELECT agent_id, events_changed FROM agent_metrics.refresh()"),
         ["bot|61"]
     );
-    owner.exec("UPDATE agent_metrics.agent_events SET outcome_label = 'failure' WHERE conversation_id = 'c3'; DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'c4'");
+    owner.exec(
+        "UPDATE agent_metrics.agent_events
+         SET outcome_label = 'failure' WHERE conversation_id = 'c3';
+         DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'c4'",
+    );
     refresh(&owner);
-    assert_books(&owner);
-    owner.exec("SELECT agent_metrics.ensure_partitions(5); SELECT agent_metrics.setup(); SELECT agent_metrics.due_agents()");
+    assert_rollups(&owner);
+    owner.exec(
+        "SELECT agent_metrics.ensure_partitions(5); SELECT agent_metrics.setup();
+         SELECT agent_metrics.due_agents()",
+    );
     for view in views(&owner) {
         owner.exec(&format!("SELECT * FROM {view}"));
     }
@@ -140,169 +175,11 @@ fn dropping_the_extension_refuses_instead_of_dropping_data() {
     // no table is a member of the extension
     assert_no_rows(
         &db,
-        "SELECT * FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'agent_metrics' WHERE d.deptype = 'e' AND d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.objid AND c.relkind IN ('r', 'p', 'v'))",
-    );
-}
-
-#[test]
-fn every_object_says_what_it_is() {
-    let db = db("setup_comments");
-    assert_eq!(silent(&db), [""; 0], "these have no comment");
-    db.exec("COMMENT ON COLUMN agent_kpi.kpi_daily.value IS NULL; COMMENT ON FUNCTION agent_metrics.refresh(text) IS NULL");
-    assert_eq!(
-        silent(&db),
-        [
-            "column agent_kpi.kpi_daily.value",
-            "function agent_metrics.refresh(text)"
-        ],
-        "what has none is found"
-    );
-    // the unique key of each view is in its comment, for a view has no primary key
-    assert_no_rows(
-        &db,
-        "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace AND obj_description(oid) !~ 'Unique: [a-z_, ]+\\.$'",
-    );
-}
-
-/// Objects without a comment.
-fn silent(session: &Session) -> Vec<String> {
-    session.lines(
-        "WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal'))
-         SELECT 'schema ' || n.nspname FROM pg_namespace n JOIN ours USING (oid) WHERE obj_description(n.oid, 'pg_namespace') IS NULL
-         UNION ALL SELECT 'relation ' || c.oid::regclass FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
-         WHERE c.relkind IN ('r', 'p', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
-         UNION ALL SELECT format('column %s.%s', c.oid::regclass, a.attname) FROM pg_class c JOIN ours ON ours.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-         WHERE a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL
-           AND (c.relkind IN ('r', 'p') AND NOT c.relispartition OR c.relkind = 'c' OR c.relkind = 'v' AND c.relnamespace = 'agent_kpi'::regnamespace)
-         UNION ALL SELECT 'function ' || p.oid::regprocedure FROM pg_proc p JOIN ours ON ours.oid = p.pronamespace WHERE obj_description(p.oid, 'pg_proc') IS NULL
-         UNION ALL SELECT 'type ' || t.oid::regtype FROM pg_type t JOIN ours ON ours.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
-         WHERE (t.typtype NOT IN ('c', 'b') OR c.relkind = 'c' OR (t.typtype = 'b' AND t.typelem = 0)) AND obj_description(t.oid, 'pg_type') IS NULL
-         UNION ALL SELECT 'operator ' || o.oid::regoperator FROM pg_operator o JOIN ours ON ours.oid = o.oprnamespace WHERE obj_description(o.oid, 'pg_operator') IS NULL
-         UNION ALL SELECT 'operator class ' || o.opcname FROM pg_opclass o JOIN ours ON ours.oid = o.opcnamespace WHERE obj_description(o.oid, 'pg_opclass') IS NULL
-         UNION ALL SELECT 'operator family ' || o.opfname FROM pg_opfamily o JOIN ours ON ours.oid = o.opfnamespace WHERE obj_description(o.oid, 'pg_opfamily') IS NULL
-         UNION ALL SELECT format('cast %s to %s', c.castsource::regtype, c.casttarget::regtype) FROM pg_cast c JOIN pg_type t ON t.oid = c.castsource JOIN ours ON ours.oid = t.typnamespace
-         WHERE obj_description(c.oid, 'pg_cast') IS NULL",
-    )
-}
-
-#[test]
-fn every_function_is_marked_and_pins_its_search_path() {
-    let db = db("setup_functions");
-    // a function with a body as text resolves names when it runs
-    assert_no_rows(&db, "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-             WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
-               AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)");
-    // no member of the extension runs with its owner's rights: in a trusted install that is the superuser
-    assert_no_rows(
-        &db,
-        "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e' WHERE p.prosecdef AND p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)",
-    );
-    // volatility and parallel safety are written out, not left to their defaults
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
-    let mut looked_at = 0;
-    let folders = std::fs::read_dir(&root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    for folder in folders.filter(|path| path.is_dir()) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                continue; // what was released is as it was
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
-            let heads = text
-                .split("CREATE FUNCTION ")
-                .chain(text.split("CREATE OR REPLACE FUNCTION "))
-                .filter(|head| head.starts_with("agent_metrics"));
-            for head in heads {
-                let end = head
-                    .find(" AS $")
-                    .or_else(|| head.find(" AS '"))
-                    .or_else(|| head.find("RETURN "))
-                    .unwrap_or(head.len());
-                let words: Vec<&str> = head[..end].split_whitespace().collect();
-                let volatility = ["IMMUTABLE", "STABLE", "VOLATILE"]
-                    .iter()
-                    .any(|word| words.contains(word));
-                assert!(
-                    volatility && words.contains(&"PARALLEL"),
-                    "{}: {}",
-                    path.display(),
-                    &head[..end]
-                );
-                looked_at += 1;
-            }
-        }
-    }
-    let functions = db.number("SELECT count(*) FROM pg_proc WHERE pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND prokind = 'f'");
-    assert!(
-        f64::from(looked_at) >= functions,
-        "{looked_at} of {functions}"
-    );
-    // what writes is volatile and never parallel
-    assert_no_rows(
-        &db,
-        "SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.prosrc ~* '\\m(INSERT INTO|UPDATE agent|DELETE FROM|FOR UPDATE)' AND (p.provolatile <> 'v' OR p.proparallel <> 'u')",
-    );
-}
-
-#[test]
-fn views_for_bi_have_plain_types_and_names_that_clients_show() {
-    let db = db("setup_bi");
-    assert_eq!(
-        db.lines(
-            "SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns WHERE table_schema = 'agent_kpi'
-               AND data_type NOT IN ('text', 'bigint', 'integer', 'double precision', 'numeric', 'boolean', 'date', 'timestamp with time zone')"
-        ),
-        ["agent_daily_sketch.latency_sketch USER-DEFINED"]
-    );
-    assert_no_rows(
-        &db,
-        "SELECT relname FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace AND relkind <> 'v'",
-    );
-    assert_no_rows(&db, "SELECT relname FROM pg_class WHERE relnamespace = 'agent_kpi'::regnamespace
-               AND relname ~ '(_cache$|_revision$|^cache|^registry|^router|^config$|^queue$|^batch$|^sequences$|^sessions$)'");
-    assert_no_rows(&db, "SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns WHERE table_schema = 'agent_kpi'
-               AND (column_name LIKE '%cost%' AND (column_name NOT LIKE '%\\_usd' OR data_type NOT IN ('numeric', 'double precision'))
-                    OR column_name LIKE '%\\_at' AND data_type <> 'timestamp with time zone' OR column_name LIKE 'is\\_%' AND data_type <> 'boolean'
-                    OR column_name LIKE '%\\_id' AND data_type <> 'text' OR column_name LIKE '%\\_rate' AND data_type <> 'double precision')");
-    // the columns that other people's dashboards rest on, in their order
-    for (view, columns) in [
-        (
-            "kpi_daily",
-            "agent_id, agent_kind, actor, metric, metric_class, unit, day, value, numerator, denominator, ci_low, ci_high, threshold, direction, verdict, owner, pending, refreshed_at",
-        ),
-        (
-            "kpi_hourly",
-            "agent_id, agent_kind, actor, metric, metric_class, unit, hour, value, numerator, denominator, ci_low, ci_high, threshold, direction, verdict, owner, pending, refreshed_at",
-        ),
-        (
-            "cfo_tiles",
-            "agent_id, metric, metric_class, value_30d, ci_low, ci_high, threshold, direction, verdict, owner, previous_30d, benchmark, refreshed_at",
-        ),
-        ("cfo_spark", "agent_id, metric, day, value, threshold"),
-        (
-            "failing_conversations",
-            "agent_id, metric, conversation_id, started_at, outcome_label, reason, cost_usd, turns",
-        ),
-        (
-            "freshness",
-            "agent_id, cadence, refreshed_at, due_at, lag_seconds, is_stale",
-        ),
-        (
-            "unmapped_labels",
-            "agent_id, outcome_label, conversations, last_seen",
-        ),
-    ] {
-        let ours = db.value(&format!("SELECT string_agg(column_name, ', ' ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = 'agent_kpi' AND table_name = '{view}'")).unwrap();
-        assert!(
-            ours == columns || ours.starts_with(&format!("{columns}, ")),
-            "{view}: {ours}"
-        );
-    }
-    assert_eq!(
-        db.number("SELECT count(*) FROM agent_metrics_internal.migrations"),
-        db.number("SELECT max(number) FROM agent_metrics_internal.migrations")
+        "SELECT * FROM pg_depend d
+         JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'agent_metrics'
+         WHERE d.deptype = 'e' AND d.classid = 'pg_class'::regclass
+           AND EXISTS (SELECT FROM pg_class c
+                       WHERE c.oid = d.objid AND c.relkind IN ('r', 'p', 'v'))",
     );
 }
 
@@ -319,9 +196,11 @@ fn dump_and_restore_bring_everything_back() {
          INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('done', true);
          UPDATE agent_metrics.settings SET value = 'Europe/Berlin' WHERE name = 'report_time_zone';
          UPDATE agent_metrics.thresholds SET value = 0.5, note = 'ours' WHERE agent_id = 'sup';
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) VALUES ('nobody', now(), 'n', NULL), ('sup', '2036-01-01', 'f', 'done');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
+         VALUES ('nobody', now(), 'n', NULL), ('sup', '2036-01-01', 'f', 'done');
          SELECT agent_metrics.refresh();
-         UPDATE agent_metrics.agent_events SET latency_ms = 4321 WHERE conversation_id = 'sal-2-2';   -- waits in the log",
+         -- waits in the log
+         UPDATE agent_metrics.agent_events SET latency_ms = 4321 WHERE conversation_id = 'sal-2-2';",
     );
     let restored = empty_db("setup_restored");
     let file = std::env::temp_dir().join(format!("agent_metrics_dump_{}", std::process::id()));
@@ -381,17 +260,21 @@ fn dump_and_restore_bring_everything_back() {
     ));
 
     // ids of before mean nothing here: what is written after, before and after the first refresh, is counted once
-    restored.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-05-01 10:00:00+00', 'after', 10)");
-    refresh(&restored);
-    assert_books(&restored);
     restored.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-05-01 10:00:00+00', 'after', 20);
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-05-01 10:00:00+00', 'after', 10)",
+    );
+    refresh(&restored);
+    assert_rollups(&restored);
+    restored.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-05-01 10:00:00+00', 'after', 20);
          UPDATE agent_metrics.agent_events SET outcome_label = 'done' WHERE conversation_id = 'ops-3-3';
          DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'ops-4-4';
          TRUNCATE agent_metrics.business_events",
     );
     refresh(&restored);
-    assert_books(&restored);
+    assert_rollups(&restored);
     assert_eq!(
         restored.number(
             "SELECT turns FROM agent_kpi.agent_daily WHERE agent_id = 'sup' AND day = '2026-05-01'"
@@ -400,7 +283,7 @@ fn dump_and_restore_bring_everything_back() {
     );
     restored.exec("SELECT agent_metrics.ensure_partitions(7)");
     refresh(&restored);
-    assert_books(&restored);
+    assert_rollups(&restored);
     for database in [&db, &restored] {
         database.exec(&format!("DROP OWNED BY {reader}"));
     }

@@ -4,6 +4,7 @@ mod access;
 mod bad_settings;
 mod hostile_install;
 mod install;
+mod objects;
 mod ownership;
 mod restore;
 mod strangers;

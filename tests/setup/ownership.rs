@@ -4,9 +4,9 @@
 use crate::setup::access::revoke;
 use crate::setup::hostile_install::{THINGS, made_in};
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
-use crate::support::books::{assert_books, refresh, shop};
 use crate::support::cluster::run;
 use crate::support::program::{fails, program};
+use crate::support::rollups::{assert_rollups, refresh, shop};
 use crate::support::{empty_db, login};
 
 #[test]
@@ -21,9 +21,12 @@ fn setup_is_refused_to_whoever_does_not_own_the_schemas() {
     // the first case: a table that setup() would write to, with a trigger
     mallory.exec(&format!(
         "CREATE EXTENSION agent_metrics;
-         CREATE TABLE agent_metrics_internal.migrations (number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
-         CREATE FUNCTION agent_metrics.boo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'ALTER ROLE {name} SUPERUSER'; RETURN NEW; END $$;
-         CREATE TRIGGER boo BEFORE INSERT ON agent_metrics_internal.migrations FOR EACH ROW EXECUTE FUNCTION agent_metrics.boo();
+         CREATE TABLE agent_metrics_internal.migrations (
+             number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+         CREATE FUNCTION agent_metrics.boo() RETURNS trigger
+         LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'ALTER ROLE {name} SUPERUSER'; RETURN NEW; END $$;
+         CREATE TRIGGER boo BEFORE INSERT ON agent_metrics_internal.migrations
+             FOR EACH ROW EXECUTE FUNCTION agent_metrics.boo();
          GRANT ALL ON agent_metrics_internal.migrations TO PUBLIC; CREATE SCHEMA agent_kpi"
     ));
     for who in ["postgres", &team] {
@@ -63,7 +66,8 @@ fn setup_is_refused_while_there_is_an_object_of_somebody_else() {
     let db = shop("owner_objects");
     let (name, stranger) = login(&db, "stranger");
     db.exec(&format!(
-        "GRANT CREATE ON SCHEMA agent_metrics, agent_kpi, public TO {name}; GRANT USAGE ON SCHEMA agent_metrics, agent_kpi TO {name}"
+        "GRANT CREATE ON SCHEMA agent_metrics, agent_kpi, public TO {name};
+         GRANT USAGE ON SCHEMA agent_metrics, agent_kpi TO {name}"
     ));
     for schema in ["agent_metrics", "agent_kpi"] {
         for (number, (what, sql)) in THINGS.iter().enumerate() {
@@ -115,7 +119,13 @@ fn setup_is_refused_while_there_is_an_object_of_somebody_else() {
     );
     db.exec("DROP TRIGGER boo ON agent_metrics.outcomes");
     // And so does what a table calls: as it comes from a former owner of the tables, who could make it.
-    stranger.exec("CREATE FUNCTION public.code(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN $1; END $$; CREATE FUNCTION public.same(text, text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$; CREATE OPERATOR public.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = public.same)");
+    stranger.exec(
+        "CREATE FUNCTION public.code(text) RETURNS text IMMUTABLE
+         LANGUAGE plpgsql AS $$ BEGIN RETURN $1; END $$;
+         CREATE FUNCTION public.same(text, text) RETURNS boolean IMMUTABLE
+         LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$;
+         CREATE OPERATOR public.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = public.same)",
+    );
     for (made, gone) in [
         (
             "ALTER TABLE agent_metrics.outcomes ALTER is_success SET DEFAULT public.code('') = ''",
@@ -134,7 +144,8 @@ fn setup_is_refused_while_there_is_an_object_of_somebody_else() {
             "DROP INDEX agent_metrics.theirs",
         ),
         (
-            "CREATE RULE theirs AS ON INSERT TO agent_metrics.owners WHERE public.code(NEW.owner) = 'x' DO INSTEAD NOTHING",
+            "CREATE RULE theirs AS ON INSERT TO agent_metrics.owners
+                 WHERE public.code(NEW.owner) = 'x' DO INSTEAD NOTHING",
             "DROP RULE theirs ON agent_metrics.owners",
         ),
         (
@@ -173,10 +184,15 @@ fn the_new_owner_of_the_tables_can_do_what_the_old_one_could() {
         "GRANT CREATE ON DATABASE {} TO {old}; SET SESSION AUTHORIZATION {old}",
         db.name()
     ));
-    db.exec("CREATE EXTENSION agent_metrics; SELECT agent_metrics.setup(); SELECT agent_metrics.register_agent('bot', 'support', 'O')");
+    db.exec(
+        "CREATE EXTENSION agent_metrics; SELECT agent_metrics.setup();
+         SELECT agent_metrics.register_agent('bot', 'support', 'O')",
+    );
     db.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) SELECT 'bot', now() - n * interval '3 hours', 'c' || n, n FROM generate_series(0, 60) AS n;
-         SELECT agent_metrics.grant_access('{program}', 'admin'), agent_metrics.grant_access('{reader}', 'reader'); SELECT agent_metrics.refresh()"
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         SELECT 'bot', now() - n * interval '3 hours', 'c' || n, n FROM generate_series(0, 60) AS n;
+         SELECT agent_metrics.grant_access('{program}', 'admin'),
+                agent_metrics.grant_access('{reader}', 'reader'); SELECT agent_metrics.refresh()"
     ));
     // no superuser is needed by whoever is of both roles
     db.exec(&format!(
@@ -184,10 +200,18 @@ fn the_new_owner_of_the_tables_can_do_what_the_old_one_could() {
     ));
     let session = db.session();
     session.exec(&format!("SET SESSION AUTHORIZATION {new}"));
-    session.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('bot', now(), 'later'); UPDATE agent_metrics.agent_events SET latency_ms = 7 WHERE conversation_id = 'c3'");
+    session.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('bot', now(), 'later');
+         UPDATE agent_metrics.agent_events SET latency_ms = 7 WHERE conversation_id = 'c3'",
+    );
     refresh(&session);
-    assert_books(&session);
-    session.exec("SELECT agent_metrics.setup(); SELECT agent_metrics.ensure_partitions(6); SELECT agent_metrics.evaluate_thresholds(); SELECT agent_metrics.rebuild('bot', NULL, NULL)");
+    assert_rollups(&session);
+    session.exec(
+        "SELECT agent_metrics.setup();
+         SELECT agent_metrics.ensure_partitions(6); SELECT agent_metrics.evaluate_thresholds();
+         SELECT agent_metrics.rebuild('bot', NULL, NULL)",
+    );
     // those who had access have it still, and he gives it on and takes it away
     for role in [program, reader] {
         db.exec(&format!("SET SESSION AUTHORIZATION {role}"));
@@ -219,14 +243,21 @@ fn an_owner_who_got_only_the_schemas_is_told_the_statement_that_is_missing() {
     db.exec(&format!("GRANT CREATE ON DATABASE {} TO {old}", db.name()));
     session.exec("CREATE EXTENSION agent_metrics; SELECT agent_metrics.setup()");
     db.exec(&format!(
-        "ALTER SCHEMA agent_metrics OWNER TO {new}; ALTER SCHEMA agent_metrics_internal OWNER TO {new}; ALTER SCHEMA agent_kpi OWNER TO {new}"
+        "ALTER SCHEMA agent_metrics OWNER TO {new};
+         ALTER SCHEMA agent_metrics_internal OWNER TO {new}; ALTER SCHEMA agent_kpi OWNER TO {new}"
     ));
     let error = assert_sqlstate(&successor, "SELECT agent_metrics.setup()", "55000");
     assert!(error.hint.contains("REASSIGN OWNED"), "{error}");
     // or only the tables
     db.exec(&format!(
-        "ALTER SCHEMA agent_metrics OWNER TO {old}; ALTER SCHEMA agent_metrics_internal OWNER TO {old}; ALTER SCHEMA agent_kpi OWNER TO {old};
-         DO $$ DECLARE t text; BEGIN FOR t IN SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') LOOP
+        "ALTER SCHEMA agent_metrics OWNER TO {old};
+         ALTER SCHEMA agent_metrics_internal OWNER TO {old}; ALTER SCHEMA agent_kpi OWNER TO {old};
+         DO $$ DECLARE
+             t text; BEGIN
+                         FOR t IN SELECT oid::regclass FROM pg_class
+                                  WHERE relnamespace IN ('agent_metrics'::regnamespace,
+                                                         'agent_metrics_internal'::regnamespace)
+                                    AND relkind IN ('r', 'p') LOOP
              EXECUTE format('ALTER TABLE %s OWNER TO {new}', t); END LOOP; END $$"
     ));
     let error = assert_sqlstate(&successor, "SELECT agent_metrics.setup()", "42501");
@@ -276,9 +307,15 @@ fn a_dump_without_rows_is_set_up() {
     // as a fresh one, row by row
     let fresh = crate::support::db("owner_fresh");
     let filled = fresh.lines(
-        "SELECT oid::regclass FROM pg_class c WHERE relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition
+        "SELECT oid::regclass FROM pg_class c
+         WHERE relnamespace IN ('agent_metrics'::regnamespace,
+                                'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p')
+           AND NOT relispartition
            AND oid <> 'agent_metrics_internal.known_partitions'::regclass
-           AND (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM %s', oid::regclass), false, true, '')))[1]::text::bigint > 0 ORDER BY 1",
+           AND (xpath('/row/c/text()',
+                      query_to_xml(format('SELECT count(*) AS c FROM %s', oid::regclass), false,
+                                   true, '')))[1]::text::bigint > 0
+         ORDER BY 1",
     );
     assert!(filled.len() > 8, "{filled:?}");
     for table in filled {
@@ -289,10 +326,13 @@ fn a_dump_without_rows_is_set_up() {
     }
     restored.exec(
         "SELECT agent_metrics.register_agent('a', 'support', 'x');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label) SELECT 'a', now() - n * interval '1 hour', 'c' || n, 'resolved' FROM generate_series(1, 50) n",
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         SELECT 'a', now() - n * interval '1 hour', 'c' || n, 'resolved'
+         FROM generate_series(1, 50) n",
     );
     refresh(&restored);
-    assert_books(&restored);
+    assert_rollups(&restored);
     // from then on it is as any other: what is deleted stays deleted
     restored.exec("DELETE FROM agent_metrics.outcomes WHERE label = 'abandoned'");
     let said = restored.value("SELECT agent_metrics.setup()").unwrap();
@@ -341,7 +381,7 @@ fn a_dropped_schema_of_views_is_made_again_with_its_access() {
     refresh(&db);
     db.exec("SELECT agent_metrics.setup()");
     assert!(reader.number("SELECT count(*) FROM agent_kpi.kpi_daily") > 0.0);
-    assert_books(&db);
+    assert_rollups(&db);
     assert_eq!(revoke(&db, &name), [""; 0]);
     drop(reader);
     db.exec(&format!("DROP ROLE {name}"));
@@ -356,7 +396,10 @@ fn nobody_who_may_only_connect_holds_up_setup() {
         "SELECT agent_metrics.grant_access('{}', 'admin')",
         admin.0
     ));
-    stranger.exec("SELECT pg_advisory_lock(hashtext('agent_metrics.setup')), pg_advisory_lock(0), pg_advisory_lock(hashtext('agent_metrics'))");
+    stranger.exec(
+        "SELECT pg_advisory_lock(hashtext('agent_metrics.setup')), pg_advisory_lock(0),
+                pg_advisory_lock(hashtext('agent_metrics'))",
+    );
     for table in ["migrations", "access_levels", "agents"] {
         assert_sqlstate(
             &stranger,
@@ -366,7 +409,11 @@ fn nobody_who_may_only_connect_holds_up_setup() {
         stranger.exec("ROLLBACK");
     }
     // nor does an admin, by what he may lock
-    admin.1.exec("BEGIN; LOCK TABLE agent_metrics_internal.migrations, agent_metrics_internal.access_levels IN ACCESS SHARE MODE");
+    admin.1.exec(
+        "BEGIN;
+         LOCK TABLE agent_metrics_internal.migrations,
+             agent_metrics_internal.access_levels IN ACCESS SHARE MODE",
+    );
     db.exec("SET statement_timeout = '60s'; SELECT agent_metrics.setup()");
     admin.1.exec("ROLLBACK");
     for mode in ["ROW EXCLUSIVE", "EXCLUSIVE"] {

@@ -1,8 +1,8 @@
 //! The database elsewhere: restored into clusters whose transaction counter is lower or higher, and read on a standby.
 
 use crate::support::asserts::assert_sqlstate;
-use crate::support::books::{assert_books, fill_shop, refresh};
 use crate::support::cluster::{Cluster, run};
+use crate::support::rollups::{assert_rollups, fill_shop, refresh};
 use crate::support::{Db, Session, db};
 
 /// The counter of a cluster.
@@ -77,22 +77,30 @@ fn restored_is_right(db: &Db, cluster: &Cluster) {
         }
     }
     // before the first refresh, after it, and while the counter passes ids that came along
-    restored.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-05-01 10:00:00+00', 'before', 10)");
-    refresh(&restored);
-    assert_books(&restored);
     restored.exec(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-05-01 10:00:00+00', 'after', 20);
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-05-01 10:00:00+00', 'before', 10)",
+    );
+    refresh(&restored);
+    assert_rollups(&restored);
+    restored.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-05-01 10:00:00+00', 'after', 20);
          UPDATE agent_metrics.agent_events SET outcome_label = 'done' WHERE conversation_id = 'ops-3-3';
          DELETE FROM agent_metrics.agent_events WHERE conversation_id = 'ops-4-4'",
     );
     refresh(&restored);
-    assert_books(&restored);
+    assert_rollups(&restored);
     for at in 0..5 {
         restored.exec(SPEND_IDS);
-        restored.exec(&format!("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-05-01 10:00:00+00', 'later-{at}', 30)"));
+        restored.exec(&format!(
+            "INSERT INTO agent_metrics.agent_events (
+                 agent_id, occurred_at, conversation_id, latency_ms)
+             VALUES ('sup', '2026-05-01 10:00:00+00', 'later-{at}', 30)"
+        ));
         refresh(&restored);
     }
-    assert_books(&restored);
+    assert_rollups(&restored);
     assert_eq!(
         restored.number(
             "SELECT turns FROM agent_kpi.agent_daily WHERE agent_id = 'sup' AND day = '2026-05-01'"
@@ -109,7 +117,10 @@ fn a_cluster_with_a_lower_counter_takes_the_books_over() {
     db.exec(
         "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$",
     );
-    db.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-04-01', 'high', 10)");
+    db.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-04-01', 'high', 10)",
+    );
     assert!(next_id(&cluster.session("postgres")) + 1000.0 <= next_id(&db));
     restored_is_right(&db, &cluster);
 }
@@ -135,7 +146,10 @@ fn a_standby_answers_every_view_as_its_primary_does() {
     let standby = primary.standby("standby");
     let copy = standby.session("postgres");
     // what comes after the copy was made arrives by streaming
-    session.exec("INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms) VALUES ('sup', '2026-05-01 10:00:00+00', 'streamed', 10)");
+    session.exec(
+        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
+         VALUES ('sup', '2026-05-01 10:00:00+00', 'streamed', 10)",
+    );
     refresh(&session);
     copy.until(
         "SELECT count(*) = 1 FROM agent_metrics.conversations WHERE conversation_id = 'streamed'",
@@ -143,14 +157,16 @@ fn a_standby_answers_every_view_as_its_primary_does() {
 
     assert_eq!(copy.value("SELECT pg_is_in_recovery()").unwrap(), "t");
     let views = session.lines(
-        "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'agent_kpi'::regnamespace AND c.relkind = 'v' ORDER BY 1",
+        "SELECT c.relname FROM pg_class c
+         WHERE c.relnamespace = 'agent_kpi'::regnamespace AND c.relkind = 'v' ORDER BY 1",
     );
     assert!(views.len() >= 10, "{views:?}");
     for view in views {
         // how long ago is another answer each time it is asked
         let columns = session.value(&format!(
             "SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_attribute a
-             WHERE a.attrelid = 'agent_kpi.{view}'::regclass AND a.attnum > 0 AND a.attname NOT IN ('lag_seconds', 'is_stale')"
+             WHERE a.attrelid = 'agent_kpi.{view}'::regclass AND a.attnum > 0
+               AND a.attname NOT IN ('lag_seconds', 'is_stale')"
         ));
         let query = format!(
             "SELECT q::text FROM (SELECT {} FROM agent_kpi.{view}) q ORDER BY 1",

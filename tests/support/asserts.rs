@@ -15,7 +15,7 @@ pub fn assert_no_rows(session: &Session, sql: &str) {
     );
 }
 
-/// `verify()` finds nothing. Whether the oracle agrees too is what `books::assert_books` asks.
+/// `verify()` finds nothing. Whether the oracle agrees too is what `books::assert_rollups` asks.
 #[track_caller]
 pub fn assert_verified(session: &Session) {
     assert_no_rows(session, "SELECT * FROM agent_metrics.verify()");

@@ -1,4 +1,5 @@
-//! A whole cluster of a test's own, for what cannot be done to the shared one: stopping it, copying it, moving its counter.
+//! A whole cluster of a test's own, for what cannot be done to the shared one: stopping it, copying it,
+//! moving its counter.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

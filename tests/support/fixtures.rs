@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::books::within;
+use super::rollups::within;
 use super::{Session, golden, truths};
 
 /// The data set that everyone has.

@@ -22,6 +22,7 @@ pub fn held_against(file: &str, now: &str) {
     let come: Vec<&String> = now.iter().filter(|line| !kept.contains(line)).collect();
     assert!(
         kept == now,
-        "{file} says otherwise; if that is meant, this test writes it with AGENT_METRICS_WRITE=1 (make privileges)\nonly there: {gone:#?}\nonly here: {come:#?}"
+        "{file} says otherwise; if that is meant, this test writes it with AGENT_METRICS_WRITE=1 \
+         (make privileges)\nonly there: {gone:#?}\nonly here: {come:#?}"
     );
 }

@@ -7,12 +7,13 @@
 #![allow(dead_code)]
 
 pub mod asserts;
-pub mod books;
 pub mod cluster;
 pub mod fixtures;
 pub mod golden;
 pub mod program;
+pub mod rollups;
 pub mod sample;
+pub mod shop;
 pub mod times;
 pub mod truths;
 
@@ -282,8 +283,12 @@ pub fn empty_db(name: &str) -> Db {
 pub fn server() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| {
-        std::env::var("AGENT_METRICS_TEST_URL")
-            .unwrap_or_else(|_| panic!("AGENT_METRICS_TEST_URL is not set: run `make test`, or scripts/with-cluster cargo test"))
+        std::env::var("AGENT_METRICS_TEST_URL").unwrap_or_else(|_| {
+            panic!(
+                "AGENT_METRICS_TEST_URL is not set: run `make test`, \
+                 or scripts/with-cluster cargo test"
+            )
+        })
     })
 }
 
@@ -337,7 +342,8 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 
 const PASSWORD: &str = "only-for-this-test";
 
-/// Makes a role that can log in, and opens a session as it. Roles belong to the cluster, so the name has the database's.
+/// Makes a role that can log in, and opens a session as it. Roles belong to the cluster, so the name
+/// has the database's.
 pub fn login(db: &Db, role: &str) -> (String, Session) {
     let role = format!("{}_{role}", db.name());
     db.exec(&format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'"));

@@ -1,4 +1,5 @@
-//! The `agent-metrics` program, run as a person or a service manager runs it, and a database with something to do for it.
+//! The `agent-metrics` program, run as a person or a service manager runs it, and a database with
+//! something to do for it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -134,8 +135,10 @@ pub fn two_agents(name: &str) -> Db {
 /// Some conversations more for both agents.
 pub fn insert(db: &Session, prefix: &str, count: u32) {
     db.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
-         SELECT a.id, now() - make_interval(hours => n.n), format('%s-%s-%s', a.id, '{prefix}', n.n), 100, 0.01, 'success'
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, latency_ms, cost_usd, outcome_label)
+         SELECT a.id, now() - make_interval(hours => n.n),
+                format('%s-%s-%s', a.id, '{prefix}', n.n), 100, 0.01, 'success'
          FROM unnest(ARRAY['bot', 'seller']) AS a (id), generate_series(1, {count}) AS n (n)"
     ));
 }

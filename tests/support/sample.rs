@@ -1,5 +1,5 @@
-//! The generated data set in `tests/data/sample`: invented agents, users and cases, the same bytes for one seed on every
-//! machine. Its files have the columns of the real data sets, so that tests treat both alike.
+//! The generated data set in `tests/data/sample`: invented agents, users and cases, the same bytes for one seed on
+//! every machine. Its files have the columns of the real data sets, so that tests treat both alike.
 
 use std::fmt::Write;
 
@@ -73,11 +73,12 @@ pub fn files() -> [(&'static str, String); 4] {
     ]
 }
 
-/// Turns of five days and what the business says of them. Some conversations cross midnight; some have no label, no user,
-/// no latency, no cost.
+/// Turns of five days and what the business says of them. Some conversations cross midnight; some have no label, no
+/// user, no latency, no cost.
 fn conversations(dice: &mut Dice) -> (String, String) {
     let mut turns = String::from(
-        "event_id,event_ts,agent,agent_version,conversation_id,turn_index,user_id,intent_classified,tools_called,latency_ms,token_usage_input,token_usage_output,cost_usd,outcome_label,business_event_id\n",
+        "event_id,event_ts,agent,agent_version,conversation_id,turn_index,user_id,intent_classified,\
+         tools_called,latency_ms,token_usage_input,token_usage_output,cost_usd,outcome_label,business_event_id\n",
     );
     let mut events = String::from(
         "business_event_id,event_type,occurred_at,conversation_id,customer_id,amount,detail\n",
@@ -192,7 +193,8 @@ fn latencies(dice: &mut Dice) -> String {
 /// Three runs of one set of 200 cases: as good as each other but for the last, which is worse.
 fn evaluations(dice: &mut Dice) -> String {
     let mut file = String::from(
-        "eval_set,run_id,run_at,agent,agent_version,case_id,category,passed,latency_ms,token_usage_input,token_usage_output,cost_usd\n",
+        "eval_set,run_id,run_at,agent,agent_version,case_id,category,passed,latency_ms,\
+         token_usage_input,token_usage_output,cost_usd\n",
     );
     for (run, failures) in [(1, 14), (2, 15), (3, 26)] {
         for case in 0..200 {

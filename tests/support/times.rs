@@ -1,8 +1,9 @@
-//! How long each test takes: `target/test-times.txt`, a line a test, written as it ends. `make test` prints the longest.
+//! How long each test takes: `target/test-times.txt`, a line a test, written as it ends. `make test`
+//! prints the longest.
 //!
-//! The released test runner does not say it. Each test has a thread with its name, so a value of that thread, made when the
-//! test first asks for something of the server, counts until the thread ends. Pure tests ask for nothing and are not
-//! listed; nor is any where the runner has no threads (RUST_TEST_THREADS=1).
+//! The released test runner does not say it. Each test has a thread with its name, so a value of that thread, made when
+//! the test first asks for something of the server, counts until the thread ends. Pure tests ask for nothing and are
+//! not listed; nor is any where the runner has no threads (RUST_TEST_THREADS=1).
 
 use std::fs::{File, create_dir_all, remove_file};
 use std::io::Write;

@@ -1,5 +1,6 @@
 //! The truth of a data set, computed from its files in plain Rust: it calls nothing of the extension and nothing of
-//! `src`. `fixtures/sample.rs` holds it against the files of truth that other tools wrote, so both are right or neither.
+//! `src`. `fixtures/sample.rs` holds it against the files of truth that other tools wrote, so both
+//! are right or neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -343,8 +344,8 @@ fn mcnemar(results: &[Row]) -> Vec<Row> {
     rows
 }
 
-/// McNemar's exact p and its mid-p: how likely a split as uneven as this one is with a fair coin; the mid-p counts half of
-/// those that are exactly as uneven.
+/// McNemar's exact p and its mid-p: how likely a split as uneven as this one is with a fair coin; the mid-p counts half
+/// of those that are exactly as uneven.
 fn sign_test(broken: usize, mended: usize) -> (f64, f64) {
     let (n, fewer) = (broken + mended, broken.min(mended));
     // (n choose k) / 2^n, from one k to the next

@@ -2,8 +2,8 @@
 //! flaps at the line, and no verdict differs from the exact one.
 
 use crate::support::asserts::{assert_explained, assert_no_rows, assert_refused, assert_sqlstate};
-use crate::support::books::refresh;
 use crate::support::program::works;
+use crate::support::rollups::refresh;
 use crate::support::{Db, Session, db};
 
 /// An agent with so many successes and failures today, and one threshold: 0.92 of success.
@@ -22,13 +22,19 @@ fn agent(name: &str, successes: u32, failures: u32) -> Db {
 
 fn outcomes(session: &Session, label: &str, count: u32) {
     session.exec(&format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
-         SELECT 'bot', date_trunc('day', now(), 'UTC'), format('%s-%s', gen_random_uuid(), n), '{label}' FROM generate_series(1, {count}) AS n"
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label)
+         SELECT 'bot', date_trunc('day', now(), 'UTC'),
+                format('%s-%s', gen_random_uuid(), n), '{label}'
+         FROM generate_series(1, {count}) AS n"
     ));
 }
 
 fn evaluate(session: &Session) -> Vec<String> {
-    session.lines("SELECT agent_id, metric, change, round(value::numeric, 3), threshold, owner FROM agent_metrics.evaluate_thresholds()")
+    session.lines(
+        "SELECT agent_id, metric, change, round(value::numeric, 3), threshold, owner
+         FROM agent_metrics.evaluate_thresholds()",
+    )
 }
 
 #[test]
@@ -43,8 +49,9 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
     }
     assert_eq!(
         db.lines(
-            "SELECT agent_id, metric, round(value::numeric, 3), threshold, owner, deputy, contact, acknowledged_by, window_to - window_from,
-                    window_to = (now() AT TIME ZONE 'UTC')::date, closed_at FROM agent_kpi.open_breaches"
+            "SELECT agent_id, metric, round(value::numeric, 3), threshold, owner, deputy, contact, acknowledged_by,
+                    window_to - window_from, window_to = (now() AT TIME ZONE 'UTC')::date, closed_at
+             FROM agent_kpi.open_breaches"
         ),
         ["bot|task_success_rate|0.860|0.92|Head of Support|Head of Operations|#support||29|t|"]
     );
@@ -68,7 +75,10 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
         db.value("SELECT acknowledged_at FROM agent_kpi.open_breaches"),
         None
     );
-    db.exec(&format!("SELECT agent_metrics.acknowledge('{breach}', 'Head of Support', 'the CRM was down', action => 'retry for an hour')"));
+    db.exec(&format!(
+        "SELECT agent_metrics.acknowledge('{breach}', 'Head of Support', 'the CRM was down',
+                                          action => 'retry for an hour')"
+    ));
     let error = assert_sqlstate(
         &db,
         &format!("SELECT agent_metrics.acknowledge('{breach}', 'another', 'no')"),
@@ -84,7 +94,10 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
     refresh(&db);
     assert_eq!(evaluate(&db), [""; 0]);
     assert_eq!(
-        db.lines("SELECT verdict FROM agent_metrics_internal.window_values WHERE span = 'to_today' AND metric = 'task_success_rate'"),
+        db.lines(
+            "SELECT verdict FROM agent_metrics_internal.window_values
+             WHERE span = 'to_today' AND metric = 'task_success_rate'"
+        ),
         ["inconclusive"]
     );
     assert_eq!(
@@ -109,11 +122,19 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
         ["bot|task_success_rate|reopened|0.808|0.92|Head of Support"]
     );
     assert_eq!(
-        db.lines("SELECT breach_id, acknowledged_by, cause, action, reopenings, reopened_at IS NOT NULL FROM agent_kpi.open_breaches"),
-        [format!("{breach}|Head of Support|the CRM was down|retry for an hour|1|t")]
+        db.lines(
+            "SELECT breach_id, acknowledged_by, cause, action, reopenings, reopened_at IS NOT NULL
+             FROM agent_kpi.open_breaches"
+        ),
+        [format!(
+            "{breach}|Head of Support|the CRM was down|retry for an hour|1|t"
+        )]
     );
     // later: another one
-    db.exec("UPDATE agent_metrics_internal.breaches SET closed_at = now() - interval '25 hours', opened_at = now() - interval '3 days'");
+    db.exec(
+        "UPDATE agent_metrics_internal.breaches
+         SET closed_at = now() - interval '25 hours', opened_at = now() - interval '3 days'",
+    );
     assert_eq!(
         evaluate(&db),
         ["bot|task_success_rate|opened|0.808|0.92|Head of Support"]
@@ -134,8 +155,11 @@ fn a_breach_opens_once_is_acknowledged_closes_and_reopens_as_the_same_story() {
 fn verdicts_are_those_of_the_specification_and_nothing_flaps_at_the_line() {
     let db = agent("breach_verdicts", 184, 16);
     let verdict = || {
-        db.value("SELECT verdict FROM agent_metrics_internal.window_values WHERE span = 'to_today' AND metric = 'task_success_rate'")
-            .unwrap()
+        db.value(
+            "SELECT verdict FROM agent_metrics_internal.window_values
+             WHERE span = 'to_today' AND metric = 'task_success_rate'",
+        )
+        .unwrap()
     };
     assert_eq!(verdict(), "inconclusive");
     assert_eq!(evaluate(&db), [""; 0]);
@@ -156,19 +180,33 @@ fn verdicts_are_those_of_the_specification_and_nothing_flaps_at_the_line() {
     assert_eq!(verdict(), "pass");
     // hallucinations: 0 of 252 settles nothing, 0 of 253 does, 8 of 200 is a breach
     db.exec(
-        "INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner) VALUES ('bot', 'hallucination_rate', 0.015, 'Head of Support');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) SELECT 'bot', date_trunc('day', now(), 'UTC'), 'h' || n FROM generate_series(1, 253) AS n;
+        "INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner)
+         VALUES ('bot', 'hallucination_rate', 0.015, 'Head of Support');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         SELECT 'bot', date_trunc('day', now(), 'UTC'), 'h' || n FROM generate_series(1, 253) AS n;
          INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer, answer_verdict)
          SELECT n, 'bot', 'h' || n, 'team', 'supported' FROM generate_series(1, 252) AS n",
     );
     let reviewed = || {
         refresh(&db);
-        db.lines("SELECT verdict, numerator, denominator FROM agent_metrics_internal.window_values WHERE span = 'to_today' AND metric = 'hallucination_rate'").concat()
+        db.lines(
+            "SELECT verdict, numerator, denominator FROM agent_metrics_internal.window_values
+             WHERE span = 'to_today' AND metric = 'hallucination_rate'",
+        )
+        .concat()
     };
     assert_eq!(reviewed(), "inconclusive|0|252");
-    db.exec("INSERT INTO agent_metrics.reviews (review_id, agent_id, conversation_id, reviewer, answer_verdict) VALUES (253, 'bot', 'h253', 'team', 'supported')");
+    db.exec(
+        "INSERT INTO agent_metrics.reviews (
+             review_id, agent_id, conversation_id, reviewer, answer_verdict)
+         VALUES (253, 'bot', 'h253', 'team', 'supported')",
+    );
     assert_eq!(reviewed(), "pass|0|253");
-    db.exec("DELETE FROM agent_metrics.reviews WHERE review_id::int > 200; UPDATE agent_metrics.reviews SET answer_verdict = 'contradicted' WHERE review_id::int <= 8");
+    db.exec(
+        "DELETE FROM agent_metrics.reviews WHERE review_id::int > 200;
+         UPDATE agent_metrics.reviews
+         SET answer_verdict = 'contradicted' WHERE review_id::int <= 8",
+    );
     assert_eq!(reviewed(), "breach|8|200");
     assert_eq!(
         evaluate(&db),
@@ -183,7 +221,9 @@ fn a_verdict_on_a_percentile_is_the_exact_one_at_the_line() {
     db.exec(
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
-         SELECT 'bot', date_trunc('day', now(), 'UTC') - interval '12 hours', 'c' || n, 2900 + n * 0.37 FROM generate_series(1, 400) AS n",
+         SELECT 'bot', date_trunc('day', now(), 'UTC') - interval '12 hours',
+                'c' || n, 2900 + n * 0.37
+         FROM generate_series(1, 400) AS n",
     );
     refresh(&db);
     let (mut seen, mut differ) = (std::collections::BTreeSet::new(), 0);
@@ -197,8 +237,10 @@ fn a_verdict_on_a_percentile_is_the_exact_one_at_the_line() {
                 "UPDATE agent_metrics.thresholds SET value = {line} WHERE metric = 'latency_p95_ms'"
             ));
             let exact = db.value(&format!(
-                "WITH v AS (SELECT latency_ms AS x, row_number() OVER (ORDER BY latency_ms) AS nth FROM agent_metrics.agent_events)
-                 SELECT CASE WHEN (SELECT x FROM v WHERE nth = 389) <= {line} THEN 'pass' WHEN (SELECT x FROM v WHERE nth = 372) > {line} THEN 'breach'
+                "WITH v AS (SELECT latency_ms AS x, row_number() OVER (ORDER BY latency_ms) AS nth
+                            FROM agent_metrics.agent_events)
+                 SELECT CASE WHEN (SELECT x FROM v WHERE nth = 389) <= {line} THEN 'pass'
+                             WHEN (SELECT x FROM v WHERE nth = 372) > {line} THEN 'breach'
                              ELSE 'inconclusive' END"
             ));
             for view in [
@@ -215,7 +257,9 @@ fn a_verdict_on_a_percentile_is_the_exact_one_at_the_line() {
                 );
             }
             let by_sketch = db.value(&format!(
-                "SELECT CASE WHEN ci_high <= {line} THEN 'pass' WHEN ci_low > {line} THEN 'breach' ELSE 'inconclusive' END
+                "SELECT CASE WHEN ci_high <= {line} THEN 'pass'
+                             WHEN ci_low > {line} THEN 'breach'
+                             ELSE 'inconclusive' END
                  FROM agent_metrics_internal.window_values WHERE span = '30d' AND metric = 'latency_p95_ms'"
             ));
             differ += u32::from(by_sketch != exact);
@@ -262,22 +306,36 @@ fn the_program_evaluates_after_its_refreshes() {
 fn thresholds_have_ends_owners_and_kinds() {
     let db = agent("breach_thresholds", 10, 0);
     db.exec("SELECT agent_metrics.register_agent('other', 'support', 'Head of Support')");
-    let thresholds = "SELECT agent_id, metric, effective_from, effective_to, value, owner, is_from_kind FROM agent_metrics.thresholds WHERE metric = 'tool_call_accuracy' ORDER BY 1, 3";
-    db.exec("INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, effective_to, value, owner) VALUES ('bot', 'tool_call_accuracy', '2026-02-01', '2026-02-28', 0.9, 'Head of Support')");
+    let thresholds = "SELECT agent_id, metric, effective_from, effective_to,
+                             value, owner, is_from_kind
+                      FROM agent_metrics.thresholds
+                      WHERE metric = 'tool_call_accuracy' ORDER BY 1, 3";
+    db.exec(
+        "INSERT INTO agent_metrics.thresholds (
+             agent_id, metric, effective_from, effective_to, value, owner)
+         VALUES ('bot', 'tool_call_accuracy', '2026-02-01', '2026-02-28', 0.9, 'Head of Support')",
+    );
     for (sql, sqlstate, names) in [
         // overlapping, from either side and around
         (
-            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner) VALUES ('bot', 'tool_call_accuracy', '2026-02-28', 0.8, 'Head of Support')",
+            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner)
+             VALUES ('bot', 'tool_call_accuracy', '2026-02-28', 0.8, 'Head of Support')",
             "23P01",
             "2026-02-28",
         ),
         (
-            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, effective_to, value, owner) VALUES ('bot', 'tool_call_accuracy', '2026-01-01', '2026-02-01', 0.8, 'Head of Support')",
+            "INSERT INTO agent_metrics.thresholds (
+                 agent_id, metric, effective_from, effective_to, value, owner)
+             VALUES ('bot', 'tool_call_accuracy', '2026-01-01', '2026-02-01',
+                     0.8, 'Head of Support')",
             "23P01",
             "2026-02-01",
         ),
         (
-            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, effective_to, value, owner) VALUES ('bot', 'tool_call_accuracy', '2026-01-01', '2027-02-01', 0.8, 'Head of Support')",
+            "INSERT INTO agent_metrics.thresholds (
+                 agent_id, metric, effective_from, effective_to, value, owner)
+             VALUES ('bot', 'tool_call_accuracy', '2026-01-01', '2027-02-01',
+                     0.8, 'Head of Support')",
             "23P01",
             "2026-02-01",
         ),
@@ -287,27 +345,32 @@ fn thresholds_have_ends_owners_and_kinds() {
             "2026-01-01",
         ),
         (
-            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner) VALUES ('bot', 'tool_call_accuracy', '2026-02-01', 0.8, 'Head of Support')",
+            "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner)
+             VALUES ('bot', 'tool_call_accuracy', '2026-02-01', 0.8, 'Head of Support')",
             "23505",
             "duplicate",
         ),
         (
-            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner) VALUES ('support', 'tool_call_accuracy', 1.5, 'Head of Support')",
+            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner)
+             VALUES ('support', 'tool_call_accuracy', 1.5, 'Head of Support')",
             "22003",
             "1.5",
         ),
         (
-            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner) VALUES ('support', 'magic', 0.5, 'Head of Support')",
+            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner)
+             VALUES ('support', 'magic', 0.5, 'Head of Support')",
             "22023",
             "\"magic\"",
         ),
         (
-            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner) VALUES ('support', 'tool_call_accuracy', 0.5, ' ')",
+            "INSERT INTO agent_metrics.kind_thresholds (kind, metric, value, owner)
+             VALUES ('support', 'tool_call_accuracy', 0.5, ' ')",
             "23502",
             "\"support\"",
         ),
         (
-            "INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner) VALUES ('bot', 'nps_delta', 201, 'Head of Support')",
+            "INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner)
+             VALUES ('bot', 'nps_delta', 201, 'Head of Support')",
             "22003",
             "201",
         ),
@@ -317,10 +380,15 @@ fn thresholds_have_ends_owners_and_kinds() {
         assert_eq!(db.lines(thresholds), before, "{sql} changed something");
     }
     // a gap: no line holds
-    db.exec("INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner) VALUES ('bot', 'tool_call_accuracy', '2026-03-02', 0.8, 'Head of Support')");
-    // a kind's line: the agent that has its own keeps it, also one registered later follows, an edit makes it the agent's own
     db.exec(
-        "INSERT INTO agent_metrics.kind_thresholds (kind, metric, effective_from, value, owner) VALUES ('support', 'tool_call_accuracy', '2026-01-01', 0.7, 'Head of Support');
+        "INSERT INTO agent_metrics.thresholds (agent_id, metric, effective_from, value, owner)
+         VALUES ('bot', 'tool_call_accuracy', '2026-03-02', 0.8, 'Head of Support')",
+    );
+    // a kind's line: the agent that has its own keeps it, also one registered later follows, an edit makes
+    // it the agent's own
+    db.exec(
+        "INSERT INTO agent_metrics.kind_thresholds (kind, metric, effective_from, value, owner)
+         VALUES ('support', 'tool_call_accuracy', '2026-01-01', 0.7, 'Head of Support');
          SELECT agent_metrics.register_agent('later', 'support', 'Head of Support');
          UPDATE agent_metrics.thresholds SET value = 0.75 WHERE agent_id = 'later' AND metric = 'tool_call_accuracy';
          UPDATE agent_metrics.kind_thresholds SET value = 0.6",
@@ -340,7 +408,10 @@ fn thresholds_have_ends_owners_and_kinds() {
          UPDATE agent_metrics.agents SET owner = 'Head of Support' WHERE agent_id = 'other'",
     );
     assert_eq!(
-        db.value("SELECT owner FROM agent_metrics.thresholds WHERE agent_id = 'other' AND metric = 'tool_call_accuracy'"),
+        db.value(
+            "SELECT owner FROM agent_metrics.thresholds
+             WHERE agent_id = 'other' AND metric = 'tool_call_accuracy'"
+        ),
         Some("Head of Support".to_owned())
     );
     db.exec("DELETE FROM agent_metrics.kind_thresholds");

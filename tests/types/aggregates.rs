@@ -2,7 +2,7 @@
 //! plans give the same bytes.
 
 use crate::support::asserts::{assert_explained, assert_sqlstate};
-use crate::support::books::within;
+use crate::support::rollups::within;
 use crate::support::{Session, db, empty_db};
 
 /// A database with the extension and no tables: the types need no more. Names resolve without the schema.
@@ -41,9 +41,12 @@ fn sketch_of_nothing_is_null() {
     assert_eq!(
         line(
             &db,
-            "SELECT percentile(NULL::quantile_sketch, 0.5), percentile('1 [5, 5] 5'::quantile_sketch, NULL::float8), sketch_count(NULL), sketch_min(NULL),
-                    sketch_max(NULL), percentile_rank(NULL, 1), percentile('1 [5, 5] 5'::quantile_sketch, NULL::float8[]),
-                    percentile('1 [5, 5] 5'::quantile_sketch, ARRAY[]::float8[]), percentile('1 [5, 5] 5'::quantile_sketch, ARRAY[NULL, 1]::float8[])"
+            "SELECT percentile(NULL::quantile_sketch, 0.5),
+                    percentile('1 [5, 5] 5'::quantile_sketch, NULL::float8), sketch_count(NULL),
+                    sketch_min(NULL), sketch_max(NULL), percentile_rank(NULL, 1),
+                    percentile('1 [5, 5] 5'::quantile_sketch, NULL::float8[]),
+                    percentile('1 [5, 5] 5'::quantile_sketch, ARRAY[]::float8[]),
+                    percentile('1 [5, 5] 5'::quantile_sketch, ARRAY[NULL, 1]::float8[])"
         ),
         "|||||||{}|{NULL,5}"
     );
@@ -75,8 +78,11 @@ fn sketch_is_exact_where_it_says_so() {
             line(
                 &db,
                 &format!(
-                    "SELECT p50(x) = x AND p95(x) = x AND p99(x) = x AND percentile(quantile_sketch(x), 0) = x
-                            AND percentile(quantile_sketch(x), 1) = x AND sketch_min(quantile_sketch(x)) = x AND sketch_max(quantile_sketch(x)) = x
+                    "SELECT p50(x) = x AND p95(x) = x AND p99(x) = x
+                            AND percentile(quantile_sketch(x), 0) = x
+                            AND percentile(quantile_sketch(x), 1) = x
+                            AND sketch_min(quantile_sketch(x)) = x
+                            AND sketch_max(quantile_sketch(x)) = x
                      FROM (SELECT '{value}'::float8 AS x) t GROUP BY x"
                 )
             ),
@@ -107,7 +113,8 @@ fn sketch_is_exact_where_it_says_so() {
     assert_eq!(
         line(
             &db,
-            "SELECT count(*) FROM (SELECT array_agg(x ORDER BY x) AS xs, quantile_sketch(x) AS s FROM generate_series(0, 127) AS x) a,
+            "SELECT count(*) FROM (SELECT array_agg(x ORDER BY x) AS xs, quantile_sketch(x) AS s
+                                   FROM generate_series(0, 127) AS x) a,
                     generate_series(1, 128) AS rank
              WHERE percentile(s, rank / 128.0) <> xs[rank]"
         ),
@@ -126,8 +133,10 @@ fn sketch_is_exact_where_it_says_so() {
     assert_eq!(
         line(
             &db,
-            "SELECT sketch_min(s), sketch_max(s), percentile(s, 0.5), percentile(s, ARRAY[0, 0.5, 1]::float8[])
-             FROM (SELECT quantile_sketch(x) AS s FROM unnest(ARRAY[4.9e-324, 1e-310, 3, 1e300, 1.7976931348623157e308]::float8[]) AS x) q"
+            "SELECT sketch_min(s), sketch_max(s), percentile(s, 0.5),
+                    percentile(s, ARRAY[0, 0.5, 1]::float8[])
+             FROM (SELECT quantile_sketch(x) AS s FROM unnest(
+                       ARRAY[4.9e-324, 1e-310, 3, 1e300, 1.7976931348623157e308]::float8[]) AS x) q"
         ),
         "5e-324|1.7976931348623157e+308|3|{5e-324,3,1.7976931348623157e+308}"
     );
@@ -145,8 +154,11 @@ fn sketch_percentiles_are_within_their_error_of_percentile_disc() {
          UNION ALL SELECT 'heavy', (i % 97)::float8 ^ 6 FROM generate_series(1, 5000) AS i",
     );
     let rows = db.rows(
-        "SELECT shape, f, percentile(s, f), (SELECT percentile_disc(f) WITHIN GROUP (ORDER BY x) FROM shapes WHERE shapes.shape = q.shape)
-         FROM (SELECT shape, quantile_sketch(x) AS s FROM shapes GROUP BY shape) q, unnest(ARRAY[0, 0.001, 0.01, 0.1, 0.25, 0.5, 1.0 / 3, 0.75, 0.9, 0.95, 0.99, 0.999, 1]) AS f",
+        "SELECT shape, f, percentile(s, f), (SELECT percentile_disc(f) WITHIN GROUP (ORDER BY x)
+                                             FROM shapes WHERE shapes.shape = q.shape)
+         FROM (SELECT shape, quantile_sketch(x) AS s FROM shapes GROUP BY shape) q,
+              unnest(ARRAY[0, 0.001, 0.01, 0.1, 0.25, 0.5, 1.0 / 3, 0.75, 0.9, 0.95,
+                           0.99, 0.999, 1]) AS f",
     );
     assert_eq!(rows.len(), 5 * 13);
     for row in rows {
@@ -155,15 +167,23 @@ fn sketch_percentiles_are_within_their_error_of_percentile_disc() {
     }
     // the shorthands are the same percentiles
     assert_eq!(
-        line(&db, "SELECT bool_and(p50 = percentile(s, 0.5) AND p95 = percentile(s, 0.95) AND p99 = percentile(s, 0.99)) FROM (
-            SELECT p50(x), p95(x), p99(x), quantile_sketch(x) AS s FROM shapes GROUP BY shape) q"),
+        line(
+            &db,
+            "SELECT bool_and(p50 = percentile(s, 0.5) AND p95 = percentile(s, 0.95)
+                             AND p99 = percentile(s, 0.99))
+             FROM (
+             SELECT p50(x), p95(x), p99(x), quantile_sketch(x) AS s FROM shapes GROUP BY shape) q"
+        ),
         "t"
     );
     // 95 x 1 ms and 5 x 10 ms, 5 x 1 ms and 95 x 20 ms: merged, not averaged
     assert_eq!(
-        line(&db, "SELECT percentile(merge(s), 0.95) FROM (SELECT quantile_sketch(x) AS s FROM (
-                SELECT 1 AS g, CASE WHEN i <= 95 THEN 1 ELSE 10 END AS x FROM generate_series(1, 100) AS i
-                UNION ALL SELECT 2, CASE WHEN i <= 5 THEN 1 ELSE 20 END FROM generate_series(1, 100) AS i) v GROUP BY g) q"),
+        line(
+            &db,
+            "SELECT percentile(merge(s), 0.95) FROM (SELECT quantile_sketch(x) AS s FROM (
+             SELECT 1 AS g, CASE WHEN i <= 95 THEN 1 ELSE 10 END AS x FROM generate_series(1, 100) AS i
+             UNION ALL SELECT 2, CASE WHEN i <= 5 THEN 1 ELSE 20 END FROM generate_series(1, 100) AS i) v GROUP BY g) q"
+        ),
         "20"
     );
 }
@@ -259,7 +279,8 @@ fn sketch_is_the_same_over_every_type_of_number() {
     assert_eq!(
         line(
             &db,
-            "SELECT quantile_sketch(x) = quantile_sketch(x::float8) FROM unnest(ARRAY[0.1, 12.345678901234567890123, 1e-9, 99999999999.999]) AS x"
+            "SELECT quantile_sketch(x) = quantile_sketch(x::float8)
+             FROM unnest(ARRAY[0.1, 12.345678901234567890123, 1e-9, 99999999999.999]) AS x"
         ),
         "t"
     );
@@ -289,7 +310,9 @@ fn parallel_and_partition_wise_plans_give_the_bytes_of_the_serial_one() {
          CREATE TABLE facts_1 PARTITION OF facts FOR VALUES IN (1);
          CREATE TABLE facts_2 PARTITION OF facts FOR VALUES IN (2);   -- stays empty, as a worker may
          INSERT INTO facts
-         SELECT i % 40, i % 2, CASE WHEN i % 40 = 39 THEN NULL WHEN i % 40 < 20 THEN (i * 7919::bigint) % 100003 ELSE exp((i % 977) / 50.0) END, i % 3 = 0
+         SELECT i % 40, i % 2, CASE WHEN i % 40 = 39 THEN NULL
+                                    WHEN i % 40 < 20 THEN (i * 7919::bigint) % 100003
+                                    ELSE exp((i % 977) / 50.0) END, i % 3 = 0
          FROM generate_series(1, 60000) AS i;
          INSERT INTO facts VALUES (99, 0, 1.5, NULL), (98, 1, 2.5, true), (97, 1, NULL, false);
          CREATE TABLE sketches AS SELECT g, i % 50 AS n, quantile_sketch(x) AS s, rate(ok) AS r
@@ -297,7 +320,8 @@ fn parallel_and_partition_wise_plans_give_the_bytes_of_the_serial_one() {
          ANALYZE facts, sketches",
     );
     let queries = [
-        "SELECT g, quantile_sketch_send(quantile_sketch(x)), p50(x), p95(x), p99(x), rate(ok) FROM facts GROUP BY g ORDER BY g",
+        "SELECT g, quantile_sketch_send(quantile_sketch(x)), p50(x), p95(x), p99(x), rate(ok)
+         FROM facts GROUP BY g ORDER BY g",
         "SELECT quantile_sketch_send(quantile_sketch(x)), p50(x), p95(x), p99(x), rate(ok) FROM facts",
         "SELECT quantile_sketch_send(quantile_sketch(x)), rate(ok) FROM facts WHERE x IS NULL",
         "SELECT quantile_sketch_send(quantile_sketch(x)) FROM facts WHERE g * 2 > 400",
@@ -317,8 +341,11 @@ fn parallel_and_partition_wise_plans_give_the_bytes_of_the_serial_one() {
     }
 
     db.exec(
-        "SET max_parallel_workers_per_gather = 4; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
-         ALTER TABLE facts_0 SET (parallel_workers = 3); ALTER TABLE facts_1 SET (parallel_workers = 3); ALTER TABLE facts_2 SET (parallel_workers = 3);
+        "SET max_parallel_workers_per_gather = 4; SET parallel_setup_cost = 0;
+         SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+         ALTER TABLE facts_0 SET (parallel_workers = 3);
+         ALTER TABLE facts_1 SET (parallel_workers = 3);
+         ALTER TABLE facts_2 SET (parallel_workers = 3);
          ALTER TABLE sketches SET (parallel_workers = 3)",
     );
     for leader in ["on", "off"] {
@@ -345,7 +372,10 @@ fn parallel_and_partition_wise_plans_give_the_bytes_of_the_serial_one() {
     db.exec("SET enable_hashagg = off");
     assert_eq!(db.lines(queries[0]), serial[0], "partition-wise, sorted");
     // so little memory that hashed groups spill
-    db.exec("SET enable_hashagg = on; SET enable_sort = off; SET enable_partitionwise_aggregate = off; SET work_mem = '64kB'");
+    db.exec(
+        "SET enable_hashagg = on; SET enable_sort = off; SET enable_partitionwise_aggregate = off;
+         SET work_mem = '64kB'",
+    );
     assert_eq!(db.lines(queries[0]), serial[0], "spilled");
 }
 
@@ -355,8 +385,9 @@ fn percentile_rank_is_the_share_up_to_a_value() {
     assert_eq!(
         line(
             &db,
-            "SELECT percentile_rank(s, -1), percentile_rank(s, 0), percentile_rank(s, 1), percentile_rank(s, 50), percentile_rank(s, 99.5), percentile_rank(s, 100),
-                    percentile_rank(s, 1e300), percentile_rank(s, 'Infinity'), percentile_rank(s, '-Infinity')
+            "SELECT percentile_rank(s, -1), percentile_rank(s, 0), percentile_rank(s, 1), percentile_rank(s, 50),
+                    percentile_rank(s, 99.5), percentile_rank(s, 100), percentile_rank(s, 1e300),
+                    percentile_rank(s, 'Infinity'), percentile_rank(s, '-Infinity')
              FROM (SELECT quantile_sketch(x) AS s FROM generate_series(1, 100) AS x) q"
         ),
         "0|0|0.01|0.5|1|1|1|1|0"
@@ -369,8 +400,12 @@ fn percentile_intervals_are_order_statistics() {
     // n = 200: ranks 184 and 197 cover the 95th percentile (statistics.md); values up to 127 are exact, so use them
     db.exec("CREATE TABLE v AS SELECT least(i, 70) + greatest(i - 170, 0) AS x FROM generate_series(1, 200) AS i");
     assert_eq!(
-        line(&db, "SELECT percentile_low(s, 0.95), (SELECT x FROM v ORDER BY x OFFSET 183 LIMIT 1), percentile_high(s, 0.95), (SELECT x FROM v ORDER BY x OFFSET 196 LIMIT 1)
-                   FROM (SELECT quantile_sketch(x) AS s FROM v) q"),
+        line(
+            &db,
+            "SELECT percentile_low(s, 0.95), (SELECT x FROM v ORDER BY x OFFSET 183 LIMIT 1),
+                    percentile_high(s, 0.95), (SELECT x FROM v ORDER BY x OFFSET 196 LIMIT 1)
+             FROM (SELECT quantile_sketch(x) AS s FROM v) q"
+        ),
         "84|84|97|97"
     );
     assert_eq!(
@@ -391,14 +426,17 @@ fn pure_functions_need_no_tables_and_no_rights() {
     assert_eq!(
         line(
             &db,
-            "SELECT agent_metrics.p95(x), agent_metrics.rate(x > 5), agent_metrics.percentile(agent_metrics.quantile_sketch(x), 0.1) FROM generate_series(1, 100) AS x"
+            "SELECT agent_metrics.p95(x), agent_metrics.rate(x > 5),
+                    agent_metrics.percentile(agent_metrics.quantile_sketch(x), 0.1)
+             FROM generate_series(1, 100) AS x"
         ),
         "95|95/100|10"
     );
     assert_eq!(
         line(
             &db,
-            "SELECT agent_metrics.version() ~ '^[0-9]+\\.[0-9]+', agent_metrics.ratio(1, 0) IS NULL, agent_metrics.ratio(1, 4), agent_metrics.check_cadence('*/5 * * * *', 'UTC')"
+            "SELECT agent_metrics.version() ~ '^[0-9]+\\.[0-9]+', agent_metrics.ratio(1, 0) IS NULL,
+                    agent_metrics.ratio(1, 4), agent_metrics.check_cadence('*/5 * * * *', 'UTC')"
         ),
         "t|t|0.25|t"
     );

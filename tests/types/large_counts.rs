@@ -58,9 +58,12 @@ fn a_change_in_points_is_compared_exactly() {
         line(
             &db,
             &format!(
-                "SELECT moved_more_than({most}, {most}, 0, {most}, 99), moved_more_than({most}, {most}, 0, {most}, 100),
-                        moved_more_than({most}, {most}, 0, {most}, 2147483647), moved_more_than({most}, {most}, {most} - 1, {most}, 0),
-                        moved_more_than({half}, {most}, 0, {most}, 50), moved_more_than({half} - 1, {most}, 0, {most}, 50)",
+                "SELECT moved_more_than({most}, {most}, 0, {most}, 99),
+                        moved_more_than({most}, {most}, 0, {most}, 100),
+                        moved_more_than({most}, {most}, 0, {most}, 2147483647),
+                        moved_more_than({most}, {most}, {most} - 1, {most}, 0),
+                        moved_more_than({half}, {most}, 0, {most}, 50),
+                        moved_more_than({half} - 1, {most}, 0, {most}, 50)",
                 half = 1_i64 << 62
             )
         ),
@@ -101,17 +104,22 @@ fn what_has_no_figure_is_an_error_or_null() {
     assert_eq!(
         line(
             &db,
-            "SELECT observations_needed(0, 1e-300, 10), observations_needed(5e-324, 0, 10), observations_needed(0.5, 0.5, 10), observations_needed(0.9, 0.5, 5),
-                    gap_low(0, 0, 0, 0, 0), gap_high(0, 0, 0, 0, 0), nps_error(0, 0, 0), ratio_error(1, 1, 1, 1, 1, 1), ratio_error(2, 1, 0, 1, 1, 1)"
+            "SELECT observations_needed(0, 1e-300, 10), observations_needed(5e-324, 0, 10),
+                    observations_needed(0.5, 0.5, 10), observations_needed(0.9, 0.5, 5),
+                    gap_low(0, 0, 0, 0, 0), gap_high(0, 0, 0, 0, 0), nps_error(0, 0, 0),
+                    ratio_error(1, 1, 1, 1, 1, 1), ratio_error(2, 1, 0, 1, 1, 1)"
         ),
         "1000000000000000|1000000000000000||6|||||"
     );
     assert_eq!(
         line(
             &db,
-            "SELECT wilson_low('0/0'), wilson_low('1/2', 0), wilson_low('1/2', 1), rank_low(0, 0.5), rank_low(10, 0), rank_high(-1, 0.5), rank_low(10, 'NaN'),
-                    weighted_low(0.5, 'Infinity'), weighted_low('NaN', 10), paired_low(1, 'Infinity', 1, 1), paired_low('NaN', 1, 1, 1), paired_low(0, 0, 0, 0),
-                    minimum_detectable_change(0, 0.1), minimum_detectable_change(10, 0.1, 1), wilcoxon_signed_rank('{NaN}')"
+            "SELECT wilson_low('0/0'), wilson_low('1/2', 0), wilson_low('1/2', 1), rank_low(0, 0.5),
+                    rank_low(10, 0), rank_high(-1, 0.5), rank_low(10, 'NaN'),
+                    weighted_low(0.5, 'Infinity'), weighted_low('NaN', 10),
+                    paired_low(1, 'Infinity', 1, 1), paired_low('NaN', 1, 1, 1),
+                    paired_low(0, 0, 0, 0), minimum_detectable_change(0, 0.1),
+                    minimum_detectable_change(10, 0.1, 1), wilcoxon_signed_rank('{NaN}')"
         ),
         "||||||||||||||"
     );
@@ -123,14 +131,18 @@ fn a_long_argument_is_read_once_or_refused() {
     let db = types("large_counts_long");
     // A hundred thousand fractions of a sketch of a hundred thousand buckets: in one pass each is what it is alone.
     db.exec(
-        "CREATE TABLE one AS SELECT quantile_sketch(power(2::float8, (i % 120000) / 64.0 - 900)) AS s FROM generate_series(1, 200000) AS i;
+        "CREATE TABLE one AS
+         SELECT quantile_sketch(power(2::float8, (i % 120000) / 64.0 - 900)) AS s
+         FROM generate_series(1, 200000) AS i;
          SET statement_timeout = '5s'",
     );
     assert_eq!(
         line(
             &db,
-            "SELECT count(*), count(*) FILTER (WHERE v.n % 5000 = 0 AND v.value IS DISTINCT FROM percentile(one.s, v.n / 100000.0::float8))
-             FROM one, unnest(percentile(one.s, (SELECT array_agg(n / 100000.0::float8 ORDER BY n) FROM generate_series(0, 100000) AS n)))
+            "SELECT count(*), count(*) FILTER (WHERE v.n % 5000 = 0
+                                                 AND v.value IS DISTINCT FROM percentile(one.s, v.n / 100000.0::float8))
+             FROM one, unnest(percentile(
+                 one.s, (SELECT array_agg(n / 100000.0::float8 ORDER BY n) FROM generate_series(0, 100000) AS n)))
                        WITH ORDINALITY AS u (value, position), LATERAL (SELECT u.position - 1 AS n, u.value) AS v"
         ),
         "100001|0"
@@ -138,14 +150,17 @@ fn a_long_argument_is_read_once_or_refused() {
     assert_eq!(
         line(
             &db,
-            "SELECT percentile(s, '{1, NULL, 0, 0.5, 0.5}'::float8[]) = ARRAY[sketch_max(s), NULL, sketch_min(s), percentile(s, 0.5), percentile(s, 0.5)] FROM one"
+            "SELECT percentile(s, '{1, NULL, 0, 0.5, 0.5}'::float8[])
+                 = ARRAY[sketch_max(s), NULL, sketch_min(s), percentile(s, 0.5), percentile(s, 0.5)]
+             FROM one"
         ),
         "t"
     );
     assert_eq!(
         line(
             &db,
-            "SELECT array_length(percentile(s, a), 1), array_length(benjamini_hochberg(a), 1), wilcoxon_signed_rank(a) < 0.001
+            "SELECT array_length(percentile(s, a), 1), array_length(benjamini_hochberg(a), 1),
+                    wilcoxon_signed_rank(a) < 0.001
              FROM one, (SELECT array_agg(i / 1000000.0::float8) AS a FROM generate_series(1, 1000000) AS i) x"
         ),
         "1000000|1000000|t"
@@ -199,10 +214,11 @@ fn a_cadence_that_does_not_fire_again_says_so_at_once() {
     assert_eq!(
         line(
             &db,
-            "SELECT next_due('0 0 29 2 *', 'UTC', '200000-01-01'), next_due('0 0 29 2 *', 'Pacific/Apia', '262142-12-31 23:59:59'),
-                    next_due('0 0 29 2 *', 'Pacific/Apia', '294276-12-31 23:59:59'), next_due('0 0 29 2 *', 'UTC', 'infinity'),
-                    next_due('0 0 29 2 *', 'UTC', '-infinity'), next_due('*/5 * * * *', 'UTC', '2100-12-31 23:55'),
-                    next_due('0 0 29 2 *', 'UTC', '4713-01-01 BC')"
+            "SELECT next_due('0 0 29 2 *', 'UTC', '200000-01-01'),
+                    next_due('0 0 29 2 *', 'Pacific/Apia', '262142-12-31 23:59:59'),
+                    next_due('0 0 29 2 *', 'Pacific/Apia', '294276-12-31 23:59:59'),
+                    next_due('0 0 29 2 *', 'UTC', 'infinity'), next_due('0 0 29 2 *', 'UTC', '-infinity'),
+                    next_due('*/5 * * * *', 'UTC', '2100-12-31 23:55'), next_due('0 0 29 2 *', 'UTC', '4713-01-01 BC')"
         ),
         "||||||1972-02-29 00:00:00+00"
     );

@@ -1,11 +1,12 @@
-//! What the sketch and a retry cost in memory: the peak of a backend's own pages, read from the kernel. The sketch at full
-//! size is at the end of `make bench-aggregates`.
+//! What the sketch and a retry cost in memory: the peak of a backend's own pages, read from the kernel. The sketch at
+//! full size is at the end of `make bench-aggregates`.
 
 use crate::support::{Db, db, empty_db};
 
 /// Megabytes of a new session's own memory at its peak, above what it had before the query.
 fn peak(db: &Db, query: &str) -> f64 {
-    let own = "SELECT (substring(s.status FROM 'VmHWM:\\s+(\\d+)')::bigint - substring(s.status FROM 'RssShmem:\\s+(\\d+)')::bigint) / 1024.0
+    let own = "SELECT (substring(s.status FROM 'VmHWM:\\s+(\\d+)')::bigint
+                       - substring(s.status FROM 'RssShmem:\\s+(\\d+)')::bigint) / 1024.0
                FROM pg_read_file('/proc/self/status') AS s (status)";
     let session = db.session();
     session.exec(
@@ -61,7 +62,10 @@ fn comparing_sketches_costs_the_memory_of_two() {
     let db = empty_db("memory_compare");
     db.exec(
         "CREATE EXTENSION agent_metrics;
-         CREATE TABLE t AS SELECT g, (SELECT agent_metrics.quantile_sketch(power(2::float8, (i % 4000) / 64.0 - 20 + g % 7)) FROM generate_series(1, 4100 + g) AS i) AS s
+         CREATE TABLE t AS SELECT g,
+                                  (SELECT agent_metrics.quantile_sketch(power(
+                                       2::float8, (i % 4000) / 64.0 - 20 + g % 7))
+                                   FROM generate_series(1, 4100 + g) AS i) AS s
                            FROM generate_series(1, 300) AS g;
          INSERT INTO t SELECT g + 300 * k, s FROM t, generate_series(1, 12) AS k;
          CREATE TABLE a AS SELECT array_agg(s) AS s FROM (SELECT s FROM t LIMIT 1500) x",
@@ -88,17 +92,36 @@ fn a_large_quarantine_is_tried_again_in_portions() {
     db.exec(
         r#"INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, reason)
            SELECT md5(p.payload::text), p.payload, 'x'
-           FROM (SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object('scopeSpans', jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(
-                            jsonb_build_object('traceId', 't' || n, 'spanId', 's', 'startTimeUnixNano', '1772359200000000000', 'attributes', jsonb_build_array(
-                                '{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}'::jsonb, '{"key": "gen_ai.agent.id", "value": {"stringValue": "bot"}}'::jsonb,
-                                jsonb_build_object('key', CASE WHEN n % 4 = 0 THEN 'none' ELSE 'session.id' END, 'value', '{"stringValue": "c"}'::jsonb),
-                                jsonb_build_object('key', 'gen_ai.prompt', 'value', jsonb_build_object('stringValue', repeat('x', 1000000))))))))))) AS payload
+           FROM (SELECT jsonb_build_object('resourceSpans', jsonb_build_array(jsonb_build_object(
+                     'scopeSpans', jsonb_build_array(jsonb_build_object('spans', jsonb_build_array(
+                                      jsonb_build_object('traceId', 't' || n, 'spanId', 's',
+                                                         'startTimeUnixNano', '1772359200000000000',
+                                                         'attributes', jsonb_build_array(
+                                                             '{"key": '
+                                                             '"gen_ai.operation.name", "value": '
+                                                             '{"stringValue": "chat"}}'::jsonb,
+                                                             '{"key": "gen_ai.agent.id", "value": '
+                                                             '{"stringValue": "bot"}}'::jsonb,
+                                                             jsonb_build_object(
+                                                                 'key', CASE WHEN n % 4 = 0
+                                                                             THEN 'none'
+                                                                             ELSE 'session.id' END,
+                                                                 'value',
+                                                                 '{"stringValue": "c"}'::jsonb),
+                                                             jsonb_build_object(
+                                                                 'key', 'gen_ai.prompt', 'value',
+                                                                 jsonb_build_object('stringValue',
+                                                                     repeat('x', 1000000)))))))))))
+                     AS payload
                  FROM generate_series(1, 40) AS n) p"#,
     );
     let grown = peak(&db, "SELECT agent_metrics.retry_quarantined()");
     assert!(grown <= 400.0, "{grown} MB");
     assert_eq!(
-        db.lines("SELECT (SELECT count(*) FROM agent_metrics.agent_events), count(*), min(reason) FROM agent_metrics.quarantined_events"),
+        db.lines(
+            "SELECT (SELECT count(*) FROM agent_metrics.agent_events), count(*), min(reason)
+             FROM agent_metrics.quarantined_events"
+        ),
         ["30|10|no conversation_id"]
     );
     assert_eq!(

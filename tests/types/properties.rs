@@ -46,7 +46,10 @@ proptest! {
         if truth <= 127.0 && truth.fract() == 0.0 {
             prop_assert_eq!(read.percentile(fraction).unwrap(), truth);
         }
-        prop_assert_eq!((read.count(), read.min(), read.max()), (sorted.len() as u64, sorted[0], sorted[sorted.len() - 1]));
+        prop_assert_eq!(
+            (read.count(), read.min(), read.max()),
+            (sorted.len() as u64, sorted[0], sorted[sorted.len() - 1])
+        );
     }
 
     #[test]
@@ -63,7 +66,11 @@ proptest! {
         reversed.reverse();
         prop_assert_eq!(&stored(&reversed), &whole);
         let (first, second) = (first % (values.len() + 1), second % (values.len() + 1));
-        let parts = [&values[..first.min(second)], &values[first.min(second)..first.max(second)], &values[first.max(second)..]];
+        let parts = [
+            &values[..first.min(second)],
+            &values[first.min(second)..first.max(second)],
+            &values[first.max(second)..],
+        ];
         // merging states, merging stored bytes into a state, and adding stored forms give the same bytes
         for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
             let (mut states, mut from_bytes, mut added) = (Sketch::default(), Sketch::default(), None::<Vec<u8>>);
@@ -91,7 +98,10 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_are_refused_or_read_back_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..120), fraction in 0.0..=1.0f64) {
+    fn bytes_of_any_kind_are_refused_or_read_back_the_same(
+        bytes in proptest::collection::vec(any::<u8>(), 0..120),
+        fraction in 0.0..=1.0f64,
+    ) {
         if let Ok(read) = Stored::check(&bytes) {
             let mut state = Sketch::default();
             state.merge_stored(&read).unwrap();
@@ -104,7 +114,12 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_are_refused_or_read_back_the_same(values in values(), place in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {
+    fn damaged_bytes_are_refused_or_read_back_the_same(
+        values in values(),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut bytes = stored(&values);
         let place = place.index(bytes.len());
         bytes[place] = byte;

@@ -24,7 +24,13 @@ fn rate_counts_and_keeps_its_count() {
         ),
         "|"
     );
-    assert_eq!(db.lines("SELECT rate(x > 2) FILTER (WHERE g = 1) FROM generate_series(1, 2) AS g, generate_series(1, 4) AS x GROUP BY g ORDER BY g"), ["2/4", ""]);
+    assert_eq!(
+        db.lines(
+            "SELECT rate(x > 2) FILTER (WHERE g = 1)
+             FROM generate_series(1, 2) AS g, generate_series(1, 4) AS x GROUP BY g ORDER BY g"
+        ),
+        ["2/4", ""]
+    );
     // 1/2 and 90/100: pooled, not averaged
     assert_eq!(
         line(
@@ -36,14 +42,16 @@ fn rate_counts_and_keeps_its_count() {
     assert_eq!(
         line(
             &db,
-            "SELECT '1/2'::rate + '90/100', '1/2'::rate = '1/2', '1/2'::rate = '2/4', '1/2'::rate <> '2/4', rate(184, 200)"
+            "SELECT '1/2'::rate + '90/100', '1/2'::rate = '1/2', '1/2'::rate = '2/4',
+                    '1/2'::rate <> '2/4', rate(184, 200)"
         ),
         "91/102|t|f|t|184/200"
     );
     assert_eq!(
         line(
             &db,
-            "SELECT '184/200'::rate::float8, '184/200'::rate::numeric = 0.92, '0/0'::rate::float8, '0/0'::rate::numeric, ' 3 / 4 '::rate"
+            "SELECT '184/200'::rate::float8, '184/200'::rate::numeric = 0.92, '0/0'::rate::float8,
+                    '0/0'::rate::numeric, ' 3 / 4 '::rate"
         ),
         "0.92|t|||3/4"
     );
@@ -99,7 +107,8 @@ fn wilson_bounds_are_those_of_the_published_table() {
     assert_eq!(
         line(
             &db,
-            "SELECT wilson_low('0/0'), wilson_high('0/0'), wilson_low(NULL), wilson_high('5/5') = 1, wilson_low('0/5') = 0"
+            "SELECT wilson_low('0/0'), wilson_high('0/0'), wilson_low(NULL), wilson_high('5/5') = 1,
+                    wilson_low('0/5') = 0"
         ),
         "|||t|t"
     );
@@ -115,7 +124,9 @@ fn wilson_bounds_are_those_of_the_published_table() {
     assert_eq!(
         line(
             &db,
-            "SELECT wilson_low('35/100') = wilson_low('35/100', 0.95), wilson_low('35/100', 0.99) < wilson_low('35/100'), wilson_high('35/100', 0.5) < wilson_high('35/100')"
+            "SELECT wilson_low('35/100') = wilson_low('35/100', 0.95),
+                    wilson_low('35/100', 0.99) < wilson_low('35/100'),
+                    wilson_high('35/100', 0.5) < wilson_high('35/100')"
         ),
         "t|t|t"
     );
@@ -127,14 +138,17 @@ fn rates_are_ordered_and_taken_apart() {
     assert_eq!(
         line(
             &db,
-            "SELECT string_agg(r::text, ' ' ORDER BY r) FROM unnest(ARRAY['0/0', '1/1', '1/2', '2/4', '0/3', '9223372036854775806/9223372036854775807']::rate[]) AS r"
+            "SELECT string_agg(r::text, ' ' ORDER BY r)
+             FROM unnest(ARRAY['0/0', '1/1', '1/2', '2/4', '0/3',
+                               '9223372036854775806/9223372036854775807']::rate[]) AS r"
         ),
         "0/3 1/2 2/4 9223372036854775806/9223372036854775807 1/1 0/0"
     );
     assert_eq!(
         line(
             &db,
-            "SELECT '184/200'::rate - '4/10', '1/2'::rate < '2/3', '1/2'::rate >= '2/3', '1/2'::rate <= '1/2', '1/2'::rate > '1/2'"
+            "SELECT '184/200'::rate - '4/10', '1/2'::rate < '2/3', '1/2'::rate >= '2/3',
+                    '1/2'::rate <= '1/2', '1/2'::rate > '1/2'"
         ),
         "180/190|t|f|t|f"
     );

@@ -9,7 +9,10 @@ use crate::types::aggregates::{line, plan, types};
 #[test]
 fn sketches_merge_to_the_sketch_of_all_values() {
     let db = types("aggregates_merge");
-    db.exec("CREATE TABLE parts AS SELECT i % 61 AS g, ((i * 7919::bigint) % 200003)::float8 / 3 AS x FROM generate_series(1, 30000) AS i");
+    db.exec(
+        "CREATE TABLE parts AS SELECT i % 61 AS g, ((i * 7919::bigint) % 200003)::float8 / 3 AS x
+                               FROM generate_series(1, 30000) AS i",
+    );
     db.exec("CREATE TABLE made AS SELECT g, quantile_sketch(x) AS s FROM parts GROUP BY g");
     let whole = line(
         &db,
@@ -35,8 +38,11 @@ fn sketches_merge_to_the_sketch_of_all_values() {
     );
     // + is the same for two, commutes, and is NULL where either is
     assert_eq!(
-        line(&db, "SELECT a.s + b.s = b.s + a.s, a.s + b.s = m.s, (a.s + NULL) IS NULL
-                   FROM made a, made b, (SELECT merge(s) AS s FROM made WHERE g IN (3, 4)) m WHERE a.g = 3 AND b.g = 4"),
+        line(
+            &db,
+            "SELECT a.s + b.s = b.s + a.s, a.s + b.s = m.s, (a.s + NULL) IS NULL
+             FROM made a, made b, (SELECT merge(s) AS s FROM made WHERE g IN (3, 4)) m WHERE a.g = 3 AND b.g = 4"
+        ),
         "t|t|t"
     );
     // a single sketch, NULLs beside it, and small ones
@@ -60,13 +66,20 @@ fn sketches_merge_to_the_sketch_of_all_values() {
 #[test]
 fn sketches_can_be_grouped_ordered_indexed_and_windowed() {
     let db = types("aggregates_order");
-    db.exec("CREATE TABLE made AS SELECT g, quantile_sketch(x % (g % 3 + 2)) AS s FROM generate_series(1, 9) AS g, generate_series(1, 60) AS x GROUP BY g");
+    db.exec(
+        "CREATE TABLE made AS
+         SELECT g, quantile_sketch(x % (g % 3 + 2)) AS s
+         FROM generate_series(1, 9) AS g, generate_series(1, 60) AS x GROUP BY g",
+    );
     assert_eq!(
         db.lines("SELECT count(*) FROM made GROUP BY s ORDER BY s"),
         ["3", "3", "3"]
     );
     assert_eq!(line(&db, "SELECT count(DISTINCT s) FROM made"), "3");
-    db.exec("CREATE INDEX made_s ON made (s); SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_nestloop = off");
+    db.exec(
+        "CREATE INDEX made_s ON made (s); SET enable_seqscan = off; SET enable_hashjoin = off;
+         SET enable_nestloop = off",
+    );
     assert_eq!(
         line(&db, "SELECT count(*) FROM made a JOIN made b ON a.s = b.s"),
         "27"
@@ -74,17 +87,25 @@ fn sketches_can_be_grouped_ordered_indexed_and_windowed() {
     assert_eq!(
         line(
             &db,
-            "SELECT count(*) FROM made a, made b WHERE (a.s < b.s) = (a.s >= b.s) OR (a.s <= b.s) = (a.s > b.s) OR (a.s = b.s) = (a.s <> b.s)"
+            "SELECT count(*)
+             FROM made a, made b WHERE (a.s < b.s) = (a.s >= b.s) OR (a.s <= b.s) = (a.s > b.s)
+                                    OR (a.s = b.s) = (a.s <> b.s)"
         ),
         "0"
     );
     // a moving frame: each step of an unbounded-start frame reads a state that goes on
     assert_eq!(
-        db.lines("SELECT p50(x) OVER w, sketch_count(quantile_sketch(x) OVER w) FROM generate_series(1, 5) AS x WINDOW w AS (ORDER BY x)"),
+        db.lines(
+            "SELECT p50(x) OVER w, sketch_count(quantile_sketch(x) OVER w)
+             FROM generate_series(1, 5) AS x WINDOW w AS (ORDER BY x)"
+        ),
         ["1|1", "1|2", "2|3", "2|4", "3|5"]
     );
     assert_eq!(
-        db.lines("SELECT p50(x) OVER (ORDER BY x ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) FROM generate_series(1, 5) AS x"),
+        db.lines(
+            "SELECT p50(x) OVER (ORDER BY x ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)
+             FROM generate_series(1, 5) AS x"
+        ),
         ["1", "1", "2", "3", "4"]
     );
     // two percentiles of one column beside others, by DISTINCT and by ORDER BY within the aggregate
@@ -99,7 +120,8 @@ fn sketches_can_be_grouped_ordered_indexed_and_windowed() {
     assert_eq!(
         line(
             &db,
-            "SELECT sketch_count(quantile_sketch(x)) FROM generate_series(1, 10) AS x GROUP BY ROLLUP (x % 2) HAVING x % 2 IS NULL"
+            "SELECT sketch_count(quantile_sketch(x))
+             FROM generate_series(1, 10) AS x GROUP BY ROLLUP (x % 2) HAVING x % 2 IS NULL"
         ),
         "10"
     );
@@ -121,14 +143,17 @@ fn frames_that_move_give_what_each_frame_gives_by_itself() {
                 line(
                     &db,
                     &format!(
-                        "WITH v AS MATERIALIZED (SELECT i, CASE WHEN i % 5 > 0 THEN (i * 7919 % 1009)::{number} END AS x, i % 3 = 0 AS b
-                                                 FROM generate_series(1, 900) AS i),
-                              f AS (SELECT i, quantile_sketch(x) OVER w AS s, p95(x) OVER w AS p, rate(b) OVER w AS r, merge(rate(1, 2)) OVER w AS m
+                        "WITH v AS MATERIALIZED (
+                             SELECT i, CASE WHEN i % 5 > 0 THEN (i * 7919 % 1009)::{number} END AS x, i % 3 = 0 AS b
+                             FROM generate_series(1, 900) AS i),
+                              f AS (SELECT i, quantile_sketch(x) OVER w AS s, p95(x) OVER w AS p, rate(b) OVER w AS r,
+                                           merge(rate(1, 2)) OVER w AS m
                                     FROM v WINDOW w AS (ORDER BY i ROWS BETWEEN {preceding} PRECEDING AND CURRENT ROW))
                          SELECT count(*) FROM f CROSS JOIN LATERAL (
                              SELECT quantile_sketch(v.x) AS s, p95(v.x) AS p, rate(v.b) AS r, merge(rate(1, 2)) AS m
                              FROM v WHERE v.i BETWEEN f.i - {preceding} AND f.i) one
-                         WHERE f.s IS DISTINCT FROM one.s OR f.p IS DISTINCT FROM one.p OR f.r IS DISTINCT FROM one.r OR f.m IS DISTINCT FROM one.m"
+                         WHERE f.s IS DISTINCT FROM one.s OR f.p IS DISTINCT FROM one.p OR f.r IS DISTINCT FROM one.r
+                            OR f.m IS DISTINCT FROM one.m"
                     )
                 ),
                 "0",
@@ -153,14 +178,20 @@ fn frames_that_move_give_what_each_frame_gives_by_itself() {
         ]
     );
     assert_eq!(
-        db.lines("SELECT rate(NULL::boolean) OVER (ORDER BY x), p50(NULL::integer) OVER (ORDER BY x) FROM generate_series(1, 2) AS x"),
+        db.lines(
+            "SELECT rate(NULL::boolean) OVER (ORDER BY x), p50(NULL::integer) OVER (ORDER BY x)
+             FROM generate_series(1, 2) AS x"
+        ),
         ["|", "|"]
     );
     // a frame is not read anew for each row: all but the merge of sketches can take a value out
     assert_eq!(
         db.lines(
-            "SELECT a.aggfnoid::regprocedure FROM pg_aggregate a JOIN pg_proc p ON p.oid = a.aggfnoid
-             WHERE p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace) AND p.proname IN ('quantile_sketch', 'p50', 'p95', 'p99', 'rate', 'merge')
+            "SELECT a.aggfnoid::regprocedure
+             FROM pg_aggregate a JOIN pg_proc p ON p.oid = a.aggfnoid
+             WHERE p.pronamespace IN ('agent_metrics'::regnamespace,
+                                      'agent_metrics_internal'::regnamespace)
+               AND p.proname IN ('quantile_sketch', 'p50', 'p95', 'p99', 'rate', 'merge')
                AND a.aggminvtransfn = 0"
         ),
         ["merge(quantile_sketch)"]
@@ -206,8 +237,10 @@ fn sketches_travel_as_bytes_and_back() {
     assert_eq!(
         line(
             &db,
-            "SELECT bool_and(s::bytea::quantile_sketch = s), bool_and(s::bytea = quantile_sketch_send(s))
-             FROM (SELECT quantile_sketch(x * g) AS s FROM generate_series(1, 5) AS g, generate_series(1, 300) AS x GROUP BY g) t"
+            "SELECT bool_and(s::bytea::quantile_sketch = s),
+                    bool_and(s::bytea = quantile_sketch_send(s))
+             FROM (SELECT quantile_sketch(x * g) AS s
+                   FROM generate_series(1, 5) AS g, generate_series(1, 300) AS x GROUP BY g) t"
         ),
         "t|t"
     );
@@ -232,8 +265,13 @@ fn sketch_text_and_binary_forms_come_back() {
     let mut db = types("aggregates_forms");
     db.exec(
         "CREATE TABLE kept (n integer, s quantile_sketch, r rate);
-         INSERT INTO kept SELECT n, quantile_sketch(x), rate(x > 3) FROM generate_series(1, 20) AS n, LATERAL (SELECT exp(n * i / 40.0) FROM generate_series(0, n * n) AS i) v (x) GROUP BY n
-         UNION ALL SELECT 100, NULL, NULL UNION ALL SELECT 101, quantile_sketch(x), '0/0' FROM unnest(ARRAY[0, 4.9e-324, 1.7976931348623157e308]::float8[]) AS x",
+         INSERT INTO kept SELECT n, quantile_sketch(x), rate(x > 3)
+         FROM generate_series(1, 20) AS n,
+              LATERAL (SELECT exp(n * i / 40.0) FROM generate_series(0, n * n) AS i) v (x)
+         GROUP BY n
+         UNION ALL SELECT 100, NULL, NULL
+         UNION ALL SELECT 101, quantile_sketch(x), '0/0'
+                   FROM unnest(ARRAY[0, 4.9e-324, 1.7976931348623157e308]::float8[]) AS x",
     );
     assert_eq!(
         line(
@@ -272,7 +310,8 @@ fn sketch_text_and_binary_forms_come_back() {
     assert_eq!(
         line(
             &db,
-            "SELECT count(*) FROM kept FULL JOIN back USING (n) WHERE (kept.s, kept.r) IS DISTINCT FROM (back.s, back.r)"
+            "SELECT count(*) FROM kept
+             FULL JOIN back USING (n) WHERE (kept.s, kept.r) IS DISTINCT FROM (back.s, back.r)"
         ),
         "0"
     );
@@ -283,7 +322,8 @@ fn sketch_text_and_binary_forms_come_back() {
     assert_eq!(
         line(
             &db,
-            "SELECT count(*) FROM kept FULL JOIN back USING (n) WHERE (kept.s, kept.r) IS DISTINCT FROM (back.s, back.r)"
+            "SELECT count(*) FROM kept
+             FULL JOIN back USING (n) WHERE (kept.s, kept.r) IS DISTINCT FROM (back.s, back.r)"
         ),
         "0"
     );
@@ -336,7 +376,11 @@ fn binary_input_that_is_damaged_is_refused_and_never_crashes() {
         }
     }
     assert!(refused > taken, "{refused} refused, {taken} taken");
-    db.exec("SELECT s::text::quantile_sketch = s, percentile(s, ARRAY[0, 0.5, 1]::float8[]), s + s, percentile_rank(s, 5) FROM kept");
+    db.exec(
+        "SELECT s::text::quantile_sketch = s, percentile(s, ARRAY[0, 0.5, 1]::float8[]),
+                s + s, percentile_rank(s, 5)
+         FROM kept",
+    );
     for bytes in [
         &[0u8; 15][..],
         &[0; 17],

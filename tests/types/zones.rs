@@ -1,4 +1,4 @@
-//! Hours and days of every zone that the server knows, against chrono-tz; and the books across the nastiest of them.
+//! Hours and days of every zone that the server knows, against chrono-tz; and the rollups across the nastiest of them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use crate::support::asserts::assert_sqlstate;
-use crate::support::books::{assert_books, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::{Session, db};
 
 /// Names that AT TIME ZONE takes for abbreviations, so that it cannot tell whether the data differ.
@@ -143,13 +143,15 @@ fn hours_and_days_of_every_zone_are_those_of_another_database() {
         "chrono-tz knows none of these: {unknown:?}"
     );
     db.exec(
-        "CREATE TABLE probe (zone text, at timestamptz, shown int, hour timestamptz, next_hour timestamptz, day date, next_day timestamptz)",
+        "CREATE TABLE probe (zone text, at timestamptz, shown int, hour timestamptz,
+                             next_hour timestamptz, day date, next_day timestamptz)",
     );
     assert!(db.copy_csv("probe", csv) > 100_000);
     // Zones of which the two databases do not say the same: another version of the data.
     let mut differ = db.lines(&format!(
         "SELECT DISTINCT zone FROM probe
-         WHERE zone NOT IN ({ABBREVIATIONS}) AND extract(epoch FROM (at AT TIME ZONE zone) - (at AT TIME ZONE 'UTC')) <> shown"
+         WHERE zone NOT IN ({ABBREVIATIONS})
+           AND extract(epoch FROM (at AT TIME ZONE zone) - (at AT TIME ZONE 'UTC')) <> shown"
     ));
     for zone in ABBREVIATIONS.replace('\'', "").split(", ") {
         db.exec(&format!("SET timezone = '{zone}'"));
@@ -166,8 +168,11 @@ fn hours_and_days_of_every_zone_are_those_of_another_database() {
     ));
     let wrong = db.lines(
         "SELECT * FROM (
-             SELECT p.*, agent_metrics_internal.bucket_start(at, 'hour', zone) AS h, agent_metrics_internal.bucket_end(at, 'hour', zone) AS hh,
-                    agent_metrics_internal.day_of(at, zone) AS d, agent_metrics_internal.bucket_end(at, 'day', zone) AS dd FROM probe p) x
+             SELECT p.*, agent_metrics_internal.bucket_start(at, 'hour', zone) AS h,
+                    agent_metrics_internal.bucket_end(at, 'hour', zone) AS hh,
+                    agent_metrics_internal.day_of(at, zone) AS d,
+                    agent_metrics_internal.bucket_end(at, 'day', zone) AS dd
+             FROM probe p) x
          WHERE (hour, next_hour, day, next_day) IS DISTINCT FROM (h, hh, d, dd) ORDER BY zone, at LIMIT 10",
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -178,18 +183,24 @@ fn hours_and_days_of_every_zone_are_those_of_another_database() {
 fn assert_they_divide_time(session: &Session, probes: &str) {
     let wrong = session.lines(&format!(
         "SELECT x.zone, x.at, x.level, x.began, x.ended
-         FROM (SELECT p.zone, p.at, l.level, l.above, agent_metrics_internal.bucket_start(p.at, l.level, p.zone) AS began,
+         FROM (SELECT p.zone, p.at, l.level, l.above,
+                      agent_metrics_internal.bucket_start(p.at, l.level, p.zone) AS began,
                       agent_metrics_internal.bucket_end(p.at, l.level, p.zone) AS ended
-               FROM {probes} p CROSS JOIN (VALUES ('fine', 'hour'), ('hour', 'day'), ('day', NULL)) AS l (level, above)) x
+               FROM {probes} p
+               CROSS JOIN (VALUES ('fine', 'hour'), ('hour', 'day'), ('day', NULL)) AS l (level, above)) x
          WHERE NOT (x.began <= x.at AND x.at < x.ended)
             OR agent_metrics_internal.bucket_start(x.began, x.level, x.zone) <> x.began
             OR agent_metrics_internal.bucket_end(x.began, x.level, x.zone) <> x.ended
             OR agent_metrics_internal.bucket_start(x.ended, x.level, x.zone) <> x.ended
             OR agent_metrics_internal.bucket_start(x.ended - interval '1 microsecond', x.level, x.zone) <> x.began
-            OR agent_metrics_internal.bucket_start(x.began, x.above, x.zone) <> agent_metrics_internal.bucket_start(x.at, x.above, x.zone)
-            OR agent_metrics_internal.bucket_end(x.ended - interval '1 microsecond', x.above, x.zone) <> agent_metrics_internal.bucket_end(x.at, x.above, x.zone)
-            OR x.level = 'day' AND (agent_metrics_internal.day_start(agent_metrics_internal.day_of(x.at, x.zone), x.zone) <> x.began
-                                    OR agent_metrics_internal.day_start(agent_metrics_internal.day_of(x.at, x.zone) + 1, x.zone) <> x.ended)
+            OR agent_metrics_internal.bucket_start(x.began, x.above, x.zone)
+                   <> agent_metrics_internal.bucket_start(x.at, x.above, x.zone)
+            OR agent_metrics_internal.bucket_end(x.ended - interval '1 microsecond', x.above, x.zone)
+                   <> agent_metrics_internal.bucket_end(x.at, x.above, x.zone)
+            OR x.level = 'day'
+               AND (agent_metrics_internal.day_start(agent_metrics_internal.day_of(x.at, x.zone), x.zone) <> x.began
+                    OR agent_metrics_internal.day_start(
+                        agent_metrics_internal.day_of(x.at, x.zone) + 1, x.zone) <> x.ended)
          ORDER BY 1, 2, 3 LIMIT 10"
     ));
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -201,9 +212,10 @@ fn buckets_divide_time_in_zones_of_odd_seconds_too() {
     db.exec(
         "CREATE VIEW probe AS
          SELECT z.zone, g.at
-         FROM (VALUES ('Africa/Monrovia', '1972-01-06'::timestamptz), ('Europe/Amsterdam', '1937-06-29'), ('America/Juneau', '1867-10-16'),
-                      ('Pacific/Kwajalein', '1969-09-29'), ('Asia/Kathmandu', '1985-12-30'), ('Asia/Manila', '1844-12-29'),
-                      ('Europe/Dublin', '1916-10-01'), ('<+00:07>-00:07:21', '2026-03-01')) AS z (zone, began)
+         FROM (VALUES ('Africa/Monrovia', '1972-01-06'::timestamptz), ('Europe/Amsterdam', '1937-06-29'),
+                      ('America/Juneau', '1867-10-16'), ('Pacific/Kwajalein', '1969-09-29'),
+                      ('Asia/Kathmandu', '1985-12-30'), ('Asia/Manila', '1844-12-29'), ('Europe/Dublin', '1916-10-01'),
+                      ('<+00:07>-00:07:21', '2026-03-01')) AS z (zone, began)
          CROSS JOIN LATERAL generate_series(z.began, z.began + interval '4 days', interval '61 seconds') AS g (at)",
     );
     assert_they_divide_time(&db, "probe");
@@ -222,9 +234,13 @@ fn questions_that_have_no_bucket_are_refused_or_answered() {
     }
     assert_eq!(
         db.lines(
-            "SELECT agent_metrics_internal.bucket_start('-infinity', 'day', 'UTC'), agent_metrics_internal.bucket_end('infinity', 'hour', 'UTC'),
-                    agent_metrics_internal.day_of('infinity', 'UTC'), agent_metrics_internal.day_start('-infinity', 'UTC'),
-                    agent_metrics_internal.bucket_start(NULL, 'day', 'UTC') IS NULL, agent_metrics_internal.bucket_start('0001-01-01 00:00+00', 'day', 'UTC')::text <> ''"
+            "SELECT agent_metrics_internal.bucket_start('-infinity', 'day', 'UTC'),
+                    agent_metrics_internal.bucket_end('infinity', 'hour', 'UTC'),
+                    agent_metrics_internal.day_of('infinity', 'UTC'),
+                    agent_metrics_internal.day_start('-infinity', 'UTC'),
+                    agent_metrics_internal.bucket_start(NULL, 'day', 'UTC') IS NULL,
+                    agent_metrics_internal.bucket_start(
+                        '0001-01-01 00:00+00', 'day', 'UTC')::text <> ''"
         ),
         ["-infinity|infinity|infinity|-infinity|t|t"]
     );
@@ -244,33 +260,49 @@ fn a_day_without_midnight_holds_its_own_turns() {
     db.exec("UPDATE agent_metrics.agent_events SET cost_usd = 2 WHERE conversation_id = 'sunday'");
     refresh(&db);
     assert_eq!(
-        db.lines("SELECT day, turns, token_spend_usd FROM agent_kpi.agent_daily WHERE day BETWEEN '2025-09-06' AND '2025-09-08' ORDER BY day"),
+        db.lines(
+            "SELECT day, turns, token_spend_usd FROM agent_kpi.agent_daily
+             WHERE day BETWEEN '2025-09-06' AND '2025-09-08' ORDER BY day"
+        ),
         ["2025-09-07|1|2", "2025-09-08|1|100"]
     );
     assert_eq!(
-        db.lines("SELECT numerator, trace_rows FROM agent_metrics.explain_metric('token_spend_usd', 'sup', '2025-09-07')"),
+        db.lines(
+            "SELECT numerator, trace_rows
+             FROM agent_metrics.explain_metric('token_spend_usd', 'sup', '2025-09-07')"
+        ),
         ["2|1"]
     );
-    assert_books(&db);
+    assert_rollups(&db);
 }
 
 /// Turns around a moment at which each of these clocks is set, with changes on both sides, in every one of the zones.
 #[test]
-fn the_books_are_right_whatever_the_clock_does() {
+fn the_rollups_are_right_whatever_the_clock_does() {
     let db = db("zones_books");
     db.exec(
-        "SELECT agent_metrics.register_agent('sup', 'support', 'O'), agent_metrics.register_agent('sal', 'sales', 'O');
+        "SELECT agent_metrics.register_agent('sup', 'support', 'O'),
+                agent_metrics.register_agent('sal', 'sales', 'O');
          CREATE TABLE nasty (zone text, set_at timestamptz);
          INSERT INTO nasty VALUES
-             ('America/Santiago', '2025-09-07 04:00+00'), ('Asia/Beirut', '2026-03-28 22:00+00'), ('Africa/Cairo', '2026-04-23 22:00+00'),
-             ('America/Havana', '2025-03-09 05:00+00'), ('Atlantic/Azores', '2026-03-29 01:00+00'), ('Australia/Lord_Howe', '2025-10-04 15:30+00'),
-             ('Pacific/Apia', '2011-12-30 10:00+00'), ('Pacific/Kwajalein', '1993-08-21 12:00+00'), ('America/St_Johns', '2006-10-29 02:31+00'),
-             ('Asia/Pyongyang', '2015-08-14 15:00+00'), ('America/Caracas', '2016-05-01 07:00+00'), ('Antarctica/Troll', '2025-03-30 01:00+00'),
+             ('America/Santiago', '2025-09-07 04:00+00'), ('Asia/Beirut', '2026-03-28 22:00+00'),
+             ('Africa/Cairo', '2026-04-23 22:00+00'), ('America/Havana', '2025-03-09 05:00+00'),
+             ('Atlantic/Azores', '2026-03-29 01:00+00'),
+             ('Australia/Lord_Howe', '2025-10-04 15:30+00'),
+             ('Pacific/Apia', '2011-12-30 10:00+00'), ('Pacific/Kwajalein', '1993-08-21 12:00+00'),
+             ('America/St_Johns', '2006-10-29 02:31+00'), ('Asia/Pyongyang', '2015-08-14 15:00+00'),
+             ('America/Caracas', '2016-05-01 07:00+00'),
+             ('Antarctica/Troll', '2025-03-30 01:00+00'),
              ('Africa/Monrovia', '1972-01-07 00:44:30+00'), ('CET', '2025-03-30 01:00+00');
-         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, cost_usd, latency_ms, outcome_label, token_usage_input)
-         SELECT a.id, g.at, format('%s %s %s', n.zone, a.id, g.at), format('user %s', extract(epoch FROM g.at)::bigint % 9), 0.5, 900000, 'success', 10
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, user_id, cost_usd, latency_ms,
+             outcome_label, token_usage_input)
+         SELECT a.id, g.at, format('%s %s %s', n.zone, a.id, g.at),
+                format('user %s', extract(epoch FROM g.at)::bigint % 9), 0.5, 900000, 'success', 10
          FROM nasty n CROSS JOIN unnest(ARRAY['sup', 'sal']) AS a (id)
-         CROSS JOIN LATERAL generate_series(n.set_at - interval '27 hours', n.set_at + interval '27 hours', interval '17 minutes 3 seconds') AS g (at)",
+         CROSS JOIN LATERAL generate_series(
+             n.set_at - interval '27 hours', n.set_at + interval '27 hours',
+             interval '17 minutes 3 seconds') AS g (at)",
     );
     for zone in db.lines("SELECT zone FROM nasty ORDER BY zone") {
         db.exec(&format!(
@@ -285,7 +317,8 @@ fn the_books_are_right_whatever_the_clock_does() {
              INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd, latency_ms)
              SELECT a.id, n.set_at + s.shift, 'late ' || n.zone || s.shift, 7, 60000
              FROM nasty n CROSS JOIN unnest(ARRAY['sup', 'sal']) AS a (id)
-             CROSS JOIN unnest(ARRAY[interval '-1 microsecond', '0', '-24 hours', '24 hours', '-1800 seconds', '1799 seconds']) AS s (shift)
+             CROSS JOIN unnest(ARRAY[interval '-1 microsecond', '0', '-24 hours', '24 hours', '-1800 seconds',
+                                     '1799 seconds']) AS s (shift)
              WHERE n.zone = '{zone}'"
         ));
         refresh(&db);
@@ -303,11 +336,16 @@ fn the_books_are_right_whatever_the_clock_does() {
                                  AND e.occurred_at < agent_metrics_internal.bucket_end(r.bucket, r.level, '{zone}'))"
         );
         assert_eq!(db.lines(&days), [""; 0], "{zone}");
-        let rows = "SELECT r::text FROM agent_metrics_internal.rollups r WHERE r.turns > 0 OR r.conversations > 0 OR r.leads > 0
-                    UNION ALL SELECT (a.agent_id, a.bucket, a.spans)::text FROM agent_metrics_internal.active_days a UNION ALL SELECT f::text FROM agent_metrics_internal.fact_days f ORDER BY 1";
+        let rows = "SELECT r::text FROM agent_metrics_internal.rollups r
+                    WHERE r.turns > 0 OR r.conversations > 0 OR r.leads > 0
+                    UNION ALL SELECT (a.agent_id, a.bucket, a.spans)::text
+                              FROM agent_metrics_internal.active_days a
+                    UNION ALL SELECT f::text FROM agent_metrics_internal.fact_days f ORDER BY 1";
         let before = db.lines(rows);
         db.exec(&format!(
-            "SELECT agent_metrics.rebuild(NULL, n.set_at - interval '1 hour', n.set_at + interval '1 hour') FROM nasty n WHERE n.zone = '{zone}'"
+            "SELECT agent_metrics.rebuild(NULL, n.set_at - interval '1 hour',
+                                          n.set_at + interval '1 hour')
+             FROM nasty n WHERE n.zone = '{zone}'"
         ));
         let after = db.lines(rows);
         let changed: Vec<&String> = before
@@ -331,10 +369,13 @@ fn a_day_that_a_zone_skipped_is_no_row() {
         "SELECT agent_metrics.register_agent('bot', 'support', 'O');
          UPDATE agent_metrics.settings SET value = 'Pacific/Apia' WHERE name = 'report_time_zone';
          INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd)
-         SELECT 'bot', g.at, 'c' || g.at, 1 FROM generate_series('2011-12-28 12:00+00'::timestamptz, '2012-01-02 12:00+00', interval '1 hour') AS g (at)",
+         SELECT 'bot', g.at, 'c' || g.at, 1
+         FROM generate_series('2011-12-28 12:00+00'::timestamptz, '2012-01-02 12:00+00',
+                              interval '1 hour') AS g (at)",
     );
     refresh(&db);
-    let days = "SELECT day, turns, token_spend_usd FROM agent_kpi.agent_daily WHERE day BETWEEN '2011-12-28' AND '2012-01-01' ORDER BY day";
+    let days = "SELECT day, turns, token_spend_usd FROM agent_kpi.agent_daily
+                WHERE day BETWEEN '2011-12-28' AND '2012-01-01' ORDER BY day";
     assert_eq!(
         db.lines(days),
         [
@@ -344,5 +385,11 @@ fn a_day_that_a_zone_skipped_is_no_row() {
             "2012-01-01|24|24"
         ]
     );
-    assert_eq!(db.number("SELECT sum(cost) FROM (SELECT numerator AS cost FROM agent_kpi.kpi_daily WHERE metric = 'token_spend_usd') x"), 121.0);
+    assert_eq!(
+        db.number(
+            "SELECT sum(cost) FROM (SELECT numerator AS cost
+                                    FROM agent_kpi.kpi_daily WHERE metric = 'token_spend_usd') x"
+        ),
+        121.0
+    );
 }

@@ -18,7 +18,7 @@ use std::fs;
 
 use self::server::{Server, script};
 use self::sources::{Script, Sources, member, table, view, without_item};
-use crate::support::books::{assert_books, fill_shop, refresh};
+use crate::support::rollups::{assert_rollups, fill_shop, refresh};
 use crate::support::{Session, db};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -171,7 +171,7 @@ fn fill(session: &Session) {
     );
 }
 
-/// After an update: nothing that was there is lost or changed, and the books are right, now and after more facts.
+/// After an update: nothing that was there is lost or changed, and the rollups are right, now and after more facts.
 fn assert_kept(session: &Session, before: &Kept, fresh: &Session) {
     assert_eq!(before.lost(session), [""; 0]);
     // the edit stayed, what was deleted stayed away, and every other row that ships is as in a fresh install
@@ -197,13 +197,13 @@ fn assert_kept(session: &Session, before: &Kept, fresh: &Session) {
             .collect::<Vec<_>>()
     );
     refresh(session);
-    assert_books(session);
+    assert_rollups(session);
     session.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms, outcome_label)
          SELECT 'sup', '2026-05-01 10:00:00+00', 'after-' || n, n, 'resolved' FROM generate_series(1, 20) AS n",
     );
     refresh(session);
-    assert_books(session);
+    assert_rollups(session);
 }
 
 fn assert_same(updated: &[String], fresh: &[String]) {

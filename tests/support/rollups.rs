@@ -1,14 +1,16 @@
-//! Whether the books are right: what the tests of the rollups stand on.
+//! Whether the rollups are right: what the tests of the rollups stand on.
 //!
-//! [`assert_books`] asks twice. `verify()` has to be empty, and an oracle has to agree: plain SQL over the raw rows,
+//! [`assert_rollups`] asks twice. `verify()` has to be empty, and an oracle has to agree: plain SQL over the raw rows,
 //! written here from the definitions of the metrics, which calls no function of the extension. Percentiles are
 //! the one inexact thing: a stored sketch has to be within 1/128 of `percentile_disc`.
 //! [`written_days`] says which days a refresh wrote to, so that a test can assert that it left the others alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::shop::{fill_shop, shop};
+
+use super::Session;
 use super::asserts::assert_verified;
-use super::{Db, Session, db};
 
 /// Largest relative error of a percentile.
 pub const RELATIVE_ERROR: f64 = 1.0 / 128.0;
@@ -46,18 +48,22 @@ WITH zone AS (
                               ORDER BY e.occurred_at DESC, coalesce(e.turn_index, -1) DESC, e.event_id DESC) AS nth
     FROM e WHERE e.outcome_label IS NOT NULL
 ), candidate AS (
-    SELECT s.agent_id, s.conversation_id, s.label, CASE s.source WHEN 'human' THEN 1 WHEN 'judge' THEN 3 ELSE 4 END AS place
+    SELECT s.agent_id, s.conversation_id, s.label,
+           CASE s.source WHEN 'human' THEN 1 WHEN 'judge' THEN 3 ELSE 4 END AS place
     FROM said s
     WHERE s.nth = 1 AND s.source <> 'crm'
-      AND NOT (s.source = 'human' AND EXISTS (SELECT FROM agent_metrics.reviews r WHERE r.agent_id = s.agent_id AND r.conversation_id = s.conversation_id
-                                                                                    AND r.outcome_label IS NOT NULL))
+      AND NOT (s.source = 'human' AND EXISTS (SELECT FROM agent_metrics.reviews r
+                                              WHERE r.agent_id = s.agent_id AND r.conversation_id = s.conversation_id
+                                                AND r.outcome_label IS NOT NULL))
     UNION ALL   -- a review is a person's word
     (SELECT DISTINCT ON (r.agent_id, r.conversation_id) r.agent_id, r.conversation_id, r.outcome_label, 1
      FROM agent_metrics.reviews r WHERE r.outcome_label IS NOT NULL
      ORDER BY r.agent_id, r.conversation_id, r.reviewed_at DESC, r.review_id DESC)
-    UNION ALL   -- the latest word of the business system: an event that says anything about the outcome, or a label on a turn
+    -- the latest word of the business system: an event that says anything about the outcome, or a label on a turn
+    UNION ALL
     (SELECT DISTINCT ON (w.agent_id, w.conversation_id) w.agent_id, w.conversation_id, w.label, 2
-     FROM (SELECT s.agent_id, s.conversation_id, s.label, s.occurred_at, 1 AS rank, '' AS id FROM said s WHERE s.nth = 1 AND s.source = 'crm'
+     FROM (SELECT s.agent_id, s.conversation_id, s.label, s.occurred_at, 1 AS rank, '' AS id
+           FROM said s WHERE s.nth = 1 AND s.source = 'crm'
            UNION ALL
            SELECT x.agent_id, x.conversation_id, x.meaning, x.occurred_at, 2, x.business_event_id
            FROM crm_event x JOIN agent_metrics.outcomes o ON o.label = x.meaning) w
@@ -82,7 +88,8 @@ WITH zone AS (
                        AND (m.is_qualified_lead OR m.label = 'disqualified')
                      ORDER BY x.occurred_at DESC, x.business_event_id DESC LIMIT 1), false) AS qualified,
            coalesce((SELECT x.customer_id FROM crm_event x
-                     WHERE x.agent_id = c.agent_id AND x.conversation_id = c.conversation_id AND x.customer_id IS NOT NULL
+                     WHERE x.agent_id = c.agent_id AND x.conversation_id = c.conversation_id
+                       AND x.customer_id IS NOT NULL
                      ORDER BY x.occurred_at, x.business_event_id LIMIT 1), c.user_id, c.conversation_id) AS lead_id
     FROM conv c LEFT JOIN outcome o ON o.agent_id = c.agent_id AND o.conversation_id = c.conversation_id
 ), lead AS (
@@ -98,23 +105,24 @@ const ORACLE_ROLLUPS: &str = "
            e.token_usage_input AS tokens_input, e.token_usage_output AS tokens_output,
            (e.cost_usd IS NOT NULL)::int AS cost_turns, jsonb_array_length(e.tools_called) AS tool_calls,
            (e.error IS NOT NULL)::int AS error_turns, e.cost_usd, e.latency_ms,
-           NULL::int AS conversations, NULL::int AS outcomes, NULL::int AS successes, NULL::int AS units, NULL::int AS deflections,
-           NULL::int AS escalations, NULL::int AS refusals, NULL::int AS bookings, NULL::int AS automations,
-           NULL::numeric AS unit_cost, NULL::numeric AS conversation_cost, NULL::numeric AS cost_squared,
-           NULL::numeric AS tokens_squared, NULL::numeric AS tokens_by_turns, NULL::numeric AS turns_squared,
-           NULL::int AS leads, NULL::int AS qualified_leads
+           NULL::int AS conversations, NULL::int AS outcomes, NULL::int AS successes, NULL::int AS units,
+           NULL::int AS deflections, NULL::int AS escalations, NULL::int AS refusals, NULL::int AS bookings,
+           NULL::int AS automations, NULL::numeric AS unit_cost, NULL::numeric AS conversation_cost,
+           NULL::numeric AS cost_squared, NULL::numeric AS tokens_squared, NULL::numeric AS tokens_by_turns,
+           NULL::numeric AS turns_squared, NULL::int AS leads, NULL::int AS qualified_leads
     FROM e
     UNION ALL
     SELECT j.agent_id, j.began, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
            1, j.decided::int, (j.decided AND j.success)::int, (j.decided AND j.unit)::int,
            (j.decided AND j.deflection AND NOT j.touched)::int, (j.decided AND j.escalation)::int,
-           (j.decided AND j.refusal)::int, (j.decided AND j.booking)::int, (j.decided AND j.automation AND NOT j.touched)::int,
-           CASE WHEN j.decided AND j.unit THEN j.cost END, j.cost, j.cost * j.cost, j.tokens::numeric * j.tokens,
-           j.tokens::numeric * j.token_turns, j.token_turns::numeric * j.token_turns, NULL, NULL
+           (j.decided AND j.refusal)::int, (j.decided AND j.booking)::int,
+           (j.decided AND j.automation AND NOT j.touched)::int, CASE WHEN j.decided AND j.unit THEN j.cost END, j.cost,
+           j.cost * j.cost, j.tokens::numeric * j.tokens, j.tokens::numeric * j.token_turns,
+           j.token_turns::numeric * j.token_turns, NULL, NULL
     FROM judged j
     UNION ALL
-    SELECT l.agent_id, l.began, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, l.qualified::int
+    SELECT l.agent_id, l.began, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, l.qualified::int
     FROM lead l
 ), placed AS (
     SELECT v.level, f.*,
@@ -126,17 +134,18 @@ const ORACLE_ROLLUPS: &str = "
       ON v.seconds = a.bucket_seconds
 )
 SELECT p.agent_id, p.level, extract(epoch FROM p.bucket)::bigint,
-       count(p.turns), coalesce(sum(p.token_turns), 0), coalesce(sum(p.tokens_input), 0), coalesce(sum(p.tokens_output), 0),
-       coalesce(sum(p.cost_turns), 0), coalesce(sum(p.tool_calls), 0), coalesce(sum(p.error_turns), 0),
-       trim_scale(coalesce(sum(p.cost_usd), 0)), coalesce(sum(p.conversations), 0), coalesce(sum(p.outcomes), 0),
-       coalesce(sum(p.successes), 0), coalesce(sum(p.units), 0), coalesce(sum(p.deflections), 0), coalesce(sum(p.escalations), 0),
-       coalesce(sum(p.refusals), 0), coalesce(sum(p.bookings), 0), coalesce(sum(p.automations), 0),
-       trim_scale(coalesce(sum(p.unit_cost), 0)), trim_scale(coalesce(sum(p.conversation_cost), 0)),
-       trim_scale(coalesce(sum(p.cost_squared), 0)), trim_scale(coalesce(sum(p.tokens_squared), 0)),
-       trim_scale(coalesce(sum(p.tokens_by_turns), 0)), trim_scale(coalesce(sum(p.turns_squared), 0)),
-       coalesce(sum(p.leads), 0), coalesce(sum(p.qualified_leads), 0),
+       count(p.turns), coalesce(sum(p.token_turns), 0), coalesce(sum(p.tokens_input), 0),
+       coalesce(sum(p.tokens_output), 0), coalesce(sum(p.cost_turns), 0), coalesce(sum(p.tool_calls), 0),
+       coalesce(sum(p.error_turns), 0), trim_scale(coalesce(sum(p.cost_usd), 0)), coalesce(sum(p.conversations), 0),
+       coalesce(sum(p.outcomes), 0), coalesce(sum(p.successes), 0), coalesce(sum(p.units), 0),
+       coalesce(sum(p.deflections), 0), coalesce(sum(p.escalations), 0), coalesce(sum(p.refusals), 0),
+       coalesce(sum(p.bookings), 0), coalesce(sum(p.automations), 0), trim_scale(coalesce(sum(p.unit_cost), 0)),
+       trim_scale(coalesce(sum(p.conversation_cost), 0)), trim_scale(coalesce(sum(p.cost_squared), 0)),
+       trim_scale(coalesce(sum(p.tokens_squared), 0)), trim_scale(coalesce(sum(p.tokens_by_turns), 0)),
+       trim_scale(coalesce(sum(p.turns_squared), 0)), coalesce(sum(p.leads), 0), coalesce(sum(p.qualified_leads), 0),
        count(p.latency_ms), min(p.latency_ms), max(p.latency_ms), 'end of exact fields',
-       percentile_disc(0.5) WITHIN GROUP (ORDER BY p.latency_ms), percentile_disc(0.95) WITHIN GROUP (ORDER BY p.latency_ms),
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY p.latency_ms),
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY p.latency_ms),
        percentile_disc(0.99) WITHIN GROUP (ORDER BY p.latency_ms)
 FROM placed p
 GROUP BY 1, 2, 3";
@@ -145,24 +154,26 @@ GROUP BY 1, 2, 3";
 const STORED_ROLLUPS: &str = "
 SELECT r.agent_id, r.level, extract(epoch FROM r.bucket)::bigint,
        r.turns, r.token_turns, r.tokens_input, r.tokens_output, r.cost_turns, r.tool_calls, r.error_turns,
-       trim_scale(r.cost_usd), r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations, r.refusals,
-       r.bookings, r.automations, trim_scale(r.unit_cost_usd), trim_scale(r.conversation_cost_usd),
-       trim_scale(r.cost_usd_squared), trim_scale(r.tokens_squared), trim_scale(r.tokens_by_turns), trim_scale(r.turns_squared),
-       r.leads, r.qualified_leads, coalesce(agent_metrics.sketch_count(r.latency), 0), agent_metrics.sketch_min(r.latency),
-       agent_metrics.sketch_max(r.latency), 'end of exact fields',
-       agent_metrics.percentile(r.latency, 0.5), agent_metrics.percentile(r.latency, 0.95), agent_metrics.percentile(r.latency, 0.99)
+       trim_scale(r.cost_usd), r.conversations, r.outcomes, r.successes, r.units, r.deflections, r.escalations,
+       r.refusals, r.bookings, r.automations, trim_scale(r.unit_cost_usd), trim_scale(r.conversation_cost_usd),
+       trim_scale(r.cost_usd_squared), trim_scale(r.tokens_squared), trim_scale(r.tokens_by_turns),
+       trim_scale(r.turns_squared), r.leads, r.qualified_leads, coalesce(agent_metrics.sketch_count(r.latency), 0),
+       agent_metrics.sketch_min(r.latency), agent_metrics.sketch_max(r.latency), 'end of exact fields',
+       agent_metrics.percentile(r.latency, 0.5), agent_metrics.percentile(r.latency, 0.95),
+       agent_metrics.percentile(r.latency, 0.99)
 FROM agent_metrics_internal.rollups r
-WHERE r.turns <> 0 OR r.conversations <> 0 OR r.outcomes <> 0 OR r.leads <> 0 OR r.cost_usd <> 0 OR r.latency IS NOT NULL";
+WHERE r.turns <> 0 OR r.conversations <> 0 OR r.outcomes <> 0 OR r.leads <> 0 OR r.cost_usd <> 0
+   OR r.latency IS NOT NULL";
 
 /// The conversations as the oracle has them: appended to [`ORACLE`].
 const ORACLE_CONVERSATIONS: &str = "
-SELECT j.agent_id, j.conversation_id, extract(epoch FROM j.began), j.label, j.decided, j.decided AND j.success, j.lead_id,
-       trim_scale(j.cost)
+SELECT j.agent_id, j.conversation_id, extract(epoch FROM j.began), j.label, j.decided,
+       j.decided AND j.success, j.lead_id, trim_scale(j.cost)
 FROM judged j";
 
 const STORED_CONVERSATIONS: &str = "
-SELECT c.agent_id, c.conversation_id, extract(epoch FROM c.started_at), c.outcome_label, c.has_outcome, c.is_success, c.lead_id,
-       trim_scale(c.cost_usd)
+SELECT c.agent_id, c.conversation_id, extract(epoch FROM c.started_at), c.outcome_label,
+       c.has_outcome, c.is_success, c.lead_id, trim_scale(c.cost_usd)
 FROM agent_metrics.conversations c";
 
 /// What is known beside the turns, and agent hours, as the oracle has them: appended to [`ORACLE`].
@@ -174,7 +185,8 @@ const ORACLE_FACTS: &str = "
     FROM agent_metrics.reviews r JOIN conv c ON c.agent_id = r.agent_id AND c.conversation_id = r.conversation_id
 ), turn_review AS (
     SELECT r.* FROM review r
-    WHERE NOT EXISTS (SELECT FROM eval_turn v WHERE v.agent_id = r.agent_id AND v.event_id = r.event_id AND v.occurred_at = r.occurred_at)
+    WHERE NOT EXISTS (SELECT FROM eval_turn v
+                      WHERE v.agent_id = r.agent_id AND v.event_id = r.event_id AND v.occurred_at = r.occurred_at)
 ), crm_outcome AS (
     SELECT x.agent_id, x.conversation_id, x.occurred_at, x.business_event_id, o.is_success AND NOT o.is_open AS good
     FROM crm_event x JOIN agent_metrics.outcomes o ON o.label = x.meaning
@@ -182,65 +194,92 @@ const ORACLE_FACTS: &str = "
     SELECT c.agent_id, c.began,
            (SELECT min(g.occurred_at) FROM crm_outcome g
             WHERE g.agent_id = c.agent_id AND g.conversation_id = c.conversation_id AND g.good
-              AND (g.occurred_at, g.business_event_id) > (SELECT coalesce(max(b.occurred_at), '-infinity'), coalesce(max(b.business_event_id) FILTER (WHERE b.occurred_at = b.latest), '')
+              AND (g.occurred_at, g.business_event_id)
+                      > (SELECT coalesce(max(b.occurred_at), '-infinity'),
+                                coalesce(max(b.business_event_id) FILTER (WHERE b.occurred_at = b.latest), '')
                    FROM (SELECT b.*, max(b.occurred_at) OVER () AS latest FROM crm_outcome b
-                         WHERE b.agent_id = c.agent_id AND b.conversation_id = c.conversation_id AND NOT b.good) b)) AS resolved_at
+                         WHERE b.agent_id = c.agent_id AND b.conversation_id = c.conversation_id AND NOT b.good) b))
+               AS resolved_at
     FROM conv c
 ), span AS (
-    SELECT e.agent_id, e.occurred_at AS s, e.occurred_at + least(coalesce(e.latency_ms, 0), 86400000) * interval '1 millisecond' AS t FROM e
+    SELECT e.agent_id, e.occurred_at AS s,
+           e.occurred_at + least(coalesce(e.latency_ms, 0), 86400000) * interval '1 millisecond' AS t
+    FROM e
 ), gap AS (
-    SELECT s.*, max(s.t) OVER (PARTITION BY s.agent_id ORDER BY s.s, s.t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until FROM span s
+    SELECT s.*, max(s.t) OVER (PARTITION BY s.agent_id
+                               ORDER BY s.s, s.t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until
+    FROM span s
 ), island AS (
-    SELECT g.*, count(*) FILTER (WHERE g.until IS NULL OR g.s > g.until + interval '30 minutes') OVER (PARTITION BY g.agent_id ORDER BY g.s, g.t) AS nth FROM gap g
+    SELECT g.*, count(*) FILTER (WHERE g.until IS NULL OR g.s > g.until + interval '30 minutes')
+                    OVER (PARTITION BY g.agent_id ORDER BY g.s, g.t) AS nth
+    FROM gap g
 ), active AS (
     SELECT i.agent_id, min(i.s) AS s, max(i.t) AS t FROM island i GROUP BY i.agent_id, i.nth
 ), hour_of_day AS (
     SELECT a.agent_id, d.day AT TIME ZONE zone.z AS bucket,
-           extract(epoch FROM least(a.t, (d.day + interval '1 day') AT TIME ZONE zone.z) - greatest(a.s, d.day AT TIME ZONE zone.z)) AS seconds
+           extract(epoch FROM least(a.t, (d.day + interval '1 day') AT TIME ZONE zone.z)
+                   - greatest(a.s, d.day AT TIME ZONE zone.z)) AS seconds
     FROM active a CROSS JOIN zone
-    CROSS JOIN generate_series(date_trunc('day', a.s AT TIME ZONE zone.z), a.t AT TIME ZONE zone.z, interval '1 day') AS d (day)
+    CROSS JOIN generate_series(date_trunc('day', a.s AT TIME ZONE zone.z), a.t AT TIME ZONE zone.z,
+                               interval '1 day') AS d (day)
 ), fact AS (
-    SELECT c.agent_id, 'tool_calls' AS measure, v.occurred_at AS at, v.is_correct::int::numeric AS x, 1::numeric AS y, NULL::double precision AS value
-    FROM agent_metrics.tool_call_verdicts v JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id
-    WHERE NOT EXISTS (SELECT FROM eval_turn t WHERE t.agent_id = v.agent_id AND t.event_id = v.event_id AND t.occurred_at = v.occurred_at)
+    SELECT c.agent_id, 'tool_calls' AS measure, v.occurred_at AS at, v.is_correct::int::numeric AS x, 1::numeric AS y,
+           NULL::double precision AS value
+    FROM agent_metrics.tool_call_verdicts v
+    JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id
+    WHERE NOT EXISTS (SELECT FROM eval_turn t
+                      WHERE t.agent_id = v.agent_id AND t.event_id = v.event_id AND t.occurred_at = v.occurred_at)
     UNION ALL
     SELECT c.agent_id, 'instruction_scores', v.occurred_at, v.score, 1, NULL
     FROM agent_metrics.turn_scores v JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id
     WHERE v.criterion = 'instruction_following'
-      AND NOT EXISTS (SELECT FROM eval_turn t WHERE t.agent_id = v.agent_id AND t.event_id = v.event_id AND t.occurred_at = v.occurred_at)
+      AND NOT EXISTS (SELECT FROM eval_turn t
+                      WHERE t.agent_id = v.agent_id AND t.event_id = v.event_id AND t.occurred_at = v.occurred_at)
     UNION ALL
     SELECT c.agent_id, 'survey', c.began, CASE WHEN v.score > 8 THEN 100 WHEN v.score < 7 THEN -100 ELSE 0 END, 1, NULL
     FROM agent_metrics.survey_answers v JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id
     UNION ALL
-    SELECT r.agent_id, 'answers', r.at, CASE WHEN r.answer_verdict = 'supported' THEN 0 ELSE r.weight END, r.weight, NULL
+    SELECT r.agent_id, 'answers', r.at,
+           CASE WHEN r.answer_verdict = 'supported' THEN 0 ELSE r.weight END, r.weight, NULL
     FROM turn_review r
     WHERE r.answer_verdict IN ('supported', 'unsupported', 'contradicted')
-      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id AND l.event_id IS NOT DISTINCT FROM r.event_id
-                                             AND l.answer_verdict IS NOT NULL AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
+      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id
+                                             AND l.event_id IS NOT DISTINCT FROM r.event_id
+                                             AND l.answer_verdict IS NOT NULL
+                                             AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
     UNION ALL
-    SELECT r.agent_id, CASE WHEN r.is_in_scope THEN 'in_scope' ELSE 'out_of_scope' END, r.at, CASE WHEN r.is_refused THEN r.weight ELSE 0 END, r.weight, NULL
+    SELECT r.agent_id, CASE WHEN r.is_in_scope THEN 'in_scope' ELSE 'out_of_scope' END, r.at,
+           CASE WHEN r.is_refused THEN r.weight ELSE 0 END, r.weight, NULL
     FROM turn_review r
     WHERE r.is_in_scope IS NOT NULL
-      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id AND l.event_id IS NOT DISTINCT FROM r.event_id
-                                             AND l.is_in_scope IS NOT NULL AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
+      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id
+                                             AND l.event_id IS NOT DISTINCT FROM r.event_id
+                                             AND l.is_in_scope IS NOT NULL
+                                             AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
     UNION ALL
     SELECT r.agent_id, m.measure, r.at, CASE WHEN m.good THEN r.weight ELSE 0 END, r.weight, NULL
     FROM turn_review r
-    CROSS JOIN LATERAL (VALUES ('escalations', r.is_escalated = r.should_escalate, true), ('escalated', r.should_escalate, r.is_escalated),
+    CROSS JOIN LATERAL (VALUES ('escalations', r.is_escalated = r.should_escalate, true),
+                               ('escalated', r.should_escalate, r.is_escalated),
                                ('to_escalate', NOT r.is_escalated, r.should_escalate)) AS m (measure, good, counts)
     WHERE r.is_escalated IS NOT NULL AND m.counts
-      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id AND l.event_id IS NOT DISTINCT FROM r.event_id
-                                             AND l.is_escalated IS NOT NULL AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
+      AND NOT EXISTS (SELECT FROM review l WHERE l.agent_id = r.agent_id AND l.conversation_id = r.conversation_id
+                                             AND l.event_id IS NOT DISTINCT FROM r.event_id
+                                             AND l.is_escalated IS NOT NULL
+                                             AND (l.reviewed_at, l.review_id) > (r.reviewed_at, r.review_id))
     UNION ALL
     SELECT q.agent_id, 'self_report', q.began, 100 * q.weight * (q.said::int - q.found::int), q.weight, NULL
-    FROM (SELECT DISTINCT ON (r.agent_id, r.conversation_id) r.agent_id, r.began, r.weight, a.is_success AS said, f.is_success AS found
+    FROM (SELECT DISTINCT ON (r.agent_id, r.conversation_id) r.agent_id, r.began, r.weight,
+                 a.is_success AS said, f.is_success AS found
           FROM review r
-          JOIN said s ON s.agent_id = r.agent_id AND s.conversation_id = r.conversation_id AND s.source = 'agent' AND s.nth = 1
+          JOIN said s ON s.agent_id = r.agent_id AND s.conversation_id = r.conversation_id AND s.source = 'agent'
+           AND s.nth = 1
           JOIN agent_metrics.outcomes a ON a.label = s.label AND NOT a.is_open
           JOIN agent_metrics.outcomes f ON f.label = r.outcome_label AND NOT f.is_open
           ORDER BY r.agent_id, r.conversation_id, r.reviewed_at DESC, r.review_id DESC) q
     UNION ALL
-    SELECT c.agent_id, 'revenue', c.began, CASE x.meaning WHEN 'charge' THEN b.amount_usd ELSE -abs(b.amount_usd) END, NULL, NULL
+    SELECT c.agent_id, 'revenue', c.began,
+           CASE x.meaning WHEN 'charge' THEN b.amount_usd ELSE -abs(b.amount_usd) END, NULL, NULL
     FROM crm_event x
     JOIN conv c ON c.agent_id = x.agent_id AND c.conversation_id = x.conversation_id
     JOIN agent_metrics.business_events b ON b.business_event_id = x.business_event_id
@@ -249,12 +288,14 @@ const ORACLE_FACTS: &str = "
     SELECT r.agent_id, 'resolutions', r.began, NULL, 1, greatest(extract(epoch FROM r.resolved_at - r.began), 0)
     FROM resolved r WHERE r.resolved_at IS NOT NULL
 ), fact_day AS (
-    SELECT f.agent_id, f.measure, (f.at AT TIME ZONE zone.z)::date::timestamp AT TIME ZONE zone.z AS bucket, 1 AS facts, f.x, f.y, f.value FROM fact f CROSS JOIN zone
+    SELECT f.agent_id, f.measure, (f.at AT TIME ZONE zone.z)::date::timestamp AT TIME ZONE zone.z AS bucket,
+           1 AS facts, f.x, f.y, f.value
+    FROM fact f CROSS JOIN zone
     UNION ALL
     SELECT h.agent_id, 'revenue', h.bucket, NULL, 0, h.seconds, NULL FROM hour_of_day h WHERE h.seconds > 0
 )
-SELECT d.agent_id, d.measure, extract(epoch FROM d.bucket)::bigint, count(d.facts), trim_scale(round(sum(d.x), 9)), trim_scale(round(sum(d.y), 6)),
-       min(d.value), max(d.value)
+SELECT d.agent_id, d.measure, extract(epoch FROM d.bucket)::bigint, count(d.facts), trim_scale(round(sum(d.x), 9)),
+       trim_scale(round(sum(d.y), 6)), min(d.value), max(d.value)
 FROM fact_day d GROUP BY 1, 2, 3";
 
 const STORED_FACTS: &str = "
@@ -263,49 +304,6 @@ SELECT f.agent_id, f.measure, extract(epoch FROM f.bucket)::bigint, f.facts, tri
        agent_metrics.sketch_min(f.sketch), agent_metrics.sketch_max(f.sketch)
 FROM agent_metrics_internal.fact_days f";
 
-/// A database with the agents `sup` (support), `sal` (sales) and `ops`, ten days of conversations of three turns each
-/// (March 2026, five a day and agent), some business events, and one refresh. Turn `t` of conversation `c` on day `d`
-/// (from 0) of agent `a` has the event_id `md5('a-d-c-t')` and the conversation_id `a-d-c`.
-pub fn shop(name: &str) -> Db {
-    let db = db(name);
-    fill_shop(&db);
-    refresh(&db);
-    assert_books(&db);
-    db
-}
-
-/// The agents and facts of [`shop`], not refreshed yet.
-pub fn fill_shop(session: &Session) {
-    session.exec(SHOP);
-}
-
-const SHOP: &str = "
-SELECT agent_metrics.register_agent('sup', 'support', 'Head of Support'), agent_metrics.register_agent('sal', 'sales', 'Head of Sales'),
-       agent_metrics.register_agent('ops', 'ops', 'Head of Operations');
-INSERT INTO agent_metrics.agent_events
-    (agent_id, occurred_at, event_id, conversation_id, user_id, tools_called, latency_ms, token_usage_input, token_usage_output,
-     cost_usd, outcome_label, business_event_id, turn_index, error)
-SELECT a, '2026-03-01 00:10:00+00'::timestamptz + d * interval '1 day' + c * interval '170 minutes' + t * interval '40 seconds',
-       md5(format('%s-%s-%s-%s', a, d, c, t))::uuid, format('%s-%s-%s', a, d, c),
-       CASE WHEN c <> 4 THEN 'user' || (c + d) % 4 END,
-       CASE t WHEN 0 THEN NULL WHEN 1 THEN '[\"lookup\"]'::jsonb ELSE '[{\"name\": \"lookup\", \"ok\": true}, {\"name\": \"write\", \"ok\": false}]' END,
-       CASE WHEN t > 0 THEN 100 + (d * 371 + c * 113 + t * 77) % 2900 END,
-       CASE WHEN c <> 3 THEN 500 + d * 10 + c END, CASE WHEN c <> 3 THEN 20 + t END,
-       CASE WHEN c <> 2 THEN 0.0013 * (1 + c) + t * 0.00007 END,
-       CASE WHEN t = 2 THEN (ARRAY['success', 'failure', 'completed', NULL, 'booked'])[1 + (c + d) % 5] END,
-       CASE WHEN t = 1 AND c = 1 THEN format('order-%s-%s', a, d) END, t,
-       CASE WHEN t = 1 AND c = 4 THEN 'timeout' END
-FROM unnest(ARRAY['sup', 'sal', 'ops']) AS a, generate_series(0, 9) AS d, generate_series(0, 4) AS c, generate_series(0, 2) AS t;
-INSERT INTO agent_metrics.business_events (business_event_id, kind, occurred_at, conversation_id, customer_id)
-SELECT format('crm-%s-%s', a, d), (ARRAY['ticket_resolved', 'lead_qualified', 'human_touch', 'booking_completed', 'lead_disqualified'])[1 + d % 5],
-       '2026-03-01 09:00:00+00'::timestamptz + d * interval '1 day', format('%s-%s-0', a, d), CASE WHEN d % 2 = 0 THEN 'customer' || d END
-FROM unnest(ARRAY['sup', 'sal', 'ops']) AS a, generate_series(0, 9) AS d
-UNION ALL   -- found by the id that a turn carries
-SELECT format('order-%s-%s', a, d), CASE WHEN d < 5 THEN 'task_completed' ELSE 'lead_qualified' END,
-       '2026-03-01 10:00:00+00'::timestamptz + d * interval '1 day', NULL, NULL
-FROM unnest(ARRAY['sup', 'sal', 'ops']) AS a, generate_series(0, 9, 3) AS d;
-";
-
 /// Refreshes all agents.
 pub fn refresh(session: &Session) {
     session.exec("SELECT agent_metrics.refresh()");
@@ -313,7 +311,7 @@ pub fn refresh(session: &Session) {
 
 /// Panics unless `verify()` is empty and the oracle agrees with rollups and conversations.
 #[track_caller]
-pub fn assert_books(session: &Session) {
+pub fn assert_rollups(session: &Session) {
     assert_verified(session);
     assert_oracle(session);
 }
@@ -423,7 +421,8 @@ impl Rollups {
     /// The rollups as they are now.
     pub fn of(session: &Session) -> Self {
         let rows = session.rows(
-            "SELECT r.agent_id || ' ' || (r.bucket AT TIME ZONE s.value)::date, r.level || ' ' || r.bucket, r::text, r.xmin
+            "SELECT r.agent_id || ' ' || (r.bucket AT TIME ZONE s.value)::date,
+                    r.level || ' ' || r.bucket, r::text, r.xmin
              FROM agent_metrics_internal.rollups r JOIN agent_metrics.settings s ON s.name = 'report_time_zone'",
         );
         let text = |field: &Option<String>| field.clone().unwrap();
@@ -451,11 +450,11 @@ pub fn written_days(before: &Rollups, after: &Rollups) -> Vec<String> {
     days.into_iter().collect()
 }
 
-/// Refreshes after a change, asserts that the books are right, and that exactly these days (`agent day`) were
+/// Refreshes after a change, asserts that the rollups are right, and that exactly these days (`agent day`) were
 /// written to.
 pub fn assert_only(session: &Session, before: &Rollups, days: &[&str]) {
     refresh(session);
-    assert_books(session);
+    assert_rollups(session);
     assert_eq!(
         written_days(before, &Rollups::of(session)),
         days,
