@@ -4,7 +4,7 @@ use crate::support::empty_db;
 use crate::support::rollups::assert_rollups;
 
 /// One story, page by page.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     include_str!("../../README.md"),
     include_str!("../../docs/bi.md"),
     include_str!("../../docs/ingest.md"),
@@ -15,6 +15,7 @@ const PAGES: [&str; 12] = [
     include_str!("../../docs/recipes/add-a-column.md"),
     include_str!("../../docs/recipes/add-an-event-kind.md"),
     include_str!("../../docs/recipes/add-a-channel.md"),
+    include_str!("../../docs/recipes/add-a-client.md"),
     include_str!("../../docs/operations.md"),
     include_str!("../../docs/security.md"),
 ];

@@ -1,6 +1,6 @@
 //! A hostile hour: everybody who has some right, and somebody who has none, does his worst at once while the scheduler
-//! runs. Short in the suite; AGENT_METRICS_HOSTILE_SECONDS makes it longer. At the end the rollups are right, every agent
-//! is fresh, the page is up, nobody has won a right, and `doctor` names what is wrong.
+//! runs. Short in the suite; AGENT_METRICS_HOSTILE_SECONDS makes it longer. At the end the rollups are right, every
+//! agent is fresh, the page is up, nobody has won a right, and `doctor` names what is wrong.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -307,7 +307,8 @@ fn a_gap_that_widened_is_told_to_its_owner_once_its_month_is_reviewed() {
         db.lines(found),
         ["2026-03-01|200|5|||f", "2026-04-01|200|9|5|t|f"]
     );
-    // 30 points in May: nothing is said before the last of the two people has reviewed, and before that is in the rollups
+    // 30 points in May: nothing is said before the last of the two people has reviewed, and before
+    // that is in the rollups
     assert_eq!(audit("2026-06-02"), [""; 0]);
     review("2026-05-01", 60, false);
     db.exec("SELECT agent_metrics.refresh()");
