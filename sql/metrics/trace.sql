@@ -147,7 +147,7 @@ BEGIN
                   DETAIL = 'No row of agent_metrics.metrics has that name.',
                   HINT = 'SELECT metric FROM agent_kpi.metric_catalogue lists them.';
     END IF;
-    PERFORM agent_metrics_internal.check_agent($2);
+    PERFORM agent_metrics_internal.check_registered($2);
     IF $3 IS NULL OR $4 IS NULL OR $3 > $4 THEN
         RAISE EXCEPTION 'no span of time from % to %', coalesce($3::text, 'NULL'), coalesce($4::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value',

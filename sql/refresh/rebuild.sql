@@ -20,7 +20,7 @@ DECLARE
                            FROM agent_metrics.agents a WHERE $1 IS NULL OR a.agent_id = $1 ORDER BY a.agent_id);
 BEGIN
     IF $1 IS NOT NULL THEN
-        PERFORM agent_metrics_internal.check_agent($1);
+        PERFORM agent_metrics_internal.check_registered($1);
     END IF;
     PERFORM agent_metrics_internal.check_span($2, $3);
     IF ended < $3 THEN

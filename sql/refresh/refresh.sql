@@ -55,7 +55,7 @@ BEGIN
                   HINT = 'The next refresh after COMMIT counts it; better: refresh in a transaction of its own.';
     END IF;
     PERFORM agent_metrics_internal.check_row_security();
-    PERFORM agent_metrics_internal.check_agent(u.id)
+    PERFORM agent_metrics_internal.check_registered(u.id)
     FROM unnest(refresh_agents.agent_ids) AS u (id)
     WHERE NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = u.id);
     IF EXISTS (SELECT 1 FROM unnest(refresh_agents.agent_ids) AS u (id)

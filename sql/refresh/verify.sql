@@ -43,7 +43,7 @@ DECLARE
     unbuilt text[];  -- agents whose next refresh computes everything again
 BEGIN
     IF $1 IS NOT NULL THEN
-        PERFORM agent_metrics_internal.check_agent($1);
+        PERFORM agent_metrics_internal.check_registered($1);
     END IF;
     PERFORM agent_metrics_internal.check_span($2, $3);
     PERFORM agent_metrics_internal.check_row_security();

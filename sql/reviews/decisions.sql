@@ -10,7 +10,7 @@ DECLARE
         'quarter', agent_metrics_internal.day_of($6, agent_metrics_internal.report_time_zone())::timestamp)::date;
     made     text;
 BEGIN
-    PERFORM agent_metrics_internal.check_agent($1);
+    PERFORM agent_metrics_internal.check_registered($1);
     IF $2 IS NULL OR $2 NOT IN ('keep', 'replace', 'sunset') THEN
         RAISE EXCEPTION 'impossible decision "%" about agent "%"', $2, $1
             USING ERRCODE = 'invalid_parameter_value',

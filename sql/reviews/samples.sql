@@ -20,7 +20,7 @@ DECLARE
     whole     bigint;
     monthly   constant integer := 200;
 BEGIN
-    PERFORM agent_metrics_internal.check_agent($1);
+    PERFORM agent_metrics_internal.check_registered($1);
     IF one IS NULL THEN
         RAISE EXCEPTION 'unknown period "%"', $2
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'A sample is of a week or of a month.',

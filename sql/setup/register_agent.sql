@@ -1,10 +1,10 @@
 -- Registering agents.
 
-CREATE FUNCTION agent_metrics_internal.check_agent(agent_id text) RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_registered(agent_id text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = check_agent.agent_id) THEN
-        RAISE EXCEPTION 'unknown agent "%"', coalesce(check_agent.agent_id, 'NULL')
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.agents a WHERE a.agent_id = check_registered.agent_id) THEN
+        RAISE EXCEPTION 'unknown agent "%"', coalesce(check_registered.agent_id, 'NULL')
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'Only registered agents have numbers; the events of others are kept and listed in '
                            'agent_kpi.unregistered_agents.',
@@ -13,7 +13,7 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_agent(text) IS
+COMMENT ON FUNCTION agent_metrics_internal.check_registered(text) IS
     'Refuses an agent that is not registered. Internal: functions that are asked of an agent use it.';
 
 CREATE FUNCTION agent_metrics.register_agent(
