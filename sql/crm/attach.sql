@@ -3,7 +3,7 @@
 -- Its rows are copied into business_events and followed: row triggers on the table, if the caller may make them, note
 -- each write, else all of it is compared; both is done by sync_business_events() (the program calls it before each
 -- refresh). A write of the business system neither fails nor waits for our sake. The table is somebody else's:
--- 10_attach_checks.sql says what of it is not read, and a table that became something else since is not read
+-- checks.sql says what of it is not read, and a table that became something else since is not read
 -- either, but named.
 
 CREATE TYPE agent_metrics.source_sync AS (

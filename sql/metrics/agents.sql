@@ -11,10 +11,11 @@ DECLARE
 BEGIN
     FOREACH span IN ARRAY ARRAY['daily', 'hourly'] LOOP
         time_column := CASE span WHEN 'daily' THEN 'day' ELSE 'hour' END;
-        SELECT string_agg(format('max(%2$s) FILTER (WHERE s.measure = %1$L) AS %3$I', m.measure,
+        SELECT coalesce(string_agg(format('max(%2$s) FILTER (WHERE s.measure = %1$L) AS %3$I, ', m.measure,
                    CASE WHEN m.fraction IS NOT NULL
                         THEN format('agent_metrics.percentile(s.sketch, %L::double precision)', m.fraction)
-                        ELSE 'agent_metrics.ratio(s.numerator, s.denominator)' END, m.metric), ', ' ORDER BY m.metric)
+                        ELSE 'agent_metrics.ratio(s.numerator, s.denominator)' END, m.metric), ''
+                                   ORDER BY m.metric), '')
         INTO of_facts
         FROM agent_metrics.metrics m WHERE m.source = 'facts' AND m.place IS NOT NULL;
 
@@ -33,20 +34,24 @@ BEGIN
             SELECT x.* FROM (VALUES ('revenue_usd', 38, 'f.revenue_usd'), ('agent_hours', 39, 'f.agent_hours')) AS x
             WHERE span = 'daily'
             UNION ALL
-            SELECT m.metric, m.place, format(CASE WHEN m.for_outcome IS NULL THEN '%2$s'
-                                                  ELSE 'CASE k.outcome_metric WHEN %1$L THEN %2$s END' END,
-                   m.for_outcome,
-                   CASE WHEN m.fraction IS NOT NULL
+            -- a metric that the agent does not have shows nothing
+            SELECT m.metric, m.place,
+                   CASE WHEN m.for_outcome IS NULL AND m.for_actor IS NULL THEN e.expression
+                        ELSE format('CASE WHEN %s THEN %s END', concat_ws(' AND ',
+                            CASE WHEN m.for_outcome IS NOT NULL THEN format('k.outcome_metric = %L', m.for_outcome) END,
+                            CASE WHEN m.for_actor IS NOT NULL THEN format('a.actor = %L', m.for_actor) END),
+                                    e.expression) END
+            FROM agent_metrics.metrics m
+            CROSS JOIN LATERAL (SELECT CASE m.source
+                WHEN 'rollups' THEN CASE
+                    WHEN m.fraction IS NOT NULL
                         THEN format('agent_metrics.percentile(r.latency, %L::double precision)', m.fraction)
-                        WHEN m.denominator IS NULL
-                            THEN format('(%s)::double precision',
-                                        agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'))
-                        ELSE format('agent_metrics.ratio(%s, %s)',
-                                    agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'),
-                                    agent_metrics_internal.sum_of_measures(m.denominator, 'bucket')) END)
-            FROM agent_metrics.metrics m WHERE m.source = 'rollups' AND m.place IS NOT NULL
-            UNION ALL
-            SELECT m.metric, m.place, CASE m.source
+                    WHEN m.denominator IS NULL
+                        THEN format('(%s)::double precision',
+                                    agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'))
+                    ELSE format('agent_metrics.ratio(%s, %s)',
+                                agent_metrics_internal.sum_of_measures(m.numerator, 'bucket'),
+                                agent_metrics_internal.sum_of_measures(m.denominator, 'bucket')) END
                 WHEN 'infrastructure'
                     THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, '
                          'r.day, 1), f.agent_hours)'
@@ -56,10 +61,10 @@ BEGIN
                          '''denominator'')) END'
                 WHEN 'eval_runs' THEN 'agent_metrics.ratio(agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, '
                                       '''passed''), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''graded''))'
-                ELSE format('f.%I', m.metric) END
-            FROM agent_metrics.metrics m
-            WHERE span = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs')
-              AND m.place IS NOT NULL
+                ELSE format('f.%I', m.metric) END AS expression) e
+            WHERE m.place IS NOT NULL
+              AND (m.source = 'rollups'
+                   OR span = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs'))
         ), existing_column AS (
             SELECT a.attname::text AS name, a.attnum AS number FROM pg_attribute a
             WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
@@ -79,15 +84,15 @@ JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
 LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id %3$s$view$, span, columns,
             CASE span WHEN 'daily' THEN format('LEFT JOIN (
-    SELECT s.agent_id, s.bucket, %s,
+    SELECT s.agent_id, s.bucket, %s
            max(s.numerator) FILTER (WHERE s.measure = ''revenue'') AS revenue_usd,
            max(s.denominator) FILTER (WHERE s.measure = ''revenue'') AS agent_hours,
            bool_or(s.measure = ''survey'') AS has_survey
     FROM agent_metrics_internal.fact_days s
     GROUP BY s.agent_id, s.bucket) f ON f.agent_id = r.agent_id AND f.bucket = r.bucket', of_facts) ELSE '' END);
         FOR remark IN
-            SELECT a.attname, coalesce(m.definition, 'The metric is gone.') AS words
-            FROM pg_attribute a LEFT JOIN agent_metrics.metrics m ON m.metric = a.attname
+            SELECT a.attname, coalesce(m.definition, 'No metric has this column any more.') AS words
+            FROM pg_attribute a LEFT JOIN agent_metrics.metrics m ON m.metric = a.attname AND m.place IS NOT NULL
             WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
         LOOP
             EXECUTE format('COMMENT ON COLUMN agent_kpi.agent_%s.%I IS %L', span, remark.attname, remark.words);

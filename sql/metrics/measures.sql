@@ -133,9 +133,9 @@ COMMENT ON FUNCTION agent_metrics_internal.describe_measures(text, text[]) IS
 CREATE FUNCTION agent_metrics_internal.sum_of_measures(names text[], place text, grain text DEFAULT NULL) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT CASE count(*) WHEN 0 THEN 'NULL' WHEN 1 THEN min(x.term)
-                    -- a bucket's row has all of them
-                    ELSE CASE sum_of_measures.place
-                         WHEN 'bucket' THEN string_agg(x.term, ' + ' ORDER BY x.position)
+                    -- a bucket's row has all of them; but a cost is not known where no turn has one
+                    ELSE CASE WHEN sum_of_measures.place = 'bucket' AND 'cost_usd' <> ALL (sum_of_measures.names)
+                         THEN string_agg(x.term, ' + ' ORDER BY x.position)
                          ELSE format('CASE WHEN num_nonnulls(%s) > 0 THEN %s END',
                                      string_agg(x.term, ', ' ORDER BY x.position),
                                      string_agg(format('coalesce(%s, 0)', x.term), ' + ' ORDER BY x.position)) END END
@@ -150,7 +150,7 @@ COMMENT ON FUNCTION agent_metrics_internal.sum_of_measures(text[], text, text) I
     'trace() are made with it.';
 
 -- A row of agent_metrics.metrics must be one that the views can be made from. One that cannot is refused here, so that
--- setup() never fails on it.
+-- setup() does not fail on it.
 CREATE FUNCTION agent_metrics_internal.check_metric() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -160,12 +160,15 @@ DECLARE
     -- columns of agent_kpi.agent_daily and agent_hourly that are no metric
     columns constant text[] := ARRAY['agent_id', 'agent_kind', 'actor', 'day', 'hour', 'turns', 'conversations',
                                      'with_outcome', 'pending', 'successes', 'units', 'escalations', 'refusals',
-                                     'tool_calls', 'error_turns', 'refreshed_at', 'revenue_usd', 'agent_hours'];
+                                     'tool_calls', 'error_turns', 'refreshed_at', 'revenue_usd', 'agent_hours',
+                                     'bucket', 'has_survey'];
+    -- a view has 1,600 columns at most, and a column that was there stays
+    most    constant integer := 1000;
     unknown text;
     wrong   text;
 BEGIN
-    SELECT min(n.measure) INTO unknown
-    FROM unnest(NEW.numerator || NEW.denominator) AS n (measure)
+    SELECT min(coalesce(n.measure, 'NULL')) INTO unknown
+    FROM (SELECT unnest(NEW.numerator) AS measure UNION ALL SELECT unnest(NEW.denominator)) n
     WHERE NOT EXISTS (SELECT 1
                       FROM agent_metrics_internal.measures() m WHERE m.measure = n.measure AND m.grain <> 'interval');
     IF unknown IS NOT NULL THEN
@@ -181,6 +184,28 @@ BEGIN
         WHEN NEW.metric !~ '^[a-z][a-z0-9_]{0,62}$'
             THEN 'its name becomes a column: small letters, digits and _, 63 at most'
         WHEN NEW.metric = ANY (columns) THEN 'a column of the views has that name already'
+        WHEN NEW.place IS NOT NULL AND most <= (
+                SELECT count(*) FROM (
+                    SELECT a.attname::text
+                    FROM pg_attribute a WHERE a.attrelid = to_regclass('agent_kpi.agent_daily') AND a.attnum > 0
+                    UNION SELECT m.metric FROM agent_metrics.metrics m WHERE m.place IS NOT NULL
+                    EXCEPT SELECT NEW.metric) x)
+            THEN format('the views have %s columns already: leave its place NULL', most)
+        WHEN array_ndims(NEW.numerator) > 1 OR array_ndims(NEW.denominator) > 1
+          OR cardinality(NEW.numerator) <> (SELECT count(DISTINCT n) FROM unnest(NEW.numerator) AS n)
+          OR cardinality(NEW.denominator) <> (SELECT count(DISTINCT n) FROM unnest(NEW.denominator) AS n)
+          OR cardinality(NEW.denominator) = 0
+            THEN 'numerator and denominator are lists that name each measure once; no denominator is NULL'
+        WHEN NEW.for_outcome IS NOT NULL AND NEW.for_outcome <> NEW.metric
+         AND NOT EXISTS (SELECT 1 FROM agent_metrics.metrics m WHERE m.metric = NEW.for_outcome)
+         AND NEW.for_outcome NOT IN ('deflection_rate', 'qualified_lead_rate', 'automation_rate')
+            THEN format('for_outcome "%s" is no metric', NEW.for_outcome)
+        WHEN NEW.source = 'infrastructure' AND NEW.measure IS DISTINCT FROM 'revenue'
+            THEN 'infrastructure cost is per agent hour: measure revenue holds the hours'
+        WHEN NEW.source = 'survey' AND NEW.measure IS DISTINCT FROM 'survey'
+            THEN 'the measure of source survey is survey'
+        WHEN NEW.fraction IS NOT NULL AND NEW.source IN ('infrastructure', 'survey', 'eval_runs')
+            THEN format('source %s has no percentile', NEW.source)
         WHEN NEW.source = 'rollups' AND NEW.measure IS NOT NULL
             THEN 'measure is of source facts; rollups have numerator and denominator'
         WHEN NEW.source = 'rollups' AND NEW.fraction IS NOT NULL
@@ -201,7 +226,8 @@ BEGIN
         WHEN NEW.interval_method = 'wilson' AND NEW.source = 'rollups' AND NOT EXISTS (
                 SELECT 1 FROM agent_metrics_internal.measures() m
                 LEFT JOIN agent_metrics_internal.measures() whole ON whole.measure = m.part_of
-                WHERE NEW.numerator = ARRAY[m.measure] AND NEW.denominator IN (ARRAY[m.part_of], ARRAY[whole.part_of]))
+                WHERE NEW.numerator = ARRAY[m.measure] AND cardinality(NEW.denominator) = 1
+                  AND NEW.denominator[1] IN (m.part_of, whole.part_of))
             THEN 'an interval by wilson is of a share: one measure that is a part of the other'
         WHEN NEW.interval_method = 'delta' AND NEW.source = 'rollups'
          AND agent_metrics_internal.delta_method(NEW.numerator, NEW.denominator) IS NULL

@@ -3,22 +3,34 @@
 CREATE OR REPLACE FUNCTION agent_metrics_internal.version_definition() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    is_new constant boolean := TG_OP = 'INSERT';
+    last record;  -- the last definition of a metric that was deleted
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        IF (OLD.definition, OLD.source, OLD.numerator, OLD.denominator, OLD.measure, OLD.fraction,
+        IF (OLD.metric, OLD.definition, OLD.source, OLD.numerator, OLD.denominator, OLD.measure, OLD.fraction,
             OLD.unit, OLD.direction)
            IS NOT DISTINCT FROM
-           (NEW.definition, NEW.source, NEW.numerator, NEW.denominator, NEW.measure, NEW.fraction,
+           (NEW.metric, NEW.definition, NEW.source, NEW.numerator, NEW.denominator, NEW.measure, NEW.fraction,
             NEW.unit, NEW.direction)
            AND NEW.definition_version = OLD.definition_version THEN
             RETURN NEW;
         END IF;
         NEW.definition_version := greatest(NEW.definition_version, OLD.definition_version + 1);
+    ELSIF EXISTS (SELECT 1 FROM agent_metrics.metrics m WHERE m.metric = NEW.metric) THEN
+        RETURN NEW;  -- the row is there: nothing is put in
+    ELSE
+        SELECT x.definition_version, x.definition INTO last
+        FROM agent_metrics_internal.metric_definitions x WHERE x.metric = NEW.metric
+        ORDER BY x.definition_version DESC LIMIT 1;
+        IF last.definition = NEW.definition THEN
+            NEW.definition_version := last.definition_version;
+            RETURN NEW;
+        END IF;
+        NEW.definition_version := greatest(NEW.definition_version, last.definition_version + 1);
     END IF;
     INSERT INTO agent_metrics_internal.metric_definitions (metric, definition_version, effective_from, definition)
     VALUES (NEW.metric, NEW.definition_version,
-            CASE WHEN is_new THEN '-infinity'
+            CASE WHEN NOT EXISTS (SELECT 1 FROM agent_metrics_internal.metric_definitions x WHERE x.metric = NEW.metric)
+                 THEN '-infinity'
                  ELSE agent_metrics_internal.day_of(now(), agent_metrics_internal.report_time_zone()) END,
             NEW.definition)
     ON CONFLICT (metric, definition_version) DO UPDATE SET definition = excluded.definition;

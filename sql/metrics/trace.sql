@@ -1,5 +1,6 @@
 -- trace(): the rows behind a number. They are those that the agent's last refresh has seen, so their sums are the
--- number that the views show. occurred_at is the moment that decides the bucket: the turn's, or that of the
+-- number that the views show; of a plain sum no row is 0. A metric whose row was changed is traced by the new row at
+-- once, and shown by it after setup(). occurred_at is the moment that decides the bucket: the turn's, or that of the
 -- conversation's first turn.
 
 CREATE TYPE agent_metrics.trace_row AS (
@@ -61,7 +62,9 @@ BEGIN
             WHERE x.numerator IS NOT NULL OR x.denominator IS NOT NULL$query$,
             source.ids, source.moment, above, below,
             CASE WHEN trace_sums.is_percentile THEN source.value ELSE 'NULL' END, source.tables,
-            source.condition, above <> 'NULL')
+            source.condition,
+            -- a cost that nobody knows is none, and no 0
+            trace_sums.numerator IS NOT NULL AND NOT trace_sums.numerator <@ ARRAY['cost_usd'])
         USING trace_sums.agent_id, trace_sums.from_time, trace_sums.to_time;
     END LOOP;
 END

@@ -17,6 +17,8 @@ DECLARE
     denominators text;
     halves      text;
 BEGIN
+    -- no metric comes or changes between this view and the last that is made of them
+    LOCK TABLE agent_metrics.metrics IN SHARE MODE;
     SELECT string_agg(quote_literal(m.metric), ', ' ORDER BY m.metric),
            string_agg(
                format('WHEN %L THEN %s', m.metric, agent_metrics_internal.sum_of_measures(m.numerator, 'bucket')), ' '
@@ -77,8 +79,10 @@ FROM (
                 WHEN 'difference' THEN l.value - l.half
                 WHEN 'delta' THEN CASE WHEN l.half IS NOT NULL THEN greatest(l.value - l.half, 0) END
                 WHEN 'weighted_wilson' THEN agent_metrics_internal.weighted_low(l.value, l.effective_size)
-                WHEN 'wilson'
+                -- the row may say so before setup() was called for it
+                WHEN 'wilson' THEN CASE WHEN l.numerator BETWEEN 0 AND l.denominator
                     THEN agent_metrics.wilson_low(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
+                                                    END
            END AS ci_low,
            CASE WHEN l.value IS NULL THEN NULL ELSE CASE l.interval_method
                 WHEN 'order_statistics' THEN agent_metrics.percentile_high(l.sketch, l.fraction)
@@ -89,16 +93,19 @@ FROM (
                 WHEN 'delta' THEN CASE WHEN l.unit <> 'fraction' THEN l.value + l.half
                                        WHEN l.half IS NOT NULL THEN least(l.value + l.half, 1) END
                 WHEN 'weighted_wilson' THEN agent_metrics_internal.weighted_high(l.value, l.effective_size)
-                WHEN 'wilson'
+                -- the row may say so before setup() was called for it
+                WHEN 'wilson' THEN CASE WHEN l.numerator BETWEEN 0 AND l.denominator
                     THEN agent_metrics.wilson_high(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
+                                                    END
            END AS ci_high
     FROM (
         -- half of it, where it is symmetric
         SELECT l.*, clock_timestamp() AS fenced_3,
                1.959963984540054 * CASE
-                   WHEN l.interval_method = 'delta' THEN CASE l.metric %9$s ELSE agent_metrics_internal.ratio_error(
-                       l.facts, l.fact_numerator, l.fact_denominator, l.fact_numerator_squared, l.fact_product,
-                       l.fact_denominator_squared) END
+                   WHEN l.interval_method = 'delta'
+                       THEN CASE l.metric WHEN NULL THEN NULL %9$s ELSE agent_metrics_internal.ratio_error(
+                           l.facts, l.fact_numerator, l.fact_denominator, l.fact_numerator_squared, l.fact_product,
+                           l.fact_denominator_squared) END
                    WHEN l.interval_method = 'difference' AND l.value IS NOT NULL
                        THEN agent_metrics_internal.kpi_nps(l.agent_id, l.day, l.days, 'error')::double precision
                END AS half
@@ -119,14 +126,14 @@ FROM (
                        s.denominator AS fact_denominator, s.numerator_squared AS fact_numerator_squared,
                        s.denominator_squared AS fact_denominator_squared, s.product AS fact_product,
                        clock_timestamp() AS fenced_1,
-                       CASE m.metric %7$s ELSE CASE m.source
+                       CASE m.metric WHEN NULL THEN NULL %7$s ELSE CASE m.source
                            WHEN 'infrastructure' THEN CASE WHEN s.denominator > 0
                                THEN agent_metrics_internal.kpi_infrastructure_cost(r.agent_id, r.day, %3$s) END
                            WHEN 'survey' THEN CASE WHEN s.facts > 0
                                THEN agent_metrics_internal.kpi_nps(r.agent_id, r.day, %3$s, 'numerator') END
                            WHEN 'eval_runs' THEN agent_metrics_internal.kpi_eval(r.agent_id, r.day, %3$s, 'passed')
                            ELSE s.numerator END END::numeric AS numerator,
-                       CASE m.metric %8$s ELSE CASE m.source
+                       CASE m.metric WHEN NULL THEN NULL %8$s ELSE CASE m.source
                            WHEN 'survey' THEN CASE WHEN s.facts > 0
                                THEN agent_metrics_internal.kpi_nps(r.agent_id, r.day, %3$s, 'denominator') END
                            WHEN 'eval_runs' THEN agent_metrics_internal.kpi_eval(r.agent_id, r.day, %3$s, 'graded')
@@ -167,7 +174,7 @@ $view$, source, CASE source WHEN 'window' THEN 'span,' ELSE '' END, days, fact_d
             CASE source WHEN 'hourly' THEN ''
                         ELSE 'OR m.source IN (''facts'', ''infrastructure'', ''survey'', ''eval_runs'')' END,
             CASE WHEN source IN ('window', 'monthly') THEN 'last_day' ELSE 'day' END,
-            numerators, denominators, halves, of_rollups);
+            coalesce(numerators, ''), coalesce(denominators, ''), halves, coalesce(of_rollups, 'NULL'));
         EXECUTE format('COMMENT ON VIEW agent_metrics_internal.%1$I IS %2$L', source || '_values',
                        format('One row per agent, metric and row of %s_measures: the metric and how it '
                               'was come by.', source));

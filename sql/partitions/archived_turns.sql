@@ -1,6 +1,6 @@
 -- Archived turns count by what they add up to: read here beside the turns that are still in the database.
 
--- Turn measures per finest bucket, of live and archived turns. A window with `after` asks for what arrived since,
+-- Turn measures per finest bucket, of live and archived turns. A window with last_snapshot asks for what arrived since,
 -- and no archived turn did.
 CREATE FUNCTION agent_metrics_internal.compute_turns(
     agent_ids text[], from_times timestamptz[], to_times timestamptz[], last_snapshot pg_snapshot[],

@@ -83,7 +83,7 @@ COMMENT ON FUNCTION agent_metrics_internal.compute_live_turns(
 CREATE TYPE agent_metrics_internal.active_span AS (
     agent_id text, from_time timestamptz, to_time timestamptz, longest interval);
 COMMENT ON TYPE agent_metrics_internal.active_span IS
-    'Turns of an agent one after another, drawn out by the 30 minutes that bridge a gap; see 10_activity.sql.';
+    'Turns of an agent one after another, drawn out by the 30 minutes that bridge a gap; see activity.sql.';
 COMMENT ON COLUMN agent_metrics_internal.active_span.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.active_span.from_time IS 'Begin of the first turn.';
 COMMENT ON COLUMN agent_metrics_internal.active_span.to_time IS 'End of the turn that ended last, and 30 minutes.';

@@ -56,5 +56,6 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.register_agent(text, text, text, text, text, text, text, text, text) IS
-    'Registers an agent with its kind''s default thresholds, all owned by owner, who is made if not known. '
+    'Registers an agent with its kind''s default thresholds, owned by owner unless the kind names another; '
+    'the owner is made if not known. '
     'NULL: the default, or what it was. Called again it changes what is given and nothing else.';

@@ -68,7 +68,9 @@ COMMENT ON FUNCTION agent_metrics_internal.serialize_setup() IS
 -- refuses instead of dropping the data, and a user who is not superuser owns his rows.
 CREATE FUNCTION agent_metrics.setup() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-SET client_min_messages = warning AS $function$
+SET client_min_messages = warning
+-- a number that a view is made with is written as it is
+SET extra_float_digits = 1 AS $function$
 DECLARE
     installed text := (SELECT extversion FROM pg_extension WHERE extname = 'agent_metrics');
     remark    constant text := 'Migrations that setup() of version %s has applied: 1 to %s.';

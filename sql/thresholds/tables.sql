@@ -56,7 +56,8 @@ COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_from IS
 COMMENT ON COLUMN agent_metrics.kind_thresholds.value IS
     'The threshold, in the unit of the metric; the direction is the metric''s.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.owner IS
-    'Who answers for it; NULL: the owner of each agent. There is no threshold without an owner.';
+    'Who answers for it; NULL: who owns the agent when it is given to it. '
+    'There is no threshold without an owner.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.effective_to IS
     'Last report day that it holds; NULL: until the next row.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.deputy IS

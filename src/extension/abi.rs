@@ -666,6 +666,21 @@ impl RowType {
             .is_some_and(|one| kind.is_of(one.atttypid))
     }
 
+    /// Whether the column holds what is of variable length, such as a text or a sketch.
+    pub fn is_varlena(&self, column: usize) -> bool {
+        self.attribute(column)
+            .is_some_and(|one| one.attlen == -1 && !one.attisdropped)
+    }
+
+    /// An error unless each column is one that the caller can read.
+    pub fn check(&self, can_read: impl Fn(usize) -> bool) -> Result<(), SqlError> {
+        if (0..self.len()).all(can_read) {
+            Ok(())
+        } else {
+            Err(Self::other())
+        }
+    }
+
     /// Where the columns of these names stand; an error where one is not there.
     pub fn places<const N: usize>(&self, names: [&str; N]) -> Result<[usize; N], SqlError> {
         let mut places = [0; N];

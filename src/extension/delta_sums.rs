@@ -13,6 +13,7 @@ use pgrx::pg_sys::{Datum, MemoryContext};
 
 /// Columns of `rollup_delta` before the measures: agent and bucket.
 const AGENT: usize = 0;
+const BUCKET_COLUMN: usize = 1;
 const FIRST_MEASURE: usize = 2;
 /// Arguments of the aggregate; its state is argument 0.
 const DELTA: usize = 1;
@@ -47,6 +48,12 @@ impl Sums {
 
     fn add(&mut self, call: &Call) -> Result<(), SqlError> {
         let kind = RowType::cached(call, "agent_metrics_internal.rollup_delta");
+        kind.check(|column| {
+            column == BUCKET_COLUMN
+                || kind.is_of(column, Kind::Int8)
+                || kind.is_of(column, Kind::Numeric)
+                || kind.is_varlena(column)
+        })?;
         if call.is_null(DELTA) || call.is_null(BUCKET) {
             return Ok(());
         }
@@ -141,7 +148,7 @@ sql_functions! {
 
     /// The sum; NULL of no deltas.
     fn delta_sums_final(call) {
-        let Some(sums) = call.state::<Sums>(0) else { return Ok(None) };
+        let Some(sums) = call.state::<Sums>(0).filter(|sums| !sums.agent.is_empty()) else { return Ok(None) };
         sums.row(RowType::cached(call, "agent_metrics_internal.rollup_delta")).map(Some)
     }
 }

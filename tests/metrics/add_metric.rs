@@ -187,6 +187,60 @@ fn a_metric_that_cannot_be_formed_is_refused_when_it_is_written() {
             "only rollups have",
         ),
         (
+            "bucket",
+            "numerator, denominator",
+            "ARRAY['turns'], NULL",
+            "has that name already",
+        ),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY[NULL], ARRAY['turns']",
+            "made of \"NULL\"",
+        ),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY['turns', 'turns'], NULL",
+            "name each measure once",
+        ),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY['turns'], '{}'",
+            "name each measure once",
+        ),
+        (
+            "x",
+            "numerator, denominator",
+            "ARRAY[['turns', 'leads'], ['units', 'bookings']], NULL",
+            "name each measure once",
+        ),
+        (
+            "x",
+            "source, measure",
+            "'infrastructure', 'answers'",
+            "measure revenue holds the hours",
+        ),
+        (
+            "x",
+            "source, measure, interval_method",
+            "'survey', 'answers', 'difference'",
+            "the measure of source survey is survey",
+        ),
+        (
+            "x",
+            "source, fraction, interval_method",
+            "'eval_runs', 0.5, 'order_statistics'",
+            "has no percentile",
+        ),
+        (
+            "x",
+            "numerator, for_outcome",
+            "ARRAY['turns'], 'magic'",
+            "for_outcome \"magic\" is no metric",
+        ),
+        (
             "turns",
             "numerator, denominator",
             "ARRAY['turns'], NULL",
@@ -211,4 +265,144 @@ fn a_metric_that_cannot_be_formed_is_refused_when_it_is_written() {
         "23505",
     );
     db.exec("SELECT agent_metrics.setup()");
+}
+
+/// Sums of every grain above and below the line, known and not known: the views and trace() agree on all of them.
+#[test]
+fn metrics_over_any_sums_are_traced() {
+    let db = shop("any_metric");
+    db.exec(
+        "INSERT INTO agent_metrics.metrics (
+             metric, metric_class, unit, direction, numerator, denominator, place, definition)
+         SELECT name, 'economics', 'count', '-', above, below, 1000, 'words' FROM (VALUES
+             ('tools_per_conversation', ARRAY['tool_calls'], ARRAY['conversations']),
+             ('cost_per_turn', ARRAY['cost_usd'], ARRAY['turns']),
+             ('both_costs', ARRAY['cost_usd', 'conversation_cost_usd'], ARRAY['conversations']),
+             ('mixed', ARRAY['tokens_input', 'units', 'leads'], ARRAY['turns', 'outcomes', 'leads']),
+             ('errors_per_escalation', ARRAY['error_turns'], ARRAY['escalations'])) AS m (name, above, below);
+         -- a conversation that begins without a cost and costs something after midnight; turns without anything
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, cost_usd) VALUES
+             ('sup', '2026-03-20 23:50+00', 'late', NULL), ('sup', '2026-03-21 00:10+00', 'late', 5.5),
+             ('sup', '2026-03-25 12:00+00', 'bare', NULL);
+         SELECT agent_metrics.setup()",
+    );
+    refresh(&db);
+    assert_traced(&db);
+    assert_eq!(
+        db.lines(
+            "SELECT tools_per_conversation, cost_per_turn, both_costs FROM agent_kpi.agent_daily
+             WHERE agent_id = 'sup' AND day IN ('2026-03-20', '2026-03-25') ORDER BY day"
+        ),
+        ["0||5.5", "0||0"]
+    );
+}
+
+/// What an admin may write into the table breaks nobody's view, before and after the next setup().
+#[test]
+fn a_changed_row_breaks_no_view() {
+    let db = shop("changed_metric");
+    let views = [
+        "kpi_daily",
+        "kpi_hourly",
+        "kpi_monthly",
+        "cfo_tiles",
+        "cfo_spark",
+        "agent_daily",
+        "agent_hourly",
+    ];
+    let all_answer = || {
+        for view in views {
+            db.rows(&format!("SELECT * FROM agent_kpi.{view}"));
+        }
+        db.rows("SELECT * FROM agent_metrics.evaluate_thresholds()");
+    };
+    for change in [
+        "UPDATE agent_metrics.metrics SET numerator = '{successes}', denominator = '{outcomes}',
+             interval_method = 'wilson', unit = 'fraction' WHERE metric = 'cost_per_unit_usd'",
+        "UPDATE agent_metrics.metrics
+         SET interval_method = 'none' WHERE interval_method = 'delta' AND source = 'rollups'",
+        "UPDATE agent_metrics.metrics SET place = NULL WHERE source = 'facts'",
+        "UPDATE agent_metrics.metrics SET source = 'facts', numerator = NULL, denominator = NULL, measure = 'answers',
+             interval_method = 'weighted_wilson' WHERE metric = 'automation_rate'",
+        "UPDATE agent_metrics.metrics SET fraction = 0.96 WHERE metric = 'latency_p95_ms';
+         SET extra_float_digits = -15",
+        "ALTER TABLE agent_metrics.agent_kinds DROP CONSTRAINT agent_kinds_outcome_metric_fkey;
+         DELETE FROM agent_metrics.metrics WHERE source = 'rollups'",
+    ] {
+        db.exec(change);
+        all_answer();
+        db.exec("SELECT agent_metrics.setup()");
+        all_answer();
+        if change.contains("0.96") {
+            // the percentile is the one that was asked for, however the session shows numbers
+            let view = db.value("SELECT pg_get_viewdef('agent_kpi.agent_daily')").unwrap();
+            assert!(view.contains("'0.96'::double precision"), "{view}");
+        }
+    }
+}
+
+#[test]
+fn a_metric_is_shown_for_those_who_have_it_and_keeps_its_definitions() {
+    let db = shop("kept_metric");
+    db.exec(
+        "SELECT agent_metrics.register_agent('team', 'support', 'Head of Support', actor => 'human');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id)
+         VALUES ('team', '2026-03-03 10:00+00', 'h'), ('sup', '2026-03-03 10:00+00', 'a');
+         INSERT INTO agent_metrics.metrics
+             (metric, metric_class, unit, direction, numerator, denominator, for_actor, place, definition)
+         VALUES ('turns_of_ai', 'economics', 'count', '-', '{turns}', '{conversations}', 'ai', 1000, 'first')",
+    );
+    refresh(&db);
+    db.exec("SELECT agent_metrics.setup()");
+    for view in ["agent_daily", "agent_hourly"] {
+        assert_eq!(
+            db.lines(&format!(
+                "SELECT DISTINCT agent_id FROM agent_kpi.{view} WHERE turns_of_ai IS NOT NULL ORDER BY agent_id"
+            )),
+            ["ops", "sal", "sup"]
+        );
+    }
+    let definitions = |metric: &str| {
+        db.lines(&format!(
+            "SELECT definition_version, effective_from = '-infinity', definition
+             FROM agent_metrics_internal.metric_definitions WHERE metric = '{metric}' ORDER BY definition_version"
+        ))
+    };
+    // put in again: as it was, it is the same version; otherwise it is a new one from today on
+    let again = |words: &str| {
+        db.exec(&format!(
+            "DELETE FROM agent_metrics.metrics WHERE metric = 'turns_of_ai';
+             INSERT INTO agent_metrics.metrics (
+                 metric, metric_class, unit, direction, numerator, denominator, definition)
+             VALUES ('turns_of_ai', 'economics', 'count', '-', '{{turns}}', '{{conversations}}', '{words}')"
+        ));
+    };
+    again("first");
+    assert_eq!(definitions("turns_of_ai"), ["1|t|first"]);
+    again("second");
+    assert_eq!(definitions("turns_of_ai"), ["1|t|first", "2|f|second"]);
+    // one that is put in where it is changes nothing
+    db.exec(
+        "INSERT INTO agent_metrics.metrics (metric, metric_class, unit, direction, numerator, definition)
+         VALUES ('turns_of_ai', 'economics', 'count', '-', '{turns}', 'third') ON CONFLICT DO NOTHING;
+         UPDATE agent_metrics.metrics SET metric = 'turns_a_talk' WHERE metric = 'turns_of_ai'",
+    );
+    assert_eq!(definitions("turns_of_ai"), ["1|t|first", "2|f|second"]);
+    assert_eq!(definitions("turns_a_talk"), ["3|t|second"]);
+}
+
+/// A type that is not the one that the library knows is an error, whatever was done to it.
+#[test]
+fn a_delta_with_a_column_that_cannot_be_added_is_refused() {
+    let db = db("strange_delta");
+    db.exec("ALTER TYPE agent_metrics_internal.rollup_delta ADD ATTRIBUTE extra integer");
+    assert_eq!(
+        db.error(
+            "SELECT agent_metrics_internal.sum_deltas(jsonb_populate_record(
+                 NULL::agent_metrics_internal.rollup_delta,
+                 '{\"agent_id\": \"a\", \"turns\": 2, \"extra\": 77}'), now())"
+        )
+        .sqlstate,
+        "42804"
+    );
 }
