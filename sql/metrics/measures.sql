@@ -180,6 +180,7 @@ BEGIN
                   HINT = 'Name sums that the rollups hold already. docs/recipes/add-a-metric.md shows '
                          'a metric over them.';
     END IF;
+    -- One statement: it is a list of refusals.
     wrong := CASE
         WHEN NEW.metric !~ '^[a-z][a-z0-9_]{0,62}$'
             THEN 'its name becomes a column: small letters, digits and _, 63 at most'
