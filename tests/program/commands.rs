@@ -1,6 +1,7 @@
 //! The `agent-metrics` command as a person or a service manager uses it. Nothing here sleeps: where something has to
 //! happen first, its log line or a query of the server is waited for. `run` is in scheduler.rs, `demo` in demo.rs.
 
+use crate::support::asserts::assert_sqlstate;
 use crate::support::program::{
     Running, backdate, command, fails, insert, program, two_agents, works,
 };
@@ -324,6 +325,19 @@ fn doctor_names_each_ill_and_its_cure() {
     ] {
         assert!(stdout.contains(words), "{words} is missing in: {stdout}");
     }
+    // what a label counts as is not guessed: the statement has gaps, and as it stands it stores nothing
+    let (_, cure) = stdout
+        .split_once("INSERT INTO agent_metrics.outcomes")
+        .unwrap();
+    let cure = format!(
+        "INSERT INTO agent_metrics.outcomes{}",
+        cure.lines().next().unwrap()
+    );
+    assert!(
+        cure.contains("is_escalation) VALUES ('sucess', <the task was done>"),
+        "{cure}"
+    );
+    assert_sqlstate(&db, &cure, "42601");
     let (code, stdout, _) = program(empty_db("program_doctor_empty").url(), &["doctor"]);
     assert!(
         code == 1 && stdout.contains("agent-metrics setup"),

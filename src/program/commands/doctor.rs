@@ -186,7 +186,11 @@ const CHECKS: &[(&str, &str)] = &[
         "SELECT format('label \"%s\" of agent %s is mapped to nothing, so %s conversations are pending',
                        u.outcome_label, u.agent_id, u.conversations), u.outcome_label
          FROM agent_kpi.unmapped_labels u ORDER BY u.agent_id, u.outcome_label",
-        "INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('{}', true); with what it counts as",
+        // no guess: a label that is put in as what it is not makes wrong numbers that nobody looks for
+        "fill in true or false for each: \
+         INSERT INTO agent_metrics.outcomes (label, is_success, is_unit, is_deflection, is_escalation) \
+         VALUES ('{}', <the task was done>, <it is a unit of the kind's work>, <no human was needed>, \
+         <it was handed to a human>)",
     ),
     (
         "SELECT format('attached table %s cannot be followed: %s', t.source, t.problem), t.source
