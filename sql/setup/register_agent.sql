@@ -45,17 +45,22 @@ BEGIN
         display_name = coalesce($4, a.display_name), actor = coalesce($5, a.actor), cadence = coalesce($6, a.cadence),
         time_zone = coalesce($7, a.time_zone), vertical = coalesce($8, a.vertical),
         baseline_agent_id = coalesce($9, a.baseline_agent_id);
+    -- A kind's thresholds are for its AI agents: people are not held to the latency of a machine.
+    DELETE FROM agent_metrics.thresholds t
+    USING agent_metrics.agents a
+    WHERE t.agent_id = $1 AND t.is_from_kind AND a.agent_id = $1 AND a.actor = 'human';
     INSERT INTO agent_metrics.thresholds (
         agent_id, metric, effective_from, value, owner, effective_to, deputy, review_on, note, is_from_kind)
     SELECT $1, k.metric, k.effective_from, k.value, coalesce(k.owner, $3), k.effective_to, k.deputy,
            k.review_on, k.note, true
     FROM agent_metrics.kind_thresholds k
+    JOIN agent_metrics.agents a ON a.agent_id = $1 AND a.actor = 'ai'
     WHERE k.kind = $2
       AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds t WHERE t.agent_id = $1 AND t.metric = k.metric);
     RETURN $1;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.register_agent(text, text, text, text, text, text, text, text, text) IS
-    'Registers an agent with its kind''s default thresholds, owned by owner unless the kind names another; '
+    'Registers an agent, an AI agent with its kind''s thresholds, owned by owner unless the kind names another; '
     'the owner is made if not known. '
     'NULL: the default, or what it was. Called again it changes what is given and nothing else.';

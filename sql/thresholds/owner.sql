@@ -83,7 +83,7 @@ BEGIN
         SELECT a.agent_id, NEW.metric, NEW.effective_from, NEW.value, coalesce(NEW.owner, a.owner), NEW.effective_to,
                NEW.deputy, NEW.review_on, NEW.note, true
         FROM agent_metrics.agents a
-        WHERE a.kind = NEW.kind
+        WHERE a.kind = NEW.kind AND a.actor = 'ai'
           AND NOT EXISTS (SELECT 1 FROM agent_metrics.thresholds o
                           WHERE o.agent_id = a.agent_id AND o.metric = NEW.metric AND NOT o.is_from_kind)
         ON CONFLICT (agent_id, metric, effective_from) DO UPDATE SET

@@ -46,7 +46,7 @@ CREATE TABLE agent_metrics.kind_thresholds (
     PRIMARY KEY (kind, metric, effective_from)
 );
 COMMENT ON TABLE agent_metrics.kind_thresholds IS
-    'The threshold that a metric of every agent of a kind is held to, from a day on, with its owner. '
+    'The threshold that a metric of every AI agent of a kind is held to, from a day on, with its owner. '
     'register_agent() gives it to a new agent, a change follows to those that have it, and an agent with one of its '
     'own for the metric keeps that.';
 COMMENT ON COLUMN agent_metrics.kind_thresholds.kind IS 'Kind of agent.';

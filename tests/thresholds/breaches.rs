@@ -420,3 +420,26 @@ fn thresholds_have_ends_owners_and_kinds() {
         "SELECT * FROM agent_metrics.thresholds WHERE agent_id = 'other' AND metric = 'tool_call_accuracy'",
     );
 }
+
+#[test]
+fn people_are_not_held_to_the_thresholds_of_machines() {
+    let db = db("human_thresholds");
+    let held = |agent: &str| {
+        db.number(&format!(
+            "SELECT count(*) FROM agent_metrics.thresholds WHERE agent_id = '{agent}'"
+        ))
+    };
+    db.exec(
+        "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support'),
+                agent_metrics.register_agent('team', 'support', 'Head of Support', actor => 'human');
+         INSERT INTO agent_metrics.kind_thresholds (kind, metric, value) VALUES ('support', 'tool_call_accuracy', 0.9)",
+    );
+    assert_eq!((held("bot"), held("team")), (6.0, 0.0));
+    // one of its own stays, what came from the kind goes when it turns out that it is people
+    db.exec(
+        "INSERT INTO agent_metrics.thresholds (agent_id, metric, value, owner)
+         VALUES ('bot', 'nps_delta', 0, 'Head of Support');
+         SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support', actor => 'human')",
+    );
+    assert_eq!(held("bot"), 1.0);
+}
