@@ -3,14 +3,12 @@
 -- is gone shows NULL.
 DO $do$
 DECLARE
-    span     text;
-    time_column text;  -- the column that names the row's time
+    grain    text;
     columns  text;
     of_facts text;
     remark   record;
 BEGIN
-    FOREACH span IN ARRAY ARRAY['daily', 'hourly'] LOOP
-        time_column := CASE span WHEN 'daily' THEN 'day' ELSE 'hour' END;
+    FOREACH grain IN ARRAY ARRAY['daily', 'hourly'] LOOP
         SELECT coalesce(string_agg(format('max(%2$s) FILTER (WHERE s.measure = %1$L) AS %3$I, ', m.measure,
                    CASE WHEN m.fraction IS NOT NULL
                         THEN format('agent_metrics.percentile(s.sketch, %L::double precision)', m.fraction)
@@ -20,19 +18,8 @@ BEGIN
         FROM agent_metrics.metrics m WHERE m.source = 'facts' AND m.place IS NOT NULL;
 
         WITH wanted_column (name, place, expression) AS (
-            SELECT x.* FROM (VALUES
-                ('agent_id', 1, 'r.agent_id'), ('agent_kind', 2, 'a.kind'), ('actor', 3, 'a.actor'),
-                (time_column, 4, CASE span WHEN 'daily' THEN 'r.day' ELSE 'r.bucket' END),
-                ('turns', 5, 'coalesce(r.turns, 0)'), ('conversations', 6, 'coalesce(r.conversations, 0)'),
-                ('with_outcome', 7, 'coalesce(r.outcomes, 0)'),
-                ('pending', 8, 'coalesce(r.conversations - r.outcomes, 0)'),
-                ('successes', 9, 'coalesce(r.successes, 0)'), ('units', 10, 'coalesce(r.units, 0)'),
-                ('escalations', 11, 'coalesce(r.escalations, 0)'), ('refusals', 12, 'coalesce(r.refusals, 0)'),
-                ('tool_calls', 13, 'coalesce(r.tool_calls, 0)'), ('error_turns', 14, 'coalesce(r.error_turns, 0)'),
-                ('refreshed_at', 25, 'w.refreshed_at')) AS x
-            UNION ALL
-            SELECT x.* FROM (VALUES ('revenue_usd', 38, 'f.revenue_usd'), ('agent_hours', 39, 'f.agent_hours')) AS x
-            WHERE span = 'daily'
+            SELECT c.name, c.place, c.expression
+            FROM agent_metrics_internal.wide_columns() c WHERE c.span IS NULL OR c.span = grain
             UNION ALL
             -- a metric that the agent does not have shows nothing
             SELECT m.metric, m.place,
@@ -64,10 +51,10 @@ BEGIN
                 ELSE format('f.%I', m.metric) END AS expression) e
             WHERE m.place IS NOT NULL
               AND (m.source = 'rollups'
-                   OR span = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs'))
+                   OR grain = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs'))
         ), existing_column AS (
             SELECT a.attname::text AS name, a.attnum AS number FROM pg_attribute a
-            WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
+            WHERE a.attrelid = to_regclass('agent_kpi.agent_' || grain) AND a.attnum > 0
         )
         SELECT string_agg(
                    format('%s AS %I', coalesce(w.expression, 'NULL::double precision'), coalesce(w.name, p.name)),
@@ -82,8 +69,8 @@ SELECT %2$s
 FROM agent_metrics_internal.%1$s_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
-LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id %3$s$view$, span, columns,
-            CASE span WHEN 'daily' THEN format('LEFT JOIN (
+LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id %3$s$view$, grain, columns,
+            CASE grain WHEN 'daily' THEN format('LEFT JOIN (
     SELECT s.agent_id, s.bucket, %s
            max(s.numerator) FILTER (WHERE s.measure = ''revenue'') AS revenue_usd,
            max(s.denominator) FILTER (WHERE s.measure = ''revenue'') AS agent_hours,
@@ -93,9 +80,9 @@ LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id %
         FOR remark IN
             SELECT a.attname, coalesce(m.definition, 'No metric has this column any more.') AS words
             FROM pg_attribute a LEFT JOIN agent_metrics.metrics m ON m.metric = a.attname AND m.place IS NOT NULL
-            WHERE a.attrelid = to_regclass('agent_kpi.agent_' || span) AND a.attnum > 0
+            WHERE a.attrelid = to_regclass('agent_kpi.agent_' || grain) AND a.attnum > 0
         LOOP
-            EXECUTE format('COMMENT ON COLUMN agent_kpi.agent_%s.%I IS %L', span, remark.attname, remark.words);
+            EXECUTE format('COMMENT ON COLUMN agent_kpi.agent_%s.%I IS %L', grain, remark.attname, remark.words);
         END LOOP;
     END LOOP;
 END

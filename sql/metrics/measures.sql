@@ -149,6 +149,36 @@ COMMENT ON FUNCTION agent_metrics_internal.sum_of_measures(text[], text, text) I
     'An expression: the sum of measures in a bucket, a row or an archived bucket. Internal: the metrics'' values and '
     'trace() are made with it.';
 
+-- The columns of agent_kpi.agent_daily and agent_hourly that are no metric; span: of one of the two alone.
+CREATE FUNCTION agent_metrics_internal.wide_columns()
+RETURNS TABLE (name text, place integer, expression text, span text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT c.name, c.place, c.expression, c.span
+    FROM (VALUES
+        ('agent_id', 1, 'r.agent_id', NULL),
+        ('agent_kind', 2, 'a.kind', NULL),
+        ('actor', 3, 'a.actor', NULL),
+        ('day', 4, 'r.day', 'daily'),
+        ('hour', 4, 'r.bucket', 'hourly'),
+        ('turns', 5, 'coalesce(r.turns, 0)', NULL),
+        ('conversations', 6, 'coalesce(r.conversations, 0)', NULL),
+        ('with_outcome', 7, 'coalesce(r.outcomes, 0)', NULL),
+        ('pending', 8, 'coalesce(r.conversations - r.outcomes, 0)', NULL),
+        ('successes', 9, 'coalesce(r.successes, 0)', NULL),
+        ('units', 10, 'coalesce(r.units, 0)', NULL),
+        ('escalations', 11, 'coalesce(r.escalations, 0)', NULL),
+        ('refusals', 12, 'coalesce(r.refusals, 0)', NULL),
+        ('tool_calls', 13, 'coalesce(r.tool_calls, 0)', NULL),
+        ('error_turns', 14, 'coalesce(r.error_turns, 0)', NULL),
+        ('refreshed_at', 25, 'w.refreshed_at', NULL),
+        ('revenue_usd', 38, 'f.revenue_usd', 'daily'),
+        ('agent_hours', 39, 'f.agent_hours', 'daily')) AS c (name, place, expression, span);
+END;
+COMMENT ON FUNCTION agent_metrics_internal.wide_columns() IS
+    'The columns of agent_daily and agent_hourly that are no metric, with their places. '
+    'Internal: the views are made with it.';
+
 -- A row of agent_metrics.metrics must be one that the views can be made from. One that cannot is refused here, so that
 -- setup() does not fail on it.
 CREATE FUNCTION agent_metrics_internal.check_metric() RETURNS trigger
@@ -157,11 +187,6 @@ DECLARE
     facts   constant text[] := ARRAY['tool_calls', 'instruction_scores', 'revenue', 'resolutions', 'survey',
                                      'escalations', 'escalated', 'to_escalate', 'answers', 'out_of_scope',
                                      'in_scope', 'self_report'];
-    -- columns of agent_kpi.agent_daily and agent_hourly that are no metric
-    columns constant text[] := ARRAY['agent_id', 'agent_kind', 'actor', 'day', 'hour', 'turns', 'conversations',
-                                     'with_outcome', 'pending', 'successes', 'units', 'escalations', 'refusals',
-                                     'tool_calls', 'error_turns', 'refreshed_at', 'revenue_usd', 'agent_hours',
-                                     'bucket', 'has_survey'];
     -- a view has 1,600 columns at most, and a column that was there stays
     most    constant integer := 1000;
     unknown text;
@@ -184,7 +209,10 @@ BEGIN
     wrong := CASE
         WHEN NEW.metric !~ '^[a-z][a-z0-9_]{0,62}$'
             THEN 'its name becomes a column: small letters, digits and _, 63 at most'
-        WHEN NEW.metric = ANY (columns) THEN 'a column of the views has that name already'
+        -- bucket and has_survey are columns that the views are made with
+        WHEN NEW.metric IN ('bucket', 'has_survey')
+          OR EXISTS (SELECT 1 FROM agent_metrics_internal.wide_columns() c WHERE c.name = NEW.metric)
+            THEN 'a column of the views has that name already'
         WHEN NEW.place IS NOT NULL AND most <= (
                 SELECT count(*) FROM (
                     SELECT a.attname::text
