@@ -48,14 +48,16 @@ impl Sums {
 
     fn add(&mut self, call: &Call) -> Result<(), SqlError> {
         let kind = RowType::cached(call, "agent_metrics_internal.rollup_delta");
-        kind.check(|column| {
-            column == BUCKET_COLUMN
-                || kind.is_of(column, Kind::Int8)
-                || kind.is_of(column, Kind::Numeric)
-                || kind.is_varlena(column)
-        })?;
         if call.is_null(DELTA) || call.is_null(BUCKET) {
             return Ok(());
+        }
+        if self.counts.is_empty() {
+            kind.check(|column| {
+                column == BUCKET_COLUMN
+                    || kind.is_of(column, Kind::Int8)
+                    || kind.is_of(column, Kind::Numeric)
+                    || kind.is_varlena(column)
+            })?;
         }
         let delta = kind.fields(call, DELTA)?;
         while self.counts.len() < kind.len() {
