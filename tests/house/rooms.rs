@@ -1,13 +1,11 @@
-//! Where a test stands: each file is in a room, has a line in tests/README.md, and is short enough to be read.
+//! Where a test stands: each file is in a room, and has a line in tests/README.md.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::house::lines::files;
 use crate::support::golden::path;
-
-/// A longer file asks to be two.
-const MOST_LINES: usize = 500;
 
 /// What a file declares with `mod NAME;`.
 fn modules(file: &Path) -> Vec<String> {
@@ -22,38 +20,30 @@ fn modules(file: &Path) -> Vec<String> {
     names
 }
 
-/// The Rust files under a folder, by the folder they are in; of the folder itself under "".
-fn files() -> BTreeMap<String, Vec<String>> {
+/// The Rust files of the tests, by the folder they are in; of the folder itself under "".
+fn rooms() -> BTreeMap<String, Vec<String>> {
     let root = path("tests");
-    let (mut found, mut folders) = (BTreeMap::<String, Vec<String>>::new(), vec![root.clone()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let entry = entry.unwrap().path();
-            let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
-            if entry.is_dir() {
-                folders.push(entry);
-            } else if let Some(name) = name.strip_suffix(".rs") {
-                let room = folder.strip_prefix(&root).unwrap().to_str().unwrap();
-                found
-                    .entry(room.to_owned())
-                    .or_default()
-                    .push(name.to_owned());
-                let lines = fs::read_to_string(&entry).unwrap().lines().count();
-                assert!(
-                    lines <= MOST_LINES,
-                    "{} has {lines} lines: make two of it",
-                    entry.display()
-                );
-            }
-        }
+    let mut found = BTreeMap::<String, Vec<String>>::new();
+    for file in files("tests", &["rs"]) {
+        let room = file
+            .parent()
+            .unwrap()
+            .strip_prefix(&root)
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        found
+            .entry(room.to_owned())
+            .or_default()
+            .push(name.to_owned());
     }
-    found.values_mut().for_each(|names| names.sort());
     found
 }
 
 #[test]
-fn each_file_is_in_a_room_and_short() {
-    let mut files = files();
+fn each_file_is_in_a_room() {
+    let mut files = rooms();
     assert_eq!(
         files.remove("").unwrap(),
         ["suite"],
