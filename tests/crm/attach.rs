@@ -4,7 +4,8 @@ use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::program::{program, works};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, Session};
 
 /// A CRM with tickets by uuid and payments by text, in a schema and of an owner of its own.

@@ -1,7 +1,8 @@
 //! What is accepted can be refreshed: texts, moments and JSON have bounds where they are written.
 
 use crate::support::asserts::{assert_sqlstate, assert_verified};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, db};
 
 /// SQL for that many bytes of hexadecimal digits, which no compression makes shorter than half; others in each row.

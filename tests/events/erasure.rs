@@ -6,7 +6,8 @@ use crate::partitions::archive::{archive, file_of, name_of, no_folder};
 use crate::partitions::by_hand::two_months;
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::program::works;
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, db};
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::cluster::Cluster;
-use crate::support::rollups::{assert_rollups, oracle_differences, refresh, shop};
+use crate::support::rollups::{assert_rollups, oracle_differences, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, db};
 
 fn events_changed(db: &Db) -> f64 {

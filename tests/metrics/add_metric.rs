@@ -2,7 +2,8 @@
 
 use crate::metrics::trace::assert_traced;
 use crate::support::asserts::{assert_explained, assert_sqlstate};
-use crate::support::rollups::{refresh, shop};
+use crate::support::rollups::refresh;
+use crate::support::shop::shop;
 use crate::support::{Db, db};
 
 const RECIPE: &str = include_str!("../../docs/recipes/add-a-metric.md");

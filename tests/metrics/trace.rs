@@ -2,7 +2,8 @@
 //! hand-made, real and random data, at hour, day and thirty days.
 
 use crate::support::asserts::{assert_explained, assert_no_rows};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Session, db};
 
 /// Numbers of a view that are not what trace() adds up to. `span` gives the first and last moment of a row.

@@ -3,7 +3,8 @@
 
 use crate::metrics::trace::{assert_traced, random_facts};
 use crate::support::asserts::assert_no_rows;
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, db};
 
 /// Two AI agents and a human team of one kind, and two of another, with turns in the last two months.

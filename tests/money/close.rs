@@ -2,7 +2,8 @@
 
 use crate::support::asserts::{assert_explained, assert_no_rows};
 use crate::support::program::works;
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, Session};
 
 /// The shop of March 2026 with money, closed.

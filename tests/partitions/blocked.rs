@@ -6,7 +6,8 @@ use std::fs;
 use crate::partitions::archive::{archive, name_of, two_old_months};
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::program::{fails, program, works};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Session, SqlError};
 
 fn refused(session: &Session, sql: &str, sqlstate: &str, words: &[&str]) -> SqlError {

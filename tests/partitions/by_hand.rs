@@ -4,8 +4,9 @@ use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::rollups::{
-    Rollups, assert_only, assert_rollups, oracle_differences, refresh, shop, written_days,
+    Rollups, assert_only, assert_rollups, oracle_differences, refresh, written_days,
 };
+use crate::support::shop::shop;
 use crate::support::{Db, Session, db};
 
 /// A database with turns in two old months, both of which have a partition of their own: `sup` and `ops`, three

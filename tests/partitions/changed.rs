@@ -5,7 +5,8 @@ use std::fs;
 use crate::partitions::archive::{archive, file_of, name_of, two_old_months};
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::program::works;
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, Session};
 
 const ID: &str = "(SELECT archive_id FROM agent_metrics_internal.archives WHERE state = 'writing')";

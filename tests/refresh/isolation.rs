@@ -5,7 +5,8 @@ use std::thread;
 
 use crate::refresh::sessions::{insert, pid, until_blocked};
 use crate::support::asserts::{assert_no_rows, assert_verified};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, Session, SqlError};
 
 /// Everything a refresh writes, as text.

@@ -7,7 +7,8 @@
 
 use crate::support::asserts::assert_no_rows;
 use crate::support::db;
-use crate::support::rollups::{Rollups, assert_only, assert_rollups, refresh, shop};
+use crate::support::rollups::{Rollups, assert_only, assert_rollups, refresh};
+use crate::support::shop::shop;
 
 /// The turn of the shop that `a-d-c-t` names.
 fn turn(name: &str) -> String {

@@ -4,9 +4,8 @@
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
 use crate::support::db;
-use crate::support::rollups::{
-    Rollups, assert_only, assert_rollups, oracle_differences, refresh, shop,
-};
+use crate::support::rollups::{Rollups, assert_only, assert_rollups, oracle_differences, refresh};
+use crate::support::shop::shop;
 
 #[test]
 fn refresh_sees_a_mapping_that_was_made_changed_or_taken_away() {

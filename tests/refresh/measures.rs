@@ -1,7 +1,8 @@
 //! The one list of a rollup's sums, `measures()`: what holds them has these columns, and verify() looks at every one.
 
 use crate::support::db;
-use crate::support::rollups::{assert_rollups, shop};
+use crate::support::rollups::assert_rollups;
+use crate::support::shop::shop;
 
 #[test]
 fn every_table_of_sums_has_the_columns_of_the_list() {

@@ -2,7 +2,8 @@
 
 use crate::support::asserts::assert_sqlstate;
 use crate::support::program::{fails, works};
-use crate::support::rollups::{Rollups, assert_rollups, refresh, shop, written_days};
+use crate::support::rollups::{Rollups, assert_rollups, refresh, written_days};
+use crate::support::shop::shop;
 
 /// Ways to spoil the rollups of the fourth of March, each of them found by `verify()`.
 const DAMAGE: [&str; 6] = [

@@ -6,9 +6,8 @@
 use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
-use crate::support::rollups::{
-    Rollups, assert_rollups, oracle_differences, refresh, shop, written_days,
-};
+use crate::support::rollups::{Rollups, assert_rollups, oracle_differences, refresh, written_days};
+use crate::support::shop::shop;
 use crate::support::{Db, Session};
 
 /// One more turn of `sup` on the first of May, in a conversation of that name.

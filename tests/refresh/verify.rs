@@ -2,7 +2,8 @@
 //! oracle of support/rollups.rs.
 
 use crate::support::asserts::assert_no_rows;
-use crate::support::rollups::{assert_oracle, assert_rollups, oracle_differences, shop};
+use crate::support::rollups::{assert_oracle, assert_rollups, oracle_differences};
+use crate::support::shop::shop;
 
 #[test]
 fn verify_finds_a_planted_wrong_value_in_every_place() {

@@ -2,7 +2,8 @@
 
 use crate::partitions::by_hand::two_months;
 use crate::support::Session;
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 
 fn verified(session: &Session, what: &str) {
     assert_eq!(

@@ -2,7 +2,8 @@
 
 use crate::setup::install::views;
 use crate::support::asserts::{assert_no_rows, assert_sqlstate, assert_verified};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Db, db, empty_db, login};
 
 #[test]

@@ -4,7 +4,8 @@ use std::thread;
 
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::cluster::run;
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{Session, empty_db, login};
 
 /// Every row that ships or that a user writes, and every object with its definition.

@@ -6,7 +6,8 @@ use crate::setup::hostile_install::{THINGS, made_in};
 use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::cluster::run;
 use crate::support::program::{fails, program};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 use crate::support::{empty_db, login};
 
 #[test]

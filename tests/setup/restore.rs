@@ -2,7 +2,8 @@
 
 use crate::support::asserts::assert_sqlstate;
 use crate::support::cluster::{Cluster, run};
-use crate::support::rollups::{assert_rollups, fill_shop, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::fill_shop;
 use crate::support::{Db, Session, db};
 
 /// The counter of a cluster.

@@ -1,7 +1,8 @@
 //! What a reader and a stranger gain by functions and statements of their own: nothing that SECURITY.md does not give.
 
 use crate::setup::install::views;
-use crate::support::rollups::{fill_shop, refresh};
+use crate::support::rollups::refresh;
+use crate::support::shop::fill_shop;
 use crate::support::{Session, db, login};
 
 /// Views that hide no row and no value of what they read: they sum, and a condition that is not leakproof, such as one

@@ -2,7 +2,8 @@
 
 use crate::support::Db;
 use crate::support::asserts::{assert_no_rows, assert_refused, assert_verified};
-use crate::support::rollups::{assert_rollups, refresh, shop};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::shop;
 
 fn old_turns(db: &Db, turns: i32) {
     db.exec(&format!(

@@ -7,8 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use super::shop::{fill_shop, shop};
-
 use super::Session;
 use super::asserts::assert_verified;
 

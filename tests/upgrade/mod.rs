@@ -18,7 +18,8 @@ use std::fs;
 
 use self::server::{Server, script};
 use self::sources::{Script, Sources, member, table, view, without_item};
-use crate::support::rollups::{assert_rollups, fill_shop, refresh};
+use crate::support::rollups::{assert_rollups, refresh};
+use crate::support::shop::fill_shop;
 use crate::support::{Session, db};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
