@@ -1,7 +1,7 @@
 # agent_metrics: demo, test, install. PG_CONFIG picks the PostgreSQL server.
 #
-#   make demo      on a bare Debian or Ubuntu with Rust: everything, to four tiles an agent and a page
-#   make test      formatting, lints, and every test, on a temporary cluster of its own
+#   make demo      on a bare Debian or Ubuntu with Rust: everything, to four tiles an agent and a page (scripts/demo)
+#   make test      formatting, lints, and every test, on a temporary cluster of its own (scripts/test)
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
 #                  its bar; ROWS=10000000
@@ -19,27 +19,21 @@ MINUTES ?= 60
 KILLS ?= 500
 export PG_CONFIG
 
+# How cargo builds. scripts/demo alone sets another, and installs it where no other server looks.
+PROFILE ?= release
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(shell $(PG_CONFIG) --version 2>/dev/null | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
-# A folder of its own, so that building the program does not make cargo build the extension anew.
-EXTENSION_TARGET := target/pg$(MAJOR)
-BUILD := $(EXTENSION_TARGET)/extension
+# A folder of its own, so that building the program does not make cargo build the extension anew. The demo shares one:
+# what both build is built once, which counts more on the first run than what is linked anew on the next.
+EXTENSION_TARGET := $(if $(filter demo,$(PROFILE)),target,target/pg$(MAJOR))
+BUILD := target/pg$(MAJOR)/$(if $(filter demo,$(PROFILE)),demo,extension)
 FEATURES := --no-default-features --features pg$(MAJOR)
-PROGRAM := target/release/agent-metrics
 
 .PHONY: demo test docs privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
-demo: tools
-	@$(MAKE) --no-print-directory install program
-	@scripts/demo
-
-test: tools
-	@$(MAKE) --no-print-directory install lint
-	scripts/with-cluster $(CARGO) test
-	@echo "seconds of the ten tests that take longest; all are in target/test-times.txt:"
-	@sort -rn target/test-times.txt | sed -n 1,10p
-	scripts/fuzz 5
+demo test:
+	@scripts/$@
 
 # After a change of a comment, a column or an argument.
 docs: install
@@ -65,7 +59,7 @@ tools:
 	@scripts/install-tools
 
 program:
-	$(CARGO) build --release --bin agent-metrics --target-dir target
+	$(CARGO) build --profile $(PROFILE) --bin agent-metrics --target-dir target
 
 lint:
 	$(CARGO) fmt --check
@@ -84,10 +78,10 @@ advisories:
 # cargo decides what to build; a file that came out the same keeps its time, so that nothing after it is done again.
 extension:
 	@test -n "$(MAJOR)" || { echo "make: $(PG_CONFIG) is not there; run scripts/install-tools or set PG_CONFIG" >&2; exit 1; }
-	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) build --lib --release $(FEATURES) --target-dir $(EXTENSION_TARGET)
+	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) build --profile $(PROFILE) --lib $(FEATURES) --target-dir $(EXTENSION_TARGET)
 	@mkdir -p $(BUILD)
-	@cmp -s $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so || \
-		cp $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so
+	@cmp -s $(EXTENSION_TARGET)/$(PROFILE)/libagent_metrics.so $(BUILD)/agent_metrics.so || \
+		cp $(EXTENSION_TARGET)/$(PROFILE)/libagent_metrics.so $(BUILD)/agent_metrics.so
 	@awk '$$1 == "member" { print "sql/" $$2 }' sql/manifest | xargs cat >$(BUILD)/new.sql
 	@cmp -s $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql || cp $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql
 	@rm $(BUILD)/new.sql
