@@ -9,7 +9,9 @@ use agent_metrics::program::{archive, demo, error, page, shutdown::Stop, text};
 use agent_metrics::say;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Measure the performance of AI agents inside PostgreSQL.
 ///
@@ -17,7 +19,8 @@ use tracing_subscriber::EnvFilter;
 /// rollups when each agent's cadence says so, and shows the page. It keeps no state of its own: when it is off, the
 /// numbers get stale and nothing else.
 #[derive(Parser)]
-#[command(version, max_term_width = 110, after_help = CONNECTING, after_long_help = EXAMPLES)]
+// Wrapped at 80 columns wherever it is read, so that no example is broken: one that is pasted runs.
+#[command(version, term_width = 80, after_help = CONNECTING, after_long_help = EXAMPLES)]
 struct Arguments {
     /// Where the database is: postgresql://user@host:5432/database, or key=value pairs
     #[arg(
@@ -29,6 +32,10 @@ struct Arguments {
     )]
     database_url: Option<String>,
 
+    /// Say more: what is done in between, and where in the database an error came from
+    #[arg(long, short, global = true)]
+    verbose: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -38,27 +45,38 @@ const CONNECTING: &str = "Without a URL the variables PGHOST, PGPORT, PGUSER, PG
 
 const EXAMPLES: &str = "\
 Connecting:
-  --database-url, else DATABASE_URL, else PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT.
-  Keep the password in PGPASSWORD or DATABASE_URL: an argument can be read by everybody on the machine.
-  TLS: sslmode=disable, prefer (the default), require, verify-ca or verify-full, in the URL or in PGSSLMODE.
-  Roots are in sslrootcert, else in ~/.postgresql/root.crt; sslrootcert=system, with verify-full, takes the machine's.
+  --database-url, else DATABASE_URL, else PGHOST, PGPORT, PGUSER, PGPASSWORD,
+  PGDATABASE, PGSSLMODE, PGSSLROOTCERT. Keep the password in PGPASSWORD or
+  DATABASE_URL: an argument can be read by everybody on the machine.
+  TLS: sslmode=disable, prefer (the default), require, verify-ca, verify-full,
+  in the URL or in PGSSLMODE. Roots are in sslrootcert, else in
+  ~/.postgresql/root.crt; sslrootcert=system, with verify-full, takes the
+  machine's.
 
 Examples:
-  First steps with a database that you own:
-    export DATABASE_URL='postgresql://me@db.example/warehouse?sslmode=verify-full&sslrootcert=system'
+  First steps, with a database that you own:
+    export DATABASE_URL='postgresql://me@db.example/warehouse'
+    agent-metrics init
+    agent-metrics run --listen 127.0.0.1:8080
+  The same step by step:
     agent-metrics setup
-    psql \"$DATABASE_URL\" -c \"SELECT agent_metrics.register_agent('support-bot', 'support', 'Head of Support')\"
-    agent-metrics run --serve 127.0.0.1:8080
+    psql \"$DATABASE_URL\" -c \"SELECT agent_metrics.register_agent(
+      'support-bot', 'support', 'Head of Support')\"
+    agent-metrics refresh
   From cron or a Kubernetes job, in place of `run`:
-    */5 * * * *  agent-metrics once
+    agent-metrics once
   What is going on, and what is wrong:
     agent-metrics status
     agent-metrics doctor
   Have a look at it all with made-up data, in an empty database:
-    createdb try && export DATABASE_URL=postgresql:///try && agent-metrics setup && agent-metrics demo
+    createdb try
+    export DATABASE_URL=postgresql:///try
+    agent-metrics setup
+    agent-metrics demo
 
-Exit status: 0 when all went well, 1 when something failed (one line on standard error says what to do), 2 for a wrong
-command line. Log lines go to standard error; RUST_LOG=debug shows more of them.";
+Exit status: 0 when all went well, 1 when something failed (one line on standard
+error says what to do), 2 for a wrong command line. Log lines go to standard
+error; --verbose shows more of them, and RUST_LOG chooses.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -74,8 +92,8 @@ enum Command {
     /// up once. SIGTERM and SIGINT end it cleanly, exit status 0.
     Run {
         /// Show the page too, at this address
-        #[arg(long, value_name = "ADDRESS")]
-        serve: Option<String>,
+        #[arg(long, value_name = "ADDRESS", alias = "serve")]
+        listen: Option<String>,
     },
 
     /// Refresh what is due now, then exit: for cron or a Kubernetes job
@@ -158,36 +176,56 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(text::Log::default)
-        .init();
-
+    say_what_goes_on(arguments.verbose);
     let url = arguments.database_url.filter(|url| !url.is_empty());
     let server = match Server::read(url.as_deref(), |name| std::env::var(name).ok()) {
         Ok(server) => server,
-        Err(error) => return failure(&error, None),
+        Err(error) => return failure(&error, None, arguments.verbose),
     };
     match execute(arguments.command, &server).await {
         Ok(code) => code,
-        Err(error) => failure(&error, Some(&server)),
+        Err(error) => failure(&error, Some(&server), arguments.verbose),
     }
 }
 
-fn failure(error: &anyhow::Error, server: Option<&Server>) -> ExitCode {
+/// The log: from RUST_LOG, else what one wants to know, with --verbose also what is done in between.
+fn say_what_goes_on(verbose: bool) {
+    let usual = if verbose {
+        "info,agent_metrics=debug"
+    } else {
+        "info"
+    };
+    let chosen = std::env::var("RUST_LOG").unwrap_or_default();
+    let levels = chosen
+        .parse::<Targets>()
+        .ok()
+        .filter(|_| !chosen.is_empty());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(text::Log::default);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(levels.or_else(|| usual.parse().ok()))
+        .init();
+}
+
+fn failure(error: &anyhow::Error, server: Option<&Server>, verbose: bool) -> ExitCode {
     eprintln!("agent-metrics: {}", error::one_line(error, server));
+    if verbose {
+        for line in error::details(error) {
+            eprintln!("  {line}");
+        }
+    }
     ExitCode::FAILURE
 }
 
 /// Runs one command. An error is said in one line; a command that found something wrong has said so itself.
 async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
     match command {
-        Command::Run { serve } => {
+        Command::Run { listen } => {
             let stop = Stop::on_signals()?;
-            match serve {
+            match listen {
                 None => run::run(server, &SystemClock, stop).await?,
                 Some(address) => {
                     let listener = page::listen(server, &address).await?;

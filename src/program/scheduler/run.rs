@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::program::alerts::Outbox;
 use crate::program::connect::{Database, config::Server, extension, writable};
@@ -291,7 +291,12 @@ impl Rounds {
     fn say(&mut self, round: jobs::Round, now: DateTime<Utc>) {
         jobs::note(&round, &mut self.problems);
         for refreshed in round.refreshed {
-            info!("refreshed {refreshed}");
+            // What found nothing new is not news.
+            if refreshed.events_changed == 0 && refreshed.buckets_written == 0 {
+                debug!("refreshed {refreshed}");
+            } else {
+                info!("refreshed {refreshed}");
+            }
             self.held_back.remove(&refreshed.agent_id);
         }
         for (agent, words) in round.failed {
@@ -385,7 +390,12 @@ impl Chores {
         let changes = jobs::evaluate(database).await;
         let changes = self.problems.take("thresholds", "", changes)?;
         for change in changes.iter().flatten() {
-            info!("breach {change}");
+            // Somebody has to look at one that opened.
+            if !change.starts_with("closed") {
+                warn!("breach {change}");
+            } else {
+                info!("breach {change}");
+            }
         }
         Ok(changes.is_some())
     }
@@ -405,7 +415,7 @@ impl Chores {
         if let Some(found) = self.problems.take("audits", "", found)? {
             self.audited = Some(now);
             for words in found {
-                warn!("{words}");
+                info!("{words}");
             }
         }
         Ok(())
