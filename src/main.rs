@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use agent_metrics::program::commands::{doctor, rebuild, status, verify};
 use agent_metrics::program::connect::{Database, config::Server, extension, writable};
 use agent_metrics::program::scheduler::{clock::SystemClock, jobs, run};
-use agent_metrics::program::{archive, demo, error, page, shutdown::Stop, text};
+use agent_metrics::program::{archive, demo, error, init, page, shutdown::Stop, text};
 use agent_metrics::say;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -78,8 +78,28 @@ Exit status: 0 when all went well, 1 when something failed (one line on standard
 error says what to do), 2 for a wrong command line. Log lines go to standard
 error; --verbose shows more of them, and RUST_LOG chooses.";
 
+const INIT_EXAMPLES: &str = "\
+Examples:
+  Be asked everything:
+    agent-metrics init
+  See how a log and a CRM's table are understood; nothing is kept:
+    agent-metrics init --preview --agent support-bot --kind support \\
+      --owner 'Head of Support' --from log.csv --time-zone Europe/Berlin \\
+      --label SOLVED=resolved --label HANDOFF=escalated \\
+      --crm crm.tickets --event solved=resolved --event open=nothing
+  Without --preview the same is done; the SQL is kept with >init.sql";
+
 #[derive(Subcommand)]
 enum Command {
+    /// From an empty database to four tiles, by questions or by flags
+    ///
+    /// Makes the extension, registers an agent, reads its turns from a file or a
+    /// table, asks what its labels and the CRM's words mean, and refreshes.
+    /// Every step is SQL, which goes to standard output: kept in a file it is
+    /// the way to do it again. What flags leave open is asked at a terminal.
+    #[command(after_long_help = INIT_EXAMPLES)]
+    Init(Box<init::Wishes>),
+
     /// Make the extension, its tables and views in the database, or bring them up to date
     ///
     /// Runs CREATE EXTENSION agent_metrics (or ALTER EXTENSION ... UPDATE) and SELECT agent_metrics.setup(). Again and
@@ -245,6 +265,15 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { listen } => demo::run(server, &listen).await.map(|()| ExitCode::SUCCESS),
+        Command::Init(wishes) => {
+            let mut database = Database::open(server).await?;
+            let outcome = match writable::check(&database, server, false).await {
+                Ok(()) => init::run(&mut database, server, *wishes).await,
+                Err(error) => Err(error),
+            };
+            database.close().await;
+            outcome.map(|()| ExitCode::SUCCESS)
+        }
         Command::Archive { folder } => {
             let mut database = Database::open(server).await?;
             let outcome = match may_write(&database, server).await {
@@ -336,6 +365,7 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
         Command::Run { .. }
         | Command::Serve { .. }
         | Command::Demo { .. }
+        | Command::Init(_)
         | Command::Archive { .. }
         | Command::Restore { .. } => false,
     };

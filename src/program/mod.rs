@@ -10,6 +10,7 @@
 //! - [`alerts`]: to Slack and to HTTP endpoints
 //! - [`archive`]: months that are no longer hot, to Parquet files and back
 //! - [`demo`]: ninety days of a small company
+//! - [`init`]: from an empty database to four tiles
 //!
 //! What all of them use: [`error`], what to say when it does not work; [`shutdown`]; [`text`], what others wrote, shown
 //! as text; [`mod@format`], numbers in the words of a person.
@@ -21,6 +22,7 @@ pub mod connect;
 pub mod demo;
 pub mod error;
 pub mod format;
+pub mod init;
 pub mod page;
 pub mod scheduler;
 pub mod shutdown;

@@ -102,6 +102,11 @@ impl Receiver {
         }
     }
 
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     fn behaves(&self, manner: Manner) {
         *self.manner.lock().unwrap() = manner;
     }
