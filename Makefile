@@ -7,6 +7,9 @@
 #                  its bar; ROWS=10000000
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make package   the three files, with the notices of what they contain, in a tar archive
+#   make packages  Debian packages of the extension and the program, in target/packages
+#   make test-packages  installs and runs them on a fresh machine that is booted, and in containers; SUITE=bookworm
+#   make release   all that a release publishes, with checksums, in target/release-files
 #   make advisories  known faults of the dependencies, from the network: before each release
 #   make docs      writes docs/reference anew, from the comments in the database
 #   make privileges  writes anew who may do what, and what is public: tests/golden/{privileges,public}.txt and SECURITY.md
@@ -29,7 +32,9 @@ EXTENSION_TARGET := $(if $(filter demo,$(PROFILE)),target,target/pg$(MAJOR))
 BUILD := target/pg$(MAJOR)/$(if $(filter demo,$(PROFILE)),demo,extension)
 FEATURES := --no-default-features --features pg$(MAJOR)
 
-.PHONY: demo test docs privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
+MANUAL := target/manual/pages
+
+.PHONY: packages test-packages release manual demo test docs privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
 demo test:
@@ -61,9 +66,15 @@ tools:
 program:
 	$(CARGO) build --profile $(PROFILE) --bin agent-metrics --target-dir target
 
+# Man pages and completions, made of the program's command line.
+manual:
+	@rm -rf $(MANUAL)
+	$(CARGO) run --quiet --locked --manifest-path packaging/manual/Cargo.toml --target-dir target/manual -- $(VERSION) $(MANUAL)
+
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path packaging/manual/Cargo.toml
 	$(CARGO) clippy --all-targets -- -D warnings
 	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --lib $(FEATURES) -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck $(filter-out %.txt,$(wildcard scripts/*)) benches/ingest_clients.sh .ci/run; fi
@@ -102,6 +113,16 @@ package: extension
 	@cp LICENSE "$(BUILD)/package$$($(PG_CONFIG) --docdir)/agent_metrics/"
 	@scripts/notices "$(BUILD)/package$$($(PG_CONFIG) --docdir)/agent_metrics/THIRD_PARTY_NOTICES"
 	tar -C $(BUILD)/package -czf target/agent_metrics-$(VERSION)-pg$(MAJOR).tar.gz .
+
+packages: tools
+	@scripts/deb
+
+# Apart from test: it makes a machine and images, which takes minutes and gigabytes.
+test-packages: packages
+	@scripts/test-packages
+
+release: tools
+	@scripts/release
 
 clean:
 	$(CARGO) clean

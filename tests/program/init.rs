@@ -56,7 +56,8 @@ const LABELS: [&str; 4] = ["--label", "SOLVED=resolved", "--label", "HANDOFF=esc
 fn log(db: &Db) -> String {
     let rows = db.lines(
         "SELECT format('%s;s-%s;%s;user %s;model-a;%s;%s;%s;\"look|ask\";%s',
-                       to_char((now() - interval '2 days' + make_interval(mins => n, secs => t)) AT TIME ZONE 'Europe/Berlin',
+                       to_char((now() - interval '2 days' + make_interval(mins => n, secs => t))
+                                   AT TIME ZONE 'Europe/Berlin',
                                'DD.MM.YYYY HH24:MI:SS'),
                        n, t, n % 7, 100 + n, 10, 500 + n, CASE WHEN t = 2 THEN CASE n % 3 WHEN 0 THEN 'HANDOFF'
                                                                               ELSE 'SOLVED' END END)
@@ -431,7 +432,8 @@ fn a_table_of_the_warehouse_is_read_where_it_is_and_an_updated_row_is_the_same_t
     let db = db("init_table");
     db.exec(
         "CREATE SCHEMA app;
-         CREATE TABLE app.\"Chat Log\" (id bigint PRIMARY KEY, \"when\" timestamptz, thread_id uuid, \"user\" text, outcome text,
+         CREATE TABLE app.\"Chat Log\" (id bigint PRIMARY KEY, \"when\" timestamptz, thread_id uuid, \"user\" text,
+                                      outcome text,
                                       usd_cents int);
          INSERT INTO app.\"Chat Log\" SELECT n, now() - make_interval(hours => n), gen_random_uuid(), 'u', 'success', 3
          FROM generate_series(1, 40) n",

@@ -27,7 +27,8 @@ const PLAIN: &str = "
                to_timestamp(l.ts, 'DD.MM.YYYY HH24:MI:SS')::timestamp AT TIME ZONE 'Europe/Berlin' AS at
         FROM raw.log l
     ), conversation AS (
-        SELECT t.session, min(t.at) AS begun, (array_agg(t.status ORDER BY t.at DESC) FILTER (WHERE t.status <> ''))[1] AS label
+        SELECT t.session, min(t.at) AS begun,
+               (array_agg(t.status ORDER BY t.at DESC) FILTER (WHERE t.status <> ''))[1] AS label
         FROM turn t GROUP BY 1
     ), judged AS (
         SELECT CASE coalesce(k.status, c.label) WHEN 'solved' THEN 1 WHEN 'SOLVED' THEN 1 ELSE 0 END AS success
@@ -37,7 +38,8 @@ const PLAIN: &str = "
     ), cost AS (
         SELECT sum((t.input - t.cached) * p.i + t.cached * p.c + t.output * p.o) / 1000000 AS usd
         FROM turn t
-        JOIN (VALUES ('gpt-4o-mini-2024-07-18', 0.15, 0.075, 0.6), ('gpt-4o-2024-08-06', 2.5, 1.25, 10)) p (model, i, c, o)
+        JOIN (VALUES ('gpt-4o-mini-2024-07-18', 0.15, 0.075, 0.6),
+                     ('gpt-4o-2024-08-06', 2.5, 1.25, 10)) p (model, i, c, o)
             ON p.model = t.model
         WHERE t.at >= current_date - 30 AND t.at < current_date
     )
@@ -97,7 +99,8 @@ fn a_newcomer_has_four_tiles_and_an_alert_in_eight_commands() {
     );
     db.exec(
         "CREATE TABLE crm.tickets AS
-         SELECT id::bigint, status, nullif(solved_at, '')::timestamptz AS solved_at, chat_session, requester FROM raw.tickets;
+         SELECT id::bigint, status, nullif(solved_at, '')::timestamptz AS solved_at, chat_session, requester
+         FROM raw.tickets;
          ALTER TABLE crm.tickets ADD PRIMARY KEY (id)",
     );
     copy(

@@ -2,9 +2,11 @@
 
 use anyhow::{Result, bail, ensure};
 
+use crate::program::arguments::Wishes;
+
 use super::ask::Person;
 use super::script::{Script, literal, name};
-use super::{Wishes, fields, notice, words};
+use super::{fields, notice, words};
 
 /// What an event has, and how others call it.
 const PARTS: &[(&str, &[&str])] = &[

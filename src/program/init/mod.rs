@@ -15,65 +15,15 @@ mod turns;
 mod words;
 
 use anyhow::{Result, bail, ensure};
-use clap::Args;
 
 use self::ask::Person;
 use self::script::{Script, literal};
 use self::source::{Shape, Source};
+use crate::program::arguments::Wishes;
 use crate::program::connect::{Database, config::Server, extension};
 use crate::program::page::tiles;
 use crate::program::scheduler::jobs;
 use crate::program::{format, text};
-
-/// What the flags say; what they leave open is asked.
-#[derive(Debug, Args)]
-pub struct Wishes {
-    /// The agent's id, as its turns name it
-    #[arg(long)]
-    agent: Option<String>,
-    /// support, sales or ops: sets cadence, unit of work and thresholds
-    #[arg(long)]
-    kind: Option<String>,
-    /// Who answers for the agent's thresholds: a person, role or team
-    #[arg(long)]
-    owner: Option<String>,
-    /// Zone of the agent's days, and of times that name none
-    #[arg(long, value_name = "ZONE")]
-    time_zone: Option<String>,
-    /// Where the turns are: a CSV file, a file of JSON lines (OTLP too), or schema.table
-    #[arg(long, value_name = "SOURCE")]
-    from: Option<String>,
-    /// Which column is what, where its name does not say; FIELD= leaves it out; latency_ms=COLUMN:s is in seconds
-    #[arg(long, value_name = "FIELD=COLUMN")]
-    map: Vec<String>,
-    /// How times are written, as to_timestamp() of PostgreSQL has it
-    #[arg(long, value_name = "PATTERN")]
-    time_format: Option<String>,
-    /// Encoding of the file, such as WIN1252
-    #[arg(long, value_name = "NAME", default_value = "UTF8")]
-    encoding: String,
-    /// A label of the turns that counts as one that is known: HANDOFF=escalated
-    #[arg(long, value_name = "LABEL=OUTCOME")]
-    label: Vec<String>,
-    /// A table of the business, whose rows say what became of a conversation
-    #[arg(long, value_name = "TABLE")]
-    crm: Option<String>,
-    /// Which of its columns is what, where its name does not say
-    #[arg(long, value_name = "PART=COLUMN")]
-    crm_map: Vec<String>,
-    /// What a kind of its events means: solved=resolved, note=nothing
-    #[arg(long, value_name = "KIND=MEANING")]
-    event: Vec<String>,
-    /// Where alerts go: slack or webhook, and the environment variable with the address
-    #[arg(long, value_name = "KIND=VARIABLE")]
-    channel: Option<String>,
-    /// Ask nothing: what is missing is an error that names its flag
-    #[arg(long)]
-    no_questions: bool,
-    /// Show how all is understood, and undo it
-    #[arg(long)]
-    preview: bool,
-}
 
 /// Who the turns are of.
 struct Agent {
@@ -336,7 +286,8 @@ async fn ingest(
     let id = literal(&agent.id);
     let found = script
         .look(&format!(
-            "SELECT e.agent_id FROM agent_metrics.agent_events e GROUP BY 1 ORDER BY e.agent_id <> {id}, count(*) DESC LIMIT 20"
+            "SELECT e.agent_id FROM agent_metrics.agent_events e
+             GROUP BY 1 ORDER BY e.agent_id <> {id}, count(*) DESC LIMIT 20"
         ))
         .await?;
     let found: Vec<String> = found

@@ -2,10 +2,14 @@
 
 use anyhow::{Result, bail, ensure};
 
+use crate::program::arguments::Wishes;
+
 use super::fields::{self, FIELDS, Field, Kind, Mapped};
 use super::script::{Script, literal};
 use super::source::Source;
-use super::{Wishes, moments, notice};
+use super::{moments, notice};
+
+const UUID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 
 /// Names of a column that says whose turn it is.
 const AGENT: &[&str] = &["agentid", "agent", "agentname", "bot", "botid", "botname"];
@@ -102,11 +106,14 @@ impl Reading {
             asked.push(match (mapped.field.kind, mapped.pattern()) {
                 (_, Some((pattern, _))) => {
                     let bad = format!("{text} !~* {}", literal(pattern));
-                    format!("count(*) FILTER (WHERE {bad}) || ' ' || min({text}) FILTER (WHERE {bad})")
+                    format!(
+                        "count(*) FILTER (WHERE {bad}) || ' ' || min({text}) FILTER (WHERE {bad})"
+                    )
                 }
-                (Kind::Id, _) => format!("bool_and({text} ~* '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$')::text"),
+                (Kind::Id, _) => format!("bool_and({text} ~* {})::text", literal(UUID)),
                 (Kind::Tools, _) => format!(
-                    "CASE WHEN bool_or({text} LIKE '%|%') THEN '|' WHEN bool_or({text} LIKE '%;%') THEN ';' ELSE ',' END"
+                    "CASE WHEN bool_or({text} LIKE '%|%') THEN '|'
+                          WHEN bool_or({text} LIKE '%;%') THEN ';' ELSE ',' END"
                 ),
                 _ if is_required(mapped.field) => {
                     format!("nullif(count(*) FILTER (WHERE {text} IS NULL), 0)::text")
