@@ -199,6 +199,13 @@ const CHECKS: &[(&str, &str)] = &[
          then SELECT agent_metrics.sync_business_events('{}')",
     ),
     (
+        "SELECT format('subscription %s, which brings %s, stands still: %s', f.subscription, f.tables, f.problem),
+                quote_ident(f.subscription)
+         FROM agent_kpi.feeds f WHERE f.problem IS NOT NULL ORDER BY f.subscription",
+        "this server's log says why: a row that was refused, or a server that does not answer. Mend that, \
+         then ALTER SUBSCRIPTION {} ENABLE; how a row is passed over is in docs/managed-services.md",
+    ),
+    (
         "SELECT format('%s turns of agent %s by model %s have no cost: %s', sum(m.turns), m.agent_id,
                        coalesce(m.model, 'unknown'), m.reason), m.agent_id
          FROM agent_kpi.unpriced_models m GROUP BY m.agent_id, m.model, m.reason ORDER BY m.agent_id, m.model",
