@@ -28,7 +28,8 @@ fn turns_and_tickets_are_followed_and_the_warehouse_reads_the_same_numbers() {
     sidecar.insert("new", 30);
     sidecar.assert_same();
     sidecar.there.exec(
-        "UPDATE agent_metrics.agent_events SET cost_usd = 7, outcome_label = 'escalated' WHERE conversation_id = 'old-3';
+        "UPDATE agent_metrics.agent_events SET cost_usd = 7, outcome_label = 'escalated'
+         WHERE conversation_id = 'old-3';
          UPDATE agent_metrics.agent_events SET occurred_at = occurred_at - interval '40 days'
          WHERE conversation_id = 'new-2';
          DELETE FROM agent_metrics.agent_events WHERE conversation_id IN ('old-5', 'new-4')",
@@ -65,7 +66,10 @@ fn turns_and_tickets_are_followed_and_the_warehouse_reads_the_same_numbers() {
     );
     events(10.0);
     assert_eq!(
-        sidecar.here.lines("SELECT DISTINCT chat FROM crm.tickets WHERE chat IN ('old-1', 'old-2', 'new-2') ORDER BY 1"),
+        sidecar.here.lines(
+            "SELECT DISTINCT chat FROM crm.tickets
+             WHERE chat IN ('old-1', 'old-2', 'new-2') ORDER BY 1"
+        ),
         ["new-2", "old-1"]
     );
 
@@ -145,7 +149,10 @@ fn turns_and_tickets_are_followed_and_the_warehouse_reads_the_same_numbers() {
     assert_eq!(metabase.lines(feed), says);
     let status = works(&sidecar.program_url(), &["status"]);
     assert!(
-        status.contains("subscription warehouse brings agent_metrics.agent_events, crm.tickets: followed, last heard of "),
+        status.contains(
+            "subscription warehouse brings agent_metrics.agent_events, crm.tickets: followed, \
+             last heard of "
+        ),
         "{status}"
     );
     assert_eq!(sidecar.doctor(), "");
@@ -170,7 +177,10 @@ fn a_partitioned_table_is_followed_and_a_dropped_partition_is_not() {
     sidecar.next("Turns");
     sidecar.insert("new", 20);
     sidecar.assert_same();
-    sidecar.there.exec("UPDATE agent_metrics.agent_events SET cost_usd = 3 WHERE conversation_id IN ('old-1', 'new-1')");
+    sidecar.there.exec(
+        "UPDATE agent_metrics.agent_events SET cost_usd = 3
+         WHERE conversation_id IN ('old-1', 'new-1')",
+    );
     sidecar.assert_same();
     let sums =
         "SELECT sum(turns), sum(cost_usd) FROM agent_metrics_internal.rollups WHERE level = 'day'";

@@ -30,7 +30,8 @@ fn turns_and_refunds_come_by_foreign_tables() {
 
     // only what is between the two moments travels
     let plan = sidecar.here.lines(
-        "EXPLAIN VERBOSE SELECT * FROM warehouse.agent_events w WHERE w.occurred_at >= (SELECT now() - interval '1 day')",
+        "EXPLAIN VERBOSE SELECT * FROM warehouse.agent_events w
+         WHERE w.occurred_at >= (SELECT now() - interval '1 day')",
     );
     assert!(
         plan.iter()
@@ -63,7 +64,10 @@ fn turns_and_refunds_come_by_foreign_tables() {
     );
     sidecar.here.exec(bring);
     works(&sidecar.program_url(), &["once"]);
-    sidecar.here.exec("SELECT * FROM agent_metrics.reprice('support-bot', now() - interval '9 days', now(), dry_run => false)");
+    sidecar.here.exec(
+        "SELECT * FROM agent_metrics.reprice(
+             'support-bot', now() - interval '9 days', now(), dry_run => false)",
+    );
     let priced =
         "SELECT count(*) FROM agent_metrics.agent_events WHERE cost_usd = computed_cost_usd";
     assert_eq!(sidecar.here.number(priced), 3.0);

@@ -62,7 +62,8 @@ impl Sidecar {
         there.exec(
             "CREATE ROLE metabase LOGIN PASSWORD 'metabase';
              CREATE SCHEMA crm;
-             CREATE TABLE crm.tickets (id uuid PRIMARY KEY, status text, closed_at timestamptz, chat text, customer text);
+             CREATE TABLE crm.tickets (
+                 id uuid PRIMARY KEY, status text, closed_at timestamptz, chat text, customer text);
              CREATE TABLE crm.refunds (id integer PRIMARY KEY, refunded_at timestamptz, chat text, amount numeric);
              GRANT USAGE ON SCHEMA crm TO PUBLIC;
              GRANT SELECT ON crm.refunds TO PUBLIC",
@@ -209,10 +210,11 @@ fn statements(session: &Session, text: &str) {
 /// The statement that inserts turns, as [`Sidecar::insert`] has it.
 fn turns_of(prefix: &str, turns: u32) -> String {
     format!(
-        "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, user_id, tools_called, latency_ms,
-                                                 token_usage_input, token_usage_output, cost_usd, outcome_label)
-         SELECT 'support-bot', now() - n * interval '1 hour', '{prefix}-' || n / 3, 'u-' || n % 7, '[\"lookup\"]', 100 + n,
-                1000, 50, 0.01 * n, CASE WHEN n % 3 = 0 THEN 'resolved' END
+        "INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, user_id, tools_called, latency_ms,
+             token_usage_input, token_usage_output, cost_usd, outcome_label)
+         SELECT 'support-bot', now() - n * interval '1 hour', '{prefix}-' || n / 3, 'u-' || n % 7,
+                '[\"lookup\"]', 100 + n, 1000, 50, 0.01 * n, CASE WHEN n % 3 = 0 THEN 'resolved' END
          FROM generate_series(1, {turns}) AS n"
     )
 }
