@@ -41,10 +41,7 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
         .into_iter()
         .map(|(what, cure)| Finding { what, cure })
         .collect();
-    match extension::Installed::look(client)
-        .await?
-        .complaint(server.database())
-    {
+    match extension::complaint(client, server).await? {
         Some(complaint) => say!("- {complaint}"),
         None => {
             look(client, &mut findings).await?;
@@ -65,16 +62,6 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
 }
 
 async fn look(client: &Client, findings: &mut Vec<Finding>) -> Result<()> {
-    match extension::library(client).await? {
-        Some(library) if library != extension::VERSION => findings.push(Finding::new(
-            format!(
-                "the server has loaded library {library} and this program is {}",
-                extension::VERSION
-            ),
-            "install one version on both: make install, then agent-metrics setup",
-        )),
-        _ => {}
-    }
     if lease::who_leads(client).await?.is_none() {
         findings.push(Finding::new(
             "no scheduler runs on this database",
