@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::support::asserts::{assert_ours, assert_verified};
-use crate::support::program::{fails, program, works};
+use crate::support::program::{Running, fails, program, works};
 
 /// Every command that asks the database for something, besides setup and doctor.
 const COMMANDS: [&[&str]; 10] = [
@@ -58,6 +58,7 @@ fn whatever_versions_meet_each_says_what_to_update() {
     }
     let guard = &current.0[0].text;
     server.add(&format!("agent_metrics--{EARLIER}--{VERSION}.sql"), guard);
+    server.add(&format!("agent_metrics--{VERSION}--99.0.0.sql"), guard);
     let server = server.start();
     let control = include_str!("../../agent_metrics.control");
     let offer = |version: &str| {
@@ -207,6 +208,17 @@ fn whatever_versions_meet_each_says_what_to_update() {
     ));
     assert_eq!(error.sqlstate, "22023", "{error}");
     assert_same(&catalogue::of(&ahead), &catalogue);
+
+    // a scheduler that is running when the extension is updated makes room for a newer one
+    let mut running = Running::new(&url, &["run"]);
+    running.says("leading");
+    updated.exec("ALTER EXTENSION agent_metrics UPDATE TO '99.0.0'");
+    let line = running
+        .says("agent-metrics: the extension in database \"updated\" is agent_metrics 99.0.0");
+    assert!(line.contains(&newer), "{line}");
+    assert_eq!(running.child.wait().unwrap().code(), Some(1));
+    let lease = "SELECT count(*) FROM agent_kpi.scheduler WHERE is_alive";
+    assert_eq!(updated.number(lease), 0.0);
 
     // whatever was tried, no row of the user's is lost or changed
     let lost = before.lost(&updated);
