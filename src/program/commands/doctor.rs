@@ -41,10 +41,7 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
         .into_iter()
         .map(|(what, cure)| Finding { what, cure })
         .collect();
-    match extension::Installed::look(client)
-        .await?
-        .complaint(server.database())
-    {
+    match extension::complaint(client, server).await? {
         Some(complaint) => say!("- {complaint}"),
         None => {
             look(client, &mut findings).await?;
@@ -65,16 +62,6 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
 }
 
 async fn look(client: &Client, findings: &mut Vec<Finding>) -> Result<()> {
-    match extension::library(client).await? {
-        Some(library) if library != extension::VERSION => findings.push(Finding::new(
-            format!(
-                "the server has loaded library {library} and this program is {}",
-                extension::VERSION
-            ),
-            "install one version on both: make install, then agent-metrics setup",
-        )),
-        _ => {}
-    }
     if lease::who_leads(client).await?.is_none() {
         findings.push(Finding::new(
             "no scheduler runs on this database",
@@ -197,6 +184,13 @@ const CHECKS: &[(&str, &str)] = &[
          FROM agent_kpi.attached_tables t WHERE t.problem IS NOT NULL ORDER BY t.source",
         "mend the table, or grant SELECT on it to the program's role; \
          then SELECT agent_metrics.sync_business_events('{}')",
+    ),
+    (
+        "SELECT format('subscription %s, which brings %s, stands still: %s', f.subscription, f.tables, f.problem),
+                quote_ident(f.subscription)
+         FROM agent_kpi.feeds f WHERE f.problem IS NOT NULL ORDER BY f.subscription",
+        "this server's log says why: a row that was refused, or a server that does not answer. Mend that, \
+         then ALTER SUBSCRIPTION {} ENABLE; how a row is passed over is in docs/managed-services.md",
     ),
     (
         "SELECT format('%s turns of agent %s by model %s have no cost: %s', sum(m.turns), m.agent_id,

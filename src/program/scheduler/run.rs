@@ -190,7 +190,7 @@ impl Scheduler {
             let may_send = Notify::new();
             let work = async {
                 tokio::try_join!(
-                    self.rounds.run(main, clock, asks, &was_refreshed),
+                    self.rounds.run(main, server, clock, asks, &was_refreshed),
                     self.chores
                         .run(&chores, clock, asked, &was_refreshed, &may_send),
                     self.alerts.run(&alerts, clock, &may_send),
@@ -231,16 +231,19 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// Refreshes what is due, again and again. Ends only by an error.
+    /// Refreshes what is due, again and again. Ends only by an error: also when the extension was updated under it, so
+    /// that a newer program may lead.
     async fn run(
         &mut self,
         database: &Database,
+        server: &Server,
         clock: &impl Clock,
         asks: mpsc::Sender<Chore>,
         was_refreshed: &AtomicBool,
     ) -> Result<()> {
         let mut facts: Option<oneshot::Receiver<()>> = None;
         loop {
+            extension::check(database, server).await?;
             let (due, suspects) = self.due(database, clock).await?;
             if !due.is_empty() || !suspects.is_empty() {
                 bring_up(&asks, &mut facts).await;
