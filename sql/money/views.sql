@@ -156,7 +156,8 @@ BEGIN
            CASE WHEN s.billed_usd IS NULL THEN 'no bill for these turns'
                 WHEN s.turns = 0 THEN 'no turns for this bill'
                 WHEN s.unpriced_turns > 0 THEN format('%s turns have no cost', s.unpriced_turns)
-                WHEN s.billed_usd = coalesce(s.events_usd, 0) THEN 'they agree'
+                -- a bill is in whole cents, and its amounts may come as binary fractions
+                WHEN abs(s.billed_usd - coalesce(s.events_usd, 0)) <= 0.005 THEN 'they agree'
                 ELSE 'not explained' END AS explanation
     FROM daily_comparison s;
 END
@@ -186,4 +187,5 @@ COMMENT ON COLUMN agent_kpi.cost_reconciliation.variance_usd IS 'Billed less kno
 COMMENT ON COLUMN agent_kpi.cost_reconciliation.variance_percent IS
     'The variance in per cent of what was billed; NULL: nothing was billed.';
 COMMENT ON COLUMN agent_kpi.cost_reconciliation.explanation IS
-    'they agree, no bill for these turns, no turns for this bill, how many turns have no cost, or not explained.';
+    'they agree (to half a cent), no bill for these turns, no turns for this bill, how many turns have no cost, or '
+    'not explained.';
