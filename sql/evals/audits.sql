@@ -30,6 +30,22 @@ DECLARE
     agents   text[];  -- and months whose self-report gap can be tested now
     months   date[];
 BEGIN
+    -- A run that is brought in late comes between two that were compared: the later one is compared with it.
+    DELETE FROM agent_metrics_internal.drift_findings f
+    USING agent_metrics.eval_runs r,
+          -- OFFSET 0: only of what is new is it worth knowing whether it is complete
+          (SELECT e.* FROM agent_metrics.eval_runs e
+           WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.drift_findings d
+                             WHERE d.agent_id = e.agent_id AND d.run_id = e.run_id)
+           OFFSET 0) n
+          CROSS JOIN LATERAL (SELECT s.is_complete FROM agent_metrics_internal.eval_run_sums s
+                              WHERE s.agent_id = n.agent_id AND s.run_id = n.run_id OFFSET 0) c
+    WHERE r.agent_id = f.agent_id AND r.run_id = f.run_id AND c.is_complete
+      AND n.agent_id = r.agent_id AND n.content_hash = r.content_hash
+      AND (n.run_at, n.run_id) < (r.run_at, r.run_id)
+      AND NOT EXISTS (SELECT 1 FROM agent_metrics.eval_runs o
+                      WHERE o.agent_id = f.agent_id AND o.run_id = f.against_run_id
+                        AND (o.run_at, o.run_id) > (n.run_at, n.run_id));
     INSERT INTO agent_metrics_internal.drift_findings
         (agent_id, run_id, metric, against_run_id, old_value, new_value, change, tolerance, is_worse, compared,
          broken_count, mended_count, p_value, p_mid, p_adjusted, ci_low, ci_high, detectable_change, broken_cases,
@@ -43,6 +59,12 @@ BEGIN
     JOIN agent_metrics_internal.eval_run_sums s ON s.agent_id = r.agent_id AND s.run_id = r.run_id AND s.is_complete
     CROSS JOIN LATERAL agent_metrics.drift(r.run_id, agent => r.agent_id) d
     ON CONFLICT DO NOTHING;
+    UPDATE agent_metrics_internal.alerts a
+    SET acknowledged_by = 'agent_metrics', acknowledged_at = $1, note = 'a run that came later lies between'
+    WHERE a.kind = 'drift' AND a.acknowledged_at IS NULL AND a.payload ? 'run_id'
+      AND EXISTS (SELECT 1 FROM agent_metrics_internal.drift_findings f
+                  WHERE f.agent_id = a.agent_id AND f.run_id = a.payload ->> 'run_id'
+                    AND f.metric = a.payload ->> 'metric' AND f.state <> 'alert');
     RETURN QUERY
     WITH notice AS (
         SELECT f.agent_id, 'drift' AS kind, format('drift %s %s', f.run_id, f.metric) AS key, a.owner,

@@ -1,4 +1,4 @@
 //! Alerts: what is one, and how it is delivered.
 
-mod outbox;
+pub mod outbox;
 mod rules;

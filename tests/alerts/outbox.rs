@@ -106,6 +106,11 @@ impl Receiver {
         *self.manner.lock().unwrap() = manner;
     }
 
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub fn take(&self) -> Vec<Arrived> {
         std::mem::take(&mut self.arrived.lock().unwrap())
     }

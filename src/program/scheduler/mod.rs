@@ -1,7 +1,7 @@
 //! `run`: each agent is refreshed when its cadence says so.
 //!
-//! [`mod@run`] is the loop; [`lease`] decides who leads, [`jobs`] is the work, [`around`] what goes with it, [`problems`]
-//! keeps what did not work, and [`clock`] is time, injected.
+//! [`mod@run`] is the loop; [`lease`] decides who leads, [`jobs`] is the work, [`around`] what goes with it,
+//! [`problems`] keeps what did not work, and [`clock`] is time, injected.
 
 pub mod around;
 pub mod clock;

@@ -2,8 +2,8 @@
 //!
 //! A finding is a fault of the install or of the facts; its cure is words, then statements or commands that can be run
 //! as they stand, or with `<gaps>` to be filled in: where only a person knows what is right nothing is guessed, and
-//! what has a gap is no SQL until somebody has thought. A note is what one has to know though nothing is wrong, such as an
-//! open breach: it does not count. Each question is put to the facts, so that what was mended is gone at once.
+//! what has a gap is no SQL until somebody has thought. A note is what one has to know though nothing is wrong, such as
+//! an open breach: it does not count. Each question is put to the facts, so that what was mended is gone at once.
 //!
 //! The questions are SQL that gives two texts a row, what is wrong and its cure; by subject: [`install`], [`facts`],
 //! [`people`], [`notes`].
@@ -64,7 +64,13 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
         .await?
         .complaint(server.database())
     {
-        Some(complaint) => say!("- {complaint}"),
+        Some(complaint) => {
+            let (what, cure) = complaint
+                .rsplit_once("; ")
+                .or_else(|| complaint.split_once(": "))
+                .unwrap_or((&complaint, "agent-metrics setup"));
+            findings.push(Finding::new(what, cure));
+        }
         None => {
             look(client, &mut findings, &mut notes).await?;
             if findings.is_empty() && notes.is_empty() {
@@ -90,8 +96,7 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
         say!("* {}", note.what);
         say!("  next: {}", note.cure);
     }
-    let complains = notes.is_empty() || !findings.is_empty();
-    Ok(findings.len().max(usize::from(complains)))
+    Ok(findings.len())
 }
 
 async fn look(
