@@ -5,6 +5,7 @@
 mod alerts;
 mod crm;
 mod docs;
+mod doctor;
 mod evals;
 mod events;
 mod fixtures;

@@ -1,5 +1,23 @@
 -- The outbox: alerts are written with what they are about, and handed out to whoever delivers them.
 
+-- The one place that says whom an alert goes to: every channel that takes its owner's, or everybody's.
+CREATE FUNCTION agent_metrics_internal.address_alerts(alert_id text DEFAULT NULL, channels text[] DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO agent_metrics_internal.alert_deliveries (agent_id, alert_id, channel, stage, next_attempt_at)
+    SELECT a.agent_id, a.alert_id, c.channel, 'first', '-infinity'
+    FROM agent_metrics_internal.alerts a
+    JOIN agent_metrics.alert_channels c ON c.is_active AND (c.owner IS NULL OR c.owner = a.owner)
+    WHERE a.acknowledged_at IS NULL AND ($1 IS NULL OR a.alert_id = $1) AND ($2 IS NULL OR c.channel = ANY ($2))
+    ON CONFLICT DO NOTHING;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.address_alerts(text, text[]) IS
+    'Puts an alert that nobody has acknowledged, or all of them, on their way to the channels of their owners, or to '
+    'some of these; each goes to a channel once. Internal: enqueue_alert() and claim_alerts() use it.';
+
 CREATE FUNCTION agent_metrics_internal.enqueue_alert(
     kind text, agent_id text, dedupe_key text, payload jsonb, owner text)
 RETURNS text
@@ -11,9 +29,9 @@ BEGIN
     INSERT INTO agent_metrics_internal.alerts (agent_id, kind, dedupe_key, owner, payload)
     VALUES ($2, $1, $3, $5, coalesce($4, '{}')) ON CONFLICT (agent_id, dedupe_key) DO NOTHING
     RETURNING alert_id INTO made;
-    INSERT INTO agent_metrics_internal.alert_deliveries (agent_id, alert_id, channel, stage, next_attempt_at)
-    SELECT $2, made, c.channel, 'first', '-infinity' FROM agent_metrics.alert_channels c
-    WHERE made IS NOT NULL AND c.is_active AND (c.owner IS NULL OR c.owner = $5);
+    IF made IS NOT NULL THEN
+        PERFORM agent_metrics_internal.address_alerts(made);
+    END IF;
     RETURN made;
 END
 $function$;
@@ -95,6 +113,8 @@ DECLARE
                                 ELSE t.clock >= c.quiet_from OR t.clock < c.quiet_to END, false)
         ORDER BY c.channel FOR UPDATE OF c SKIP LOCKED);
 BEGIN
+    -- What was found before its channel was there, or while it was switched off, is told now.
+    PERFORM agent_metrics_internal.address_alerts(channels => open_channels);
     UPDATE agent_metrics_internal.alert_deliveries d SET state = 'dropped'
     FROM agent_metrics_internal.alerts a
     WHERE d.channel = ANY (open_channels) AND d.state = 'waiting' AND d.attempts = 0
@@ -205,11 +225,13 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     found bigint;
 BEGIN
-    UPDATE agent_metrics_internal.alert_deliveries d SET state = 'waiting', attempts = 0, next_attempt_at = '-infinity'
-    WHERE d.state = 'dead' AND ($1 IS NULL OR d.channel = $1);
+    UPDATE agent_metrics_internal.alert_deliveries d
+    SET state = 'waiting', attempts = 0, next_attempt_at = '-infinity', last_error = NULL
+    WHERE (d.state = 'dead' OR d.state = 'waiting' AND d.last_error IS NOT NULL) AND ($1 IS NULL OR d.channel = $1);
     GET DIAGNOSTICS found = ROW_COUNT;
     RETURN found;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.requeue_alerts(text) IS
-    'Sends what was given up once more, of one channel or of all (NULL). Returns how many alerts.';
+    'Sends what was given up once more, and what failed and waits at once, of one channel or of all (NULL). '
+    'Returns how many alerts.';

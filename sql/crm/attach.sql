@@ -105,6 +105,15 @@ BEGIN
                   HINT = 'Attach the table itself; or a view that belongs to the owner of agent_metrics'' tables or to '
                          'a superuser, and so does all that it calls.';
     END IF;
+    said := agent_metrics_internal.closed_part(source, mapping);
+    IF said IS NOT NULL THEN
+        RAISE EXCEPTION 'permission denied for % of table %', said, place.name
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('Role %s would read it now, and the role that the program runs as each time.',
+                                  current_user),
+                  HINT = format('Its owner, %1$s, says for each of both: GRANT USAGE ON SCHEMA %2$I TO %3$I; '
+                                'GRANT SELECT ON %4$s TO %3$I;', place.owner, place.nspname, current_user, place.name);
+    END IF;
     INSERT INTO agent_metrics_internal.attached_tables (
         source, columns, fixed_kind, id_prefix, mode, relation, relation_kind, relation_owner, column_types)
     SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', source,

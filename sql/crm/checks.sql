@@ -164,6 +164,21 @@ COMMENT ON FUNCTION agent_metrics_internal.source_words(text) IS
     'What an error while following an attached table means, without any value. '
     'Internal: sync_business_events() uses it.';
 
+-- The first of what a caller would read of a table and may not.
+CREATE FUNCTION agent_metrics_internal.closed_part(relid oid, columns jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+    SELECT CASE WHEN NOT has_schema_privilege(c.relnamespace, 'USAGE')
+                THEN format('schema %s', c.relnamespace::regnamespace)
+                ELSE (SELECT min(format('column "%s"', k.value)) FROM jsonb_each_text($2) AS k (key, value)
+                      LEFT JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = k.value AND t.attnum > 0
+                       AND NOT t.attisdropped
+                      WHERE t.attnum IS NULL OR NOT has_column_privilege(c.oid, t.attnum, 'SELECT')) END
+    FROM pg_class c WHERE c.oid = $1
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.closed_part(oid, jsonb) IS
+    'Schema or column of a table that the caller would read as business events and may not; NULL: none. '
+    'Internal: attach_business_events() and guard_attachment() use it.';
+
 -- Whoever follows attached tables reads them with his own rights, and the owner of our tables may read more than an
 -- admin. So a row names what its writer may read himself, and never names anything else later. The owner's own rows are
 -- his affair, also those that a restore brings before the tables are there.
@@ -197,13 +212,7 @@ BEGIN
                                   coalesce(relid::text, 'none'), current_user, NEW.relation, NEW.attached_by),
                   HINT = 'SELECT * FROM agent_metrics.attach_business_events(...);';
     END IF;
-    SELECT CASE WHEN NOT has_schema_privilege(c.relnamespace, 'USAGE')
-                THEN format('schema %s', c.relnamespace::regnamespace)
-                ELSE (SELECT min(format('column "%s"', k.value)) FROM jsonb_each_text(NEW.columns) AS k (key, value)
-                      LEFT JOIN pg_attribute t ON t.attrelid = relid AND t.attname = k.value AND t.attnum > 0
-                       AND NOT t.attisdropped
-                      WHERE t.attnum IS NULL OR NOT has_column_privilege(relid, t.attnum, 'SELECT')) END
-    INTO closed FROM pg_class c WHERE c.oid = relid;
+    closed := agent_metrics_internal.closed_part(relid, NEW.columns);
     IF closed IS NOT NULL THEN
         RAISE EXCEPTION 'permission denied for % of table %', closed, NEW.source
             USING ERRCODE = 'insufficient_privilege',

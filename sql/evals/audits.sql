@@ -1,6 +1,22 @@
 -- What the scheduler looks after besides refreshing: drift of new runs, Mondays without a run, review samples, a
 -- self-report gap that widened, quarters without a decision.
 
+-- A history that was brought in is no experience with the agent; nor is a registration long before the first turn. Of a
+-- moment before the registration the turns alone can tell.
+CREATE FUNCTION agent_metrics_internal.here_since(agent_id text, registered_at timestamptz, at timestamptz)
+RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN coalesce(greatest(CASE WHEN $2 <= $3 THEN $2 END,
+                             (SELECT r.bucket FROM agent_metrics_internal.rollups r
+                              WHERE r.agent_id = $1 AND r.level = 'day' ORDER BY r.bucket LIMIT 1)), '-infinity');
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.here_since(text, timestamptz, timestamptz) IS
+    'Since when an agent is here: its registration, or its first day with turns where that is later. '
+    'Internal: run_audits() asks nothing of one that is new.';
+
 CREATE FUNCTION agent_metrics.run_audits(at timestamptz DEFAULT now())
 RETURNS TABLE (agent_id text, kind text, alert_id text, summary text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -14,6 +30,22 @@ DECLARE
     agents   text[];  -- and months whose self-report gap can be tested now
     months   date[];
 BEGIN
+    -- A run that is brought in late comes between two that were compared: the later one is compared with it.
+    DELETE FROM agent_metrics_internal.drift_findings f
+    USING agent_metrics.eval_runs r,
+          -- OFFSET 0: only of what is new is it worth knowing whether it is complete
+          (SELECT e.* FROM agent_metrics.eval_runs e
+           WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.drift_findings d
+                             WHERE d.agent_id = e.agent_id AND d.run_id = e.run_id)
+           OFFSET 0) n
+          CROSS JOIN LATERAL (SELECT s.is_complete FROM agent_metrics_internal.eval_run_sums s
+                              WHERE s.agent_id = n.agent_id AND s.run_id = n.run_id OFFSET 0) c
+    WHERE r.agent_id = f.agent_id AND r.run_id = f.run_id AND c.is_complete
+      AND n.agent_id = r.agent_id AND n.content_hash = r.content_hash
+      AND (n.run_at, n.run_id) < (r.run_at, r.run_id)
+      AND NOT EXISTS (SELECT 1 FROM agent_metrics.eval_runs o
+                      WHERE o.agent_id = f.agent_id AND o.run_id = f.against_run_id
+                        AND (o.run_at, o.run_id) > (n.run_at, n.run_id));
     INSERT INTO agent_metrics_internal.drift_findings
         (agent_id, run_id, metric, against_run_id, old_value, new_value, change, tolerance, is_worse, compared,
          broken_count, mended_count, p_value, p_mid, p_adjusted, ci_low, ci_high, detectable_change, broken_cases,
@@ -27,6 +59,12 @@ BEGIN
     JOIN agent_metrics_internal.eval_run_sums s ON s.agent_id = r.agent_id AND s.run_id = r.run_id AND s.is_complete
     CROSS JOIN LATERAL agent_metrics.drift(r.run_id, agent => r.agent_id) d
     ON CONFLICT DO NOTHING;
+    UPDATE agent_metrics_internal.alerts a
+    SET acknowledged_by = 'agent_metrics', acknowledged_at = $1, note = 'a run that came later lies between'
+    WHERE a.kind = 'drift' AND a.acknowledged_at IS NULL AND a.payload ? 'run_id'
+      AND EXISTS (SELECT 1 FROM agent_metrics_internal.drift_findings f
+                  WHERE f.agent_id = a.agent_id AND f.run_id = a.payload ->> 'run_id'
+                    AND f.metric = a.payload ->> 'metric' AND f.state <> 'alert');
     RETURN QUERY
     WITH notice AS (
         SELECT f.agent_id, 'drift' AS kind, format('drift %s %s', f.run_id, f.metric) AS key, a.owner,
@@ -71,10 +109,12 @@ BEGIN
     FROM agent_metrics.agents a
     JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = a.agent_id
     CROSS JOIN LATERAL (
-        SELECT x.period, date_trunc(x.period, today::timestamp) - x.one AS began,
+        SELECT x.period, x.one, date_trunc(x.period, today::timestamp) - x.one AS began,
                date_trunc(x.period, today::timestamp) AS ended
         FROM (VALUES ('week', interval '1 week'), ('month', interval '1 month')) AS x (period, one)) p
     WHERE a.actor = 'ai' AND a.sunset_at IS NULL
+      -- what was there before the agent is not reviewed: nobody asks for a month's reviews on the first day
+      AND agent_metrics_internal.here_since(a.agent_id, a.registered_at, $1) <= $1 - p.one
       AND w.refreshed_at BETWEEN agent_metrics_internal.day_start(p.ended::date, zone) AND now() + interval '5 minutes'
       AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.review_samples s
                       WHERE s.agent_id = a.agent_id AND s.sample_id = p.period || ' ' || p.began::date)
@@ -142,7 +182,9 @@ BEGIN
     INSERT INTO agent_metrics_internal.decision_requests (agent_id, quarter, owner, asked_at, due_on)
     SELECT a.agent_id, asked, a.owner, $1, today + days
     FROM agent_metrics.agents a
+    -- nobody can say after a day whether an agent is worth its money
     WHERE a.actor = 'ai' AND a.sunset_at IS NULL
+      AND agent_metrics_internal.here_since(a.agent_id, a.registered_at, $1) <= $1 - interval '3 months'
     ON CONFLICT DO NOTHING;
     RETURN QUERY
     WITH notice AS (
@@ -169,7 +211,8 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.run_audits(timestamptz) IS
     'Compares eval runs that are complete and not compared yet, notices Mondays without a run, draws review samples, '
     'tests whether a month''s self-report gap widened, opens the quarter''s question for each AI agent; '
-    'a row an alert made. The program calls it.';
+    'a row an alert made. Of an agent that is new, the question waits three months, a sample as long as its period. '
+    'The program calls it.';
 
 CREATE FUNCTION agent_metrics_internal.in_words(value double precision, unit text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -11,12 +11,13 @@ DECLARE
         (NEW.agent_id, NEW.occurred_at, NEW.latency_ms, NEW.token_usage_input, NEW.token_usage_output, NEW.cost_usd,
          NEW.tools_called, NEW.is_eval, NEW.error);
 BEGIN
-    INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed)
-    VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, measures_changed);
+    INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed, recorded_in)
+    VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, measures_changed, OLD.recorded_in);
     IF (OLD.agent_id, OLD.conversation_id, OLD.occurred_at)
        IS DISTINCT FROM (NEW.agent_id, NEW.conversation_id, NEW.occurred_at) THEN
-        INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed)
-        VALUES (NEW.agent_id, NEW.conversation_id, NEW.occurred_at, measures_changed);
+        INSERT INTO agent_metrics_internal.changes
+            (agent_id, conversation_id, occurred_at, measures_changed, recorded_in)
+        VALUES (NEW.agent_id, NEW.conversation_id, NEW.occurred_at, measures_changed, OLD.recorded_in);
     END IF;
     RETURN NEW;
 END
@@ -79,6 +80,36 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.log_event_kind() IS
     'Trigger: logs the old name of a kind of business event that changed.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.log_event_kind() FROM PUBLIC;
+
+-- A meaning that is misspelt would count for nothing, and nobody would be told.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_event_kind() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    near text;
+BEGIN
+    IF NEW.meaning = ANY (agent_metrics_internal.event_meanings())
+       OR EXISTS (SELECT 1 FROM agent_metrics.outcomes o WHERE o.label = NEW.meaning) THEN
+        RETURN NEW;
+    END IF;
+    SELECT format('Did you mean %s? ', min(w.word)) INTO near
+    FROM (SELECT o.label AS word FROM agent_metrics.outcomes o
+          UNION ALL SELECT u.word FROM unnest(agent_metrics_internal.event_meanings()) AS u (word)) w
+    WHERE btrim(NEW.meaning) <> '' AND (starts_with(w.word, lower(btrim(NEW.meaning)))
+                                        OR starts_with(lower(btrim(NEW.meaning)), w.word))
+    HAVING count(*) > 0;
+    RAISE EXCEPTION 'unknown meaning "%" of kind "%"', coalesce(NEW.meaning, 'NULL'), NEW.kind
+        USING ERRCODE = 'invalid_parameter_value',
+              DETAIL = format('A kind of business event means an outcome label (%s) or one of %s.',
+                              (SELECT string_agg(o.label, ', ' ORDER BY o.label)
+                               FROM (SELECT x.label FROM agent_metrics.outcomes x ORDER BY x.label LIMIT 50) o),
+                              array_to_string(agent_metrics_internal.event_meanings(), ', ')),
+              HINT = coalesce(near, '') || 'Use one of them; a label of your own first becomes a row of '
+                     'agent_metrics.outcomes; nothing says that such events shall not count.';
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_event_kind() IS
+    'Trigger: refuses a meaning that is neither an outcome label nor a word that the refresh knows.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_event_kind() FROM PUBLIC;
 
 -- TRUNCATE leaves no rows to log. One row that names nothing says "everything": each agent is built again.
 -- (Touching the watermarks here instead would deadlock with a refresh that holds one and reads the facts.)

@@ -41,9 +41,11 @@ CREATE TABLE agent_metrics.event_kinds (
 COMMENT ON TABLE agent_metrics.event_kinds IS 'What each kind of CRM event means.';
 COMMENT ON COLUMN agent_metrics.event_kinds.kind IS 'The kind as the CRM writes it.';
 COMMENT ON COLUMN agent_metrics.event_kinds.meaning IS
-    'An outcome label, or human_touch, charge, refund or nps_answer.';
+    'An outcome label, or human_touch, charge, refund, nps_answer, or nothing: it counts for nothing on purpose.';
 COMMENT ON COLUMN agent_metrics.event_kinds.description IS 'What happened in the business.';
 COMMENT ON COLUMN agent_metrics.event_kinds.changed_in IS 'Transaction that last wrote the row; kept by a trigger.';
+CREATE TRIGGER check_event_kind BEFORE INSERT OR UPDATE OF kind, meaning ON agent_metrics.event_kinds
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_event_kind();
 
 -- Facts: what producers write. How a refresh learns of every change without ever blocking a writer
 -- is told in docs/design.md; in short:
@@ -165,6 +167,7 @@ CREATE TABLE agent_metrics_internal.changes (
     label             text,
     occurred_at       timestamptz,
     measures_changed  boolean NOT NULL DEFAULT false,
+    recorded_in       xid8,
     changed_in        xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 COMMENT ON TABLE agent_metrics_internal.changes IS
@@ -178,6 +181,9 @@ COMMENT ON COLUMN agent_metrics_internal.changes.label IS
 COMMENT ON COLUMN agent_metrics_internal.changes.occurred_at IS 'Moment of the turn.';
 COMMENT ON COLUMN agent_metrics_internal.changes.measures_changed IS
     'Whether the bucket of that moment has to be computed again.';
+COMMENT ON COLUMN agent_metrics_internal.changes.recorded_in IS
+    'Transaction that inserted the turn that was updated: a turn that no refresh has seen is counted as it arrives, '
+    'not once more as changed. NULL: no turn, or one that is gone.';
 COMMENT ON COLUMN agent_metrics_internal.changes.changed_in IS 'Transaction that made the change.';
 CREATE INDEX changes_agent ON agent_metrics_internal.changes (agent_id);
 

@@ -25,8 +25,9 @@ BEGIN
         JOIN pg_proc p ON p.oid = t.tgfoid
          AND p.pronamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
         WHERE t.tgenabled <> 'A'
-          -- these make rows that a replication brings by itself
-          AND p.proname NOT IN ('follow_kind_threshold', 'own_threshold', 'version_definition', 'alert_breach')
+          -- these make rows that a replication brings by itself, or ask for rows that it may bring later
+          AND p.proname NOT IN ('follow_kind_threshold', 'own_threshold', 'version_definition', 'alert_breach',
+                                'check_event_kind', 'check_benchmark')
         ORDER BY c.relkind DESC, c.relname, t.tgname
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', one.relation, one.tgname);

@@ -1,16 +1,55 @@
 -- What came in and is in no number, and why: refused, unmapped, of no registered agent, of no possible time.
 
+-- What a refresh found, less what has been mapped since: the answer to a complaint is seen at once, though its
+-- conversations count at the next refresh.
 CREATE OR REPLACE VIEW agent_kpi.unmapped_labels WITH (security_barrier) AS
-SELECT c.agent_id, c.unmapped_label AS outcome_label, count(*) AS conversations, max(c.ended_at) AS last_seen
+SELECT c.agent_id, x.label AS outcome_label, count(*) AS conversations, max(c.ended_at) AS last_seen
 FROM agent_metrics.conversations c
+CROSS JOIN LATERAL (
+    SELECT DISTINCT agent_metrics_internal.fitting(l.label, 256) AS label
+    FROM (VALUES (c.human_label), (c.crm_label), (c.judge_label), (c.agent_label)) AS l (label)
+    WHERE l.label IS NOT NULL) x
 WHERE c.unmapped_label IS NOT NULL
-GROUP BY c.agent_id, c.unmapped_label;
+  AND NOT EXISTS (SELECT 1 FROM agent_metrics.outcomes o WHERE o.label = x.label)
+GROUP BY c.agent_id, x.label;
 COMMENT ON VIEW agent_kpi.unmapped_labels IS
     'One row per agent and label that no row of outcomes maps; it counts as no label. Unique: agent_id, outcome_label.';
 COMMENT ON COLUMN agent_kpi.unmapped_labels.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_kpi.unmapped_labels.outcome_label IS 'The label as the producer wrote it.';
 COMMENT ON COLUMN agent_kpi.unmapped_labels.conversations IS 'Conversations with it.';
 COMMENT ON COLUMN agent_kpi.unmapped_labels.last_seen IS 'Last turn of such a conversation.';
+
+-- Kinds are found by stepping from one to the next through their index; only events of those without a meaning are
+-- counted. A label that was deleted leaves the kinds that meant it without one.
+CREATE OR REPLACE VIEW agent_kpi.unmapped_event_kinds WITH (security_barrier) AS
+WITH RECURSIVE step AS (
+    (SELECT min(b.kind) AS kind FROM agent_metrics.business_events b)
+    UNION ALL
+    SELECT (SELECT min(b.kind) FROM agent_metrics.business_events b WHERE b.kind > s.kind)
+    FROM step s WHERE s.kind IS NOT NULL
+)
+SELECT s.kind, n.source, n.events, n.first_seen, n.last_seen,
+       CASE WHEN k.kind IS NULL THEN 'no row of event_kinds'
+            ELSE 'its meaning is no outcome label any more' END AS reason
+FROM step s
+LEFT JOIN agent_metrics.event_kinds k ON k.kind = s.kind
+CROSS JOIN LATERAL (SELECT coalesce(b.source_table, '') AS source, count(*) AS events, min(b.occurred_at) AS first_seen,
+                           max(b.occurred_at) AS last_seen
+                    FROM agent_metrics.business_events b WHERE b.kind = s.kind GROUP BY 1) n
+WHERE s.kind IS NOT NULL
+  AND (k.kind IS NULL
+       OR k.meaning <> ALL (agent_metrics_internal.event_meanings())
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics.outcomes o WHERE o.label = k.meaning));
+COMMENT ON VIEW agent_kpi.unmapped_event_kinds IS
+    'One row per kind of business event that has no meaning, and table it comes from: these events count for '
+    'nothing until a row of event_kinds says what they mean. Unique: kind, source.';
+COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.kind IS 'The kind as the business system writes it.';
+COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.source IS 'Attached table that they come from; empty: written here.';
+COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.events IS 'Business events of it.';
+COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.first_seen IS 'Moment of the first of them.';
+COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.last_seen IS 'Moment of the last of them.';
+COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.reason IS
+    'no row of event_kinds, or its meaning is no outcome label any more.';
 
 -- Agents are found by stepping from one to the next through the key, so that the history is not read.
 CREATE OR REPLACE VIEW agent_kpi.unregistered_agents WITH (security_barrier) AS

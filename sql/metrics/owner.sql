@@ -41,6 +41,31 @@ COMMENT ON FUNCTION agent_metrics_internal.version_definition() IS
     'Trigger: a changed definition is a new version, kept with the day from which it holds.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.version_definition() FROM PUBLIC;
 
+-- A figure of a metric or statistic that is misspelt would stand beside nothing.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_benchmark() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    known constant text[] := ARRAY['median', 'bottom_quartile', 'abandonment_line', 'range_low', 'range_high',
+                                   'regulated_bar'];
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.metrics m WHERE m.metric = NEW.metric) THEN
+        RAISE EXCEPTION 'a benchmark of unknown metric "%"', coalesce(NEW.metric, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'No row of agent_metrics.metrics has that name, so nothing could be held against it.',
+                  HINT = 'SELECT metric FROM agent_metrics.metrics lists them.';
+    ELSIF NEW.statistic IS NULL OR NEW.statistic <> ALL (known) THEN
+        RAISE EXCEPTION 'unknown statistic "%" of a benchmark of %', coalesce(NEW.statistic, 'NULL'), NEW.metric
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = format('The statistics are %s.', array_to_string(known, ', ')),
+                  HINT = 'Use one of them.';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_benchmark() IS
+    'Trigger: refuses a benchmark of a metric or a statistic that is not known.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_benchmark() FROM PUBLIC;
+
 -- What the views ask of tables that their readers may not see, where a join would cost every question its planning.
 -- Functions with the owner's rights, named kpi_*: grant_access() gives them to readers. days: 0 is an hour.
 -- COST 1: few rows of a view call them, so the planner shall not count them for all, nor compile for them.

@@ -81,6 +81,8 @@ COMMENT ON COLUMN agent_metrics.benchmarks.value IS 'The figure, in the unit of 
 COMMENT ON COLUMN agent_metrics.benchmarks.source IS 'Where the figure comes from.';
 COMMENT ON COLUMN agent_metrics.benchmarks.year IS 'Year of the figure.';
 COMMENT ON COLUMN agent_metrics.benchmarks.verified IS 'Whether somebody here has checked it against its source.';
+CREATE TRIGGER check_benchmark BEFORE INSERT OR UPDATE OF metric, statistic ON agent_metrics.benchmarks
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_benchmark();
 
 -- Definitions are rows with versions. A changed definition is a new version from the present report day on.
 CREATE TABLE agent_metrics_internal.metric_definitions (

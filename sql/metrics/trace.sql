@@ -135,6 +135,23 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.trace_facts(text, text, text, timestamptz, timestamptz) IS
     'The rows behind sums of facts. Internal: trace() uses it.';
 
+-- Said here, since the server would name the first table that it comes to, and no way out.
+CREATE FUNCTION agent_metrics_internal.check_may_trace() RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF NOT has_table_privilege('agent_metrics.agent_events', 'SELECT') THEN
+        RAISE EXCEPTION 'role "%" may not read the turns behind a number', current_user
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'Level reader holds the views of agent_kpi: no raw turn, and nobody whom an agent spoke with.',
+                  HINT = format('SELECT * FROM agent_kpi.failing_conversations shows conversations to readers; '
+                                'the tables'' owner may give more: SELECT agent_metrics.grant_access(%L, ''admin'');',
+                                current_user);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_may_trace() IS
+    'Refuses whoever may not read turns. Internal: trace() and explain_metric() use it.';
+
 CREATE FUNCTION agent_metrics.trace(metric text, agent_id text, from_time timestamptz, to_time timestamptz)
 RETURNS SETOF agent_metrics.trace_row
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
@@ -142,6 +159,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET 
 DECLARE
     known record;
 BEGIN
+    PERFORM agent_metrics_internal.check_may_trace();
     SELECT m.metric, m.source, m.numerator, m.denominator, m.measure, m.fraction INTO known
     FROM agent_metrics.metrics m WHERE m.metric = $1;
     IF known.metric IS NULL THEN
@@ -216,10 +234,12 @@ RETURNS SETOF agent_metrics.explanation
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off AS $function$
 #variable_conflict use_column
 DECLARE
-    zone    text := agent_metrics_internal.report_time_zone();
+    zone    text;
     rows    bigint;
     checked numeric;
 BEGIN
+    PERFORM agent_metrics_internal.check_may_trace();
+    zone := agent_metrics_internal.report_time_zone();
     -- The name of metric and agent are checked there.
     SELECT count(*), sum(hashtextextended(t::text, 0)) INTO rows, checked
     FROM agent_metrics.trace($1, $2, agent_metrics_internal.day_start($3, zone),

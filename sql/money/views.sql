@@ -73,7 +73,8 @@ COMMENT ON COLUMN agent_kpi.unpriced_models.last_seen IS 'Last of them.';
 COMMENT ON COLUMN agent_kpi.unpriced_models.reason IS 'Why they have no cost.';
 
 -- Bills are by day in UTC, so that are the days here. They know of no agent and bill evaluation runs too: all turns of
--- a model count that are not a human team's. A line over several days is spread over them evenly.
+-- a model count that are not a human team's. A line over several days is spread over them evenly. A bill is in whole
+-- cents, and its amounts may come as binary fractions: both agree to half a cent.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.kpi_cost_reconciliation(from_day date, to_day date)
 RETURNS TABLE (day date, provider text, model text, turns bigint, unpriced_turns bigint, events_usd numeric,
                computed_usd numeric, billed_usd numeric, variance_usd numeric,
@@ -156,7 +157,7 @@ BEGIN
            CASE WHEN s.billed_usd IS NULL THEN 'no bill for these turns'
                 WHEN s.turns = 0 THEN 'no turns for this bill'
                 WHEN s.unpriced_turns > 0 THEN format('%s turns have no cost', s.unpriced_turns)
-                WHEN s.billed_usd = coalesce(s.events_usd, 0) THEN 'they agree'
+                WHEN abs(s.billed_usd - coalesce(s.events_usd, 0)) <= 0.005 THEN 'they agree'
                 ELSE 'not explained' END AS explanation
     FROM daily_comparison s;
 END
@@ -186,4 +187,5 @@ COMMENT ON COLUMN agent_kpi.cost_reconciliation.variance_usd IS 'Billed less kno
 COMMENT ON COLUMN agent_kpi.cost_reconciliation.variance_percent IS
     'The variance in per cent of what was billed; NULL: nothing was billed.';
 COMMENT ON COLUMN agent_kpi.cost_reconciliation.explanation IS
-    'they agree, no bill for these turns, no turns for this bill, how many turns have no cost, or not explained.';
+    'they agree (to half a cent), no bill for these turns, no turns for this bill, how many turns have no cost, or '
+    'not explained.';

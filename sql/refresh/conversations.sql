@@ -162,6 +162,15 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.business_of(agent_metrics_internal.conversation_key[]) IS
     'The business events of conversations: the one definition. Internal: conversations and facts use it.';
 
+-- What a kind of business event may mean besides an outcome: what is no outcome of a conversation, and what is to count
+-- for nothing because somebody decided so, which is not the same as a kind that nobody looked at.
+CREATE FUNCTION agent_metrics_internal.event_meanings() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY['human_touch', 'charge', 'refund', 'nps_answer', 'nothing'];
+COMMENT ON FUNCTION agent_metrics_internal.event_meanings() IS
+    'Meanings of a kind of business event that are no outcome label. Internal: the check of event_kinds and '
+    'agent_kpi.unmapped_event_kinds use it.';
+
 -- Every join is by hash: a plan that is made once expects ten rows of an array, and texts are slow to sort.
 CREATE FUNCTION agent_metrics_internal.resolve_outcomes(sums agent_metrics_internal.conversation_sums[])
 RETURNS SETOF agent_metrics_internal.conversation

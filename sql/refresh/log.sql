@@ -88,7 +88,7 @@ BEGIN
         DELETE FROM agent_metrics_internal.changes c
         WHERE c.agent_id = ANY (ARRAY(SELECT a.agent_id FROM agent a))
           AND pg_visible_in_snapshot(c.changed_in, consume_log.current_snapshot)
-        RETURNING c.agent_id, c.conversation_id, c.measures_changed,
+        RETURNING c.agent_id, c.conversation_id, c.measures_changed, c.recorded_in,
                   CASE WHEN c.occurred_at >= agent_metrics_internal.first_moment()
                         AND c.occurred_at < agent_metrics_internal.end_of_moments()
                        THEN c.occurred_at END AS occurred_at
@@ -149,8 +149,12 @@ BEGIN
         SELECT u.agent_id, u.bucket FROM unnest(dirty_agents, dirty_buckets) AS u (agent_id, bucket)
     )
     SELECT counted || coalesce((SELECT jsonb_agg(jsonb_build_object('agent_id', n.agent_id, 'events', n.events))
-                                FROM (SELECT l.agent_id, count(*) AS events
-                                      FROM logged_change l GROUP BY l.agent_id) n), '[]'),
+                                -- a turn once, however often it was changed, and not if it counts as arrived
+                                FROM (SELECT l.agent_id, count(DISTINCT (l.conversation_id, l.occurred_at)) AS events
+                                      FROM logged_change l JOIN agent a ON a.agent_id = l.agent_id
+                                      WHERE l.recorded_in IS NULL
+                                         OR pg_visible_in_snapshot(l.recorded_in, a.last_snapshot)
+                                      GROUP BY l.agent_id) n), '[]'),
            d.agents, d.ids, d.from_times, d.to_times, g.agents, g.buckets
     INTO counted, agents, ids, from_times, to_times, dirty_agents, dirty_buckets
     FROM (SELECT array_agg(t.agent_id) AS agents, array_agg(t.conversation_id) AS ids,

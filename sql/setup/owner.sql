@@ -4,6 +4,19 @@
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_setting() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
+    -- A name that nothing reads would be believed to hold; names with a prefix are for what people build beside this.
+    IF NEW.name NOT IN ('report_time_zone', 'hot_days', 'page_url') AND NEW.name !~ '^[a-z0-9_]+\.' THEN
+        RAISE EXCEPTION 'unknown setting "%"', NEW.name
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'The settings are report_time_zone, hot_days and page_url.',
+                  HINT = 'Use one of them; one of your own has a prefix and a dot: dashboards.colour.';
+    END IF;
+    IF NEW.name = 'page_url' AND NEW.value !~ '^(https?://[^[:space:]<>"|]+)?$' THEN
+        RAISE EXCEPTION 'impossible address of the page "%"', NEW.value
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Alerts link to it, so it begins with https:// or http:// and has no space.',
+                  HINT = 'Write it as people open it, such as https://agents.example; empty: alerts carry no links.';
+    END IF;
     IF NEW.name = 'report_time_zone' AND NOT EXISTS (SELECT 1 FROM pg_timezone_names z WHERE z.name = NEW.value) THEN
         RAISE EXCEPTION 'unknown time zone "%"', NEW.value
             USING ERRCODE = 'invalid_parameter_value',
@@ -20,7 +33,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.check_setting() IS
-    'Trigger: refuses a time zone that is unknown and a number of days that is none.';
+    'Trigger: refuses a setting that nothing reads, a time zone that is unknown, a number of days or an address that '
+    'is none.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_setting() FROM PUBLIC;
 
 -- An agent's settings are checked where they are written, so that a bad cadence never reaches the scheduler.

@@ -102,13 +102,13 @@ impl Receiver {
         }
     }
 
+    fn behaves(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
+
     /// Its address.
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    fn behaves(&self, manner: Manner) {
-        *self.manner.lock().unwrap() = manner;
     }
 
     pub fn take(&self) -> Vec<Arrived> {

@@ -327,3 +327,73 @@ fn keep_or_replace_is_asked_answered_and_kept() {
         ["t|2"]
     );
 }
+
+#[test]
+fn what_was_open_before_its_channel_was_made_is_told_once() {
+    let (db, receiver) = (webhook("alerts_late_channel"), Receiver::new());
+    db.exec(
+        "DELETE FROM agent_metrics.alert_channels;
+         INSERT INTO agent_metrics.owners (owner) VALUES ('Head of Sales')",
+    );
+    for key in ["open", "seen"] {
+        enqueue(&db, key);
+    }
+    db.exec(
+        "SELECT agent_metrics.acknowledge_alert(alert_id, 'Head of Support')
+         FROM agent_metrics_internal.alerts WHERE dedupe_key = 'seen'",
+    );
+    let now = Utc::now();
+    assert_eq!(receiver.deliver(&db, now), NOTHING);
+    // a channel of another owner, and one that is switched off, take nothing
+    db.exec(
+        "INSERT INTO agent_metrics.alert_channels (channel, kind, url_env, owner, is_active)
+         VALUES ('theirs', 'slack', 'AGENT_METRICS_URL', 'Head of Sales', true),
+                ('ours', 'slack', 'AGENT_METRICS_URL', 'Head of Support', false)",
+    );
+    assert_eq!(receiver.deliver(&db, now), NOTHING);
+    db.exec("UPDATE agent_metrics.alert_channels SET is_active = true");
+    assert_eq!(receiver.deliver(&db, now), SENT);
+    assert_eq!(receiver.take().len(), 1);
+    assert_eq!(receiver.deliver(&db, now), NOTHING, "once");
+    assert_eq!(
+        db.lines("SELECT kind, waiting_count, sent_count FROM agent_kpi.alerts ORDER BY acknowledged_at NULLS FIRST"),
+        ["drift|0|1", "drift|0|0"]
+    );
+}
+
+#[test]
+fn an_agent_that_is_new_is_asked_nothing() {
+    let db = webhook("alerts_new_agent");
+    // a year of history is brought in, and registered today
+    db.exec(
+        "SELECT agent_metrics.register_agent('new', 'support', 'Head of Support');
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, outcome_label)
+         SELECT 'new', now() - n * interval '1 day', 'c' || n, 'resolved' FROM generate_series(0, 365) AS n",
+    );
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_no_rows(&db, "SELECT * FROM agent_metrics.run_audits()");
+    assert_no_rows(&db, "SELECT * FROM agent_kpi.decisions");
+    assert_no_rows(&db, "SELECT * FROM agent_metrics_internal.review_samples");
+    // after a week there is a week to review, after three months something to decide
+    let since = |days: u32| {
+        db.exec(&format!(
+            "UPDATE agent_metrics.agents SET registered_at = now() - interval '{days} days' WHERE agent_id = 'new'"
+        ));
+        db.lines("SELECT kind FROM agent_metrics.run_audits()")
+    };
+    assert_eq!(since(8), [""; 0]);
+    assert_eq!(
+        db.lines("SELECT split_part(sample_id, ' ', 1) FROM agent_metrics_internal.review_samples"),
+        ["week"]
+    );
+    assert_eq!(since(80), [""; 0]);
+    assert_eq!(since(93), ["decision_due"]);
+    // one that was registered long ago and took its first turn now is as new
+    db.exec(
+        "SELECT agent_metrics.register_agent('late', 'support', 'Head of Support');
+         UPDATE agent_metrics.agents SET registered_at = now() - interval '1 year' WHERE agent_id = 'late';
+         INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id) VALUES ('late', now(), 'c')",
+    );
+    db.exec("SELECT agent_metrics.refresh()");
+    assert_no_rows(&db, "SELECT * FROM agent_metrics.run_audits()");
+}

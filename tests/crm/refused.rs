@@ -191,3 +191,28 @@ fn an_admin_has_no_table_read_that_he_may_not_read_himself() {
     db.exec(&format!("DROP ROLE {name}"));
     done(db, &owner);
 }
+
+#[test]
+fn what_may_not_be_read_is_refused_with_the_grant() {
+    let (db, owner) = crm("attach_grant");
+    let (role, session) = login(&db, "admin");
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{role}', 'admin'); GRANT USAGE ON SCHEMA \"The CRM\" TO {role};
+         GRANT SELECT (payment) ON \"The CRM\".payments TO {role}"
+    ));
+    let error = assert_explained(
+        &session,
+        PAYMENTS,
+        "42501",
+        "permission denied for column \"amount\"",
+    );
+    let (_, grants) = error.hint.split_once(": ").unwrap();
+    assert!(error.hint.contains(&owner), "{error}");
+    db.exec(grants);
+    session.exec(PAYMENTS);
+    drop(session);
+    db.exec(&format!(
+        "SELECT agent_metrics.detach_business_events('\"The CRM\".payments'); DROP OWNED BY {role}; DROP ROLE {role}"
+    ));
+    done(db, &owner);
+}

@@ -58,6 +58,12 @@ fn every_block_runs() {
         ),
         ["task_success_rate|1"]
     );
+    // the money page's bill is that of its turns
+    assert_eq!(
+        session
+            .lines("SELECT provider, model, turns, explanation FROM agent_kpi.cost_reconciliation"),
+        ["anthropic|large-model-4|2|they agree"]
+    );
     for role in ["metabase", "pipeline", "agent_metrics_program"] {
         session.exec(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
     }

@@ -399,3 +399,28 @@ fn a_writer_brings_runs_in_and_reads_no_set() {
     drop(writer);
     db.exec(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
+
+#[test]
+fn a_run_that_comes_late_is_what_the_later_one_is_compared_with() {
+    let db = frozen("audits_late_run");
+    // week 2 fell, and week 3 is as week 2 was; but week 3 is brought in first
+    run(&db, "week1", "now() - interval '14 days'", "true");
+    run(&db, "week3", "now() - interval '1 hour'", "n > 60");
+    db.exec("SELECT agent_metrics.run_audits()");
+    let found = "SELECT run_id, against_run_id, state FROM agent_kpi.drift_findings
+                 WHERE metric = 'eval_success_rate' ORDER BY run_id";
+    assert_eq!(db.lines(found), ["week1||refused", "week3|week1|alert"]);
+    run(&db, "week2", "now() - interval '7 days'", "n > 60");
+    db.exec("SELECT agent_metrics.run_audits()");
+    assert_eq!(
+        db.lines(found),
+        ["week1||refused", "week2|week1|alert", "week3|week2|ok"]
+    );
+    assert_eq!(
+        db.lines(
+            "SELECT summary ~ 'week' OR metric = 'eval_success_rate', acknowledged_by, note FROM agent_kpi.alerts
+             WHERE kind = 'drift' AND metric = 'eval_success_rate' ORDER BY created_at"
+        ),
+        ["t|agent_metrics|a run that came later lies between", "t||"]
+    );
+}

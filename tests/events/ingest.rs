@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::thread;
 
 use crate::support::rollups::{assert_rollups, refresh};
-use crate::support::{Db, Session, db};
+use crate::support::{Db, Session, db, login};
 
 /// Nanoseconds since 1970 of 2026-03-01 10:00 UTC.
 pub const TEN: u64 = 1_772_359_200_000_000_000;
@@ -361,4 +361,41 @@ fn the_same_batch_in_any_order_and_in_parallel_is_the_same_rows_as_once() {
     );
     refresh(&db);
     assert_rollups(&db);
+}
+
+#[test]
+fn a_writer_stages_a_file_as_the_documents_say() {
+    let db = shop("setup_staging");
+    let (name, writer) = login(&db, "writer");
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{name}', 'writer')"
+    ));
+    let page = include_str!("../../docs/ingest.md");
+    let blocks: Vec<&str> = page
+        .split("```sql\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .filter(|block| block.contains("staging") || block.contains("answers"))
+        .collect();
+    assert_eq!(blocks.len(), 3);
+    for block in &blocks {
+        writer.exec(block);
+    }
+    // loaded again, each counts once
+    let (_, insert) = blocks[1].split_once(";   -- as").unwrap();
+    let (_, insert) = insert.split_once('\n').unwrap();
+    writer.exec(insert);
+    assert_eq!(
+        db.lines(
+            "SELECT occurred_at AT TIME ZONE 'UTC', conversation_id, latency_ms, cost_usd, outcome_label,
+                    token_usage_input
+             FROM agent_metrics.agent_events WHERE agent_id = 'chat-bot' ORDER BY 1, 2"
+        ),
+        [
+            "2026-03-01 08:00:00|T-1|1400|0.0051||",
+            "2026-03-01 08:01:00|T-1|900|0.0032|resolved|",
+            "2026-03-01 09:00:00|c-4||||1200"
+        ]
+    );
+    db.exec(&format!("DROP OWNED BY {name}; DROP ROLE {name}"));
 }

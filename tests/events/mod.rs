@@ -6,5 +6,6 @@ mod erasure;
 mod hostile;
 mod ingest;
 mod judgements;
+mod meanings;
 mod quarantine;
 mod stamps;

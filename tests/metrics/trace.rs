@@ -4,7 +4,7 @@
 use crate::support::asserts::{assert_explained, assert_no_rows};
 use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::shop::shop;
-use crate::support::{Session, db};
+use crate::support::{Session, db, login};
 
 /// Numbers of a view that are not what trace() adds up to. `span` gives the first and last moment of a row.
 fn untraced(session: &Session, rows: &str) -> Vec<String> {
@@ -285,4 +285,33 @@ fn trace_refuses_what_it_does_not_know() {
             names,
         );
     }
+}
+
+#[test]
+fn who_may_not_read_turns_is_told_what_he_may() {
+    let db = shop("setup_trace");
+    let (name, session) = login(&db, "reader");
+    for level in ["reader", "writer"] {
+        db.exec(&format!(
+            "SELECT agent_metrics.grant_access('{name}', '{level}')"
+        ));
+        for call in [
+            "SELECT * FROM agent_metrics.trace('task_success_rate', 'sup', '2026-03-01', '2026-03-02')",
+            "SELECT * FROM agent_metrics.explain_metric('task_success_rate', 'sup', '2026-03-01')",
+        ] {
+            let error = assert_explained(&session, call, "42501", &name);
+            assert!(
+                error.hint.contains("failing_conversations") && error.hint.contains("'admin'"),
+                "{error}"
+            );
+        }
+    }
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{name}', 'admin')"
+    ));
+    session.exec(
+        "SELECT * FROM agent_metrics.trace('task_success_rate', 'sup', '2026-03-01', '2026-03-02')",
+    );
+    drop(session);
+    db.exec(&format!("DROP OWNED BY {name}; DROP ROLE {name}"));
 }

@@ -355,3 +355,42 @@ fn who_asks_for_one_month_of_money_reads_one_month() {
         "SELECT agent_metrics.revoke_access('{role}'); DROP ROLE {role}"
     ));
 }
+
+#[test]
+fn a_bill_agrees_to_half_a_cent() {
+    let db = priced("bills_half_a_cent");
+    for (day, cost) in [(1, "10"), (2, "0.3"), (3, "10.0049"), (4, "10"), (5, "10")] {
+        turn(
+            &db,
+            &format!("c{day}"),
+            &format!("2026-03-0{day} 10:00+00"),
+            "'large'",
+            cost,
+        );
+    }
+    // 0.1 + 0.2 as a program writes it, an invoice in whole cents, half a cent, and more than that
+    let line = |day: i64, value: &str| {
+        let start = 1_772_323_200 + (day - 1) * 86_400;
+        format!(
+            "{{\"start_time\": {start}, \"end_time\": {}, \"results\": [{{\"line_item\": \"large, input\",
+               \"amount\": {{\"value\": {value}, \"currency\": \"usd\"}}}}]}}",
+            start + 86_400
+        )
+    };
+    let lines = [
+        line(1, "10.000000000000002"),
+        line(2, "0.30000000000000004"),
+        line(3, "10.00"),
+        line(4, "10.005"),
+        line(5, "10.0051"),
+    ];
+    db.exec(&format!(
+        "UPDATE agent_metrics.agent_events SET provider = 'openai';
+         SELECT agent_metrics.import_openai_costs($json${{\"data\": [{}]}}$json$)",
+        lines.join(", ")
+    ));
+    assert_eq!(
+        db.lines("SELECT extract(day FROM day), explanation FROM agent_kpi.cost_reconciliation ORDER BY day"),
+        ["1|they agree", "2|they agree", "3|they agree", "4|they agree", "5|not explained"]
+    );
+}

@@ -1,11 +1,13 @@
 //! The `agent-metrics` command as a person or a service manager uses it. Nothing here sleeps: where something has to
 //! happen first, its log line or a query of the server is waited for. `run` is in scheduler.rs, `demo` in demo.rs.
 
+use agent_metrics::program::scheduler::jobs;
+
 use crate::support::asserts::assert_sqlstate;
 use crate::support::program::{
     Running, backdate, command, fails, insert, program, two_agents, works,
 };
-use crate::support::{db, empty_db, server, url_of};
+use crate::support::{Db, db, empty_db, login, server, url_of};
 
 #[test]
 fn no_server_is_said_in_one_line() {
@@ -357,4 +359,88 @@ fn help_teaches() {
         assert!(stdout.contains(words), "{words} is missing in: {stdout}");
     }
     assert!(!stdout.contains("pa55word"));
+}
+
+#[test]
+fn refresh_does_what_once_does_around_it() {
+    let db = two_agents("program_around");
+    db.exec(
+        "CREATE TABLE public.paid (id integer PRIMARY KEY, at timestamptz, chat text);
+         INSERT INTO public.paid VALUES (1, now(), 'first-bot-1');
+         CREATE VIEW public.payments AS SELECT * FROM public.paid;
+         SELECT agent_metrics.attach_business_events('public.payments', 'id', 'at', fixed_kind => 'charge',
+                                                     conversation_id => 'chat');
+         INSERT INTO public.paid VALUES (2, now(), 'first-bot-2');
+         INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million)
+         VALUES ('us', 'm', 'input', 1), ('us', 'm', 'output', 1);
+         INSERT INTO agent_metrics.agent_events (
+             agent_id, occurred_at, conversation_id, outcome_label, model, token_usage_input, token_usage_output)
+         SELECT 'bot', now() - n * interval '1 minute', 'bad' || n, 'failure', 'm', 10, 10
+         FROM generate_series(1, 300) AS n",
+    );
+    let said = works(db.url(), &["refresh", "bot"]);
+    // a turn that was priced on its way counts once
+    assert!(said.contains("refreshed bot: 320 events"), "{said}");
+    assert_eq!(
+        db.lines(
+            "SELECT (SELECT count(*) FROM agent_metrics.business_events),
+                    (SELECT count(*) FROM agent_metrics.agent_events WHERE cost_usd IS NULL),
+                    (SELECT count(*) FROM agent_kpi.open_breaches WHERE metric = 'task_success_rate')"
+        ),
+        ["2|0|1"]
+    );
+    // and so does rebuild
+    db.exec(
+        "INSERT INTO public.paid VALUES (3, now(), 'first-bot-3');
+         UPDATE agent_metrics.outcomes SET is_success = true WHERE label = 'failure'",
+    );
+    works(db.url(), &["refresh", "seller"]);
+    works(db.url(), &["rebuild", "--agent", "bot"]);
+    assert_eq!(
+        db.lines(
+            "SELECT (SELECT count(*) FROM agent_metrics.business_events),
+                    (SELECT count(*) FROM agent_kpi.open_breaches WHERE metric = 'task_success_rate')"
+        ),
+        ["3|0"]
+    );
+}
+
+#[test]
+fn who_is_next_is_said_when_nothing_is_due() {
+    let next = |db: &Db| {
+        tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(async { jobs::idle(&db.client().await).await.unwrap() })
+    };
+    let db = db("program_idle");
+    assert!(next(&db).starts_with("no agent is registered, so nothing is due"));
+    let db = two_agents("program_next");
+    works(db.url(), &["once"]);
+    let said = next(&db);
+    assert!(
+        said.starts_with("nothing is due; next: bot at 20") && said.contains(" UTC"),
+        "{said}"
+    );
+}
+
+#[test]
+fn setup_by_an_admin_names_the_owner() {
+    let db = two_agents("program_admin_setup");
+    let (role, session) = login(&db, "program");
+    drop(session);
+    db.exec(&format!(
+        "SELECT agent_metrics.grant_access('{role}', 'admin')"
+    ));
+    let (_, place) = db.url().split_once('@').unwrap();
+    let line = fails(
+        &format!("postgresql://{role}:only-for-this-test@{place}"),
+        &["setup"],
+    );
+    assert!(
+        line.contains("belongs to postgres")
+            && line.contains("Log in as postgres")
+            && !line.contains("grant_access"),
+        "{line}"
+    );
+    db.exec(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }

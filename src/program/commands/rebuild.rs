@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::program::connect::Database;
+use crate::program::scheduler::{around, problems::Problems};
 use crate::program::{shutdown::Stop, text};
 
 /// One agent's report day.
@@ -34,6 +35,8 @@ pub async fn rebuild(
     span: Span<'_>,
     mut stop: Stop,
 ) -> Result<bool> {
+    let mut problems = Problems::default();
+    around::bring_up(database, &mut problems).await?;
     let mut days = Vec::new();
     for agent in agents {
         let rows = database
@@ -79,6 +82,8 @@ pub async fn rebuild(
         bar.inc(day.turns);
     }
     bar.finish_and_clear();
+    around::settle(database, &mut problems).await?;
+    problems.record(database).await?;
     let seconds = begun.elapsed().as_secs_f64();
     say!(
         "rebuilt {done} days of {} agents, {turns} turns, in {seconds:.1} s{}",

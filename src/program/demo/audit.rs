@@ -86,7 +86,7 @@ pub async fn find(database: &Database, now: DateTime<Utc>) -> Result<()> {
     Ok(())
 }
 
-/// The owner has seen it, and answers the quarter's question; the other two questions stay open.
+/// The owner has seen it, and decides before he is asked: of agents that are new the quarter's question waits.
 pub async fn answer(database: &Database) -> Result<()> {
     let acknowledged = database
         .query(

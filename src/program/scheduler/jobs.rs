@@ -6,8 +6,9 @@
 //! transaction: what fails leaves no trace.
 //!
 //! Before a refresh the facts themselves are brought up: attached tables are followed, turns that came without a cost
-//! are priced; after it, what late facts changed in closed months is written down. When one of these fails the numbers
-//! are refreshed all the same, and it is tried again the next time.
+//! are priced. After it comes what follows from new numbers: what late facts changed in closed months is written down,
+//! thresholds are judged. `run`, `once`, `refresh` and `rebuild` do both ([`around`]), so that it does not matter who
+//! asked. When one of these fails the numbers are refreshed all the same, and it is tried again the next time.
 //!
 //! Nothing waits for long for a lock that somebody holds: each call has its [`Limits`], and what failed is a row of
 //! `agent_metrics_internal.job_problems`.
@@ -20,11 +21,11 @@ use anyhow::{Result, bail};
 use tokio_postgres::{Client, Row};
 
 use crate::program::connect::timeouts::{Limits, limited};
-use crate::program::scheduler::{clock::SystemClock, problems::Problems};
+use crate::program::scheduler::{around, clock::SystemClock, problems::Problems};
 use crate::program::{alerts, error, text};
 
 /// What goes with a refresh: no lock is worth waiting for, and no table takes this long.
-const CHORE: Limits = Limits::new(Duration::from_secs(2), Duration::from_secs(10 * 60));
+pub const CHORE: Limits = Limits::new(Duration::from_secs(2), Duration::from_secs(10 * 60));
 /// Agents together.
 const TOGETHER: Limits = Limits::new(Duration::from_secs(5), Duration::from_secs(5 * 60));
 /// The same where a person or cron asked for it, and another refresh is worth waiting for.
@@ -155,6 +156,28 @@ pub async fn seconds_to_next(client: &Client, held_back: &[String]) -> Result<Op
     Ok(row.try_get(0)?)
 }
 
+/// What to say when nothing is due: who is next, and when.
+pub async fn idle(client: &Client) -> Result<String> {
+    let next = client
+        .query_opt(
+            "SELECT convert_to(format('%s at %s', d.agent_id,
+                        to_char(d.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"')), 'SQL_ASCII')
+             FROM agent_metrics.due_agents('infinity') d WHERE isfinite(d.due_at)
+             ORDER BY d.due_at, d.agent_id LIMIT 1",
+            &[],
+        )
+        .await?;
+    Ok(match next {
+        Some(row) => format!(
+            "nothing is due; next: {}; agent-metrics refresh does not wait for it",
+            text::shown(&text::bytes(row.try_get(0)?))
+        ),
+        None => "no agent is registered, so nothing is due; \
+                 SELECT agent_metrics.register_agent(agent_id, kind, owner) registers one"
+            .to_owned(),
+    })
+}
+
 /// Refreshes agents, with all that goes with it. `wait`: wait for an agent that another session is refreshing, rather
 /// than leave it to that session. An error is a lost session; anything else is in the round and in `problems`.
 pub async fn refresh_with(
@@ -166,9 +189,11 @@ pub async fn refresh_with(
     if agents.is_empty() {
         return Ok(Round::default());
     }
-    bring_up(client, problems).await?;
+    around::bring_up(client, problems).await?;
     let round = refresh_agents(client, agents, &[], wait).await?;
-    adjust(client, problems).await?;
+    if !round.refreshed.is_empty() {
+        around::settle(client, problems).await?;
+    }
     note(&round, problems);
     Ok(round)
 }
@@ -301,16 +326,41 @@ async fn split_partitions(client: &Client) -> Result<()> {
     }
 }
 
+/// What the audits found, in words.
+pub struct Found {
+    /// A question of the calendar's, such as keep or replace: nothing is wrong.
+    is_question: bool,
+    words: String,
+}
+
+impl Found {
+    /// Writes it into the log.
+    pub fn tell(&self) {
+        if self.is_question {
+            tracing::info!("{}", self.words);
+        } else {
+            tracing::warn!("{}", self.words);
+        }
+    }
+}
+
 /// Drift of new eval runs, Mondays without one, quarters without a decision: returns what somebody has to be told.
-pub async fn audits(client: &Client) -> Result<Vec<String>> {
+pub async fn audits(client: &Client) -> Result<Vec<Found>> {
     limited(client, CHORE, async || {
         let rows = client
             .query(
-                "SELECT convert_to(a.summary, 'SQL_ASCII') FROM agent_metrics.run_audits() a",
+                "SELECT a.kind LIKE 'decision%', convert_to(a.summary, 'SQL_ASCII') FROM agent_metrics.run_audits() a",
                 &[],
             )
             .await?;
-        text::lines(&rows)
+        rows.iter()
+            .map(|row| {
+                Ok(Found {
+                    is_question: row.try_get(0)?,
+                    words: text::bytes(row.try_get(1)?),
+                })
+            })
+            .collect()
     })
     .await
 }
@@ -333,23 +383,6 @@ pub async fn check_agent(client: &Client, agent_id: &str) -> Result<()> {
     );
 }
 
-/// Judges the metrics by their thresholds, and returns what changed, a line each.
-pub async fn evaluate(client: &Client) -> Result<Vec<String>> {
-    limited(client, CHORE, async || {
-        let rows = client
-            .query(
-                "SELECT convert_to(format('%s %s of %s: %s, threshold %s, owner %s', c.change,
-                                          c.metric, c.agent_id, coalesce(c.value::text, 'no value'),
-                                          c.threshold, c.owner), 'SQL_ASCII')
-                 FROM agent_metrics.evaluate_thresholds() c",
-                &[],
-            )
-            .await?;
-        text::lines(&rows)
-    })
-    .await
-}
-
 /// `once`: everything that is due, then audits and their alerts, then done. Fails when an agent failed.
 pub async fn once(client: &Client) -> Result<Round> {
     let mut problems = Problems::default();
@@ -358,18 +391,9 @@ pub async fn once(client: &Client) -> Result<Round> {
     let made = ensure_partitions(client).await;
     problems.take("partitions", "", made)?;
     let mut round = refresh_with(client, &due.agents, true, &mut problems).await?;
-    if !round.refreshed.is_empty() {
-        let changes = evaluate(client).await;
-        for change in problems
-            .take("thresholds", "", changes)?
-            .unwrap_or_default()
-        {
-            tracing::info!("breach {change}");
-        }
-    }
     let found = audits(client).await;
     for found in problems.take("audits", "", found)?.unwrap_or_default() {
-        tracing::warn!("{found}");
+        found.tell();
     }
     let delivered = alerts::Outbox::from_environment()?
         .deliver(client, &SystemClock)
@@ -381,94 +405,6 @@ pub async fn once(client: &Client) -> Result<Round> {
         .failed
         .extend(unreadable.map(|agent| (agent, UNREADABLE.to_owned())));
     Ok(round)
-}
-
-/// Follows the tables that are attached, and prices turns that came without a cost, batch by batch.
-pub async fn bring_up(client: &Client, problems: &mut Problems) -> Result<()> {
-    let names = limited(client, CHORE, async || {
-        let rows = client
-            .query(
-                "SELECT convert_to(a.source, 'SQL_ASCII')
-                 FROM agent_metrics_internal.attached_tables a ORDER BY a.source",
-                &[],
-            )
-            .await?;
-        text::lines(&rows)
-    });
-    let names = names.await;
-    let names = problems
-        .take("attached tables", "", names)?
-        .unwrap_or_default();
-    // Each in a statement of its own, so that one that takes too long keeps no other from being followed.
-    for (place, name) in names.iter().enumerate() {
-        let followed = limited(client, CHORE, async || {
-            let rows = client
-                .query(
-                    "SELECT convert_to(format('%s cannot be followed: %s', s.source, s.problem),
-                                       'SQL_ASCII')
-                     FROM (SELECT a.source FROM agent_metrics_internal.attached_tables a
-                           ORDER BY a.source OFFSET $1 LIMIT 1) a
-                     CROSS JOIN LATERAL agent_metrics_internal.follow_source_table(
-                         a.source, false) s WHERE s.problem IS NOT NULL",
-                    &[&i64::try_from(place).unwrap_or(i64::MAX)],
-                )
-                .await?;
-            text::lines(&rows)
-        });
-        let followed = followed.await;
-        for words in problems
-            .take("attached tables", name, followed)?
-            .unwrap_or_default()
-        {
-            tracing::warn!("attached table {words}");
-        }
-    }
-    let tidied = limited(client, CHORE, async || {
-        client
-            .execute("SELECT agent_metrics_internal.tidy_sources()", &[])
-            .await?;
-        Ok(())
-    });
-    let tidied = tidied.await;
-    problems.take("attached tables", "", tidied)?;
-    let priced = price(client).await;
-    problems.take("prices", "", priced)?;
-    Ok(())
-}
-
-async fn price(client: &Client) -> Result<()> {
-    loop {
-        let priced = limited(client, CHORE, async || {
-            let row = client
-                .query_one("SELECT agent_metrics.price_events()", &[])
-                .await?;
-            Ok(row.try_get::<_, i64>(0)?)
-        });
-        if priced.await? == 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// Writes down what late facts changed in closed months, once a day: labels that trickle in are one adjustment.
-pub async fn adjust(client: &Client, problems: &mut Problems) -> Result<()> {
-    let recorded = limited(client, CHORE, async || {
-        let row = client
-            .query_one(
-                "SELECT agent_metrics_internal.record_adjustments('1 day')",
-                &[],
-            )
-            .await?;
-        Ok(row.try_get::<_, i64>(0)?)
-    });
-    let recorded = recorded.await;
-    match problems.take("adjustments", "", recorded)? {
-        Some(recorded) if recorded > 0 => {
-            tracing::info!("{recorded} numbers of closed months were adjusted");
-        }
-        _ => {}
-    }
-    Ok(())
 }
 
 async fn call(

@@ -28,7 +28,7 @@ use crate::program::alerts::Outbox;
 use crate::program::connect::{Database, config::Server, extension, writable};
 use crate::program::scheduler::clock::{Backoff, Clock};
 use crate::program::scheduler::lease::{self, Candidate};
-use crate::program::scheduler::{jobs, problems::Problems};
+use crate::program::scheduler::{around, jobs, problems::Problems};
 use crate::program::{error, shutdown::Stop};
 
 /// The scheduler looks again after this time at the latest: a newly registered agent waits no longer.
@@ -367,14 +367,13 @@ impl Chores {
         while let Some(chore) = asked.recv().await {
             match chore {
                 Chore::BringUp(reply) => {
-                    jobs::bring_up(database, &mut self.problems).await?;
+                    around::bring_up(database, &mut self.problems).await?;
                     // Who asked may have gone on.
                     let _ = reply.send(());
                 }
                 Chore::AfterRound => {
                     if was_refreshed.swap(false, Ordering::Relaxed) {
-                        jobs::adjust(database, &mut self.problems).await?;
-                        if !self.evaluate(database).await? {
+                        if !around::settle(database, &mut self.problems).await? {
                             was_refreshed.store(true, Ordering::Relaxed);
                         }
                     }
@@ -386,21 +385,6 @@ impl Chores {
             self.problems.record(database).await?;
         }
         Ok(())
-    }
-
-    /// Judges the thresholds, and returns whether it could.
-    async fn evaluate(&mut self, database: &Database) -> Result<bool> {
-        let changes = jobs::evaluate(database).await;
-        let changes = self.problems.take("thresholds", "", changes)?;
-        for change in changes.iter().flatten() {
-            // Somebody has to look at one that opened.
-            if !change.starts_with("closed") {
-                warn!("breach {change}");
-            } else {
-                info!("breach {change}");
-            }
-        }
-        Ok(changes.is_some())
     }
 
     /// Audits once a minute. What fails is tried again in the next round.
@@ -417,8 +401,8 @@ impl Chores {
         let found = jobs::audits(database).await;
         if let Some(found) = self.problems.take("audits", "", found)? {
             self.audited = Some(now);
-            for words in found {
-                info!("{words}");
+            for found in found {
+                found.tell();
             }
         }
         Ok(())
