@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::thread;
 
 use crate::support::rollups::{assert_rollups, refresh};
-use crate::support::shop::shop;
 use crate::support::{Db, Session, db, login};
 
 /// Nanoseconds since 1970 of 2026-03-01 10:00 UTC.
