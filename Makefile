@@ -1,12 +1,15 @@
 # agent_metrics: demo, test, install. PG_CONFIG picks the PostgreSQL server.
 #
-#   make demo      on a bare Debian or Ubuntu with Rust: everything, to four tiles an agent and a page
-#   make test      formatting, lints, and every test, on a temporary cluster of its own
+#   make demo      on a bare Debian or Ubuntu with Rust: everything, to four tiles an agent and a page (scripts/demo)
+#   make test      formatting, lints, and every test, on a temporary cluster of its own (scripts/test)
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
 #                  its bar; ROWS=10000000
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make package   the three files, with the notices of what they contain, in a tar archive
+#   make packages  Debian packages of the extension and the program, in target/packages
+#   make test-packages  installs and runs them on a fresh machine that is booted, and in containers; SUITE=bookworm
+#   make release   all that a release publishes, with checksums, in target/release-files
 #   make advisories  known faults of the dependencies, from the network: before each release
 #   make docs      writes docs/reference anew, from the comments in the database
 #   make privileges  writes anew who may do what, and what is public: tests/golden/{privileges,public}.txt and SECURITY.md
@@ -19,27 +22,23 @@ MINUTES ?= 60
 KILLS ?= 500
 export PG_CONFIG
 
+# How cargo builds. scripts/demo alone sets another, and installs it where no other server looks.
+PROFILE ?= release
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(shell $(PG_CONFIG) --version 2>/dev/null | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
-# A folder of its own, so that building the program does not make cargo build the extension anew.
-EXTENSION_TARGET := target/pg$(MAJOR)
-BUILD := $(EXTENSION_TARGET)/extension
+# A folder of its own, so that building the program does not make cargo build the extension anew. The demo shares one:
+# what both build is built once, which counts more on the first run than what is linked anew on the next.
+EXTENSION_TARGET := $(if $(filter demo,$(PROFILE)),target,target/pg$(MAJOR))
+BUILD := target/pg$(MAJOR)/$(if $(filter demo,$(PROFILE)),demo,extension)
 FEATURES := --no-default-features --features pg$(MAJOR)
-PROGRAM := target/release/agent-metrics
 
-.PHONY: demo test docs privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
+MANUAL := target/manual/pages
+
+.PHONY: packages test-packages release manual demo test docs privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
-demo: tools
-	@$(MAKE) --no-print-directory install program
-	@scripts/demo
-
-test: tools
-	@$(MAKE) --no-print-directory install lint
-	scripts/with-cluster $(CARGO) test
-	@echo "seconds of the ten tests that take longest; all are in target/test-times.txt:"
-	@sort -rn target/test-times.txt | sed -n 1,10p
-	scripts/fuzz 5
+demo test:
+	@scripts/$@
 
 # After a change of a comment, a column or an argument.
 docs: install
@@ -65,11 +64,17 @@ tools:
 	@scripts/install-tools
 
 program:
-	$(CARGO) build --release --bin agent-metrics --target-dir target
+	$(CARGO) build --profile $(PROFILE) --bin agent-metrics --target-dir target
+
+# Man pages and completions, made of the program's command line.
+manual:
+	@rm -rf $(MANUAL)
+	$(CARGO) run --quiet --locked --manifest-path packaging/manual/Cargo.toml --target-dir target/manual -- $(VERSION) $(MANUAL)
 
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path packaging/manual/Cargo.toml
 	$(CARGO) clippy --all-targets -- -D warnings
 	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --lib $(FEATURES) -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck $(filter-out %.txt,$(wildcard scripts/*)) benches/ingest_clients.sh .ci/run; fi
@@ -84,10 +89,10 @@ advisories:
 # cargo decides what to build; a file that came out the same keeps its time, so that nothing after it is done again.
 extension:
 	@test -n "$(MAJOR)" || { echo "make: $(PG_CONFIG) is not there; run scripts/install-tools or set PG_CONFIG" >&2; exit 1; }
-	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) build --lib --release $(FEATURES) --target-dir $(EXTENSION_TARGET)
+	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) build --profile $(PROFILE) --lib $(FEATURES) --target-dir $(EXTENSION_TARGET)
 	@mkdir -p $(BUILD)
-	@cmp -s $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so || \
-		cp $(EXTENSION_TARGET)/release/libagent_metrics.so $(BUILD)/agent_metrics.so
+	@cmp -s $(EXTENSION_TARGET)/$(PROFILE)/libagent_metrics.so $(BUILD)/agent_metrics.so || \
+		cp $(EXTENSION_TARGET)/$(PROFILE)/libagent_metrics.so $(BUILD)/agent_metrics.so
 	@awk '$$1 == "member" { print "sql/" $$2 }' sql/manifest | xargs cat >$(BUILD)/new.sql
 	@cmp -s $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql || cp $(BUILD)/new.sql $(BUILD)/agent_metrics--$(VERSION).sql
 	@rm $(BUILD)/new.sql
@@ -108,6 +113,16 @@ package: extension
 	@cp LICENSE "$(BUILD)/package$$($(PG_CONFIG) --docdir)/agent_metrics/"
 	@scripts/notices "$(BUILD)/package$$($(PG_CONFIG) --docdir)/agent_metrics/THIRD_PARTY_NOTICES"
 	tar -C $(BUILD)/package -czf target/agent_metrics-$(VERSION)-pg$(MAJOR).tar.gz .
+
+packages: tools
+	@scripts/deb
+
+# Apart from test: it makes a machine and images, which takes minutes and gigabytes.
+test-packages: packages
+	@scripts/test-packages
+
+release: tools
+	@scripts/release
 
 clean:
 	$(CARGO) clean

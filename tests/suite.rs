@@ -18,6 +18,7 @@ mod program;
 mod refresh;
 mod reviews;
 mod setup;
+mod sidecar;
 mod support;
 mod thresholds;
 mod types;

@@ -108,3 +108,53 @@ COMMENT ON COLUMN agent_kpi.quarantine.agent_id IS 'Registered agent that it nam
 COMMENT ON COLUMN agent_kpi.quarantine.events IS 'Pieces of a delivery: events, spans, tool calls, evaluation results.';
 COMMENT ON COLUMN agent_kpi.quarantine.first_at IS 'When the first of them came.';
 COMMENT ON COLUMN agent_kpi.quarantine.last_at IS 'When the last of them came.';
+
+-- A worker that was refused a row starts again every few seconds, so it may be seen for a moment.
+CREATE OR REPLACE VIEW agent_kpi.feeds WITH (security_barrier) AS
+SELECT s.subname::text AS subscription, t.tables,
+       CASE WHEN x.problem IS NOT NULL THEN 'problem' WHEN t.copying IS NOT NULL THEN 'copying' ELSE 'followed' END
+           AS status,
+       x.problem, w.heard_of_at,
+       greatest(extract(epoch FROM now() - w.heard_of_at), 0)::double precision AS lag_seconds, e.errors
+FROM pg_subscription s
+CROSS JOIN LATERAL (
+    SELECT string_agg(r.srrelid::regclass::text, ', ' ORDER BY r.srrelid::regclass::text) AS tables,
+           string_agg(r.srrelid::regclass::text, ', ' ORDER BY r.srrelid::regclass::text)
+               FILTER (WHERE r.srsubstate NOT IN ('r', 's')) AS copying
+    FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
+    WHERE r.srsubid = s.oid
+      AND (c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
+           OR c.oid IN (SELECT a.relation FROM agent_metrics_internal.attached_tables a))) t
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(p.pid IS NOT NULL), false) AS is_running, max(p.last_msg_receipt_time) AS heard_of_at
+    FROM pg_stat_subscription p WHERE p.subid = s.oid AND p.relid IS NULL) w
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(q.apply_error_count + q.sync_error_count), 0) AS errors,
+           coalesce(max(q.sync_error_count), 0) AS copy_errors
+    FROM pg_stat_subscription_stats q WHERE q.subid = s.oid) e
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN NOT s.subenabled
+                THEN format('it is disabled, and %s errors were counted', e.errors)
+                WHEN NOT w.is_running
+                THEN format('no worker applies it, and %s errors were counted', e.errors)
+                WHEN t.copying IS NOT NULL AND e.copy_errors > 0
+                THEN format('the first copy of %s has failed %s times', t.copying, e.copy_errors)
+                WHEN w.heard_of_at < now() - interval '3 minutes'
+                THEN format('nothing was taken from it for %s seconds',
+                            round(extract(epoch FROM now() - w.heard_of_at))) END AS problem) x
+WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND t.tables IS NOT NULL;
+COMMENT ON VIEW agent_kpi.feeds IS
+    'One row per subscription that brings turns, other facts or rows of attached tables from another database. '
+    'Unique: subscription.';
+COMMENT ON COLUMN agent_kpi.feeds.subscription IS 'Name of the subscription.';
+COMMENT ON COLUMN agent_kpi.feeds.tables IS 'Tables that it writes, of ours and attached ones.';
+COMMENT ON COLUMN agent_kpi.feeds.status IS
+    'followed; copying: the rows that were there before it are still on their way; or problem.';
+COMMENT ON COLUMN agent_kpi.feeds.problem IS
+    'Why nothing comes; NULL: it does. The log of this server has the words of each error.';
+COMMENT ON COLUMN agent_kpi.feeds.heard_of_at IS
+    'When the other server last said something, if only that there is nothing new; NULL: not since the worker began.';
+COMMENT ON COLUMN agent_kpi.feeds.lag_seconds IS
+    'Seconds since then. How much the other server still has to send, it alone knows: docs/managed-services.md.';
+COMMENT ON COLUMN agent_kpi.feeds.errors IS
+    'Errors while it was copied or applied, since the statistics of the server were last reset.';

@@ -54,6 +54,7 @@ BEGIN
             USING DETAIL = 'What this transaction wrote is not committed, so it is not counted yet.',
                   HINT = 'The next refresh after COMMIT counts it; better: refresh in a transaction of its own.';
     END IF;
+    PERFORM agent_metrics_internal.check_versions();
     PERFORM agent_metrics_internal.check_row_security();
     PERFORM agent_metrics_internal.check_registered(u.id)
     FROM unnest(refresh_agents.agent_ids) AS u (id)
@@ -112,6 +113,7 @@ DECLARE
     cure  text;
     code  text;
 BEGIN
+    PERFORM agent_metrics_internal.check_versions();  -- none can be refreshed then
     BEGIN
         RETURN QUERY SELECT * FROM agent_metrics_internal.refresh_agents(agent_ids);
         RETURN;

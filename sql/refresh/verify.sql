@@ -46,6 +46,7 @@ BEGIN
         PERFORM agent_metrics_internal.check_registered($1);
     END IF;
     PERFORM agent_metrics_internal.check_span($2, $3);
+    PERFORM agent_metrics_internal.check_versions();
     PERFORM agent_metrics_internal.check_row_security();
     IF ended < $3 THEN
         ended := agent_metrics_internal.bucket_end(ended, 'day', zone);

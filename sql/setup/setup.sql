@@ -77,15 +77,12 @@ DECLARE
     last      integer;
     script    text;
     made      integer;
+    words     text;
+    others    text;
     rows_came text := '';
     has_no_rows boolean := false;
 BEGIN
-    IF agent_metrics.version() <> installed THEN
-        RAISE EXCEPTION 'library % and extension % of agent_metrics differ', agent_metrics.version(), installed
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = 'The files of one version were installed, the objects of another are in this database.',
-                  HINT = 'Run ALTER EXTENSION agent_metrics UPDATE in a new session, then setup() again.';
-    END IF;
+    PERFORM agent_metrics_internal.check_library();
     PERFORM agent_metrics_internal.check_ownership();
     IF to_regclass('agent_metrics_internal.migrations') IS NULL THEN
         PERFORM agent_metrics_internal.check_empty('agent_kpi');
@@ -144,7 +141,15 @@ BEGIN
         SELECT agent_metrics_internal.setup_script(s.number) FROM agent_metrics_internal.setup_scripts() s
         WHERE s.step IS NULL OR s.step > last ORDER BY s.number
     LOOP
-        EXECUTE script;
+        BEGIN
+            EXECUTE script;
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+            GET STACKED DIAGNOSTICS words = MESSAGE_TEXT, others = PG_EXCEPTION_DETAIL;
+            RAISE EXCEPTION 'setup() of version % stops: %', installed, words
+                USING ERRCODE = 'dependent_objects_still_exist', DETAIL = others,
+                      HINT = 'What is yours is not dropped for you. Keep its definition (pg_get_viewdef) and its '
+                             'rights, drop it, call setup() again, and make it again.';
+        END;
     END LOOP;
     INSERT INTO agent_metrics_internal.migrations (number)
     SELECT DISTINCT s.step FROM agent_metrics_internal.setup_scripts() s WHERE s.step > last;

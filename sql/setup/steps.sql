@@ -46,3 +46,45 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.check_steps(integer) IS
     'Refuses tables that a newer version has brought further than this one knows. Internal: setup() uses it.';
+
+-- Three things have a version: the library that the server loads, the members of the extension, and the tables, views
+-- and functions that setup() made. Only of one version do they fit.
+CREATE FUNCTION agent_metrics_internal.check_library() RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    installed constant text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'agent_metrics');
+BEGIN
+    IF agent_metrics.version() <> installed THEN
+        RAISE EXCEPTION 'library % and extension % of agent_metrics differ', agent_metrics.version(), installed
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'The files of one version were installed, the objects of another are in this database.',
+                  HINT = format('If %s is the newer one: ALTER EXTENSION agent_metrics UPDATE in a new session, then '
+                                'setup(). Else install the files of version %s again: no version goes back.',
+                                agent_metrics.version(), installed);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_library() IS
+    'Refuses a library of another version than the extension. Internal: setup() and check_versions() use it.';
+
+CREATE FUNCTION agent_metrics_internal.check_versions() RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    installed constant text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'agent_metrics');
+    -- a dump may have left the comment out: then nobody knows
+    made_by   constant text := substring(
+        obj_description(to_regclass('agent_metrics_internal.migrations'), 'pg_class') FROM 'of version (\S+) has');
+BEGIN
+    PERFORM agent_metrics_internal.check_library();
+    IF made_by <> installed THEN
+        RAISE EXCEPTION 'the tables of agent_metrics are as version % made them, and the extension is %',
+            made_by, installed
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Functions of one version may count wrongly in tables of another, so nothing was counted.',
+                  HINT = format('SELECT agent_metrics.setup(); as the owner of the tables. If %s is the newer one, '
+                                'install its files first, then ALTER EXTENSION agent_metrics UPDATE.', made_by);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_versions() IS
+    'Refuses library, extension and tables that are not of one version. Internal: refresh() and verify() use it.';

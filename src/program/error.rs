@@ -20,6 +20,22 @@ pub fn one_line(error: &anyhow::Error, server: Option<&Server>) -> String {
     shown(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// What an error says besides, a line each: SQLSTATE, where in the database it came from, and its causes.
+pub fn details(error: &anyhow::Error) -> Vec<String> {
+    let postgres = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
+        .and_then(tokio_postgres::Error::as_db_error);
+    let mut lines = Vec::new();
+    if let Some(db) = postgres {
+        lines.push(format!("SQLSTATE: {}", db.code().code()));
+        let place = db.where_().unwrap_or_default();
+        lines.extend(place.lines().map(|line| format!("CONTEXT: {line}")));
+    }
+    lines.extend(error.chain().map(|cause| format!("cause: {cause}")));
+    lines.iter().map(|line| shown(line)).collect()
+}
+
 /// The words of a driver's error without a server at hand: for log lines.
 pub fn words(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {

@@ -1,6 +1,6 @@
 //! Numbers and names in the words of a person.
 
-use crate::program::page::tiles::SparkDay;
+use crate::program::page::tiles::{SparkDay, Tile};
 
 /// A number in its unit: `93.1%`, `$0.27`, `2,340 ms`. None is a dash.
 pub fn value(value: Option<f64>, unit: &str) -> String {
@@ -138,6 +138,20 @@ pub fn spark(days: &[SparkDay]) -> String {
             }
         })
         .collect()
+}
+
+/// One line a tile: agent, metric, value, threshold, verdict, owner, thirty days.
+pub fn tile(tile: &Tile) -> String {
+    format!(
+        "{:<13} {:<20} {:>9}  {:<16} {:<13} {:<19} {}",
+        tile.agent_id,
+        tile.metric,
+        value(tile.value, &tile.unit),
+        threshold(tile.threshold, &tile.direction, &tile.unit),
+        tile.verdict,
+        tile.owner.as_deref().unwrap_or("nobody"),
+        spark(&tile.spark)
+    )
 }
 
 /// A part of a path: everything but letters, digits and `-._~` as percent signs.

@@ -10,17 +10,20 @@
 //! - [`alerts`]: to Slack and to HTTP endpoints
 //! - [`archive`]: months that are no longer hot, to Parquet files and back
 //! - [`demo`]: ninety days of a small company
+//! - [`init`]: from an empty database to four tiles
 //!
-//! What all of them use: [`error`], what to say when it does not work; [`shutdown`]; [`text`], what others wrote, shown
+//! What all of them use: [`arguments`], the command line; [`error`], what to say when it does not work; [`shutdown`]; [`text`], what others wrote, shown
 //! as text; [`mod@format`], numbers in the words of a person.
 
 pub mod alerts;
 pub mod archive;
+pub mod arguments;
 pub mod commands;
 pub mod connect;
 pub mod demo;
 pub mod error;
 pub mod format;
+pub mod init;
 pub mod page;
 pub mod scheduler;
 pub mod shutdown;

@@ -1,6 +1,8 @@
 //! Text that somebody else chose, for a terminal or a log: what is no plain character is shown as its number, so that
 //! no label clears a screen, forges a log line or turns a line round.
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
 /// The text with every character that does something, rather than show something, as `\u{1b}`.
 pub fn shown(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -63,6 +65,44 @@ pub fn say(line: &str) {
     use std::io::Write;
     // Nobody is left to be told that standard output is closed.
     let _ = writeln!(std::io::stdout().lock(), "{}", shown(line));
+}
+
+/// Whether standard error is a screen that can be written over: a terminal that is not a dumb one.
+pub fn is_screen() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal()
+        && std::env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
+}
+
+/// A progress bar on standard error, where it is a screen: with what is done, its message and what is left.
+pub fn bar(name: &str, length: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(
+        Some(length),
+        if is_screen() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        },
+    );
+    if let Ok(style) = ProgressStyle::with_template(
+        "{msg:>24} {wide_bar} {human_pos}/{human_len}, {per_sec}, {eta} to go",
+    ) {
+        bar.set_style(style);
+    }
+    bar.with_message(shown(name))
+}
+
+/// The time that something takes, where standard error is a screen.
+pub fn spinner(name: &str) -> ProgressBar {
+    if !is_screen() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner().with_message(shown(name));
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+    spinner
 }
 
 /// Where the log goes: standard error, each event on one line.

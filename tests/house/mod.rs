@@ -3,6 +3,7 @@
 mod licences;
 mod lines;
 mod manifest;
+mod packaging;
 mod privileges;
 mod public_names;
 mod rooms;

@@ -102,6 +102,7 @@ fn ai_and_people_stand_side_by_side_and_nothing_mixes_them() {
                     "attached_tables",
                     "closed_periods",
                     "cost_reconciliation",
+                    "feeds",
                     "scheduler",
                 ];
                 assert!(of_no_agent.contains(&view.as_str()), "{view} has no agent_id: does it mix?");

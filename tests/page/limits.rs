@@ -16,7 +16,7 @@ fn with_files(url: &str, files: u32) -> (Running, String) {
     let mut shell = std::process::Command::new("sh");
     shell.args([
         "-c",
-        &format!("ulimit -n {files} && exec \"$0\" run --serve 127.0.0.1:0"),
+        &format!("ulimit -n {files} && exec \"$0\" run --listen 127.0.0.1:0"),
     ]);
     shell.arg(program);
     for (name, value) in limited.get_envs() {

@@ -152,9 +152,7 @@ fn another_version_is_said_in_one_line() {
     db.exec("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'agent_metrics'");
     let line = fails(db.url(), &["run"]);
     assert!(
-        line.contains("0.0.1")
-            && line.contains("make install")
-            && line.contains("agent-metrics setup"),
+        line.contains("0.0.1") && line.contains("bring it up to date with: agent-metrics setup"),
         "{line}"
     );
 }

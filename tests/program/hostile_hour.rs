@@ -206,7 +206,7 @@ fn everybody_does_his_worst_at_once() {
              conversation_id => 'chat')",
         cast.role("crm")
     ));
-    let running = Running::new(&cast.url("program"), &["run", "--serve", "127.0.0.1:0"]);
+    let running = Running::new(&cast.url("program"), &["run", "--listen", "127.0.0.1:0"]);
     let line = running.says("http://127.0.0.1:");
     let port: u16 = line
         .rsplit_once("127.0.0.1:")

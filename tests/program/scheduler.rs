@@ -79,7 +79,7 @@ fn a_lost_session_is_opened_again() {
 #[test]
 fn run_can_serve_the_page() {
     let db = two_agents("program_serve");
-    let running = Running::new(db.url(), &["run", "--serve", "127.0.0.1:0"]);
+    let running = Running::new(db.url(), &["run", "--listen", "127.0.0.1:0"]);
     running.says("the page is at http://127.0.0.1:");
     running.says("refreshed seller");
     assert_eq!(running.terminate(), Some(0));

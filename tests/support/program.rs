@@ -92,11 +92,21 @@ impl Running {
 
     /// Waits for a log line that contains some words.
     pub fn says(&self, words: &str) -> String {
+        self.hears(words).pop().unwrap_or_default()
+    }
+
+    /// Every line up to one that contains some words, which is the last.
+    pub fn hears(&self, words: &str) -> Vec<String> {
         let mut heard = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(words) => return line,
-                Ok(line) => heard.push(line),
+                Ok(line) => {
+                    let is_it = line.contains(words);
+                    heard.push(line);
+                    if is_it {
+                        return heard;
+                    }
+                }
                 Err(_) => panic!("it never said \"{words}\", only: {heard:#?}"),
             }
         }

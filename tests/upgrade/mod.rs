@@ -8,10 +8,13 @@
 //! The server loads one library, the current one. What setup() asks of the library of another version, SQL answers.
 
 mod catalogue;
+mod kept;
+mod killed;
 mod released;
 mod server;
 mod sources;
 mod steps;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -219,13 +222,13 @@ fn assert_same(updated: &[String], fresh: &[String]) {
 
 /// A server with the files of 0.0.9; what setup() runs there; and what it runs in the current version if 0.0.9 had been
 /// released: its baseline is frozen, and one more step does the rest.
-fn released_past() -> (Server, Sources, Sources) {
+fn released_past(name: &str) -> (Server, Sources, Sources) {
     let Past {
         sources,
         upgrade,
         step,
     } = past();
-    let server = Server::copy("upgrade");
+    let server = Server::copy(name);
     let sql = server.folder.join("sql");
     let frozen = server.folder.join("released").join(EARLIER);
     sources.write(&sql);
@@ -254,17 +257,36 @@ fn released_past() -> (Server, Sources, Sources) {
     (server.start(), earlier, later)
 }
 
-#[test]
-fn an_update_ends_as_a_fresh_install() {
-    let (server, earlier, later) = released_past();
-    let steps = later.of(&["step"]).count();
-
-    let updated = server.database("updated");
-    updated.exec("CREATE ROLE reader");
-    updated.exec(&format!(
+/// A database of version 0.0.9 with facts in it.
+fn filled(server: &Server, name: &str, earlier: &Sources) -> Session {
+    let session = server.database(name);
+    session.exec("CREATE ROLE reader");
+    session.exec(&format!(
         "CREATE EXTENSION agent_metrics VERSION '{EARLIER}'"
     ));
-    stand_in(&updated, EARLIER, &earlier);
+    stand_in(&session, EARLIER, earlier);
+    setup(&session);
+    fill(&session);
+    session
+}
+
+/// A first setup() of the version that the sources make.
+fn fresh(server: &Server, name: &str, later: &Sources) -> Session {
+    let session = server.database(name);
+    session.exec("CREATE EXTENSION agent_metrics");
+    stand_in(&session, VERSION, later);
+    setup(&session);
+    library(&session);
+    session.exec("SELECT agent_metrics.grant_access('reader', 'reader')");
+    session
+}
+
+#[test]
+fn an_update_ends_as_a_fresh_install() {
+    let (server, earlier, later) = released_past("upgrade");
+    let steps = later.of(&["step"]).count();
+
+    let updated = filled(&server, "updated", &earlier);
     assert!(setup(&updated).ends_with(&format!("{steps} in all")));
     for gone in [TABLE, VIEW] {
         assert_eq!(
@@ -272,7 +294,6 @@ fn an_update_ends_as_a_fresh_install() {
             None
         );
     }
-    fill(&updated);
     let before = Kept::of(&updated);
     updated.exec("ALTER EXTENSION agent_metrics UPDATE");
     stand_in(&updated, VERSION, &later);
@@ -280,12 +301,9 @@ fn an_update_ends_as_a_fresh_install() {
     library(&updated);
 
     // a first setup() of the same version: all is equal, to the order of columns
-    let fresh = server.database("fresh");
-    fresh.exec("CREATE EXTENSION agent_metrics");
-    stand_in(&fresh, VERSION, &later);
-    assert!(setup(&fresh).ends_with(&format!("{} in all", steps + 1)));
-    library(&fresh);
-    fresh.exec("SELECT agent_metrics.grant_access('reader', 'reader')");
+    let fresh = fresh(&server, "fresh", &later);
+    let made = fresh.number("SELECT count(*) FROM agent_metrics_internal.migrations");
+    assert_eq!(made, steps as f64 + 1.0);
     let updated_says = catalogue::of(&updated);
     assert!(updated_says.len() > 5000, "{}", updated_says.len());
     assert_same(&updated_says, &catalogue::of(&fresh));

@@ -7,8 +7,17 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::Session;
+
+/// How long a server may take to stop, or to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends a signal to one process.
+pub fn kill(signal: &str, pid: &str) {
+    finished(Command::new("kill").args([&format!("-{signal}"), pid]));
+}
 
 /// Its folder; server and folder go with this value.
 pub struct Server {
@@ -132,8 +141,36 @@ impl Server {
 
     /// A session in a new database.
     pub fn database(&self, name: &str) -> Session {
-        Session::open(&self.cluster(&["url", "postgres"])).exec(&format!("CREATE DATABASE {name}"));
-        Session::open(&self.cluster(&["url", name]))
+        Session::open(&self.url("postgres")).exec(&format!("CREATE DATABASE {name}"));
+        self.session(name)
+    }
+
+    /// A session in a database, as soon as the server takes one: after a crash that is a moment later.
+    pub fn session(&self, name: &str) -> Session {
+        let begun = std::time::Instant::now();
+        loop {
+            match Session::try_open(&self.url(name)) {
+                Ok(session) => return session,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "no connection: {error:?}"),
+            }
+        }
+    }
+
+    /// The URL of a database.
+    pub fn url(&self, name: &str) -> String {
+        self.cluster(&["url", name])
+    }
+
+    /// Ends the server as a power cut would, and starts it again: what was not committed is gone.
+    pub fn cut(&self) {
+        let pid = fs::read_to_string(self.folder.join("cluster/data/postmaster.pid")).unwrap();
+        kill("QUIT", pid.lines().next().unwrap());
+        let begun = std::time::Instant::now();
+        while self.folder.join("cluster/data/postmaster.pid").exists() {
+            assert!(begun.elapsed() < PATIENCE, "the server does not stop");
+            std::thread::yield_now();
+        }
+        self.cluster(&["start"]);
     }
 }
 

@@ -19,7 +19,6 @@ use crate::say;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use futures_util::{SinkExt, TryStreamExt};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
@@ -144,7 +143,7 @@ pub async fn restore(database: &mut Database, path: &Path) -> Result<u64> {
                  LIKE agent_metrics.agent_events INCLUDING DEFAULTS) ON COMMIT DROP",
         )
         .await?;
-    let bar = bar("restoring", turns);
+    let bar = text::bar("restoring", turns);
     let mut expected = Tally::default();
     {
         let sql = format!("COPY pg_temp.restoring ({names}) FROM STDIN");
@@ -319,7 +318,7 @@ async fn write_file(
         .start()
         .await?;
     let expected = turns::tally(&transaction, &columns, &from).await?;
-    let bar = bar(&candidate.partition, expected.turns * 2);
+    let bar = text::bar(&candidate.partition, expected.turns * 2);
     let mut writer = Writer::create(folder, name, &columns)?;
     let sql = format!(
         "SELECT {} FROM {from} ORDER BY agent_id, occurred_at, event_id",
@@ -453,15 +452,4 @@ fn is(error: &anyhow::Error, state: &SqlState) -> bool {
         .downcast_ref::<tokio_postgres::Error>()
         .and_then(tokio_postgres::Error::code)
         == Some(state)
-}
-
-/// A bar on standard error; hidden where that is no terminal.
-fn bar(name: &str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length).with_message(text::shown(name));
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg:>24} {wide_bar} {human_pos}/{human_len} {eta} to go")
-    {
-        bar.set_style(style);
-    }
-    bar
 }

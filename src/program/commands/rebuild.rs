@@ -6,7 +6,6 @@
 
 use crate::say;
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -51,12 +50,7 @@ pub async fn rebuild(
             days.push(read_day(agent, &row)?);
         }
     }
-    let bar = ProgressBar::new(days.iter().map(|day| day.turns).sum());
-    if let Ok(style) = ProgressStyle::with_template(
-        "{msg:>24} {wide_bar} {human_pos}/{human_len} turns, {per_sec}, {eta} to go",
-    ) {
-        bar.set_style(style);
-    }
+    let bar = text::bar("", days.iter().map(|day| day.turns).sum());
     let begun = std::time::Instant::now();
     let (mut done, mut turns) = (0_usize, 0_u64);
     for day in &days {

@@ -76,6 +76,18 @@ pub async fn print(client: &Client) -> Result<()> {
         Some(who) => say!("scheduler: {who}"),
         None => say!("scheduler: none runs; start one with: agent-metrics run"),
     }
+    let feeds = client
+        .query(
+            "SELECT convert_to(format('subscription %s brings %s: ', f.subscription, f.tables)
+                               || coalesce(f.problem, f.status)
+                               || coalesce(format(', last heard of %s s ago', round(f.lag_seconds)), ''), 'SQL_ASCII')
+             FROM agent_kpi.feeds f ORDER BY f.subscription",
+            &[],
+        )
+        .await?;
+    for line in text::lines(&feeds)? {
+        say!("{line}");
+    }
     // Whoever reads the views alone does not see them.
     let problems = client
         .query(

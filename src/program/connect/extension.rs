@@ -21,6 +21,8 @@ pub struct Installed {
     pub available: Option<String>,
     /// Whether `setup()` has run.
     pub is_set_up: bool,
+    /// Version whose `setup()` ran last; None: it did not, or the comment that says so is gone.
+    pub set_up_by: Option<String>,
 }
 
 impl Installed {
@@ -31,7 +33,10 @@ impl Installed {
                 "SELECT (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'agent_metrics'),
                         (SELECT a.default_version FROM pg_available_extensions a WHERE a.name = 'agent_metrics'),
                         EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                                WHERE n.nspname = 'agent_kpi' AND c.relname = 'cfo_tiles')",
+                                WHERE n.nspname = 'agent_kpi' AND c.relname = 'cfo_tiles'),
+                        (SELECT substring(obj_description(c.oid, 'pg_class') FROM 'of version (\\S+) has')
+                         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                         WHERE n.nspname = 'agent_metrics_internal' AND c.relname = 'migrations')",
                 &[],
             )
             .await?;
@@ -39,6 +44,7 @@ impl Installed {
             sql: row.try_get(0)?,
             available: row.try_get(1)?,
             is_set_up: row.try_get(2)?,
+            set_up_by: row.try_get(3)?,
         })
     }
 
@@ -48,6 +54,12 @@ impl Installed {
             None => Some(format!(
                 "there is no agent_metrics in database \"{database}\"; make it with: agent-metrics setup"
             )),
+            Some(sql) if is_older(sql, VERSION) && self.available.as_deref() == Some(VERSION) => {
+                Some(format!(
+                    "the extension in database \"{database}\" is agent_metrics {sql} and this program is {VERSION}: \
+                     bring it up to date with: agent-metrics setup"
+                ))
+            }
             Some(sql) if sql != VERSION => Some(mismatch(
                 &format!("the extension in database \"{database}\""),
                 sql,
@@ -55,26 +67,42 @@ impl Installed {
             Some(_) if !self.is_set_up => Some(format!(
                 "agent_metrics in database \"{database}\" has no tables yet; make them with: agent-metrics setup"
             )),
-            Some(_) => None,
+            Some(_) => match self.set_up_by.as_deref() {
+                Some(other) if is_older(other, VERSION) => Some(format!(
+                    "the tables in database \"{database}\" are as agent_metrics {other} made them and the extension \
+                     is {VERSION}: bring them up to date with: agent-metrics setup"
+                )),
+                Some(other) if other != VERSION => Some(mismatch(
+                    &format!("what made the tables in database \"{database}\""),
+                    other,
+                )),
+                _ => None,
+            },
         }
     }
+}
+
+/// What keeps this program from working with the database, and the cure, in one line; None: nothing does.
+pub async fn complaint(client: &Client, server: &Server) -> Result<Option<String>> {
+    if let Some(complaint) = Installed::look(client).await?.complaint(server.database()) {
+        return Ok(Some(complaint));
+    }
+    let library = library(client).await?;
+    Ok(library
+        .filter(|library| library != VERSION)
+        .map(|library| mismatch("the library on the server", &library)))
 }
 
 /// Fails with one line when the database has no extension, or one of another version.
 pub async fn check(client: &Client, server: &Server) -> Result<()> {
-    if let Some(complaint) = Installed::look(client).await?.complaint(server.database()) {
-        bail!(complaint);
-    }
-    match library(client).await? {
-        Some(library) if library != VERSION => {
-            bail!(mismatch("the library on the server", &library))
-        }
-        _ => Ok(()),
+    match complaint(client, server).await? {
+        Some(complaint) => bail!(complaint),
+        None => Ok(()),
     }
 }
 
 /// Version of the library that the server loads; None when this user may not ask.
-pub async fn library(client: &Client) -> Result<Option<String>> {
+async fn library(client: &Client) -> Result<Option<String>> {
     match client
         .query_one("SELECT agent_metrics.version()", &[])
         .await

@@ -8,12 +8,12 @@ use anyhow::Result;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::SinkExt;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_postgres::Transaction;
 
 use super::cast::AGENTS;
 use super::facts::{BusinessEvent, Company, LateLabel, Turn};
 use crate::program::connect::Database;
+use crate::program::text;
 
 /// Rows that are sent at once.
 const BATCH: usize = 2_000;
@@ -99,12 +99,7 @@ async fn copy<T>(
     rows: &[T],
     write: impl Fn(&mut String, &T),
 ) -> Result<()> {
-    // Hidden when standard error is no terminal.
-    let bar = ProgressBar::new(rows.len() as u64).with_message(name);
-    if let Ok(style) = ProgressStyle::with_template("{msg:>16} {wide_bar} {human_pos}/{human_len}")
-    {
-        bar.set_style(style);
-    }
+    let bar = text::bar(name, rows.len() as u64);
     let mut sink = pin!(transaction.copy_in::<_, Bytes>(sql).await?);
     for batch in rows.chunks(BATCH) {
         let mut text = String::with_capacity(batch.len() * 200);

@@ -20,7 +20,6 @@ use std::io::IsTerminal;
 use crate::say;
 use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
-use tokio_postgres::IsolationLevel;
 
 use crate::program::connect::{Database, config::Server, extension};
 use crate::program::page::tiles;
@@ -116,27 +115,10 @@ fn report(round: &jobs::Round) -> Result<()> {
     Ok(())
 }
 
-/// One line a tile: agent, metric, value, threshold, verdict, owner, thirty days.
 async fn print_tiles(database: &mut Database) -> Result<()> {
-    let transaction = database
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?;
-    let agents = tiles::agents(&transaction).await?;
-    transaction.commit().await?;
+    let agents = tiles::look(database).await?;
     for tile in agents.iter().flat_map(|agent| &agent.tiles) {
-        say!(
-            "{:<13} {:<20} {:>9}  {:<16} {:<13} {:<19} {}",
-            tile.agent_id,
-            tile.metric,
-            format::value(tile.value, &tile.unit),
-            format::threshold(tile.threshold, &tile.direction, &tile.unit),
-            tile.verdict,
-            tile.owner.as_deref().unwrap_or("nobody"),
-            format::spark(&tile.spark)
-        );
+        say!("{}", format::tile(tile));
     }
     Ok(())
 }

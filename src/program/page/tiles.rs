@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use chrono::NaiveDate;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::program::text::moment_of;
 
@@ -118,6 +118,19 @@ pub struct Failing {
     pub cost_usd: Option<f64>,
     /// Its turns.
     pub turns: i64,
+}
+
+/// Every agent, in a transaction of its own, for a terminal.
+pub async fn look(client: &mut Client) -> Result<Vec<Agent>> {
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
+    let agents = agents(&transaction).await?;
+    transaction.commit().await?;
+    Ok(agents)
 }
 
 /// Every AI agent with its tiles and sparks. Give it a REPEATABLE READ transaction: all of one moment.

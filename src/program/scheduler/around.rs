@@ -105,7 +105,12 @@ pub async fn settle(client: &Client, problems: &mut Problems) -> Result<bool> {
     let changes = evaluate(client).await;
     let changes = problems.take("thresholds", "", changes)?;
     for change in changes.iter().flatten() {
-        tracing::info!("breach {change}");
+        // Somebody has to look at one that opened.
+        if change.starts_with("closed") {
+            tracing::info!("breach {change}");
+        } else {
+            tracing::warn!("breach {change}");
+        }
     }
     Ok(changes.is_some())
 }

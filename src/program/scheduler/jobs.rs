@@ -368,7 +368,7 @@ pub async fn once(client: &Client) -> Result<Round> {
     let mut round = refresh_with(client, &due.agents, true, &mut problems).await?;
     let found = audits(client).await;
     for found in problems.take("audits", "", found)?.unwrap_or_default() {
-        tracing::warn!("{found}");
+        tracing::info!("{found}");
     }
     let delivered = alerts::Outbox::from_environment()?
         .deliver(client, &SystemClock)

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::program::alerts::Outbox;
 use crate::program::connect::{Database, config::Server, extension, writable};
@@ -190,7 +190,7 @@ impl Scheduler {
             let may_send = Notify::new();
             let work = async {
                 tokio::try_join!(
-                    self.rounds.run(main, clock, asks, &was_refreshed),
+                    self.rounds.run(main, server, clock, asks, &was_refreshed),
                     self.chores
                         .run(&chores, clock, asked, &was_refreshed, &may_send),
                     self.alerts.run(&alerts, clock, &may_send),
@@ -231,16 +231,19 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// Refreshes what is due, again and again. Ends only by an error.
+    /// Refreshes what is due, again and again. Ends only by an error: also when the extension was updated under it, so
+    /// that a newer program may lead.
     async fn run(
         &mut self,
         database: &Database,
+        server: &Server,
         clock: &impl Clock,
         asks: mpsc::Sender<Chore>,
         was_refreshed: &AtomicBool,
     ) -> Result<()> {
         let mut facts: Option<oneshot::Receiver<()>> = None;
         loop {
+            extension::check(database, server).await?;
             let (due, suspects) = self.due(database, clock).await?;
             if !due.is_empty() || !suspects.is_empty() {
                 bring_up(&asks, &mut facts).await;
@@ -291,7 +294,12 @@ impl Rounds {
     fn say(&mut self, round: jobs::Round, now: DateTime<Utc>) {
         jobs::note(&round, &mut self.problems);
         for refreshed in round.refreshed {
-            info!("refreshed {refreshed}");
+            // What found nothing new is not news.
+            if refreshed.events_changed == 0 && refreshed.buckets_written == 0 {
+                debug!("refreshed {refreshed}");
+            } else {
+                info!("refreshed {refreshed}");
+            }
             self.held_back.remove(&refreshed.agent_id);
         }
         for (agent, words) in round.failed {
@@ -394,7 +402,7 @@ impl Chores {
         if let Some(found) = self.problems.take("audits", "", found)? {
             self.audited = Some(now);
             for words in found {
-                warn!("{words}");
+                info!("{words}");
             }
         }
         Ok(())

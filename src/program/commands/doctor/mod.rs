@@ -60,10 +60,7 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
         .map(|(what, cure)| Finding { what, cure })
         .collect();
     let mut notes = Vec::new();
-    match extension::Installed::look(client)
-        .await?
-        .complaint(server.database())
-    {
+    match extension::complaint(client, server).await? {
         Some(complaint) => {
             let (what, cure) = complaint
                 .rsplit_once("; ")
@@ -104,16 +101,6 @@ async fn look(
     findings: &mut Vec<Finding>,
     notes: &mut Vec<Finding>,
 ) -> Result<()> {
-    match extension::library(client).await? {
-        Some(library) if library != extension::VERSION => findings.push(Finding::new(
-            format!(
-                "the server has loaded library {library} and this program is {}",
-                extension::VERSION
-            ),
-            "install one version on both: make install, then agent-metrics setup",
-        )),
-        _ => {}
-    }
     if lease::who_leads(client).await?.is_none() {
         findings.push(Finding::new(
             "no scheduler runs on this database",
