@@ -12,8 +12,8 @@
 //! - [`demo`]: ninety days of a small company
 //! - [`init`]: from an empty database to four tiles
 //!
-//! What all of them use: [`arguments`], the command line; [`error`], what to say when it does not work; [`shutdown`]; [`text`], what others wrote, shown
-//! as text; [`mod@format`], numbers in the words of a person.
+//! What all of them use: [`arguments`], the command line; [`error`], what to say when it does not work; [`shutdown`];
+//! [`text`], what others wrote, shown as text; [`mod@format`], numbers in the words of a person.
 
 pub mod alerts;
 pub mod archive;
