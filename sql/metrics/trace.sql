@@ -142,7 +142,7 @@ BEGIN
     IF NOT has_table_privilege('agent_metrics.agent_events', 'SELECT') THEN
         RAISE EXCEPTION 'role "%" may not read the turns behind a number', current_user
             USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = 'Level reader holds the views of agent_kpi: no raw turn, and nobody whom an agent spoke with.',
+                  DETAIL = 'Level reader holds the views of agent_kpi: no turn, and nobody whom an agent spoke with.',
                   HINT = format('SELECT * FROM agent_kpi.failing_conversations shows conversations to readers; '
                                 'the tables'' owner may give more: SELECT agent_metrics.grant_access(%L, ''admin'');',
                                 current_user);

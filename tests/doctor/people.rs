@@ -123,6 +123,7 @@ fn what_is_no_fault_is_a_note() {
         "{stdout}"
     );
     db.exec("DELETE FROM agent_metrics.thresholds WHERE metric = 'hallucination_rate'");
+    works(db.url(), &["refresh"]);
     assert!(program(db.url(), &["doctor"]).1.starts_with("all is well"));
     // an open breach that somebody was told of is business, and all is not well
     db.exec(

@@ -7,7 +7,8 @@ pub const QUESTIONS: &[&str] = &[
             format('register an agent: what producers call it, its kind (%s) and who answers for it: '
                    'SELECT agent_metrics.register_agent(<agent_id>, <kind>, <owner>);',
                    (SELECT string_agg(k.kind, ', ' ORDER BY k.kind) FROM agent_metrics.agent_kinds k))
-     WHERE NOT EXISTS (SELECT FROM agent_metrics.agents)
+     WHERE EXISTS (SELECT FROM agent_metrics.agent_kinds)
+       AND NOT EXISTS (SELECT FROM agent_metrics.agents)
        AND NOT EXISTS (SELECT FROM agent_kpi.unregistered_agents)",
     "SELECT format('agent %s is not registered, and its %s events are in no number', u.agent_id, u.events),
             format('say which kind it is (%s) and who answers for it: '
@@ -81,9 +82,9 @@ pub const QUESTIONS: &[&str] = &[
                  WHEN t.problem ~ 'a row |key is that|SQLSTATE 2'
                  THEN format('mend the row (SELECT row_key, detail FROM agent_metrics_internal.attachment_problems '
                              'names it), then: SELECT agent_metrics.sync_business_events(%L);', t.source)
-                 WHEN t.problem ~ 'triggers|lock|another table has its name'
+                 WHEN t.problem ~ 'lock|another table has its name'
                  THEN format('compare it: SELECT agent_metrics.sync_business_events(%L);', t.source)
-                 ELSE format('if that is meant, attach it as it is now: '
+                 ELSE format('where that is meant, or mended, attach it as it is now: '
                              'SELECT agent_metrics.detach_business_events(%L, keep_events => false); '
                              'SELECT agent_metrics.attach_business_events(%L, %s);', t.source, t.source,
                              concat_ws(', ', (SELECT string_agg(format('%s => %L', c.key, c.value), ', ' ORDER BY c.key)
@@ -94,9 +95,9 @@ pub const QUESTIONS: &[&str] = &[
      JOIN agent_metrics_internal.attached_tables a ON a.source = t.source
      WHERE t.problem IS NOT NULL ORDER BY t.source",
     "SELECT format('subscription %s, which brings %s, stands still: %s', f.subscription, f.tables, f.problem),
-            format('this server''s log says why: a row that was refused, or a server that does not answer. Mend that '
-                   '(docs/managed-services.md says how a row is passed over), then: ALTER SUBSCRIPTION %I ENABLE;',
-                   f.subscription)
+            format('this server''s log says why: a row that was refused, or a server that does not answer '
+                   '(docs/managed-services.md says how a row is passed over). Mend that, then: '
+                   'ALTER SUBSCRIPTION %I ENABLE;', f.subscription)
      FROM agent_kpi.feeds f WHERE f.problem IS NOT NULL ORDER BY f.subscription",
     // of all the time that there are turns: whoever mends what is shown has mended all
     "SELECT format('%s turns of agent %s by model %s have no cost: %s', u.turns, u.agent_id,

@@ -25,8 +25,9 @@ pub const TIME: &[&str] = &[
 pub const QUESTIONS: &[&str] = &[
     "SELECT format('rows that ship with agent_metrics are missing, '
                    'as after a dump without rows was restored: none in %s',
-                   string_agg(m.relation, ', ' ORDER BY m.relation)),
-            'as the owner of the tables: agent-metrics setup'
+                   string_agg(m.relation, ', ' ORDER BY m.relation)
+                   || '; the owner of the tables puts them back'),
+            'agent-metrics setup'
      FROM agent_metrics_internal.missing_rows() m HAVING count(*) > 0",
     "SELECT format('setting hot_days is \"%s\", so no month is ever archived', s.value),
             'say for how many days raw events stay, such as 90: '
