@@ -8,6 +8,7 @@
 //! The server loads one library, the current one. What setup() asks of the library of another version, SQL answers.
 
 mod catalogue;
+mod majors;
 mod released;
 mod server;
 mod sources;

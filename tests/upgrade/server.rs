@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Session;
+use crate::support::cluster::{configured, pg_config};
 
 /// Its folder; server and folder go with this value.
 pub struct Server {
@@ -29,8 +30,7 @@ fn finished(command: &mut Command) -> String {
 }
 
 fn installed(what: &str) -> PathBuf {
-    let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into());
-    finished(Command::new(pg_config).arg(what)).into()
+    configured(&pg_config(), what).into()
 }
 
 /// Runs one of the project's scripts.
