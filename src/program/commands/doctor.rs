@@ -189,8 +189,8 @@ const CHECKS: &[(&str, &str)] = &[
         "SELECT format('subscription %s, which brings %s, stands still: %s', f.subscription, f.tables, f.problem),
                 quote_ident(f.subscription)
          FROM agent_kpi.feeds f WHERE f.problem IS NOT NULL ORDER BY f.subscription",
-        "this server's log says why: a row that was refused, or a server that does not answer. Mend that, \
-         then ALTER SUBSCRIPTION {} ENABLE; how a row is passed over is in docs/managed-services.md",
+        "this server's log says why: a row that was refused, or a server that does not answer. Mend that, and where \
+         it is disabled ALTER SUBSCRIPTION {} ENABLE; how a row is passed over is in docs/managed-services.md",
     ),
     (
         "SELECT format('%s turns of agent %s by model %s have no cost: %s', sum(m.turns), m.agent_id,
