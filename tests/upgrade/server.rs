@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::Session;
 
 /// How long a server may take to stop, or to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a signal to one process.
 pub fn kill(signal: &str, pid: &str) {
