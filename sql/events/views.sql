@@ -121,9 +121,10 @@ CROSS JOIN LATERAL (
     SELECT string_agg(r.srrelid::regclass::text, ', ' ORDER BY r.srrelid::regclass::text) AS tables,
            string_agg(r.srrelid::regclass::text, ', ' ORDER BY r.srrelid::regclass::text)
                FILTER (WHERE r.srsubstate NOT IN ('r', 's')) AS copying
-    FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
+    -- schemas by their names: a constant of type regnamespace would make the view's rule an object of the schema
+    FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE r.srsubid = s.oid
-      AND (c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
+      AND (n.nspname IN ('agent_metrics', 'agent_metrics_internal')
            OR c.oid IN (SELECT a.relation FROM agent_metrics_internal.attached_tables a))) t
 CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(p.pid IS NOT NULL), false) AS is_running, max(p.last_msg_receipt_time) AS heard_of_at
@@ -140,8 +141,9 @@ CROSS JOIN LATERAL (
                 WHEN t.copying IS NOT NULL AND e.copy_errors > 0
                 THEN format('the first copy of %s has failed %s times', t.copying, e.copy_errors)
                 WHEN w.heard_of_at < now() - interval '3 minutes'
-                THEN format('nothing was taken from it for %s seconds',
-                            round(extract(epoch FROM now() - w.heard_of_at))) END AS problem) x
+                THEN format('nothing was taken from it for %s seconds: somebody holds a lock on what it writes, or the '
+                            'other server is silent', round(extract(epoch FROM now() - w.heard_of_at)))
+                END AS problem) x
 WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND t.tables IS NOT NULL;
 COMMENT ON VIEW agent_kpi.feeds IS
     'One row per subscription that brings turns, other facts or rows of attached tables from another database. '

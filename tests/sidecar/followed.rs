@@ -199,9 +199,10 @@ fn turns_and_tickets_are_followed_and_the_warehouse_reads_the_same_numbers() {
     assert!(!works(&sidecar.program_url(), &["status"]).contains("subscription"));
 }
 
-/// A table that is partitioned comes by its own name, and a partition that is dropped there takes nothing away here.
+/// A table that is partitioned comes by its own name. What is dropped there, or deleted when it is archived here, takes
+/// nothing away.
 #[test]
-fn a_partitioned_table_is_followed_and_a_dropped_partition_is_not() {
+fn a_partitioned_table_is_followed_and_what_is_dropped_or_archived_stays_counted() {
     let mut sidecar = Sidecar::start("sidecar_partitioned");
     sidecar.next_with("Turns", |block| {
         let partitioned = block.replace("event_id)\n);\n", "event_id)\n) PARTITION BY RANGE (occurred_at);\n");
@@ -211,7 +212,10 @@ fn a_partitioned_table_is_followed_and_a_dropped_partition_is_not() {
                    FOR VALUES FROM (MINVALUE) TO ('2026-03-01 00:00:00+00');
                CREATE TABLE agent_metrics.agent_events_new PARTITION OF agent_metrics.agent_events DEFAULT;"
     });
-    let old = turns_of("old", 20).replace("now() -", "timestamptz '2026-02-20 00:00:00+00' -");
+    // so many that they get a partition of their own here
+    let old = turns_of("old", 1200)
+        .replace("now() -", "timestamptz '2026-02-20 00:00:00+00' -")
+        .replace("interval '1 hour'", "interval '1 minute'");
     sidecar.there.exec(&old);
     sidecar.next("Turns");
     sidecar.insert("new", 20);
@@ -221,25 +225,43 @@ fn a_partitioned_table_is_followed_and_a_dropped_partition_is_not() {
          WHERE conversation_id IN ('old-1', 'new-1')",
     );
     sidecar.assert_same();
-    let sums =
-        "SELECT sum(turns), sum(cost_usd) FROM agent_metrics_internal.rollups WHERE level = 'day'";
-    let before = sidecar.here.lines(sums);
+    // a month that is archived here, deleted there; then a partition dropped there: no number changes
+    let step = "SELECT agent_metrics.partition_step()";
+    while sidecar.here.value(step).is_some() {}
+    works(&sidecar.program_url(), &["refresh"]);
+    sidecar
+        .here
+        .exec("UPDATE agent_metrics.settings SET value = '30' WHERE name = 'hot_days'");
+    let folder = std::env::temp_dir().join(format!("am_sidecar_archive_{}", std::process::id()));
+    let said = works(
+        &sidecar.program_url(),
+        &["archive", "--folder", folder.to_str().unwrap()],
+    );
+    assert!(
+        said.contains("archived 1200 turns of agent_events_y2026m02"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+    let counted = |markers: u32| {
+        sidecar.here.until(&format!(
+            "SELECT count(*) = 20 + {markers} FROM agent_metrics.agent_events"
+        ));
+        works(&sidecar.program_url(), &["refresh"]);
+        assert_eq!(works(&sidecar.program_url(), &["verify"]), "");
+        let turns = "SELECT sum(turns) FROM agent_metrics_internal.rollups WHERE level = 'day'";
+        assert_eq!(sidecar.here.number(turns), 1220.0 + f64::from(markers));
+    };
+    counted(0);
+    sidecar.there.exec(
+        "DELETE FROM agent_metrics.agent_events_old WHERE conversation_id IN ('old-1', 'old-2')",
+    );
+    sidecar.insert("later", 3);
+    counted(3);
     sidecar
         .there
         .exec("DROP TABLE agent_metrics.agent_events_old");
-    sidecar.insert("later", 3);
-    sidecar
-        .here
-        .until("SELECT count(*) = 43 FROM agent_metrics.agent_events");
-    works(&sidecar.program_url(), &["refresh"]);
-    assert_eq!(works(&sidecar.program_url(), &["verify"]), "");
-    assert_ne!(sidecar.here.lines(sums), before);
-    assert_eq!(
-        sidecar
-            .here
-            .number(&sums.replace("sum(turns), sum(cost_usd)", "sum(turns)")),
-        43.0
-    );
+    sidecar.insert("latest", 3);
+    counted(6);
     sidecar.here.exec("DROP SUBSCRIPTION warehouse");
 }
 

@@ -1,8 +1,16 @@
 //! An update that is killed at its worst moment leaves the version before it, says so, and is finished by the next one.
 
-use super::server::kill;
+use super::server::{PATIENCE, kill};
 use super::*;
 use crate::support::asserts::assert_ours;
+
+/// Waits until the server has seen that one of its processes was killed: then it ends every other session too.
+fn until_ended(witness: &Session) {
+    let begun = std::time::Instant::now();
+    while witness.attempt("SELECT 1").is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "the server goes on");
+    }
+}
 
 /// Kills the backend of a session that waits for a lock, as soon as it does, and gives what became of its statement.
 fn kill_in_the_middle(server: &Server, name: &str, statement: &str, end: impl FnOnce(&str)) {
@@ -16,6 +24,7 @@ fn kill_in_the_middle(server: &Server, name: &str, statement: &str, end: impl Fn
             "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND NOT granted)"
         ));
         end(&pid);
+        until_ended(&holder);
         assert_eq!(ended.join().unwrap().unwrap_err().sqlstate, "08006");
     });
 }
@@ -34,7 +43,9 @@ fn an_update_that_is_killed_is_finished_by_the_next_setup() {
     // ALTER EXTENSION: it was made wholly or not at all
     updated.exec("BEGIN; ALTER EXTENSION agent_metrics UPDATE");
     let pid = updated.value("SELECT pg_backend_pid()").unwrap();
+    let witness = server.session("postgres");
     kill("KILL", &pid);
+    until_ended(&witness);
     updated = server.session("updated");
     assert_eq!(updated.value(version).as_deref(), Some(EARLIER));
     assert_eq!(before.lost(&updated), [""; 0]);

@@ -13,7 +13,7 @@ use super::Session;
 use crate::support::cluster::{configured, pg_config};
 
 /// How long a server may take to stop, or to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a signal to one process.
 pub fn kill(signal: &str, pid: &str) {
