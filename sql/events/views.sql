@@ -123,7 +123,9 @@ CROSS JOIN LATERAL (
                FILTER (WHERE r.srsubstate NOT IN ('r', 's')) AS copying
     FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
     WHERE r.srsubid = s.oid
-      AND (c.relnamespace IN ('agent_metrics'::regnamespace, 'agent_metrics_internal'::regnamespace)
+      -- by name: as a constant the schema would be what the view's rule stands on
+      AND (c.relnamespace IN (SELECT n.oid FROM pg_namespace n
+                              WHERE n.nspname IN ('agent_metrics', 'agent_metrics_internal'))
            OR c.oid IN (SELECT a.relation FROM agent_metrics_internal.attached_tables a))) t
 CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(p.pid IS NOT NULL), false) AS is_running, max(p.last_msg_receipt_time) AS heard_of_at
