@@ -6,6 +6,8 @@
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
 #                  its bar; ROWS=10000000
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
+#   make test-majors    builds and runs the suite on PostgreSQL 16, 17 and 18, and pg_upgrade to each; MAJORS="16 17 18"
+#   make test-machines  the demo on machines with nothing but Rust; SUITES="bookworm trixie forky"
 #   make package   the three files, with the notices of what they contain, in a tar archive
 #   make packages  Debian packages of the extension and the program, in target/packages
 #   make test-packages  installs and runs them on a fresh machine that is booted, and in containers; SUITE=bookworm
@@ -20,6 +22,8 @@ ROWS ?= 10000000
 BUFFERS ?= 5GB
 MINUTES ?= 60
 KILLS ?= 500
+MAJORS ?= 16 17 18
+SUITES ?= bookworm trixie forky
 export PG_CONFIG
 
 # How cargo builds. scripts/demo alone sets another, and installs it where no other server looks.
@@ -34,7 +38,9 @@ FEATURES := --no-default-features --features pg$(MAJOR)
 
 MANUAL := target/manual/pages
 
-.PHONY: packages test-packages release manual demo test docs privileges soak bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension lint advisories clean
+.PHONY: demo test test-majors test-machines test-packages packages release manual docs privileges soak \
+	bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension \
+	lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
 demo test:
@@ -51,6 +57,13 @@ privileges: install
 soak: tools
 	@$(MAKE) --no-print-directory install
 	scripts/soak $(MINUTES) $(KILLS)
+
+# Root's, and hours of a machine's time: not part of test.
+test-majors:
+	scripts/test-majors $(MAJORS)
+
+test-machines:
+	scripts/test-machines $(SUITES)
 
 bench: bench-aggregates bench-refresh bench-ingest bench-dashboard
 

@@ -115,9 +115,8 @@ WITH changed_fact AS MATERIALIZED (
 )
 SELECT d.month, d.agent_id, d.metric, d.unit, d.value_before, d.value_after, d.numerator_before, d.numerator_after,
        d.denominator_before, d.denominator_after,
-       CASE WHEN c.origin <> (SELECT s.system_identifier FROM pg_control_system() s) || '/'
-                             || 'agent_metrics_internal.agent_watermarks'::regclass::oid
-                THEN 'not known: the books were restored from another cluster'
+       CASE WHEN c.origin <> agent_metrics_internal.origin()
+                THEN 'not known: ' || agent_metrics_internal.moved_from(c.origin)
             ELSE coalesce(l.words, CASE WHEN NOT d.is_on_record THEN 'nothing was reported of it'
                                         WHEN d.metric = 'revenue_usd'
                                             THEN 'business events were removed, or conversations changed'

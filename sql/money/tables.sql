@@ -72,7 +72,8 @@ COMMENT ON TABLE agent_metrics_internal.price_watermarks IS
     'Up to which turns price_events() has looked, agent by agent. The row is the lock of its pricing.';
 COMMENT ON COLUMN agent_metrics_internal.price_watermarks.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.price_watermarks.snapshot IS 'Snapshot of the last look; NULL: none yet.';
-COMMENT ON COLUMN agent_metrics_internal.price_watermarks.origin IS 'Cluster and table the snapshot belongs to.';
+COMMENT ON COLUMN agent_metrics_internal.price_watermarks.origin IS
+    'Cluster, table and major version the snapshot belongs to.';
 
 CREATE TABLE agent_metrics.billing_lines (
     line_id      text PRIMARY KEY DEFAULT agent_metrics.new_event_id()::text,
@@ -122,7 +123,8 @@ COMMENT ON COLUMN agent_metrics_internal.closed_periods.closed_by IS 'Who closed
 COMMENT ON COLUMN agent_metrics_internal.closed_periods.note IS 'What he said of it.';
 COMMENT ON COLUMN agent_metrics_internal.closed_periods.snapshot IS
     'What was known when adjustments were last recorded: facts that came since are why a number differs.';
-COMMENT ON COLUMN agent_metrics_internal.closed_periods.origin IS 'Cluster and table the snapshot belongs to.';
+COMMENT ON COLUMN agent_metrics_internal.closed_periods.origin IS
+    'Cluster, table and major version the snapshot belongs to.';
 
 CREATE TABLE agent_metrics_internal.reported_values (
     month       date NOT NULL,

@@ -8,16 +8,26 @@ COMMENT ON FUNCTION agent_metrics_internal.finest_bucket(timestamptz, integer, t
     'Start of the finest bucket that a moment lies in: five minutes, or an hour of the report zone''s clock. '
     'Internal: refresh() and verify() use it.';
 
--- Ids can be compared only within one cluster and one table (a shard may move).
+-- Ids can be compared only within one cluster and one table (a shard may move). pg_upgrade keeps the table's oid and
+-- makes another cluster; the major version tells it from a dump. Looked up in the catalogue, since readers may name the
+-- schema in no regclass of theirs, and views call this.
 CREATE FUNCTION agent_metrics_internal.origin() RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
-BEGIN
-    RETURN (SELECT c.system_identifier FROM pg_control_system() c) || '/'
-        || 'agent_metrics_internal.agent_watermarks'::regclass::oid;
-END
-$function$;
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT c.system_identifier FROM pg_control_system() c) || '/'
+    || (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'agent_metrics_internal' AND c.relname = 'agent_watermarks') || '/'
+    || current_setting('server_version_num')::integer / 10000;
 COMMENT ON FUNCTION agent_metrics_internal.origin() IS
-    'Names the cluster and table that transaction ids stored here belong to.';
+    'Names the cluster, the table and the major version of PostgreSQL that transaction ids stored here belong to.';
+
+CREATE FUNCTION agent_metrics_internal.moved_from(origin text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN split_part(origin, '/', 3) = split_part(agent_metrics_internal.origin(), '/', 3)
+                THEN 'the books were restored from another cluster'
+            ELSE format('PostgreSQL was upgraded from %s to %s', split_part(origin, '/', 3),
+                        split_part(agent_metrics_internal.origin(), '/', 3)) END;
+COMMENT ON FUNCTION agent_metrics_internal.moved_from(text) IS
+    'What brought the books here from another origin, in words: an upgrade of the server, or a dump.';
 
 -- A transaction's own id is in no snapshot, so it would count as seen what it writes later.
 CREATE FUNCTION agent_metrics_internal.snapshot_without(snapshot pg_snapshot, own xid8) RETURNS pg_snapshot

@@ -17,7 +17,7 @@ COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.snapshot IS
     'Snapshot the last refresh read under; NULL: the next one builds everything.';
 COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.origin IS
-    'Cluster and table the snapshot belongs to; ids of another origin cannot be compared.';
+    'Cluster, table and major version the snapshot belongs to; ids of another origin cannot be compared.';
 COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.settings IS
     'Report time zone, finest bucket and lead counting the rollups were built with.';
 COMMENT ON COLUMN agent_metrics_internal.agent_watermarks.foreign_to IS

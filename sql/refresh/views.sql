@@ -1,8 +1,8 @@
 -- Whether the numbers can be trusted: freshness, and what nobody has mapped or registered.
 
 -- When an agent is due, and why at once. A refresh that lies ahead was made by a clock that was wrong: it did not
--- happen. What has changed since a refresh makes the agent due: what the rollups are built with, and what says when it
--- is refreshed and what it is held to.
+-- happen. What has changed since a refresh makes the agent due: the cluster, what the rollups are built with, and what
+-- says when it is refreshed and what it is held to.
 CREATE OR REPLACE VIEW agent_metrics_internal.schedules AS
 SELECT x.agent_id, x.cadence, x.time_zone, x.refreshed_at, x.schedule, x.why,
        CASE WHEN x.refreshed_at IS NULL OR x.is_ahead THEN least(x.registered_at, now())
@@ -13,6 +13,9 @@ FROM (SELECT d.*, CASE WHEN d.is_ahead
                        THEN format('its last refresh lies ahead, at %s: the server''s clock was wrong then, or is now',
                                    d.refreshed_at)
                        WHEN d.refreshed_at IS NULL THEN NULL
+                       WHEN d.origin_then <> d.origin
+                           THEN agent_metrics_internal.moved_from(d.origin_then)
+                                || ', so the next refresh builds its rollups again'
                        WHEN d.settings <> d.settings_then THEN 'the settings of its rollups have changed'
                        WHEN d.schedule IS DISTINCT FROM d.schedule_then
                            THEN 'its cadence, kind or thresholds have changed' END AS why
@@ -20,7 +23,7 @@ FROM (SELECT d.*, CASE WHEN d.is_ahead
                    a.display_name, a.actor,
                    -- a transaction may have begun before a refresh that it sees
                    coalesce(w.refreshed_at > now() + interval '5 minutes', false) AS is_ahead,
-                   w.settings AS settings_then, w.schedule AS schedule_then,
+                   w.settings AS settings_then, w.schedule AS schedule_then, w.origin AS origin_then, h.origin,
                    -- as watermark_settings() has it, which a reader may not call
                    format('%s, %s seconds, leads: %s', p.time_zone, k.bucket_seconds,
                           k.outcome_metric = 'qualified_lead_rate') AS settings,
@@ -29,6 +32,8 @@ FROM (SELECT d.*, CASE WHEN d.is_ahead
             FROM agent_metrics.agents a
             JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
             CROSS JOIN agent_metrics_internal.report p
+            -- OFFSET 0: read once, not for every agent
+            CROSS JOIN (SELECT agent_metrics_internal.origin() OFFSET 0) AS h (origin)
             LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = a.agent_id
             -- each refresh asks for them, so no text is made of them
             LEFT JOIN (SELECT t.agent_id,
@@ -58,5 +63,5 @@ COMMENT ON COLUMN agent_kpi.freshness.display_name IS 'Name shown to people.';
 COMMENT ON COLUMN agent_kpi.freshness.actor IS 'ai or human.';
 COMMENT ON COLUMN agent_kpi.freshness.time_zone IS 'Time zone of the cadence.';
 COMMENT ON COLUMN agent_kpi.freshness.why IS
-    'Why it is due at once: settings, cadence, kind or thresholds changed since the last refresh, or that lies ahead; '
-    'NULL: by its cadence.';
+    'Why it is due at once: settings, cadence, kind or thresholds changed since the last refresh, that lies ahead, or '
+    'the books came from another cluster or major version; NULL: by its cadence.';

@@ -607,6 +607,30 @@ pub fn zero() -> Datum {
     Datum::from(unsafe { pg_sys::int64_to_numeric(0) })
 }
 
+/// An attribute of a description, where the server's version has it: since 18 behind all the compact ones.
+///
+/// # Safety
+///
+/// The description lives as long as what is returned, and has more attributes than `position`.
+unsafe fn attribute_of<'a>(
+    description: pg_sys::TupleDesc,
+    position: usize,
+) -> &'a pg_sys::FormData_pg_attribute {
+    // SAFETY: the caller's promise; the server lays the attributes out like this.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let first = (*description).attrs.as_ptr();
+        #[cfg(feature = "pg18")]
+        let first = {
+            let compact = (*description).compact_attrs.as_ptr();
+            compact
+                .add((*description).natts as usize)
+                .cast::<pg_sys::FormData_pg_attribute>()
+        };
+        &*first.add(position)
+    }
+}
+
 /// A composite type, whose rows are made here.
 pub struct RowType {
     oid: pg_sys::Oid,
@@ -656,8 +680,8 @@ impl RowType {
     }
 
     fn attribute(&self, column: usize) -> Option<&pg_sys::FormData_pg_attribute> {
-        // SAFETY: `attrs` has as many elements as the description has columns.
-        (column < self.len()).then(|| unsafe { &*(*self.columns).attrs.as_ptr().add(column) })
+        // SAFETY: the description is a copy of our own, and the column one of it.
+        (column < self.len()).then(|| unsafe { attribute_of(self.columns, column) })
     }
 
     /// Whether the column is of that type.
@@ -1150,18 +1174,8 @@ impl Row {
     }
 
     fn attribute(&self, position: usize) -> &pg_sys::FormData_pg_attribute {
-        // SAFETY: positions are below the number of attributes. Where they are differs between versions of the server.
-        unsafe {
-            #[cfg(not(feature = "pg18"))]
-            {
-                let columns = self.description();
-                &(*columns).attrs.as_slice((*columns).natts as usize)[position]
-            }
-            #[cfg(feature = "pg18")]
-            {
-                &*pg_sys::TupleDescAttr(self.description(), position as std::ffi::c_int)
-            }
-        }
+        // SAFETY: positions are below the number of attributes, and the relation is open while its trigger runs.
+        unsafe { attribute_of(self.description(), position) }
     }
 
     fn name_at(&self, position: usize) -> Option<&[u8]> {

@@ -83,6 +83,7 @@ Examples:
       --crm crm.tickets --event solved=resolved --event open=nothing
   Without --preview the same is done; the SQL is kept with >init.sql";
 
+/// What the program can be told to do.
 #[derive(Subcommand)]
 pub enum Command {
     /// From an empty database to four tiles, by questions or by flags

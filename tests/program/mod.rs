@@ -1,5 +1,6 @@
 //! The `agent-metrics` command.
 
+mod asked;
 mod commands;
 mod demo;
 mod hostile_hour;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::cluster::Cluster;
+use crate::support::majors::has_tls;
 use crate::support::program::{fails, works};
 
 fn ran(program: &str, arguments: &[&str], folder: &Path) {
@@ -149,6 +150,9 @@ impl Drop for Secure {
 
 #[test]
 fn a_certificate_that_signs_itself_is_taken_when_it_is_the_given_root() {
+    if !has_tls() {
+        return;
+    }
     let secure = Secure::new("tls_own");
     signs_itself(
         &secure.folder,
@@ -212,6 +216,9 @@ fn a_certificate_that_signs_itself_is_taken_when_it_is_the_given_root() {
 
 #[test]
 fn a_chain_is_checked_against_the_file_that_was_given() {
+    if !has_tls() {
+        return;
+    }
     let secure = Secure::new("tls_chain");
     let folder = &secure.folder;
     signs_itself(folder, "root", &["-days", "30", "-subj", "/CN=root"]);

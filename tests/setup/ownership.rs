@@ -307,24 +307,24 @@ fn a_dump_without_rows_is_set_up() {
     assert!(!said.contains("rows that ship"), "{said}");
     // as a fresh one, row by row
     let fresh = crate::support::db("owner_fresh");
-    let filled = fresh.lines(
+    let tables = fresh.lines(
         "SELECT oid::regclass FROM pg_class c
          WHERE relnamespace IN ('agent_metrics'::regnamespace,
                                 'agent_metrics_internal'::regnamespace) AND relkind IN ('r', 'p')
            AND NOT relispartition
            AND oid <> 'agent_metrics_internal.known_partitions'::regclass
-           AND (xpath('/row/c/text()',
-                      query_to_xml(format('SELECT count(*) AS c FROM %s', oid::regclass), false,
-                                   true, '')))[1]::text::bigint > 0
          ORDER BY 1",
     );
-    assert!(filled.len() > 8, "{filled:?}");
-    for table in filled {
+    let mut filled = 0;
+    for table in tables {
         let rows = format!(
             "SELECT to_jsonb(t) - '{{changed_in,applied_at}}'::text[] FROM {table} t ORDER BY 1"
         );
-        assert_eq!(restored.lines(&rows), fresh.lines(&rows), "{table}");
+        let expected = fresh.lines(&rows);
+        assert_eq!(restored.lines(&rows), expected, "{table}");
+        filled += usize::from(!expected.is_empty());
     }
+    assert!(filled > 8, "{filled}");
     restored.exec(
         "SELECT agent_metrics.register_agent('a', 'support', 'x');
          INSERT INTO agent_metrics.agent_events (

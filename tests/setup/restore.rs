@@ -1,6 +1,6 @@
 //! The database elsewhere: restored into clusters whose transaction counter is lower or higher, and read on a standby.
 
-use crate::support::asserts::assert_sqlstate;
+use crate::support::asserts::{assert_no_rows, assert_sqlstate};
 use crate::support::cluster::{Cluster, run};
 use crate::support::rollups::{assert_rollups, refresh};
 use crate::support::shop::fill_shop;
@@ -77,6 +77,12 @@ fn restored_is_right(db: &Db, cluster: &Cluster) {
             assert_eq!(content(&restored, table), expected, "{table}");
         }
     }
+    assert_eq!(
+        restored.lines("SELECT DISTINCT why FROM agent_kpi.freshness WHERE is_stale"),
+        [
+            "the books were restored from another cluster, so the next refresh builds its rollups again"
+        ]
+    );
     // before the first refresh, after it, and while the counter passes ids that came along
     restored.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
@@ -84,6 +90,10 @@ fn restored_is_right(db: &Db, cluster: &Cluster) {
     );
     refresh(&restored);
     assert_rollups(&restored);
+    assert_no_rows(
+        &restored,
+        "SELECT * FROM agent_kpi.freshness WHERE why IS NOT NULL",
+    );
     restored.exec(
         "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, conversation_id, latency_ms)
          VALUES ('sup', '2026-05-01 10:00:00+00', 'after', 20);

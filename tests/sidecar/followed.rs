@@ -73,9 +73,48 @@ fn turns_and_tickets_are_followed_and_the_warehouse_reads_the_same_numbers() {
         ["new-2", "old-1"]
     );
 
+    // local times without a zone, in a table without a key: a view says which zone
+    sidecar.there.exec(
+        "CREATE TABLE crm.calls (id integer, called_at timestamp, chat text);
+         ALTER TABLE crm.calls REPLICA IDENTITY FULL;
+         INSERT INTO crm.calls VALUES (1, '2026-07-01 12:00:00', 'old-1'), (2, '2026-07-01 13:00:00', 'old-2');
+         GRANT SELECT ON crm.calls TO agent_metrics_feed;
+         ALTER PUBLICATION agent_metrics ADD TABLE crm.calls",
+    );
+    sidecar.here.exec(
+        "CREATE TABLE crm.calls (id integer, called_at timestamp, chat text);
+         CREATE VIEW crm.timed_calls AS
+         SELECT c.id, c.called_at AT TIME ZONE 'America/New_York' AS called_at, c.chat FROM crm.calls c;
+         GRANT SELECT ON crm.timed_calls TO agent_metrics_program;
+         SELECT * FROM agent_metrics.attach_business_events('crm.timed_calls', business_event_id => 'id',
+             occurred_at => 'called_at', fixed_kind => 'human_touch', conversation_id => 'chat')",
+    );
+    sidecar
+        .here
+        .exec("ALTER SUBSCRIPTION warehouse REFRESH PUBLICATION");
+    sidecar.here.until("SELECT count(*) = 2 FROM crm.calls");
+    sidecar.there.exec("DELETE FROM crm.calls WHERE id = 2");
+    sidecar.here.until("SELECT count(*) = 1 FROM crm.calls");
+    sidecar
+        .here
+        .exec("SELECT * FROM agent_metrics.sync_business_events()");
+    assert_eq!(
+        sidecar.here.lines(
+            "SELECT b.conversation_id, b.occurred_at AT TIME ZONE 'UTC'
+             FROM agent_metrics.business_events b WHERE b.kind = 'human_touch'",
+        ),
+        ["old-1|2026-07-01 16:00:00"]
+    );
+    sidecar.assert_same();
+
     // the views, as the BI tool's role sees them: equal row by row, described, and narrowed down at their source
     sidecar.next("The numbers back");
+    let (_, import) = *sidecar.blocks.first().unwrap();
     sidecar.next("The numbers back");
+    // as after an update
+    sidecar.there.exec("DROP SCHEMA agent_kpi CASCADE");
+    let from = import.find("CREATE SCHEMA agent_kpi").unwrap();
+    super::statements(&sidecar.there, &import[from..]);
     sidecar.next("The numbers back");
     let place = sidecar
         .warehouse

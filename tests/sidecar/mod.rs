@@ -34,6 +34,30 @@ fn port(url: &str) -> &str {
     rest.split_once('/').unwrap().0
 }
 
+/// Each block is run by a test of this room: a new one has to be put into one of them.
+#[test]
+fn no_block_of_the_page_is_left_out() {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for (section, _) in blocks() {
+        match counts.last_mut() {
+            Some((last, count)) if *last == section => *count += 1,
+            _ => counts.push((section, 1)),
+        }
+    }
+    assert_eq!(
+        counts,
+        [
+            ("Turns", 2),                           // all three
+            ("The CRM's tables", 2),                // followed, broken
+            ("The numbers back", 4),                // followed
+            ("Is it behind?", 2),                   // followed
+            ("Foreign tables of the warehouse", 3), // foreign, the first of them broken too
+            ("A row that was refused", 3),          // broken
+            ("A slot that is gone", 5),             // broken
+        ]
+    );
+}
+
 /// The two servers.
 struct Sidecar {
     warehouse: Cluster,

@@ -9,6 +9,8 @@ use super::{Session, times};
 /// A cluster in a temporary folder; it is stopped and deleted with this value.
 pub struct Cluster {
     folder: PathBuf,
+    /// Of the PostgreSQL it is a cluster of.
+    pg_config: String,
 }
 
 fn finished(command: &mut Command) -> String {
@@ -28,24 +30,25 @@ fn finished(command: &mut Command) -> String {
     String::from_utf8(stdout).unwrap()
 }
 
-fn script(arguments: &[&str], folder: &Path) -> String {
-    finished(
-        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
-            .arg(arguments[0])
-            .arg(folder)
-            .args(&arguments[1..]),
-    )
-}
-
 /// Runs a client program of the server's version, and panics with its words when it fails.
 pub fn run(program: &str, arguments: &[&str]) -> String {
-    finished(Command::new(bin(program)).args(arguments))
+    finished(Command::new(bin(&pg_config(), program)).args(arguments))
 }
 
-fn bin(program: &str) -> PathBuf {
-    let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into());
-    let folder = finished(Command::new(pg_config).arg("--bindir"));
-    Path::new(folder.trim()).join(program)
+fn bin(pg_config: &str, program: &str) -> PathBuf {
+    Path::new(&configured(pg_config, "--bindir")).join(program)
+}
+
+/// The PostgreSQL that is tested.
+pub fn pg_config() -> String {
+    std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into())
+}
+
+/// What a pg_config says.
+pub fn configured(pg_config: &str, what: &str) -> String {
+    finished(Command::new(pg_config).arg(what))
+        .trim()
+        .to_owned()
 }
 
 impl Cluster {
@@ -56,17 +59,33 @@ impl Cluster {
 
     /// Makes and starts one with some settings.
     pub fn start_with(name: &str, settings: &[&str]) -> Self {
+        Self::start_of(&pg_config(), name, settings)
+    }
+
+    /// Makes and starts one of another PostgreSQL.
+    pub fn start_of(pg_config: &str, name: &str, settings: &[&str]) -> Self {
         times::begin();
         let cluster = Self {
             folder: std::env::temp_dir().join(format!("am_{name}_{}", std::process::id())),
+            pg_config: pg_config.to_owned(),
         };
-        script(&[&["start"], settings].concat(), &cluster.folder);
+        cluster.script(&[&["start"], settings].concat());
         cluster
+    }
+
+    fn script(&self, arguments: &[&str]) -> String {
+        finished(
+            Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
+                .arg(arguments[0])
+                .arg(&self.folder)
+                .args(&arguments[1..])
+                .env("PG_CONFIG", &self.pg_config),
+        )
     }
 
     /// Starts it again after it was stopped; its port is another then.
     pub fn begin(&self) {
-        script(&["start"], &self.folder);
+        self.script(&["start"]);
     }
 
     /// Stops it as a power cut would: nothing is written any more.
@@ -76,12 +95,12 @@ impl Cluster {
 
     /// Stops it in order.
     pub fn stop(&self) {
-        script(&["stop"], &self.folder);
+        self.script(&["stop"]);
     }
 
     /// The URL of one of its databases.
     pub fn url(&self, database: &str) -> String {
-        script(&["url", database], &self.folder).trim().to_owned()
+        self.script(&["url", database]).trim().to_owned()
     }
 
     /// A session as superuser.
@@ -91,15 +110,22 @@ impl Cluster {
 
     /// Runs a program of the server as the user it runs as.
     pub fn as_server_user(&self, program: &str, arguments: &[&str]) {
+        finished(&mut self.server_users(program, arguments));
+    }
+
+    /// A program of the server that will run as the user it runs as.
+    pub fn server_users(&self, program: &str, arguments: &[&str]) -> Command {
         let is_root = finished(Command::new("id").arg("-u")).trim() == "0";
+        let program = bin(&self.pg_config, program);
         let mut command = if is_root {
             let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(bin(program));
+            command.args(["-u", "postgres", "--"]).arg(program);
             command
         } else {
-            Command::new(bin(program))
+            Command::new(program)
         };
-        finished(command.args(arguments).current_dir("/"));
+        command.args(arguments).current_dir("/");
+        command
     }
 
     /// Its data directory.
@@ -111,6 +137,7 @@ impl Cluster {
     pub fn standby(&self, name: &str) -> Self {
         let copy = Self {
             folder: std::env::temp_dir().join(format!("am_{name}_{}", std::process::id())),
+            pg_config: self.pg_config.clone(),
         };
         // The folder and its password are made by the server's user, as scripts/cluster does.
         let mut made = Command::new("cp");
@@ -139,6 +166,7 @@ impl Drop for Cluster {
         let _ = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
             .arg("remove")
             .arg(&self.folder)
+            .env("PG_CONFIG", &self.pg_config)
             .output();
     }
 }

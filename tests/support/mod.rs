@@ -10,6 +10,7 @@ pub mod asserts;
 pub mod cluster;
 pub mod fixtures;
 pub mod golden;
+pub mod majors;
 pub mod program;
 pub mod rollups;
 pub mod sample;

@@ -10,6 +10,7 @@
 mod catalogue;
 mod kept;
 mod killed;
+mod majors;
 mod released;
 mod server;
 mod sources;

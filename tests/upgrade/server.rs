@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Session;
+use crate::support::cluster::{configured, pg_config};
 
 /// How long a server may take to stop, or to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,8 +39,7 @@ fn finished(command: &mut Command) -> String {
 }
 
 fn installed(what: &str) -> PathBuf {
-    let pg_config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into());
-    finished(Command::new(pg_config).arg(what)).into()
+    configured(&pg_config(), what).into()
 }
 
 /// Runs one of the project's scripts.

@@ -151,11 +151,10 @@ async fn prepare(
 /// The extension and its tables, unless they are there: only their owner may make them.
 async fn set_up(script: &Script<'_>, database: &Database, server: &Server) -> Result<()> {
     let installed = extension::Installed::look(database).await?;
-    script.title("The extension, its tables and views");
     if installed.complaint(server.database()).is_none() {
-        script.title("are here already");
         return Ok(());
     }
+    script.title("The extension, its tables and views");
     script.print("CREATE EXTENSION IF NOT EXISTS agent_metrics");
     script.print("SELECT agent_metrics.setup()");
     let said = extension::setup(database, server).await?;

@@ -28,6 +28,9 @@ async fn known(script: &Script<'_>, query: &str) -> Result<BTreeMap<String, Stri
         .collect()
 }
 
+/// More words than this are no labels and no kinds.
+const MOST: usize = 100;
+
 /// Pairs of a flag: `WORD=MEANING`.
 fn pairs<'a>(flag: &str, given: &'a [String]) -> Result<BTreeMap<&'a str, &'a str>> {
     given
@@ -50,6 +53,13 @@ fn decide(
     person: &Person,
 ) -> Result<Vec<(String, String)>> {
     let given = pairs(flag, given)?;
+    ensure!(
+        words.len() <= MOST,
+        "there are {} of what is taken for a {what}, such as \"{}\", and it is no more than {MOST} words that a {what} \
+         is of: leave the column out, or name another, with --map or --crm-map",
+        words.len(),
+        words.first().map_or("", |(word, _)| word)
+    );
     let (mut decided, mut open) = (Vec::new(), Vec::new());
     for (word, rows) in words {
         if let Some(meaning) = known.get(word) {

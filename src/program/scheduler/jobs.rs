@@ -326,16 +326,41 @@ async fn split_partitions(client: &Client) -> Result<()> {
     }
 }
 
+/// What the audits found, in words.
+pub struct Found {
+    /// A question of the calendar's, such as keep or replace: nothing is wrong.
+    is_question: bool,
+    words: String,
+}
+
+impl Found {
+    /// Writes it into the log.
+    pub fn tell(&self) {
+        if self.is_question {
+            tracing::info!("{}", self.words);
+        } else {
+            tracing::warn!("{}", self.words);
+        }
+    }
+}
+
 /// Drift of new eval runs, Mondays without one, quarters without a decision: returns what somebody has to be told.
-pub async fn audits(client: &Client) -> Result<Vec<String>> {
+pub async fn audits(client: &Client) -> Result<Vec<Found>> {
     limited(client, CHORE, async || {
         let rows = client
             .query(
-                "SELECT convert_to(a.summary, 'SQL_ASCII') FROM agent_metrics.run_audits() a",
+                "SELECT a.kind LIKE 'decision%', convert_to(a.summary, 'SQL_ASCII') FROM agent_metrics.run_audits() a",
                 &[],
             )
             .await?;
-        text::lines(&rows)
+        rows.iter()
+            .map(|row| {
+                Ok(Found {
+                    is_question: row.try_get(0)?,
+                    words: text::bytes(row.try_get(1)?),
+                })
+            })
+            .collect()
     })
     .await
 }
@@ -368,7 +393,7 @@ pub async fn once(client: &Client) -> Result<Round> {
     let mut round = refresh_with(client, &due.agents, true, &mut problems).await?;
     let found = audits(client).await;
     for found in problems.take("audits", "", found)?.unwrap_or_default() {
-        tracing::info!("{found}");
+        found.tell();
     }
     let delivered = alerts::Outbox::from_environment()?
         .deliver(client, &SystemClock)

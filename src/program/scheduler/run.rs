@@ -401,8 +401,8 @@ impl Chores {
         let found = jobs::audits(database).await;
         if let Some(found) = self.problems.take("audits", "", found)? {
             self.audited = Some(now);
-            for words in found {
-                info!("{words}");
+            for found in found {
+                found.tell();
             }
         }
         Ok(())
