@@ -96,7 +96,7 @@ pub const QUESTIONS: &[&str] = &[
      WHERE t.problem IS NOT NULL ORDER BY t.source",
     "SELECT format('subscription %s, which brings %s, stands still: %s', f.subscription, f.tables, f.problem),
             format('this server''s log says why: a row that was refused, or a server that does not answer '
-                   '(docs/managed-services.md says how a row is passed over). Mend that, then: '
+                   '(docs/managed-services.md says how a row is passed over). Mend that, and where it is disabled: '
                    'ALTER SUBSCRIPTION %I ENABLE;', f.subscription)
      FROM agent_kpi.feeds f WHERE f.problem IS NOT NULL ORDER BY f.subscription",
     // of all the time that there are turns: whoever mends what is shown has mended all

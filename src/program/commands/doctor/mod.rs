@@ -59,14 +59,12 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
         .into_iter()
         .map(|(what, cure)| Finding { what, cure })
         .collect();
-    let mut notes = Vec::new();
+    let (mut notes, mut is_complete) = (Vec::new(), true);
     match extension::complaint(client, server).await? {
+        // as every other command says it, the cure in the same line
         Some(complaint) => {
-            let (what, cure) = complaint
-                .rsplit_once("; ")
-                .or_else(|| complaint.split_once(": "))
-                .unwrap_or((&complaint, "agent-metrics setup"));
-            findings.push(Finding::new(what, cure));
+            say!("- {complaint}");
+            is_complete = false;
         }
         None => {
             look(client, &mut findings, &mut notes).await?;
@@ -93,7 +91,7 @@ pub async fn print(client: &Client, server: &Server) -> Result<usize> {
         say!("* {}", note.what);
         say!("  next: {}", note.cure);
     }
-    Ok(findings.len())
+    Ok(findings.len() + usize::from(!is_complete))
 }
 
 async fn look(
