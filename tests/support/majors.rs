@@ -30,3 +30,12 @@ pub fn has_tls() -> bool {
 pub fn has_checksums() -> bool {
     major() >= 18
 }
+
+/// Zones with a name that is an abbreviation too, such as CET, as far as the server has them: Debian 13 keeps them in
+/// a package of their own.
+pub fn old_zones(session: &Session) -> Vec<String> {
+    session.lines(
+        "SELECT name FROM pg_timezone_names
+         WHERE name IN ('CET', 'EET', 'MET', 'WET', 'EST', 'HST', 'MST') ORDER BY 1",
+    )
+}
