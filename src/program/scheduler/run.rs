@@ -372,10 +372,10 @@ impl Chores {
                     let _ = reply.send(());
                 }
                 Chore::AfterRound => {
-                    if was_refreshed.swap(false, Ordering::Relaxed) {
-                        if !around::settle(database, &mut self.problems).await? {
-                            was_refreshed.store(true, Ordering::Relaxed);
-                        }
+                    if was_refreshed.swap(false, Ordering::Relaxed)
+                        && !around::settle(database, &mut self.problems).await?
+                    {
+                        was_refreshed.store(true, Ordering::Relaxed);
                     }
                     self.audit(database, clock).await?;
                     may_send.notify_one();
