@@ -30,10 +30,9 @@ export PG_CONFIG
 PROFILE ?= release
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(shell $(PG_CONFIG) --version 2>/dev/null | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
-# A folder of its own, so that building the program does not make cargo build the extension anew. The demo shares one:
-# what both build is built once, which counts more on the first run than what is linked anew on the next.
-EXTENSION_TARGET := $(if $(filter demo,$(PROFILE)),target,target/pg$(MAJOR))
-BUILD := target/pg$(MAJOR)/$(if $(filter demo,$(PROFILE)),demo,extension)
+# A folder of its own, so that building the program does not make cargo build the extension anew.
+EXTENSION_TARGET := target/pg$(MAJOR)
+BUILD := $(EXTENSION_TARGET)/$(if $(filter demo,$(PROFILE)),demo-)extension
 FEATURES := --no-default-features --features pg$(MAJOR)
 
 MANUAL := target/manual/pages

@@ -148,7 +148,7 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
         Command::Once => {
             let round = jobs::once(database).await?;
             if round.refreshed.is_empty() && round.failed.is_empty() {
-                say!("nothing is due");
+                say!("{}", jobs::idle(database).await?);
             }
             said(&round)
         }

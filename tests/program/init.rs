@@ -353,7 +353,7 @@ fn json_lines_are_read_by_their_keys_and_tokens_of_the_cache_are_added_where_the
                \"usage\": {{\"input_tokens\": 10, \"cache_read_input_tokens\": 90, \"output_tokens\": 5}},
                \"tools\": [\"look\"], \"seconds\": 1.5}}\n",
             1_793_000_000_000_u64 + u64::from(n),
-            if n % 2 == 0 { "bot" } else { "other" }
+            if n.is_multiple_of(2) { "bot" } else { "other" }
         )
         .replace('\n', " ")
             + "\n"
