@@ -89,7 +89,7 @@ lint:
 	$(CARGO) fmt --check --manifest-path packaging/manual/Cargo.toml
 	$(CARGO) clippy --all-targets -- -D warnings
 	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --lib $(FEATURES) -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck $(filter-out %.txt,$(wildcard scripts/*)) benches/ingest_clients.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck $(filter-out %.txt,$(wildcard scripts/* packaging/test/*)) packaging/container/server-entrypoint benches/ingest_clients.sh .ci/run; fi
 	@scripts/licences
 	@scripts/notices target/THIRD_PARTY_NOTICES
 	@scripts/pgspot
