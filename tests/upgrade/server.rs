@@ -4,7 +4,6 @@
 //! A server finds its files from where its program lies. So programs are copied; what they read is linked.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -62,44 +61,7 @@ impl Server {
     pub fn copy(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("am_{name}_{}", std::process::id()));
         let server = Self { folder };
-        let (programs, library, share) = (
-            installed("--bindir"),
-            installed("--pkglibdir"),
-            installed("--sharedir"),
-        );
-        fs::create_dir_all(server.copy_of(&programs)).unwrap();
-        fs::set_permissions(&server.folder, fs::Permissions::from_mode(0o755)).unwrap();
-        for program in ["postgres", "initdb", "pg_ctl"] {
-            fs::copy(
-                programs.join(program),
-                server.copy_of(&programs).join(program),
-            )
-            .unwrap();
-        }
-        fs::create_dir_all(server.copy_of(&library).parent().unwrap()).unwrap();
-        symlink(&library, server.copy_of(&library)).unwrap();
-        let extensions = share.join("extension");
-        fs::create_dir_all(server.copy_of(&extensions)).unwrap();
-        for folder in [&share, &extensions] {
-            for entry in fs::read_dir(folder)
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-            {
-                if entry != extensions {
-                    symlink(&entry, server.copy_of(&entry)).unwrap();
-                }
-            }
-        }
-        let pg_config = server.pg_config();
-        fs::write(
-            &pg_config,
-            format!(
-                "#!/bin/sh\necho '{}'\n",
-                server.copy_of(&programs).display()
-            ),
-        )
-        .unwrap();
-        fs::set_permissions(&pg_config, fs::Permissions::from_mode(0o755)).unwrap();
+        script("copy-server", &[server.folder.to_str().unwrap()]);
         server
     }
 
