@@ -385,7 +385,9 @@ impl Workload {
             ),
             3 => format!("DELETE FROM agent_metrics.event_kinds WHERE kind = '{kind}'"),
             _ => format!(
-                "INSERT INTO agent_metrics.event_kinds (kind, meaning) VALUES ('{kind}', '{label}')
+                "INSERT INTO agent_metrics.event_kinds (kind, meaning)
+                 SELECT '{kind}', coalesce((SELECT o.label FROM agent_metrics.outcomes o WHERE o.label = '{label}'),
+                                           'nothing')
                  ON CONFLICT (kind) DO UPDATE SET meaning = excluded.meaning"
             ),
         }
