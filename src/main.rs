@@ -87,31 +87,25 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
         }
         Command::Demo { listen } => demo::run(server, &listen).await.map(|()| ExitCode::SUCCESS),
         Command::Init(wishes) => {
-            let mut database = Database::open(server).await?;
-            let outcome = match writable::check(&database, server, false).await {
-                Ok(()) => init::run(&mut database, server, *wishes).await,
-                Err(error) => Err(error),
-            };
-            database.close().await;
-            outcome.map(|()| ExitCode::SUCCESS)
+            in_session(server, async |database| {
+                writable::check(database, server, false).await?;
+                init::run(database, server, *wishes).await
+            })
+            .await
         }
         Command::Archive { folder } => {
-            let mut database = Database::open(server).await?;
-            let outcome = match may_write(&database, server).await {
-                Ok(()) => archive::archive(&mut database, &folder).await,
-                Err(error) => Err(error),
-            };
-            database.close().await;
-            outcome.map(|_| ExitCode::SUCCESS)
+            in_session(server, async |database| {
+                may_write(database, server).await?;
+                archive::archive(database, &folder).await
+            })
+            .await
         }
         Command::Restore { file } => {
-            let mut database = Database::open(server).await?;
-            let outcome = match may_write(&database, server).await {
-                Ok(()) => archive::restore(&mut database, &file).await,
-                Err(error) => Err(error),
-            };
-            database.close().await;
-            outcome.map(|_| ExitCode::SUCCESS)
+            in_session(server, async |database| {
+                may_write(database, server).await?;
+                archive::restore(database, &file).await
+            })
+            .await
         }
         command => {
             let database = Database::open(server).await?;
@@ -120,6 +114,17 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
             outcome
         }
     }
+}
+
+/// One session for work that needs all of it; it is closed whatever came of the work.
+async fn in_session<T>(
+    server: &Server,
+    work: impl AsyncFnOnce(&mut Database) -> Result<T>,
+) -> Result<ExitCode> {
+    let mut database = Database::open(server).await?;
+    let outcome = work(&mut database).await;
+    database.close().await;
+    outcome.map(|_| ExitCode::SUCCESS)
 }
 
 /// Fails with one line where the database does not fit, or nothing can be written.

@@ -5,6 +5,7 @@ use anyhow::{Result, bail, ensure};
 use crate::program::arguments::Wishes;
 
 use super::ask::Person;
+use super::relation::Relation;
 use super::script::{Script, literal, name};
 use super::{fields, notice, words};
 
@@ -88,35 +89,27 @@ pub async fn attach(
     wishes: &Wishes,
     person: &Person,
 ) -> Result<()> {
-    let rows = script
-        .look(&format!(
-            "SELECT format('%I.%I', n.nspname, c.relname),
-                    ARRAY(SELECT a.attname::text FROM pg_attribute a
-                          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-                    ARRAY(SELECT a.attname::text FROM pg_attribute a
-                          WHERE a.attrelid = c.oid AND a.atttypid = 'timestamp'::regtype AND NOT a.attisdropped),
-                    (SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
-                     WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1 AND a.attnum = i.indkey[0]),
-                    EXISTS (SELECT FROM agent_kpi.attached_tables t
-                            WHERE t.source = format('%I.%I', n.nspname, c.relname))
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass({})",
-            literal(table)
-        ))
-        .await?;
-    let Some(row) = rows.first() else {
+    let Some(Relation {
+        name: table,
+        columns,
+        local,
+        key,
+        ..
+    }) = Relation::find(script, table).await?
+    else {
         bail!("there is no table {table} in this database; give --crm schema.table");
     };
-    let (table, columns, local, key): (String, Vec<String>, Vec<String>, Option<String>) = (
-        row.try_get(0)?,
-        row.try_get(1)?,
-        row.try_get(2)?,
-        row.try_get(3)?,
-    );
-    if row.try_get(4)? {
+    let attached = script
+        .look(&format!(
+            "SELECT FROM agent_kpi.attached_tables t WHERE t.source = {}",
+            literal(&table)
+        ))
+        .await?;
+    if !attached.is_empty() {
         notice(&format!("{table} is attached already"));
         return Ok(());
     }
-    let parts = choose(&table, &columns, key.as_deref(), wishes)?;
+    let parts = choose(&table, &columns, &key, wishes)?;
     notice(&format!("{table}: rows are events of the business"));
     for (part, column) in &parts {
         let note = if *part == "occurred_at" && local.contains(column) {
@@ -171,7 +164,7 @@ pub async fn attach(
 fn choose(
     table: &str,
     columns: &[String],
-    key: Option<&str>,
+    key: &[String],
     wishes: &Wishes,
 ) -> Result<Vec<(&'static str, String)>> {
     for map in &wishes.crm_map {
@@ -194,7 +187,7 @@ fn choose(
         let column = match given {
             Some((_, "")) => continue,
             Some((_, column)) => Some(column.to_owned()),
-            None if *part == "business_event_id" && key.is_some() => key.map(str::to_owned),
+            None if *part == "business_event_id" && key.len() == 1 => key.first().cloned(),
             None => {
                 let free: Vec<String> = columns
                     .iter()

@@ -9,6 +9,7 @@ mod ask;
 mod crm;
 mod fields;
 mod moments;
+mod relation;
 mod script;
 mod source;
 mod turns;

@@ -9,6 +9,7 @@ use std::io::Read;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::relation::Relation;
 use super::script::{Script, literal, name};
 
 /// So much of a file is looked at before it is copied.
@@ -191,27 +192,18 @@ impl Source {
     }
 
     async fn table(script: &Script<'_>, from: &str) -> Result<Option<Self>> {
-        let rows = script
-            .look(&format!(
-                "SELECT format('%I.%I', n.nspname, c.relname),
-                        ARRAY(SELECT a.attname::text FROM pg_attribute a
-                              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-                        ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
-                              WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey::smallint[])
-                              ORDER BY a.attnum),
-                        n.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal')
-                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.oid = to_regclass({})",
-                literal(from)
-            ))
-            .await;
-        let Some(row) = rows.unwrap_or_default().into_iter().next() else {
+        let Some(found) = Relation::find(script, from).await? else {
             return Ok(None);
         };
-        let (table, columns, key): (String, Vec<String>, Vec<String>) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let Relation {
+            name: table,
+            columns,
+            key,
+            is_ours,
+            ..
+        } = found;
         ensure!(
-            !row.try_get::<_, bool>(3)?,
+            !is_ours,
             "{table} is agent_metrics' own; its turns are here already"
         );
         let texts: Vec<String> = columns

@@ -161,14 +161,16 @@ pub async fn map_kinds(
         "SELECT k.kind, k.meaning FROM agent_metrics.event_kinds k",
     )
     .await?;
-    let mut meanings = known(
+    // What is no outcome has the words of the kind that ships under its name.
+    let meanings = known(
         script,
-        "SELECT o.label, o.description FROM agent_metrics.outcomes o",
+        "SELECT o.label, o.description FROM agent_metrics.outcomes o
+         UNION ALL
+         SELECT m.meaning, coalesce(k.description, 'It counts for nothing, on purpose.')
+         FROM unnest(agent_metrics_internal.event_meanings()) AS m (meaning)
+         LEFT JOIN agent_metrics.event_kinds k ON k.kind = m.meaning AND k.meaning = m.meaning",
     )
     .await?;
-    for (meaning, says) in OTHER_MEANINGS {
-        meanings.insert((*meaning).to_owned(), (*says).to_owned());
-    }
     notice("kinds of events, and what each means:");
     let decided = decide(
         "--event",
@@ -194,15 +196,3 @@ pub async fn map_kinds(
         ))
         .await
 }
-
-/// What an event may mean beside an outcome.
-const OTHER_MEANINGS: &[(&str, &str)] = &[
-    ("human_touch", "A human took part."),
-    ("charge", "Money was taken."),
-    ("refund", "Money was given back."),
-    (
-        "nps_answer",
-        "A customer answered how likely he is to recommend.",
-    ),
-    ("nothing", "It counts for nothing, on purpose."),
-];

@@ -18,22 +18,28 @@ pub const QUESTIONS: &[&str] = &[
                    (SELECT string_agg(k.kind, ', ' ORDER BY k.kind) FROM agent_metrics.agent_kinds k),
                    u.agent_id, u.agent_id)
      FROM agent_kpi.unregistered_agents u ORDER BY u.agent_id LIMIT 20",
-    "SELECT format('agent %s is stale: %s', f.agent_id, coalesce(f.why, 'last refreshed ' ||
+    concat!(
+        "SELECT format('agent %s is stale: %s', f.agent_id, coalesce(f.why, 'last refreshed ' ||
                    coalesce(to_char(f.refreshed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), 'never'))),
             'agent-metrics refresh '
-            || CASE WHEN f.agent_id ~ '^[A-Za-z0-9_.-]+$' THEN f.agent_id
-                    ELSE '''' || replace(f.agent_id, '''', '''\\''''') || '''' END
-     FROM agent_kpi.freshness f WHERE f.is_stale ORDER BY f.agent_id",
-    "SELECT format('agent %s has %s turns between %s and %s and %s of them in its rollups: %s',
+            || ",
+        shell_word!("f.agent_id"),
+        "
+     FROM agent_kpi.freshness f WHERE f.is_stale ORDER BY f.agent_id"
+    ),
+    concat!(
+        "SELECT format('agent %s has %s turns between %s and %s and %s of them in its rollups: %s',
                    u.agent_id, u.turns, u.first_at::text, u.last_at::text, u.counted, u.reason),
             CASE WHEN u.reason LIKE '%years 1 to 9999'
                  THEN format('put the moment right: UPDATE agent_metrics.agent_events SET occurred_at = <moment> '
                              'WHERE agent_id = %L AND NOT (occurred_at >= ''0001-01-01 00:00+00'' '
                              'AND occurred_at < ''10000-01-01 00:00+00'');', u.agent_id)
                  ELSE 'count them: agent-metrics rebuild --agent '
-                      || CASE WHEN u.agent_id ~ '^[A-Za-z0-9_.-]+$' THEN u.agent_id
-                              ELSE '''' || replace(u.agent_id, '''', '''\\''''') || '''' END END
-     FROM agent_metrics_internal.uncounted_turns() u ORDER BY u.agent_id",
+                      || ",
+        shell_word!("u.agent_id"),
+        " END
+     FROM agent_metrics_internal.uncounted_turns() u ORDER BY u.agent_id"
+    ),
     // a day is for clocks that are a little wrong
     "SELECT format('agent %s has %s turns that are dated ahead, the last at %s: its clock is wrong, or the unit of its '
                    'time', e.agent_id, count(*), max(e.occurred_at)::text),

@@ -58,7 +58,8 @@ pub const QUESTIONS: &[&str] = &[
                        WHERE p.from_time <= m.month AT TIME ZONE 'UTC' AND p.to_time > m.month AT TIME ZONE 'UTC'
                          AND (p.to_time < 'infinity' OR p.partition <> 'agent_events_after'))
      ORDER BY m.month LIMIT 1",
-    "SELECT format('job %s fails since %s, %s times: %s',
+    concat!(
+        "SELECT format('job %s fails since %s, %s times: %s',
                    concat_ws(' of ', p.job, nullif(p.subject, '')),
                    to_char(p.since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'),
                    p.attempts, p.problem),
@@ -69,8 +70,10 @@ pub const QUESTIONS: &[&str] = &[
                  ELSE 'mend what it says; it is tried again by itself, or at once: ' END
             || CASE WHEN p.job = 'refresh'
                     THEN 'agent-metrics refresh '
-                         || CASE WHEN p.subject ~ '^[A-Za-z0-9_.-]+$' THEN p.subject
-                                 ELSE '''' || replace(p.subject, '''', '''\\''''') || '''' END
+                         || ",
+        shell_word!("p.subject"),
+        "
                     ELSE 'agent-metrics once' END
-     FROM agent_metrics_internal.job_problems p ORDER BY p.job, p.subject",
+     FROM agent_metrics_internal.job_problems p ORDER BY p.job, p.subject"
+    ),
 ];

@@ -8,6 +8,21 @@
 //! The questions are SQL that gives two texts a row, what is wrong and its cure; by subject: [`install`], [`facts`],
 //! [`people`], [`notes`].
 
+/// SQL of a text as a shell reads one word: an agent's name in a command that is to be pasted.
+macro_rules! shell_word {
+    ($text:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $text,
+            " ~ '^[A-Za-z0-9_.-]+$' THEN ",
+            $text,
+            " ELSE '''' || replace(",
+            $text,
+            ", '''', '''\\''''') || '''' END"
+        )
+    };
+}
+
 mod facts;
 mod install;
 mod notes;
