@@ -27,7 +27,7 @@ COMMENT ON FUNCTION agent_metrics_internal.table_purposes() IS
     'Tables to which the levels of access have other rights than their schema gives. Internal: level_rights() uses it.';
 
 -- By schema and kind. Readers read agent_kpi, and call what its views call on their behalf (kpi_...). Writers bring
--- facts in. Admins read everything, write every table that is not the owner's own, and call what setup() made in
+-- facts in, and call what ingest_events() does with the owner's rights (intake_...). Admins read everything, write every table that is not the owner's own, and call what setup() made in
 -- agent_metrics; what it made in agent_metrics_internal are parts of those.
 CREATE FUNCTION agent_metrics_internal.level_rights()
 RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
@@ -47,7 +47,8 @@ BEGIN
         LEFT JOIN agent_metrics_internal.table_purposes() p ON p.relation = format('%I.%I', n.nspname, c.relname)
     ), made AS (
         -- functions that are no members: setup() made them
-        SELECT p.oid, n.nspname = 'agent_metrics' AS is_public, p.proname LIKE 'kpi\_%' AS is_of_views
+        SELECT p.oid, n.nspname = 'agent_metrics' AS is_public, p.proname LIKE 'kpi\_%' AS is_of_views,
+               p.proname LIKE 'intake\_%' AS is_of_intake
         FROM place n JOIN pg_proc p ON p.pronamespace = n.oid
         WHERE NOT EXISTS (SELECT 1 FROM pg_depend d
                           WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
@@ -71,6 +72,8 @@ BEGIN
         FROM relation r
         JOIN (VALUES ('price', 'SELECT'), ('intake', 'SELECT'), ('intake', 'INSERT')) AS p (purpose, privilege)
           ON p.purpose = r.purpose
+        UNION ALL
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_of_intake
     ), admin AS (
         SELECT x.* FROM reader x
         UNION ALL
@@ -83,7 +86,8 @@ BEGIN
         FROM relation r CROSS JOIN unnest(ARRAY['USAGE', 'SELECT']) AS p (privilege)
         WHERE NOT r.is_kpi AND r.relkind = 'S'
         UNION ALL
-        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_public AND NOT m.is_of_views
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m
+        WHERE m.is_public AND NOT m.is_of_views OR m.is_of_intake
     )
     SELECT 'reader', x.* FROM reader x
     UNION ALL SELECT 'writer', x.* FROM writer x

@@ -7,7 +7,7 @@
 //! - [`cadence`]: when an agent is due
 //! - [`zone`]: where hours and days of a time zone begin and end
 //! - [`json`]: documents of any depth, walked without recursion
-//! - [`spans`]: which span of a delivery belongs where
+//! - [`spans`]: from spans to turns
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
