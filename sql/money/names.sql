@@ -4,15 +4,20 @@
 -- that names the model goes before one of the whole provider. A chain of rows ends after eight of them, or where a
 -- name leads to itself.
 CREATE FUNCTION agent_metrics.canonical_model(INOUT provider text, INOUT model text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_variable
 DECLARE
-    alias record;
+    of_any text;  -- the keys of model_aliases
+    of_one text;
+    alias  record;
 BEGIN
     FOR step IN 1 .. 8 LOOP
+        of_any := lower(provider);
+        of_one := of_any || ': ' || model;
         SELECT a.canonical_provider AS of_provider, coalesce(a.canonical_model, model) AS of_model INTO alias
         FROM agent_metrics.model_aliases a
-        WHERE lower(a.provider) = lower(provider) AND (a.model = model OR a.model IS NULL)
+        WHERE a.alias IN (of_any, of_one)
         ORDER BY a.model NULLS LAST LIMIT 1;
         EXIT WHEN NOT FOUND OR (alias.of_provider = provider AND alias.of_model IS NOT DISTINCT FROM model);
         provider := alias.of_provider;
@@ -24,53 +29,63 @@ COMMENT ON FUNCTION agent_metrics.canonical_model(text, text) IS
     'The one name by which turns, prices and bills of a model are joined: where the rows of '
     'agent_metrics.model_aliases lead from this provider and model. A name without a row is its own.';
 
--- Under which names prices of a model stand that hold at a moment, those nearest to the given name alone: the name
--- itself, whatever its case; else its canonical name; else whatever leads there. The recursion goes the aliases back;
--- UNION ends it where they go round. A model of no provider has the names that its aliases agree upon.
+-- Under which other names prices of a model stand that hold at a moment. provider and model are its canonical name:
+-- it is one of them in another case, or names whose aliases lead there. The recursion goes the aliases of the model
+-- back; UNION ends it where they go round. Most models that get here have no price at all, so that is asked first.
 CREATE FUNCTION agent_metrics_internal.priced_names(provider text, model text, at timestamptz)
 RETURNS TABLE (priced_provider text, priced_model text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_column
-DECLARE
-    one record;
 BEGIN
-    IF priced_names.provider IS NULL THEN
-        SELECT min(c.provider) AS provider, min(c.model) AS model, count(DISTINCT (c.provider, c.model)) AS names
-        INTO one
-        FROM agent_metrics.model_aliases a
-        CROSS JOIN LATERAL agent_metrics.canonical_model(a.provider, a.model) c
-        WHERE a.model = priced_names.model;
-        IF one.names <> 1 THEN
-            RETURN;
-        END IF;
-    ELSE
-        one := agent_metrics.canonical_model(priced_names.provider, priced_names.model);
+    IF NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices t WHERE t.model = priced_names.model)
+       AND NOT EXISTS (SELECT 1 FROM agent_metrics.model_aliases a WHERE a.canonical_model = priced_names.model) THEN
+        RETURN;
     END IF;
     RETURN QUERY
     WITH RECURSIVE name AS (
-        SELECT v.provider, v.model
-        FROM (VALUES (lower(one.provider), one.model), (lower(priced_names.provider), priced_names.model))
-                 AS v (provider, model)
+        SELECT priced_names.model AS model
         UNION
-        SELECT lower(a.provider), coalesce(a.model, n.model)
-        FROM name n
-        JOIN agent_metrics.model_aliases a ON lower(a.canonical_provider) = n.provider
-         AND coalesce(a.canonical_model, a.model, n.model) = n.model
-    ), priced_name AS (
-        SELECT DISTINCT t.provider, t.model,
-               CASE WHEN t.model = priced_names.model AND lower(t.provider) = lower(priced_names.provider) THEN 1
-                    WHEN t.model = one.model AND lower(t.provider) = lower(one.provider) THEN 2
-                    ELSE 3 END AS distance
-        FROM name n
-        JOIN agent_metrics.token_prices t ON t.model = n.model AND lower(t.provider) = n.provider
+        SELECT a.model FROM name n JOIN agent_metrics.model_aliases a ON a.canonical_model = n.model
+    ), price AS MATERIALIZED (
+        SELECT DISTINCT t.provider, t.model FROM name n JOIN agent_metrics.token_prices t ON t.model = n.model
         WHERE t.effective_from <= priced_names.at AND t.effective_to > priced_names.at
     )
-    SELECT p.provider, p.model FROM priced_name p
-    WHERE p.distance = (SELECT min(x.distance) FROM priced_name x);
+    SELECT p.provider, p.model
+    FROM price p
+    CROSS JOIN LATERAL agent_metrics.canonical_model(p.provider, p.model) c
+    WHERE lower(c.provider) = lower(priced_names.provider) AND c.model = priced_names.model;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.priced_names(text, text, timestamptz) IS
     'Names under which a model has prices at a moment, when it has none under its own. Internal: price_turn() uses it.';
+
+-- A model of no provider has the name that its aliases agree upon.
+CREATE FUNCTION agent_metrics_internal.canonical_of_model(INOUT provider text, INOUT model text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    one record;
+BEGIN
+    IF provider IS NULL THEN
+        SELECT min(c.provider) AS provider, min(c.model) AS model, count(DISTINCT (c.provider, c.model)) AS names
+        INTO one
+        FROM agent_metrics.model_aliases a
+        CROSS JOIN LATERAL agent_metrics.canonical_model(a.provider, a.model) c
+        WHERE a.model = canonical_of_model.model;
+        IF one.names = 1 THEN
+            provider := one.provider;
+            model := one.model;
+        END IF;
+    ELSE
+        one := agent_metrics.canonical_model(provider, model);
+        provider := one.provider;
+        model := one.model;
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.canonical_of_model(text, text) IS
+    'canonical_model(), also of a model whose provider is not known. Internal: price_turn() uses it.';
 
 -- Tokens of a type belong to one of four counts of a turn. billed_as: what they are billed as where the type has no
 -- price of its own; NULL: their cost is not known then, for nobody bills sound as text.

@@ -46,27 +46,35 @@ COMMENT ON FUNCTION agent_metrics_internal.split_usage(jsonb, numeric[], text[])
 
 -- Rounds nothing: a product of whole numbers and a price is exact. A kind of token without a price, or with the prices
 -- of two providers, leaves the whole cost unknown, which is not 0. The name that the turn gives goes before its
--- aliases.
+-- aliases, which are looked up only where that name has no price.
 --
 -- The size of the input, cached tokens included, decides the context tier of the whole call. Providers say "above 200k
 -- tokens", so a call of exactly 200,000 is still below. Where one kind of token has a price for that tier, each needs
--- one: a bill does not mix tiers.
+-- one: a bill does not mix tiers. It is called once a turn, so its one query is small and the sum is made without SQL.
 CREATE FUNCTION agent_metrics_internal.price_turn(
     provider text, model text, at timestamptz, counts bigint[], usage_details jsonb, service_tier text,
     explain boolean, OUT cost numeric, OUT gap text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $function$
 #variable_conflict use_variable
 DECLARE
-    level     text := agent_metrics_internal.service_tier(service_tier);
-    kinds     text[] := ARRAY['input', 'output', 'cache_read', 'cache_write'];
+    level          text := agent_metrics_internal.service_tier(service_tier);
+    kinds          text[] := ARRAY['input', 'output', 'cache_read', 'cache_write'];
     -- of the input, what is not cached
-    tokens    numeric[] := ARRAY[counts[1] - coalesce(counts[3], 0) - coalesce(counts[4], 0), counts[2], counts[3],
-                                 counts[4]];
-    fallbacks text[];
-    of_provider text := provider;
-    of_model    text := model;
-    names       bigint := 1;
-    found       record;
+    tokens         numeric[] := ARRAY[counts[1] - coalesce(counts[3], 0) - coalesce(counts[4], 0), counts[2],
+                                      counts[3], counts[4]];
+    fallbacks      text[];
+    of_provider    text := provider;
+    other_provider text;
+    of_model       text := model;
+    canonical      record;
+    names          bigint := 1;
+    has_prices     boolean := false;
+    size           bigint;
+    prices         jsonb;  -- by usage type
+    usd            numeric;
+    total          numeric := 0;
+    missing        text;
 BEGIN
     gap := CASE WHEN model IS NULL THEN 'the turns name no model'
                 WHEN tokens[1] IS NULL OR tokens[2] IS NULL THEN 'a count of tokens is missing'
@@ -78,49 +86,60 @@ BEGIN
     IF gap IS NOT NULL THEN
         RETURN;
     END IF;
-    FOR attempt IN 1 .. 2 LOOP
-        WITH price AS MATERIALIZED (
-            SELECT t.provider, t.usage_type, t.service_tier, t.min_input_tokens, t.usd_per_million
+    FOR attempt IN 1 .. 3 LOOP
+        IF of_provider IS NULL THEN
+            SELECT min(t.provider), max(t.provider) INTO of_provider, other_provider
             FROM agent_metrics.token_prices t
-            WHERE t.model = of_model AND (of_provider IS NULL OR t.provider = of_provider)
-              AND t.effective_from <= at AND t.effective_to > at
-        ), size AS (
-            SELECT max(p.min_input_tokens) AS tier FROM price p
-            WHERE p.service_tier = level AND (p.min_input_tokens = 0 OR counts[1] > p.min_input_tokens)
-        )
-        SELECT count(*) = count(u.usd) AS is_priced, trim_scale(sum(u.tokens * u.usd) * 0.000001) AS usd,
-               min(s.tier) AS tier, min(x.providers) AS providers,
-               CASE WHEN explain THEN string_agg(u.kind, ', ') FILTER (WHERE u.usd IS NULL) END AS missing
-        INTO found
-        FROM size s
-        CROSS JOIN (SELECT count(DISTINCT p.provider) AS providers FROM price p) x
-        CROSS JOIN LATERAL (
-            SELECT k.kind, k.tokens, (
-                SELECT p.usd_per_million FROM price p
-                WHERE p.usage_type IN (k.kind, k.fallback) AND p.service_tier = level AND p.min_input_tokens = s.tier
-                ORDER BY p.usage_type <> k.kind LIMIT 1) AS usd
-            FROM unnest(kinds, tokens, fallbacks) AS k (kind, tokens, fallback)
-            -- no tokens at all still need a model that is known
-            WHERE k.tokens > 0 OR k.kind = 'input') u;
-        EXIT WHEN found.providers > 0 OR attempt = 2;
-        SELECT min(n.priced_provider), min(n.priced_model), count(*) INTO of_provider, of_model, names
-        FROM agent_metrics_internal.priced_names(provider, model, at) n;
-        EXIT WHEN names <> 1;
+            WHERE t.model = of_model AND t.effective_from <= at AND t.effective_to > at;
+            IF of_provider <> other_provider THEN
+                gap := 'several providers price the model, and the turns name none';
+                RETURN;
+            END IF;
+        END IF;
+        SELECT t.min_input_tokens, jsonb_object_agg(t.usage_type, t.usd_per_million) INTO size, prices
+        FROM agent_metrics.token_prices t
+        WHERE t.model = of_model AND t.provider = of_provider AND t.service_tier = level
+          AND t.effective_from <= at AND t.effective_to > at
+          AND (t.min_input_tokens = 0 OR t.min_input_tokens < counts[1])
+        GROUP BY t.min_input_tokens ORDER BY t.min_input_tokens DESC LIMIT 1;
+        has_prices := FOUND OR EXISTS (
+            SELECT 1 FROM agent_metrics.token_prices t
+            WHERE t.model = of_model AND t.provider = of_provider AND t.effective_from <= at AND t.effective_to > at);
+        EXIT WHEN has_prices OR attempt = 3;
+        IF attempt = 1 THEN
+            canonical := agent_metrics_internal.canonical_of_model(provider, model);
+            of_provider := canonical.provider;
+            of_model := canonical.model;
+        ELSE
+            SELECT min(n.priced_provider), min(n.priced_model), count(*) INTO of_provider, of_model, names
+            FROM agent_metrics_internal.priced_names(canonical.provider, canonical.model, at) n;
+            EXIT WHEN names <> 1;
+        END IF;
     END LOOP;
-    IF found.providers = 1 AND found.is_priced THEN
-        cost := found.usd;
+    FOR place IN 1 .. cardinality(kinds) LOOP
+        -- no tokens at all still need a model that is known
+        IF tokens[place] > 0 OR place = 1 THEN
+            usd := coalesce(prices ->> kinds[place], prices ->> fallbacks[place])::numeric;
+            IF usd IS NULL THEN
+                missing := concat_ws(', ', missing, kinds[place]);
+            END IF;
+            total := total + tokens[place] * usd;
+        END IF;
+    END LOOP;
+    IF missing IS NULL THEN
+        cost := trim_scale(total * 0.000001);
     ELSIF explain THEN
         gap := CASE
-            WHEN names > 1 THEN 'several names of the model have a price'
-            WHEN found.providers > 1 THEN 'several providers price the model, and the turns name none'
-            WHEN found.providers = 1
-                THEN 'no price for ' || found.missing
-                     || CASE WHEN found.tier > 0 THEN format(' of inputs above %s tokens', found.tier) ELSE '' END
+            WHEN has_prices
+                THEN 'no price for ' || missing
+                     || CASE WHEN size > 0 THEN format(' of inputs above %s tokens', size) ELSE '' END
                      || CASE WHEN level <> 'standard' THEN format(' in service tier %s', level) ELSE '' END
+            WHEN names > 1 THEN 'several names of the model have a price'
             WHEN NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices t WHERE t.model = price_turn.model)
                 THEN 'the model has no price'
             WHEN NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices t
-                             WHERE t.model = price_turn.model AND t.provider = coalesce(of_provider, t.provider))
+                             WHERE t.model = price_turn.model
+                               AND t.provider = coalesce(price_turn.provider, t.provider))
                 THEN 'the provider has no price for the model'
             ELSE 'no price of the model holds at the time of the turns' END;
     END IF;

@@ -100,8 +100,8 @@ COMMENT ON COLUMN agent_metrics.model_aliases.model IS
     'Model as it is written there; NULL: every model of the provider.';
 COMMENT ON COLUMN agent_metrics.model_aliases.canonical_provider IS 'Provider that is meant.';
 COMMENT ON COLUMN agent_metrics.model_aliases.canonical_model IS 'Model that is meant; NULL: it is called the same.';
-CREATE INDEX model_aliases_canonical ON agent_metrics.model_aliases (lower(canonical_provider));
 CREATE INDEX model_aliases_model ON agent_metrics.model_aliases (model);
+CREATE INDEX model_aliases_canonical_model ON agent_metrics.model_aliases (canonical_model);
 
 CREATE TABLE agent_metrics_internal.price_watermarks (
     agent_id text PRIMARY KEY,
