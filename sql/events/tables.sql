@@ -285,6 +285,13 @@ COMMENT ON COLUMN agent_metrics.agent_events.provider IS
 COMMENT ON COLUMN agent_metrics.agent_events.computed_cost_usd IS
     'What token_prices gave when the producer gave no cost. The cost is computed as long as cost_usd '
     'equals it. Leave it NULL.';
+COMMENT ON COLUMN agent_metrics.agent_events.usage_details IS
+    'Tokens that are billed apart, by usage type: {"reasoning": 120, "cache_write_1h": 500}. Each is a part of the '
+    'column that it belongs to. A type without a price leaves the cost unknown.';
+COMMENT ON COLUMN agent_metrics.agent_events.service_tier IS
+    'Service level that the provider served, such as flex, batch or priority; NULL: the standard one.';
+COMMENT ON COLUMN agent_metrics.agent_events.attributes IS
+    'What else is known of the turn and is grouped by, such as a channel or region: a small object, no text.';
 
 -- Facts from where they are: what came by ingest_events() and could not be mapped.
 

@@ -5,7 +5,7 @@
 -- What a table is for, where its schema does not say it.
 --   fact    a writer brings it in: he may not choose the stamps by which a refresh finds his rows
 --   intake  ingest_events() keeps there, with its caller's rights, what it could not take and what it has seen
---   price   ingest_events() reads it
+--   price   ingest_events() reads it, to price a turn
 --   owner   only functions with the owner's rights write it: an admin who wrote it would choose who has which rights,
 --           what setup() does, or which tables those functions make, rename and drop
 CREATE FUNCTION agent_metrics_internal.table_purposes() RETURNS TABLE (relation text, purpose text)
@@ -19,6 +19,7 @@ BEGIN ATOMIC
         ('agent_metrics.infrastructure_costs', 'fact'), ('agent_metrics.eval_runs', 'fact'),
         ('agent_metrics.eval_results', 'fact'), ('agent_metrics.quarantined_events', 'intake'),
         ('agent_metrics_internal.span_keys', 'intake'), ('agent_metrics.token_prices', 'price'),
+        ('agent_metrics.model_aliases', 'price'),
         ('agent_metrics_internal.access_levels', 'owner'), ('agent_metrics_internal.migrations', 'owner'),
         ('agent_metrics_internal.partition_splits', 'owner'), ('agent_metrics_internal.guarded_turns', 'owner'),
         ('agent_metrics_internal.archives', 'owner')) AS v (relation, purpose);
