@@ -1,8 +1,8 @@
 -- ingest_events: turns by event bus, webhook or collector, whatever their form.
 --
--- A delivery is first taken apart (map_delivery). Its spans are kept with their traces (reconcile.sql); events in our own
--- form (an object whose keys are columns of agent_events) are stored in one statement. A turn's id comes from the trace
--- and the span, or from the content, so a redelivery changes nothing. What cannot be stored goes to quarantined_events
+-- A delivery is first taken apart (map_delivery). Its spans are kept with their traces (reconcile.sql); events in our
+-- own form (an object whose keys are columns of agent_events) are stored in one statement. A turn's id comes from the
+-- trace and the span, or from the content, so a redelivery changes nothing. What cannot be stored goes to quarantined_events
 -- with the reason; the rest is stored all the same. An object with the key evaluation is what a judge said of a turn;
 -- those are stored after the turns, which may have come with them.
 
@@ -55,7 +55,8 @@ BEGIN
                 SELECT CASE WHEN r.cost_usd IS NULL AND r.model IS NOT NULL THEN
                            agent_metrics.turn_cost(r.provider, r.model, r.occurred_at, r.token_usage_input,
                                                    r.token_usage_output, r.token_usage_cache_read,
-                                                   r.token_usage_cache_write, r.usage_details, r.service_tier) END AS cost
+                                                   r.token_usage_cache_write, r.usage_details,
+                                                   r.service_tier) END AS cost
                 OFFSET 0) c
             ORDER BY r.agent_id, r.occurred_at, r.event_id
             ON CONFLICT DO NOTHING;

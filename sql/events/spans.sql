@@ -58,12 +58,13 @@ COMMENT ON COLUMN agent_metrics_internal.turn_claim.wanted_id IS 'Id of the turn
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.agent_id IS 'Its agent.';
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.occurred_at IS 'Its moment.';
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.event_id IS 'Its id.';
-COMMENT ON COLUMN agent_metrics_internal.turn_claim.told_cost IS 'What its producer said that it cost, when it was written.';
+COMMENT ON COLUMN agent_metrics_internal.turn_claim.told_cost IS
+    'What its producer said that it cost, when it was written.';
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.place IS '1: its row becomes the turn; more: another''s does.';
 
 CREATE FUNCTION agent_metrics_internal.map_delivery(delivery text, vocabulary text, kept text[])
 RETURNS agent_metrics_internal.delivered_piece[]
-    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics_internal.map_delivery(text, text, text[]) IS
     'Takes a delivery apart: JSON, the rows of span_vocabulary as JSON, attributes that are kept. '
     'Internal: map_events() uses it.';
@@ -71,7 +72,7 @@ COMMENT ON FUNCTION agent_metrics_internal.map_delivery(text, text, text[]) IS
 CREATE FUNCTION agent_metrics_internal.trace_turns(
     traces text[], ids text[], facts text[], registered text[], vocabulary text, kept text[])
 RETURNS agent_metrics_internal.span_turn[]
-    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics_internal.trace_turns(text[], text[], text[], text[], text, text[]) IS
     'The turns of traces from all their spans, in whatever order these are given. Internal: take_spans() uses it.';
 

@@ -390,7 +390,8 @@ COMMENT ON TABLE agent_metrics_internal.spans IS
 COMMENT ON COLUMN agent_metrics_internal.spans.sender IS 'Role or token that sent it.';
 COMMENT ON COLUMN agent_metrics_internal.spans.trace_id IS 'Its trace.';
 COMMENT ON COLUMN agent_metrics_internal.spans.span_id IS 'Its id.';
-COMMENT ON COLUMN agent_metrics_internal.spans.rank IS 'When it ended, in nanoseconds: of several tellings the last counts.';
+COMMENT ON COLUMN agent_metrics_internal.spans.rank IS
+    'When it ended, in nanoseconds: of several tellings the last counts.';
 COMMENT ON COLUMN agent_metrics_internal.spans.facts IS
     'What is kept of it: parent, name, moments, status, attributes that span_vocabulary knows; JSON.';
 
@@ -415,8 +416,8 @@ COMMENT ON COLUMN agent_metrics.span_vocabulary.meaning IS
 COMMENT ON COLUMN agent_metrics.span_vocabulary.rank IS
     'Of several attributes with one meaning the lowest counts. Shipped rows have 1 to 90.';
 COMMENT ON COLUMN agent_metrics.span_vocabulary.is_included IS
-    'Of input tokens: whether they include cached ones; of cached, reasoning, audio and image tokens: whether the input '
-    'or output tokens beside them include them; NULL: it does not say.';
+    'Of input tokens: whether they include cached ones; of cached, reasoning, audio and image tokens: whether the '
+    'input or output tokens beside them include them; NULL: it does not say.';
 COMMENT ON COLUMN agent_metrics.span_vocabulary.convention IS 'Whose name it is.';
 CREATE TRIGGER check_span_word BEFORE INSERT OR UPDATE ON agent_metrics.span_vocabulary
     FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_span_word();

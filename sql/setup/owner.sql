@@ -5,7 +5,8 @@ CREATE OR REPLACE FUNCTION agent_metrics_internal.check_setting() RETURNS trigge
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     -- A name that nothing reads would be believed to hold; names with a prefix are for what people build beside this.
-    IF NEW.name NOT IN ('report_time_zone', 'hot_days', 'page_url', 'span_days', 'span_attributes') AND NEW.name !~ '^[a-z0-9_]+\.' THEN
+    IF NEW.name NOT IN ('report_time_zone', 'hot_days', 'page_url', 'span_days', 'span_attributes')
+       AND NEW.name !~ '^[a-z0-9_]+\.' THEN
         RAISE EXCEPTION 'unknown setting "%"', NEW.name
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'The settings are report_time_zone, hot_days, page_url, span_days and span_attributes.',

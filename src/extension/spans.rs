@@ -27,7 +27,8 @@ fn refused(what: &str, error: &serde_json::Error) -> SqlError {
 }
 
 fn vocabulary(call: &Call, position: usize) -> Result<Vocabulary, SqlError> {
-    Vocabulary::parse(call.bytes(position)).map_err(|error| refused("the vocabulary of spans", &error))
+    Vocabulary::parse(call.bytes(position))
+        .map_err(|error| refused("the vocabulary of spans", &error))
 }
 
 fn strings(call: &Call, position: usize) -> Vec<String> {
@@ -46,7 +47,8 @@ fn pieces(call: &Call) -> Result<Option<Datum>, SqlError> {
     let (vocabulary, kept) = (vocabulary(call, 1)?, strings(call, 2));
     let mark = serde_json::to_string(TOO_DEEP).unwrap_or_default();
     let delivered = json::prune(call.bytes(0), LEVELS_MAX, &mark);
-    let delivered = serde_json::from_slice(&delivered).map_err(|error| refused("the delivery", &error))?;
+    let delivered =
+        serde_json::from_slice(&delivered).map_err(|error| refused("the delivery", &error))?;
     let kind = RowType::named("agent_metrics_internal.delivered_piece");
     let rows = Mapper::new(&vocabulary, &kept)
         .map(delivered, abi::check_for_interrupts)
@@ -72,9 +74,15 @@ fn pieces(call: &Call) -> Result<Option<Datum>, SqlError> {
                     text(&event.to_string()),
                     None,
                 ]),
-                Piece::Refused { payload, reason } => {
-                    kind.row([None, None, None, None, text(&payload.to_string()), None, text(&reason)])
-                }
+                Piece::Refused { payload, reason } => kind.row([
+                    None,
+                    None,
+                    None,
+                    None,
+                    text(&payload.to_string()),
+                    None,
+                    text(&reason),
+                ]),
             }
         })
         .collect::<Result<_, _>>()?;
@@ -88,7 +96,9 @@ fn spans(call: &Call) -> Result<Vec<(String, String, Facts)>, SqlError> {
         return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("{} spans in one call", counts[0]),
-            format!("One call takes {SPANS_MAX} at most, each with its trace, its id and its facts."),
+            format!(
+                "One call takes {SPANS_MAX} at most, each with its trace, its id and its facts."
+            ),
             "Send fewer spans a call.",
         ));
     }
@@ -100,7 +110,11 @@ fn spans(call: &Call) -> Result<Vec<(String, String, Facts)>, SqlError> {
         .zip(facts)
         .map(|((trace, id), facts)| {
             abi::check_for_interrupts();
-            (name(trace), name(id), Facts::parse(facts.unwrap_or_default()))
+            (
+                name(trace),
+                name(id),
+                Facts::parse(facts.unwrap_or_default()),
+            )
         })
         .collect();
     all.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
@@ -111,20 +125,34 @@ fn tools(trace: &str, tools: &[ToolCall]) -> [Option<Datum>; 2] {
     if tools.is_empty() {
         return [None, None];
     }
-    let called: Vec<_> =
-        tools.iter().map(|tool| serde_json::json!({"name": tool.name, "ok": tool.is_ok})).collect();
-    let spans = tools.iter().map(|tool| abi::bytes(event_id(trace, &tool.span).as_bytes())).collect();
-    [text(&serde_json::Value::Array(called).to_string()), abi::text_array(spans)]
+    let called: Vec<_> = tools
+        .iter()
+        .map(|tool| serde_json::json!({"name": tool.name, "ok": tool.is_ok}))
+        .collect();
+    let spans = tools
+        .iter()
+        .map(|tool| abi::bytes(event_id(trace, &tool.span).as_bytes()))
+        .collect();
+    [
+        text(&serde_json::Value::Array(called).to_string()),
+        abi::text_array(spans),
+    ]
 }
 
 fn row(kind: &RowType, trace: &str, turn: &Turn) -> Result<Datum, SqlError> {
     let optional = |value: &Option<String>| value.as_deref().and_then(text);
-    let count = |tokens: Option<u64>| tokens.map(|tokens| abi::int8(i64::try_from(tokens).unwrap_or(i64::MAX)));
+    let count = |tokens: Option<u64>| {
+        tokens.map(|tokens| abi::int8(i64::try_from(tokens).unwrap_or(i64::MAX)))
+    };
     let usage = &turn.usage;
     let [called, tool_spans] = tools(trace, &turn.tools);
     let json = |is_empty: bool, value: serde_json::Result<String>| value.ok().filter(|_| !is_empty);
     let texts = |all: &[String], map: &dyn Fn(&str) -> String| {
-        abi::text_array(all.iter().map(|one| abi::bytes(map(one).as_bytes())).collect())
+        abi::text_array(
+            all.iter()
+                .map(|one| abi::bytes(map(one).as_bytes()))
+                .collect(),
+        )
     };
     kind.row([
         text(trace),
@@ -140,7 +168,12 @@ fn row(kind: &RowType, trace: &str, turn: &Turn) -> Result<Datum, SqlError> {
         count(usage.output),
         count(usage.cache_read),
         count(usage.cache_write),
-        json(usage.details.is_empty(), serde_json::to_string(&usage.details)).as_deref().and_then(text),
+        json(
+            usage.details.is_empty(),
+            serde_json::to_string(&usage.details),
+        )
+        .as_deref()
+        .and_then(text),
         texts(&usage.costs, &str::to_owned),
         optional(&turn.provider),
         optional(&turn.model),
@@ -149,7 +182,12 @@ fn row(kind: &RowType, trace: &str, turn: &Turn) -> Result<Datum, SqlError> {
         optional(&turn.prompt_version),
         Some(abi::boolean(turn.is_eval)),
         optional(&turn.error),
-        json(turn.attributes.is_empty(), serde_json::to_string(&turn.attributes)).as_deref().and_then(text),
+        json(
+            turn.attributes.is_empty(),
+            serde_json::to_string(&turn.attributes),
+        )
+        .as_deref()
+        .and_then(text),
         called,
         tool_spans,
         optional(&turn.response),
@@ -161,13 +199,22 @@ fn turns(call: &Call) -> Result<Option<Datum>, SqlError> {
     let all = spans(call)?;
     let (vocabulary, kept) = (vocabulary(call, 4)?, strings(call, 5));
     let registered: HashSet<String> = strings(call, 3).into_iter().collect();
-    let reader = Reader { vocabulary: &vocabulary, registered: &registered, kept: &kept };
+    let reader = Reader {
+        vocabulary: &vocabulary,
+        registered: &registered,
+        kept: &kept,
+    };
     let kind = RowType::named("agent_metrics_internal.span_turn");
     let mut rows = Vec::new();
     for of_trace in all.chunk_by(|a, b| a.0 == b.0) {
-        let trace = of_trace.first().map(|span| span.0.clone()).unwrap_or_default();
-        let of_trace: Vec<(String, Facts)> =
-            of_trace.iter().map(|(_, id, facts)| (id.clone(), facts.clone())).collect();
+        let trace = of_trace
+            .first()
+            .map(|span| span.0.clone())
+            .unwrap_or_default();
+        let of_trace: Vec<(String, Facts)> = of_trace
+            .iter()
+            .map(|(_, id, facts)| (id.clone(), facts.clone()))
+            .collect();
         for turn in reader.turns(&of_trace, abi::check_for_interrupts) {
             rows.push(row(&kind, &trace, &turn)?);
         }

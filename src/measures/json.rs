@@ -87,7 +87,9 @@ pub fn prune<'a>(text: &'a [u8], most: usize, mark: &str) -> Cow<'a, [u8]> {
             b'{' | b'[' => {
                 level += 1;
                 if level == most + 1 {
-                    pruned.get_or_insert_default().extend_from_slice(&text[start..at]);
+                    pruned
+                        .get_or_insert_default()
+                        .extend_from_slice(&text[start..at]);
                 }
             }
             b'}' | b']' => {

@@ -14,17 +14,79 @@ const UNKNOWN_MAX: usize = 64;
 
 /// Words that make a key one of content.
 const WORDS: [&str; 46] = [
-    "answer", "args", "arguments", "body", "completion", "completions", "content", "contents", "data", "definitions",
-    "documents", "input", "inputs", "instructions", "message", "messages", "object", "output", "outputs", "parameters",
-    "prompt", "prompts", "query", "question", "request", "response", "result", "results", "spaninputs", "spanoutputs",
-    "stacktrace", "statement", "summary", "text", "thinking", "thoughts", "toolcalls", "transcript", "description",
-    "comment", "reasoning", "snippet", "title", "template", "variables", "choices",
+    "answer",
+    "args",
+    "arguments",
+    "body",
+    "completion",
+    "completions",
+    "content",
+    "contents",
+    "data",
+    "definitions",
+    "documents",
+    "input",
+    "inputs",
+    "instructions",
+    "message",
+    "messages",
+    "object",
+    "output",
+    "outputs",
+    "parameters",
+    "prompt",
+    "prompts",
+    "query",
+    "question",
+    "request",
+    "response",
+    "result",
+    "results",
+    "spaninputs",
+    "spanoutputs",
+    "stacktrace",
+    "statement",
+    "summary",
+    "text",
+    "thinking",
+    "thoughts",
+    "toolcalls",
+    "transcript",
+    "description",
+    "comment",
+    "reasoning",
+    "snippet",
+    "title",
+    "template",
+    "variables",
+    "choices",
 ];
 
 /// Last words of a key that say of what is content, and are none themselves.
 const ABOUT: [&str; 24] = [
-    "version", "name", "id", "label", "count", "length", "type", "role", "hash", "model", "bytes", "number", "index",
-    "tier", "service_tier", "status", "code", "status_code", "finish_reason", "finish_reasons", "kind", "time", "ms",
+    "version",
+    "name",
+    "id",
+    "label",
+    "count",
+    "length",
+    "type",
+    "role",
+    "hash",
+    "model",
+    "bytes",
+    "number",
+    "index",
+    "tier",
+    "service_tier",
+    "status",
+    "code",
+    "status_code",
+    "finish_reason",
+    "finish_reasons",
+    "kind",
+    "time",
+    "ms",
     "seconds",
 ];
 
@@ -42,7 +104,10 @@ fn is_word(part: &str) -> bool {
 /// ```
 pub fn is_content(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    if ["usage", "token", "cost"].iter().any(|word| key.contains(word)) {
+    if ["usage", "token", "cost"]
+        .iter()
+        .any(|word| key.contains(word))
+    {
         return false;
     }
     let last = key.rsplit('.').next().unwrap_or_default();
@@ -173,7 +238,10 @@ mod tests {
         });
         redact(&mut document, &|key| key == "agent_id");
         let text = document.to_string();
-        assert!(!text.contains("hello") && !text.contains("secret"), "{text}");
+        assert!(
+            !text.contains("hello") && !text.contains("secret"),
+            "{text}"
+        );
         for kept in ["bot", "2026-01-01", "c-1", "short", "(5 bytes)"] {
             assert!(text.contains(kept), "{kept} in {text}");
         }

@@ -44,16 +44,47 @@ pub enum Piece {
 
 /// Columns of `agent_events` that an event in our own form may have, and what else it may say.
 pub const OWN_KEYS: [&str; 28] = [
-    "agent_id", "occurred_at", "event_id", "conversation_id", "user_id", "intent_classified", "tools_called",
-    "latency_ms", "token_usage_input", "token_usage_output", "cost_usd", "outcome_label", "business_event_id",
-    "turn_index", "agent_version", "model", "prompt_version", "token_usage_cache_read", "token_usage_cache_write",
-    "is_eval", "error", "outcome_source", "provider", "response_id", "tool_spans", "usage_details", "service_tier",
+    "agent_id",
+    "occurred_at",
+    "event_id",
+    "conversation_id",
+    "user_id",
+    "intent_classified",
+    "tools_called",
+    "latency_ms",
+    "token_usage_input",
+    "token_usage_output",
+    "cost_usd",
+    "outcome_label",
+    "business_event_id",
+    "turn_index",
+    "agent_version",
+    "model",
+    "prompt_version",
+    "token_usage_cache_read",
+    "token_usage_cache_write",
+    "is_eval",
+    "error",
+    "outcome_source",
+    "provider",
+    "response_id",
+    "tool_spans",
+    "usage_details",
+    "service_tier",
     "attributes",
 ];
 
 /// Keys of an evaluation in our own form.
 const EVALUATION_KEYS: [&str; 10] = [
-    "evaluation", "score", "label", "error", "agent_id", "occurred_at", "event_id", "response_id", "judged_at",
+    "evaluation",
+    "score",
+    "label",
+    "error",
+    "agent_id",
+    "occurred_at",
+    "event_id",
+    "response_id",
+    "judged_at",
     "judged_by",
 ];
 
@@ -69,7 +100,10 @@ pub struct Mapper<'a> {
 
 /// A field under one of its names.
 pub(super) fn field<'v>(object: &'v Value, names: &[&str]) -> Option<&'v Value> {
-    names.iter().find_map(|name| object.get(*name)).filter(|value| !value.is_null())
+    names
+        .iter()
+        .find_map(|name| object.get(*name))
+        .filter(|value| !value.is_null())
 }
 
 fn text_field(object: &Value, names: &[&str]) -> String {
@@ -84,7 +118,11 @@ fn nanos(object: &Value, names: &[&str]) -> u64 {
 impl<'a> Mapper<'a> {
     /// With what attributes mean, and which are kept beside.
     pub fn new(vocabulary: &'a Vocabulary, kept: &'a [String]) -> Self {
-        Self { vocabulary, kept, pieces: Vec::new() }
+        Self {
+            vocabulary,
+            kept,
+            pieces: Vec::new(),
+        }
     }
 
     /// Takes a delivery apart: one document, or a list of them.
@@ -108,8 +146,13 @@ impl<'a> Mapper<'a> {
             let text = payload.to_string();
             payload = json!({"too_deep": true, "hash": hash_id(&text), "bytes": text.len()});
         }
-        redact(&mut payload, &|key| OWN_KEYS.contains(&key) || EVALUATION_KEYS.contains(&key));
-        self.pieces.push(Piece::Refused { payload, reason: reason.into() });
+        redact(&mut payload, &|key| {
+            OWN_KEYS.contains(&key) || EVALUATION_KEYS.contains(&key)
+        });
+        self.pieces.push(Piece::Refused {
+            payload,
+            reason: reason.into(),
+        });
     }
 
     fn document(&mut self, document: Value) {
@@ -128,13 +171,23 @@ impl<'a> Mapper<'a> {
         if has(&spans) || has(&logs) {
             self.resources(&document, &spans, false);
             self.resources(&document, &logs, true);
-        } else if let Some(trace) = document.get("trace").filter(|trace| field(trace, &spans).is_some()) {
+        } else if let Some(trace) = document
+            .get("trace")
+            .filter(|trace| field(trace, &spans).is_some())
+        {
             self.resources(trace, &spans, false);
         } else if forms::is_score(&document) {
-            let Value::Object(score) = document else { return };
+            let Value::Object(score) = document else {
+                return;
+            };
             let event = super::evaluations::langfuse_score(&score);
-            self.pieces.push(Piece::Event { payload: event.clone(), event });
-        } else if let Some(found) = forms::read(&document, &mut Gatherer::new(self.vocabulary, self.kept)) {
+            self.pieces.push(Piece::Event {
+                payload: event.clone(),
+                event,
+            });
+        } else if let Some(found) =
+            forms::read(&document, &mut Gatherer::new(self.vocabulary, self.kept))
+        {
             for form in found {
                 self.keep_span(form.trace, form.id, form.facts, || document.clone());
             }
@@ -148,13 +201,22 @@ impl<'a> Mapper<'a> {
         if depth(&document) > DEPTH_MAX {
             return self.refuse(document, format!("more than {DEPTH_MAX} levels of JSON"));
         }
-        let Value::Object(mut event) = document else { return };
+        let Value::Object(mut event) = document else {
+            return;
+        };
         if event.contains_key("evaluation") {
             let event = Value::Object(event);
-            self.pieces.push(Piece::Event { payload: event.clone(), event });
+            self.pieces.push(Piece::Event {
+                payload: event.clone(),
+                event,
+            });
             return;
         }
-        if let Some(key) = event.keys().filter(|key| !OWN_KEYS.contains(&key.as_str())).min() {
+        if let Some(key) = event
+            .keys()
+            .filter(|key| !OWN_KEYS.contains(&key.as_str()))
+            .min()
+        {
             let reason = format!("unknown key \"{}\"", beginning(key, 200));
             let mut payload = Value::Object(event);
             redact(&mut payload, &|key| OWN_KEYS.contains(&key));
@@ -165,26 +227,48 @@ impl<'a> Mapper<'a> {
             *tools = tools_called(tools.take());
         }
         let event = Value::Object(event);
-        self.pieces.push(Piece::Event { payload: event.clone(), event });
+        self.pieces.push(Piece::Event {
+            payload: event.clone(),
+            event,
+        });
     }
 
     fn resources(&mut self, document: &Value, names: &[&str], is_log: bool) {
-        let Some((name, list)) = names.iter().find_map(|name| Some((name, document.get(*name)?))) else {
+        let Some((name, list)) = names
+            .iter()
+            .find_map(|name| Some((name, document.get(*name)?)))
+        else {
             return;
         };
         let Some(list) = list.as_array() else {
             return self.refuse(json!({*name: list}), format!("{name} is no list"));
         };
         let scopes: &[&str] = if is_log {
-            &["scopeLogs", "scope_logs", "instrumentationLibraryLogs", "instrumentation_library_logs"]
+            &[
+                "scopeLogs",
+                "scope_logs",
+                "instrumentationLibraryLogs",
+                "instrumentation_library_logs",
+            ]
         } else {
-            &["scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans"]
+            &[
+                "scopeSpans",
+                "scope_spans",
+                "instrumentationLibrarySpans",
+                "instrumentation_library_spans",
+            ]
         };
-        let records: &[&str] = if is_log { &["logRecords", "log_records", "logs"] } else { &["spans"] };
+        let records: &[&str] = if is_log {
+            &["logRecords", "log_records", "logs"]
+        } else {
+            &["spans"]
+        };
         for element in list {
-            let attributes = element.get("resource").and_then(|resource| resource.get("attributes"));
-            let resource =
-                Gatherer::new(self.vocabulary, self.kept).gather(attributes.unwrap_or(&Value::Null));
+            let attributes = element
+                .get("resource")
+                .and_then(|resource| resource.get("attributes"));
+            let resource = Gatherer::new(self.vocabulary, self.kept)
+                .gather(attributes.unwrap_or(&Value::Null));
             for scope in self.list(element, scopes) {
                 for record in self.list(scope, records) {
                     if is_log {
@@ -231,36 +315,70 @@ impl<'a> Mapper<'a> {
             facts.resource = resource.clone();
         } else {
             // it only holds others together
-            facts = Facts { parent: facts.parent, ..Facts::default() };
+            facts = Facts {
+                parent: facts.parent,
+                ..Facts::default()
+            };
         }
-        self.keep_span(trace, id, facts, || {
-            json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
-        });
+        self.keep_span(
+            trace,
+            id,
+            facts,
+            || json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}),
+        );
     }
 
-    fn keep_span(&mut self, trace: String, id: String, facts: Facts, payload: impl FnOnce() -> Value) {
+    fn keep_span(
+        &mut self,
+        trace: String,
+        id: String,
+        facts: Facts,
+        payload: impl FnOnce() -> Value,
+    ) {
         if trace.is_empty() || id.is_empty() {
             return self.refuse(payload(), "a span without traceId or spanId");
         }
         if trace.len() > TRACE_MAX || id.len() > TRACE_MAX {
-            return self.refuse(payload(), format!("a traceId or spanId of more than {TRACE_MAX} bytes"));
+            return self.refuse(
+                payload(),
+                format!("a traceId or spanId of more than {TRACE_MAX} bytes"),
+            );
         }
         self.pieces.push(Piece::Span { trace, id, facts });
     }
 
     /// What judges said, as events of a span or as the span itself.
     fn judged(&mut self, span: &Value, raw: &Value, trace: &str, id: &str, facts: &Facts) {
-        let mut add = |event: Value| self.pieces.push(Piece::Event { payload: event.clone(), event });
-        for event in span.get("events").and_then(Value::as_array).into_iter().flatten() {
+        let mut add = |event: Value| {
+            self.pieces.push(Piece::Event {
+                payload: event.clone(),
+                event,
+            })
+        };
+        for event in span
+            .get("events")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             if event.get("name").and_then(Value::as_str) == Some("gen_ai.evaluation.result") {
                 let attributes = event.get("attributes").unwrap_or(&Value::Null);
-                add(evaluation(attributes, Some((trace, id)), nanos(event, &["timeUnixNano", "time_unix_nano"]), false));
+                add(evaluation(
+                    attributes,
+                    Some((trace, id)),
+                    nanos(event, &["timeUnixNano", "time_unix_nano"]),
+                    false,
+                ));
             }
         }
         if is_evaluation(raw) {
             // one that is a span of its own is about the span above it
             let kind = kind_of(&said(&facts.attributes, self.vocabulary));
-            let of = if kind == Kind::Other { facts.parent.as_str() } else { id };
+            let of = if kind == Kind::Other {
+                facts.parent.as_str()
+            } else {
+                id
+            };
             add(evaluation(raw, Some((trace, of)), facts.ended, true));
         }
     }
@@ -269,11 +387,16 @@ impl<'a> Mapper<'a> {
     /// kind are: the text of a log is nobody's turn.
     fn log(&mut self, record: &Value, resource: &Attributes) {
         let raw = record.get("attributes").unwrap_or(&Value::Null);
-        let body = record.get("body").map(|body| attribute(&json!([{"key": "b", "value": body}]), "b"));
+        let body = record
+            .get("body")
+            .map(|body| attribute(&json!([{"key": "b", "value": body}]), "b"));
         let name = field(record, &["eventName", "event_name"])
             .and_then(text_of)
             .or_else(|| attribute(raw, "event.name"))
-            .or_else(|| body.flatten().filter(|body| body.len() <= 80 && !body.contains(char::is_whitespace)))
+            .or_else(|| {
+                body.flatten()
+                    .filter(|body| body.len() <= 80 && !body.contains(char::is_whitespace))
+            })
             .unwrap_or_default();
         let time = match nanos(record, &["timeUnixNano", "time_unix_nano"]) {
             0 => nanos(record, &["observedTimeUnixNano", "observed_time_unix_nano"]),
@@ -283,7 +406,10 @@ impl<'a> Mapper<'a> {
         let parent = hex_id(&text_field(record, &["spanId", "span_id"]));
         if name == "gen_ai.evaluation.result" {
             let event = evaluation(raw, Some((&trace, &parent)), time, false);
-            self.pieces.push(Piece::Event { payload: event.clone(), event });
+            self.pieces.push(Piece::Event {
+                payload: event.clone(),
+                event,
+            });
             return;
         }
         let mut attributes = Gatherer::new(self.vocabulary, self.kept).gather(raw);
@@ -295,11 +421,19 @@ impl<'a> Mapper<'a> {
             return;
         }
         let far = said(resource, self.vocabulary);
-        let duration = first_text(&all, Meaning::DurationMs).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-        let session = first_text(&all, Meaning::Conversation).or_else(|| first_text(&far, Meaning::Conversation));
+        let duration = first_text(&all, Meaning::DurationMs)
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or(0.0);
+        let session = first_text(&all, Meaning::Conversation)
+            .or_else(|| first_text(&far, Meaning::Conversation));
         // Without a trace, the records of one conversation belong together; with neither, each stands alone.
-        let own = hash_id(&format!("{time} {}", serde_json::to_string(&attributes).unwrap_or_default()));
-        let id = first_text(&all, Meaning::ResponseId).filter(|id| id.len() < TRACE_MAX - 8).unwrap_or_else(|| own.clone());
+        let own = hash_id(&format!(
+            "{time} {}",
+            serde_json::to_string(&attributes).unwrap_or_default()
+        ));
+        let id = first_text(&all, Meaning::ResponseId)
+            .filter(|id| id.len() < TRACE_MAX - 8)
+            .unwrap_or_else(|| own.clone());
         let trace = match (trace.is_empty(), session) {
             (false, _) => trace,
             (true, Some(session)) => format!("log {}", hash_id(&session)),
@@ -316,18 +450,30 @@ impl<'a> Mapper<'a> {
             resource: resource.clone(),
             attributes: attributes.clone(),
         };
-        self.keep_span(trace, format!("log {id}"), facts, || json!({"resourceLogs": "(a record)"}));
+        self.keep_span(
+            trace,
+            format!("log {id}"),
+            facts,
+            || json!({"resourceLogs": "(a record)"}),
+        );
     }
 }
 
 fn failure(status: Option<&Value>) -> Option<String> {
     let status = status?;
     let code = text_field(status, &["code", "status_code"]);
-    if code != "2" && !code.eq_ignore_ascii_case("STATUS_CODE_ERROR") && !code.eq_ignore_ascii_case("ERROR") {
+    if code != "2"
+        && !code.eq_ignore_ascii_case("STATUS_CODE_ERROR")
+        && !code.eq_ignore_ascii_case("ERROR")
+    {
         return None;
     }
     let message = text_field(status, &["message", "description"]);
-    Some(if message.is_empty() { "error".to_owned() } else { beginning(&message, 128).to_owned() })
+    Some(if message.is_empty() {
+        "error".to_owned()
+    } else {
+        beginning(&message, 128).to_owned()
+    })
 }
 
 /// How deep a document is nested. It was pruned before, so that this may recurse.
@@ -343,14 +489,23 @@ fn depth(value: &Value) -> usize {
 /// Tools in the shapes of others: those of OpenAI's API, one alone, names. Arguments and results are left out.
 fn tools_called(tools: Value) -> Value {
     fn one(tool: Value) -> Value {
-        let Value::Object(tool) = tool else { return tool };
-        let name = tool.get("name").or_else(|| tool.get("function")?.get("name")).or_else(|| tool.get("tool_name"));
+        let Value::Object(tool) = tool else {
+            return tool;
+        };
+        let name = tool
+            .get("name")
+            .or_else(|| tool.get("function")?.get("name"))
+            .or_else(|| tool.get("tool_name"));
         let mut kept = Map::new();
         if let Some(name) = name {
             kept.insert("name".to_owned(), name.clone());
         }
         for (key, value) in &tool {
-            if !value.is_object() && !value.is_array() && key != "name" && !super::content::is_content(key) {
+            if !value.is_object()
+                && !value.is_array()
+                && key != "name"
+                && !super::content::is_content(key)
+            {
                 kept.insert(key.clone(), value.clone());
             }
         }

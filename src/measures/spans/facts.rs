@@ -78,7 +78,11 @@ pub struct Gatherer<'a> {
 impl<'a> Gatherer<'a> {
     /// `kept`: names beside those of the vocabulary.
     pub fn new(vocabulary: &'a Vocabulary, kept: &'a [String]) -> Self {
-        Self { vocabulary, kept, steps: 0 }
+        Self {
+            vocabulary,
+            kept,
+            steps: 0,
+        }
     }
 
     /// The attributes of OTLP (a list of key and value), or an object of plain values.
@@ -108,7 +112,13 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    fn object(&mut self, prefix: &str, object: &Map<String, Value>, depth: usize, all: &mut Attributes) {
+    fn object(
+        &mut self,
+        prefix: &str,
+        object: &Map<String, Value>,
+        depth: usize,
+        all: &mut Attributes,
+    ) {
         for (key, value) in object {
             self.value(&join(prefix, key), value, depth + 1, all);
         }
@@ -116,7 +126,11 @@ impl<'a> Gatherer<'a> {
 
     fn value(&mut self, key: &str, value: &Value, depth: usize, all: &mut Attributes) {
         self.steps += 1;
-        if key.len() > KEY_MAX || depth > DEPTH_MAX || self.steps > VALUES_MAX || all.len() >= ATTRIBUTES_MAX {
+        if key.len() > KEY_MAX
+            || depth > DEPTH_MAX
+            || self.steps > VALUES_MAX
+            || all.len() >= ATTRIBUTES_MAX
+        {
             return;
         }
         match value {
@@ -124,17 +138,25 @@ impl<'a> Gatherer<'a> {
                 Some(Any::Plain(value)) => self.value(key, value, depth, all),
                 Some(Any::List(list)) => self.list(key, list, depth, all),
                 Some(Any::Pairs(pairs)) => self.pairs(key, pairs, depth, all),
-                None if self.vocabulary.looks_into(key) || key.is_empty() => self.object(key, object, depth, all),
+                None if self.vocabulary.looks_into(key) || key.is_empty() => {
+                    self.object(key, object, depth, all)
+                }
                 None => {}
             },
             Value::Array(list) => self.list(key, list, depth, all),
             Value::String(text) => {
-                if self.vocabulary.looks_into(key) && text.starts_with('{') && text.len() <= JSON_MAX {
+                if self.vocabulary.looks_into(key)
+                    && text.starts_with('{')
+                    && text.len() <= JSON_MAX
+                {
                     if let Ok(Value::Object(object)) = serde_json::from_str(text) {
                         self.object(key, &object, depth, all);
                     }
                 } else if self.keeps(key) && !text.trim().is_empty() {
-                    all.insert(key.to_owned(), Value::String(beginning(text.trim(), VALUE_MAX).to_owned()));
+                    all.insert(
+                        key.to_owned(),
+                        Value::String(beginning(text.trim(), VALUE_MAX).to_owned()),
+                    );
                 }
             }
             Value::Number(_) | Value::Bool(_) => {
@@ -164,7 +186,11 @@ impl<'a> Gatherer<'a> {
 }
 
 fn join(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+    if prefix.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{prefix}.{key}")
+    }
 }
 
 /// A value as OTLP wraps it.
@@ -180,10 +206,16 @@ fn any_value(object: &Map<String, Value>) -> Option<Any<'_>> {
     if fields.next().is_some() {
         return None;
     }
-    let values = || value.get("values").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let values = || {
+        value
+            .get("values")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
     Some(match kind.as_str() {
-        "stringValue" | "string_value" | "intValue" | "int_value" | "doubleValue" | "double_value" | "boolValue"
-        | "bool_value" => Any::Plain(value),
+        "stringValue" | "string_value" | "intValue" | "int_value" | "doubleValue"
+        | "double_value" | "boolValue" | "bool_value" => Any::Plain(value),
         "arrayValue" | "array_value" => Any::List(values()),
         "kvlistValue" | "kvlist_value" => Any::Pairs(values()),
         "bytesValue" | "bytes_value" => Any::List(&[]),
@@ -233,13 +265,24 @@ mod tests {
             json!({"a": "m", "usage.input": "5", "metadata.thread_id": "c-1", "list.0.x": 7})
         );
         let plain = gatherer.gather(&json!({"a": "m", "usage": {"input": 5.0}, "b": null}));
-        assert_eq!(serde_json::to_value(&plain).unwrap(), json!({"a": "m", "usage.input": 5.0}));
+        assert_eq!(
+            serde_json::to_value(&plain).unwrap(),
+            json!({"a": "m", "usage.input": 5.0})
+        );
     }
 
     #[test]
     fn facts_are_stored_and_read() {
-        let facts = Facts { parent: "p".to_owned(), began: u64::MAX, is_log: true, ..Facts::default() };
-        assert_eq!(facts.to_json(), r#"{"p":"p","b":18446744073709551615,"l":true}"#);
+        let facts = Facts {
+            parent: "p".to_owned(),
+            began: u64::MAX,
+            is_log: true,
+            ..Facts::default()
+        };
+        assert_eq!(
+            facts.to_json(),
+            r#"{"p":"p","b":18446744073709551615,"l":true}"#
+        );
         assert_eq!(Facts::parse(facts.to_json().as_bytes()), facts);
         assert_eq!(Facts::parse(b"no json"), Facts::default());
     }

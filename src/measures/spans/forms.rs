@@ -34,32 +34,46 @@ fn text(document: &Value, names: &[&str]) -> String {
 
 /// A moment as text with or without a zone (UTC), or in seconds since 1970.
 fn moment(document: &Value, names: &[&str]) -> u64 {
-    let Some(value) = field(document, names) else { return 0 };
+    let Some(value) = field(document, names) else {
+        return 0;
+    };
     let nanos = match value {
         Value::String(text) => DateTime::parse_from_rfc3339(text)
             .map(|moment| moment.to_utc())
             .or_else(|_| {
-                ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f UTC"]
-                    .iter()
-                    .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-                    .map(|moment| moment.and_utc())
-                    .ok_or(())
+                [
+                    "%Y-%m-%dT%H:%M:%S%.f",
+                    "%Y-%m-%d %H:%M:%S%.f",
+                    "%Y-%m-%d %H:%M:%S%.f UTC",
+                ]
+                .iter()
+                .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+                .map(|moment| moment.and_utc())
+                .ok_or(())
             })
             .ok()
             .and_then(|moment| moment.timestamp_nanos_opt()),
-        Value::Number(number) => number.as_f64().filter(|seconds| (0.0..1e10).contains(seconds)).map(|seconds| {
-            // a double holds microseconds at most
-            (seconds * 1e6).round() as i64 * 1000
-        }),
+        Value::Number(number) => number
+            .as_f64()
+            .filter(|seconds| (0.0..1e10).contains(seconds))
+            .map(|seconds| {
+                // a double holds microseconds at most
+                (seconds * 1e6).round() as i64 * 1000
+            }),
         _ => None,
     };
-    nanos.and_then(|nanos| u64::try_from(nanos).ok()).unwrap_or(0)
+    nanos
+        .and_then(|nanos| u64::try_from(nanos).ok())
+        .unwrap_or(0)
 }
 
 /// The spans of a document, if it is of a form that is known.
 pub fn read(document: &Value, gatherer: &mut Gatherer) -> Option<Vec<Form>> {
     let has = |names: &[&str]| field(document, names).is_some();
-    if document.get("context").is_some_and(|context| context.get("trace_id").is_some()) {
+    if document
+        .get("context")
+        .is_some_and(|context| context.get("trace_id").is_some())
+    {
         return Some(vec![console(document, gatherer)]);
     }
     if has(&["run_type"]) && has(&["trace_id", "id"]) {
@@ -75,13 +89,20 @@ pub fn read(document: &Value, gatherer: &mut Gatherer) -> Option<Vec<Form>> {
     if !has(&["id"]) || !observations.iter().all(Value::is_object) {
         return None;
     }
-    Some(observations.iter().map(|one| langfuse(one, Some(document), gatherer)).collect())
+    Some(
+        observations
+            .iter()
+            .map(|one| langfuse(one, Some(document), gatherer))
+            .collect(),
+    )
 }
 
 fn console(document: &Value, gatherer: &mut Gatherer) -> Form {
     let context = document.get("context").unwrap_or(&Value::Null);
     let status = document.get("status").unwrap_or(&Value::Null);
-    let resource = document.get("resource").and_then(|resource| resource.get("attributes"));
+    let resource = document
+        .get("resource")
+        .and_then(|resource| resource.get("attributes"));
     Form {
         trace: hex_id(&text(context, &["trace_id"])),
         id: hex_id(&text(context, &["span_id"])),
@@ -102,7 +123,10 @@ fn console(document: &Value, gatherer: &mut Gatherer) -> Form {
 /// observations, what the trace says holds for each.
 fn langfuse(document: &Value, trace: Option<&Value>, gatherer: &mut Gatherer) -> Form {
     let mut facts = Facts {
-        parent: hex_id(&text(document, &["parentObservationId", "parent_observation_id"])),
+        parent: hex_id(&text(
+            document,
+            &["parentObservationId", "parent_observation_id"],
+        )),
         name: beginning(&text(document, &["name"]), 256).to_owned(),
         began: moment(document, &["startTime", "start_time"]),
         ended: moment(document, &["endTime", "end_time"]),
@@ -111,11 +135,26 @@ fn langfuse(document: &Value, trace: Option<&Value>, gatherer: &mut Gatherer) ->
     };
     let names: [(&str, &[&str]); 14] = [
         ("langfuse.observation.type", &["type"]),
-        ("langfuse.observation.model.name", &["providedModelName", "provided_model_name", "model"]),
-        ("langfuse.observation.usage_details", &["usageDetails", "usage_details"]),
-        ("langfuse.observation.cost_details", &["costDetails", "cost_details"]),
-        ("langfuse.observation.cost_details.total", &["calculatedTotalCost", "totalCost", "total_cost"]),
-        ("langfuse.observation.prompt.version", &["promptVersion", "prompt_version"]),
+        (
+            "langfuse.observation.model.name",
+            &["providedModelName", "provided_model_name", "model"],
+        ),
+        (
+            "langfuse.observation.usage_details",
+            &["usageDetails", "usage_details"],
+        ),
+        (
+            "langfuse.observation.cost_details",
+            &["costDetails", "cost_details"],
+        ),
+        (
+            "langfuse.observation.cost_details.total",
+            &["calculatedTotalCost", "totalCost", "total_cost"],
+        ),
+        (
+            "langfuse.observation.prompt.version",
+            &["promptVersion", "prompt_version"],
+        ),
         ("langfuse.environment", &["environment"]),
         ("session.id", &["sessionId", "session_id"]),
         ("user.id", &["userId", "user_id"]),
@@ -147,7 +186,11 @@ fn langfuse(document: &Value, trace: Option<&Value>, gatherer: &mut Gatherer) ->
             }
         }
     }
-    Form { trace: hex_id(&trace_id), id: hex_id(&text(document, &["id"])), facts }
+    Form {
+        trace: hex_id(&trace_id),
+        id: hex_id(&text(document, &["id"])),
+        facts,
+    }
 }
 
 fn langsmith(document: &Value, gatherer: &mut Gatherer) -> Form {
@@ -159,7 +202,9 @@ fn langsmith(document: &Value, gatherer: &mut Gatherer) -> Form {
         failure: field(document, &["error"]).map(|_| "error".to_owned()),
         ..Facts::default()
     };
-    let metadata = document.get("extra").and_then(|extra| extra.get("metadata"));
+    let metadata = document
+        .get("extra")
+        .and_then(|extra| extra.get("metadata"));
     let usage = metadata
         .and_then(|metadata| metadata.get("usage_metadata"))
         .or_else(|| document.get("outputs")?.get("usage_metadata"));
@@ -168,10 +213,16 @@ fn langsmith(document: &Value, gatherer: &mut Gatherer) -> Form {
         ("langsmith.metadata", metadata),
         ("langsmith.usage_metadata", usage),
         ("langsmith.prompt_tokens", document.get("prompt_tokens")),
-        ("langsmith.completion_tokens", document.get("completion_tokens")),
+        (
+            "langsmith.completion_tokens",
+            document.get("completion_tokens"),
+        ),
         ("langsmith.total_tokens", document.get("total_tokens")),
         ("langsmith.total_cost", document.get("total_cost")),
-        ("langsmith.reference_example_id", document.get("reference_example_id")),
+        (
+            "langsmith.reference_example_id",
+            document.get("reference_example_id"),
+        ),
         ("langsmith.session_name", field(document, &["session_name"])),
     ];
     for (name, value) in parts {
@@ -181,7 +232,11 @@ fn langsmith(document: &Value, gatherer: &mut Gatherer) -> Form {
     }
     let id = hex_id(&text(document, &["id"]));
     let trace = hex_id(&text(document, &["trace_id"]));
-    Form { trace: if trace.is_empty() { id.clone() } else { trace }, id, facts }
+    Form {
+        trace: if trace.is_empty() { id.clone() } else { trace },
+        id,
+        facts,
+    }
 }
 
 fn litellm(document: &Value, gatherer: &mut Gatherer) -> Form {
@@ -194,5 +249,9 @@ fn litellm(document: &Value, gatherer: &mut Gatherer) -> Form {
         ..Facts::default()
     };
     gatherer.gather_below("litellm", document, &mut facts.attributes);
-    Form { trace: beginning(&format!("litellm {id}"), 200).to_owned(), id: beginning(&id, 200).to_owned(), facts }
+    Form {
+        trace: beginning(&format!("litellm {id}"), 200).to_owned(),
+        id: beginning(&id, 200).to_owned(),
+        facts,
+    }
 }

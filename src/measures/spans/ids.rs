@@ -11,7 +11,10 @@ pub const TRACE_MAX: usize = 200;
 /// protobuf's own JSON has it. What is none of these stays as it is; what is all zeros is none.
 pub fn hex_id(text: &str) -> String {
     let text = text.trim();
-    let text = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    let text = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
     if text.bytes().all(|byte| byte == b'0') {
         return String::new();
     }
@@ -23,7 +26,10 @@ pub fn hex_id(text: &str) -> String {
 
 /// 16 or 8 bytes in base64, as hexadecimal.
 fn from_base64(text: &str) -> Option<String> {
-    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()?;
+    let bytes = STANDARD
+        .decode(text)
+        .or_else(|_| URL_SAFE.decode(text))
+        .ok()?;
     let is_id = matches!((text.len(), bytes.len()), (24, 16) | (12, 8));
     is_id.then(|| hex(&bytes))
 }
@@ -36,7 +42,9 @@ fn hex(bytes: &[u8]) -> String {
 /// it, finds it.
 pub fn event_id(trace: &str, span: &str) -> String {
     let hash = Md5::digest(format!("{trace}/{span}").as_bytes());
-    uuid::Uuid::from_slice(&hash).map(|id| id.to_string()).unwrap_or_default()
+    uuid::Uuid::from_slice(&hash)
+        .map(|id| id.to_string())
+        .unwrap_or_default()
 }
 
 /// A hash of what has no id of its own.
@@ -51,7 +59,12 @@ mod tests {
     #[test]
     fn an_id_is_the_same_however_it_is_written() {
         let hexadecimal = "5b8efff798038103d269b633813fc60c";
-        for same in [hexadecimal, "5B8EFFF798038103D269B633813FC60C", "0x5b8efff798038103d269b633813fc60c", "W47/95gDgQPSabYzgT/GDA=="] {
+        for same in [
+            hexadecimal,
+            "5B8EFFF798038103D269B633813FC60C",
+            "0x5b8efff798038103d269b633813fc60c",
+            "W47/95gDgQPSabYzgT/GDA==",
+        ] {
             assert_eq!(hex_id(same), hexadecimal, "{same}");
         }
         assert_eq!(hex_id("7uGbfsPBsXQ="), "eee19b7ec3c1b174");

@@ -27,22 +27,28 @@ pub fn said<'a>(attributes: &'a Attributes, vocabulary: &'a Vocabulary) -> Vec<S
     let mut all = Vec::new();
     for (attribute, value) in attributes {
         for word in vocabulary.words(attribute) {
-            let is_meant = word
-                .value
-                .as_ref()
-                .is_none_or(|wanted| text_of(value).is_some_and(|text| text.to_lowercase() == *wanted));
+            let is_meant = word.value.as_ref().is_none_or(|wanted| {
+                text_of(value).is_some_and(|text| text.to_lowercase() == *wanted)
+            });
             if is_meant {
-                all.push(Said { attribute, value, word });
+                all.push(Said {
+                    attribute,
+                    value,
+                    word,
+                });
             }
         }
     }
-    all.sort_by(|a, b| (a.word.rank, a.attribute, a.word.meaning).cmp(&(b.word.rank, b.attribute, b.word.meaning)));
+    all.sort_by(|a, b| {
+        (a.word.rank, a.attribute, a.word.meaning).cmp(&(b.word.rank, b.attribute, b.word.meaning))
+    });
     all
 }
 
 /// The first that is said with a meaning.
 pub fn first<'a, 'b>(all: &'b [Said<'a>], meaning: Meaning) -> Option<&'b Said<'a>> {
-    all.iter().find(|said| said.word.meaning == meaning && said.text().is_some())
+    all.iter()
+        .find(|said| said.word.meaning == meaning && said.text().is_some())
 }
 
 /// The same as text.
@@ -69,7 +75,8 @@ pub fn has_usage(all: &[Said]) -> bool {
         matches!(
             said.word.meaning,
             Meaning::InputTokens | Meaning::OutputTokens | Meaning::TotalTokens
-        ) && text_of(said.value).is_some_and(|text| text.parse::<f64>().is_ok_and(|count| count > 0.0))
+        ) && text_of(said.value)
+            .is_some_and(|text| text.parse::<f64>().is_ok_and(|count| count > 0.0))
     })
 }
 
@@ -82,12 +89,18 @@ pub fn kind_of(all: &[Said]) -> Kind {
             Meaning::Tool => return Kind::Tool,
             Meaning::Agent => return Kind::Agent,
             // an operation that nobody listed
-            Meaning::Group if said.word.value.is_none() && has_usage(all) => return Kind::ModelCall,
+            Meaning::Group if said.word.value.is_none() && has_usage(all) => {
+                return Kind::ModelCall;
+            }
             Meaning::Nothing | Meaning::Group => return Kind::Other,
             _ => {}
         }
     }
-    if has_usage(all) { Kind::ModelCall } else { Kind::Other }
+    if has_usage(all) {
+        Kind::ModelCall
+    } else {
+        Kind::Other
+    }
 }
 
 impl Facts {

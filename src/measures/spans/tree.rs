@@ -41,10 +41,19 @@ pub struct Tree {
 
 /// The parents, without those of rings.
 fn parents(nodes: &[Node]) -> Vec<Option<usize>> {
-    let places: HashMap<&str, usize> = nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
+    let places: HashMap<&str, usize> = nodes
+        .iter()
+        .enumerate()
+        .map(|(at, node)| (node.id, at))
+        .collect();
     let mut parents: Vec<Option<usize>> = nodes
         .iter()
-        .map(|node| places.get(node.parent).copied().filter(|_| !node.parent.is_empty()))
+        .map(|node| {
+            places
+                .get(node.parent)
+                .copied()
+                .filter(|_| !node.parent.is_empty())
+        })
         .collect();
     // 0: not seen; the number of the walk that came by first
     let mut seen = vec![0_usize; nodes.len()];
@@ -93,14 +102,23 @@ impl Tree {
             wrapper: vec![None; count],
             call_above: vec![None; count],
             tool_above: vec![None; count],
-            is_turn: nodes.iter().map(|node| node.kind == Kind::ModelCall).collect(),
+            is_turn: nodes
+                .iter()
+                .map(|node| node.kind == Kind::ModelCall)
+                .collect(),
             parents,
             order,
         };
         for &at in &tree.order {
-            let Some(parent) = tree.parents[at] else { continue };
+            let Some(parent) = tree.parents[at] else {
+                continue;
+            };
             let kind = nodes[parent].kind;
-            tree.call_above[at] = if kind == Kind::ModelCall { Some(parent) } else { tree.call_above[parent] };
+            tree.call_above[at] = if kind == Kind::ModelCall {
+                Some(parent)
+            } else {
+                tree.call_above[parent]
+            };
             (tree.wrapper[at], tree.tool_above[at]) = match kind {
                 Kind::ModelCall => (Some(parent), None),
                 Kind::Tool => (None, Some(parent)),
@@ -152,7 +170,13 @@ mod tests {
     const CALL: Kind = Kind::ModelCall;
 
     fn node<'a>(id: &'a str, parent: &'a str, kind: Kind) -> Node<'a> {
-        Node { id, parent, kind, began: 1, is_log: false }
+        Node {
+            id,
+            parent,
+            kind,
+            began: 1,
+            is_log: false,
+        }
     }
 
     fn turns(nodes: &[Node]) -> Vec<bool> {
@@ -161,28 +185,51 @@ mod tests {
 
     #[test]
     fn a_call_gives_way_to_one_below_it_unless_an_agent_or_a_tool_lies_between() {
-        let wrapped = [node("a", "", CALL), node("b", "a", Kind::Other), node("c", "b", CALL), node("d", "b", CALL)];
+        let wrapped = [
+            node("a", "", CALL),
+            node("b", "a", Kind::Other),
+            node("c", "b", CALL),
+            node("d", "b", CALL),
+        ];
         assert_eq!(turns(&wrapped), [false, false, true, true]);
         for between in [Kind::Agent, Kind::Tool] {
-            let apart = [node("a", "", CALL), node("b", "a", between), node("c", "b", CALL)];
+            let apart = [
+                node("a", "", CALL),
+                node("b", "a", between),
+                node("c", "b", CALL),
+            ];
             assert_eq!(turns(&apart), [true, false, true]);
         }
     }
 
     #[test]
     fn in_a_ring_each_stands_by_itself() {
-        assert_eq!(turns(&[node("a", "b", CALL), node("b", "a", CALL)]), [true, true]);
+        assert_eq!(
+            turns(&[node("a", "b", CALL), node("b", "a", CALL)]),
+            [true, true]
+        );
         assert_eq!(turns(&[node("a", "a", CALL)]), [true]);
-        let below = [node("a", "b", CALL), node("b", "a", CALL), node("c", "a", CALL)];
+        let below = [
+            node("a", "b", CALL),
+            node("b", "a", CALL),
+            node("c", "a", CALL),
+        ];
         assert_eq!(turns(&below), [false, true, true]);
-        let tree = Tree::of(&[node("x", "b", CALL), node("a", "b", CALL), node("b", "a", CALL)]);
+        let tree = Tree::of(&[
+            node("x", "b", CALL),
+            node("a", "b", CALL),
+            node("b", "a", CALL),
+        ]);
         assert_eq!(tree.parents, [Some(2), None, None]);
         assert_eq!(tree.order.len(), 3);
     }
 
     #[test]
     fn a_record_of_a_call_gives_way_to_its_span() {
-        let record = Node { is_log: true, ..node("l", "a", CALL) };
+        let record = Node {
+            is_log: true,
+            ..node("l", "a", CALL)
+        };
         assert_eq!(turns(&[node("a", "", CALL), record]), [true, false]);
         assert_eq!(turns(&[node("a", "", Kind::Agent), record]), [false, true]);
     }
@@ -191,18 +238,38 @@ mod tests {
     fn a_million_spans_in_a_chain_take_no_stack_and_no_square() {
         let ids: Vec<String> = (0..1_000_000).map(|n| n.to_string()).collect();
         let nodes: Vec<Node> = (0..ids.len())
-            .map(|n| node(&ids[n], if n == 0 { "" } else { &ids[n - 1] }, if n == 0 { CALL } else { Kind::Other }))
+            .map(|n| {
+                node(
+                    &ids[n],
+                    if n == 0 { "" } else { &ids[n - 1] },
+                    if n == 0 { CALL } else { Kind::Other },
+                )
+            })
             .collect();
         let tree = Tree::of(&nodes);
-        assert!(tree.wrapper.iter().skip(1).all(|wrapper| *wrapper == Some(0)));
+        assert!(
+            tree.wrapper
+                .iter()
+                .skip(1)
+                .all(|wrapper| *wrapper == Some(0))
+        );
         assert_eq!(tree.order.len(), nodes.len());
     }
 
     #[test]
     fn the_turn_before_a_moment() {
-        let nodes: Vec<Node> = [5, 1, 5].iter().map(|began| Node { began: *began, ..node("x", "", CALL) }).collect();
+        let nodes: Vec<Node> = [5, 1, 5]
+            .iter()
+            .map(|began| Node {
+                began: *began,
+                ..node("x", "", CALL)
+            })
+            .collect();
         let turns = Turns::of(0..3, &nodes);
-        assert_eq!([0, 1, 4, 5, 9].map(|moment| turns.before(moment)), [Some(1), Some(1), Some(1), Some(0), Some(0)]);
+        assert_eq!(
+            [0, 1, 4, 5, 9].map(|moment| turns.before(moment)),
+            [Some(1), Some(1), Some(1), Some(0), Some(0)]
+        );
         assert_eq!(Turns::default().before(1), None);
     }
 }

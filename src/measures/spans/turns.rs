@@ -105,7 +105,9 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     fn ranked(&self, all: &[Said], meaning: Meaning) -> Ranked {
-        all.iter().filter(|said| said.word.meaning == meaning).find_map(|said| Some((said.word.rank, said.text()?)))
+        all.iter()
+            .filter(|said| said.word.meaning == meaning)
+            .find_map(|said| Some((said.word.rank, said.text()?)))
     }
 
     fn names(&self, all: &[Said], span_name: Option<String>) -> Names {
@@ -116,8 +118,11 @@ impl Reader<'_> {
                 .find(|(_, name)| self.registered.contains(name))
         };
         let by_span = span_name.map(|name| (20, name));
-        let registered_name = registered(Meaning::AgentName)
-            .or_else(|| by_span.clone().filter(|(_, name)| self.registered.contains(name)));
+        let registered_name = registered(Meaning::AgentName).or_else(|| {
+            by_span
+                .clone()
+                .filter(|(_, name)| self.registered.contains(name))
+        });
         Names {
             registered_name,
             registered_id: registered(Meaning::AgentId),
@@ -126,13 +131,17 @@ impl Reader<'_> {
             version: self.ranked(all, Meaning::AgentVersion),
             user: self.ranked(all, Meaning::User),
             conversation: self.ranked(all, Meaning::Conversation),
-            is_eval: named(Meaning::IsEval).any(|said| said.text().is_some_and(|text| text != "false")),
+            is_eval: named(Meaning::IsEval)
+                .any(|said| said.text().is_some_and(|text| text != "false")),
         }
     }
 
     /// The turns of one trace, by the ids of their spans. Spans come in the order of their ids, each once.
     pub fn turns(&self, spans: &[(String, Facts)], mut tick: impl FnMut()) -> Vec<Turn> {
-        let all: Vec<Vec<Said>> = spans.iter().map(|(_, facts)| said(&facts.attributes, self.vocabulary)).collect();
+        let all: Vec<Vec<Said>> = spans
+            .iter()
+            .map(|(_, facts)| said(&facts.attributes, self.vocabulary))
+            .collect();
         let nodes: Vec<Node> = spans
             .iter()
             .zip(&all)
@@ -149,11 +158,14 @@ impl Reader<'_> {
         let names = self.inherited(spans, &all, &nodes, &tree);
         tick();
         let mut turns: BTreeMap<usize, Turn> = BTreeMap::new();
-        let mut usages: Vec<Result<Usage, String>> =
-            all.iter().zip(&nodes).map(|(said, node)| match node.kind {
+        let mut usages: Vec<Result<Usage, String>> = all
+            .iter()
+            .zip(&nodes)
+            .map(|(said, node)| match node.kind {
                 Kind::ModelCall => usage(said),
                 _ => Ok(Usage::default()),
-            }).collect();
+            })
+            .collect();
         let leaf = hand_down(&tree, &nodes, &mut usages);
         tick();
         for at in (0..spans.len()).filter(|at| tree.is_turn[*at]) {
@@ -178,7 +190,13 @@ impl Reader<'_> {
                 response: said(Meaning::ResponseId).filter(|id| id.len() <= 200),
                 ..Turn::default()
             };
-            self.describe(&mut turn, &spans[at].1, &all[at], &names[at], usages[at].clone());
+            self.describe(
+                &mut turn,
+                &spans[at].1,
+                &all[at],
+                &names[at],
+                usages[at].clone(),
+            );
             turns.insert(at, turn);
         }
         self.fill_up(spans, &all, &nodes, &tree, &mut turns);
@@ -193,7 +211,13 @@ impl Reader<'_> {
     }
 
     /// What each span says, together with those above it.
-    fn inherited(&self, spans: &[(String, Facts)], all: &[Vec<Said>], nodes: &[Node], tree: &Tree) -> Vec<Names> {
+    fn inherited(
+        &self,
+        spans: &[(String, Facts)],
+        all: &[Vec<Said>],
+        nodes: &[Node],
+        tree: &Tree,
+    ) -> Vec<Names> {
         let mut names = vec![Names::default(); spans.len()];
         for &at in &tree.order {
             let facts = &spans[at].1;
@@ -215,7 +239,14 @@ impl Reader<'_> {
         names
     }
 
-    fn describe(&self, turn: &mut Turn, facts: &Facts, all: &[Said], names: &Names, usage: Result<Usage, String>) {
+    fn describe(
+        &self,
+        turn: &mut Turn,
+        facts: &Facts,
+        all: &[Said],
+        names: &Names,
+        usage: Result<Usage, String>,
+    ) {
         let resource = said(&facts.resource, self.vocabulary);
         let far = self.names(&resource, None);
         // a resource holds for a whole process: it is farther than whatever a span says
@@ -225,16 +256,25 @@ impl Reader<'_> {
             .or_else(|| pick(&names.name, &far.name))
             .or_else(|| pick(&names.id, &far.id));
         turn.agent_version = pick(&names.version, &far.version);
-        turn.conversation = names.conversation.clone().or(far.conversation).map(|(_, name)| name);
+        turn.conversation = names
+            .conversation
+            .clone()
+            .or(far.conversation)
+            .map(|(_, name)| name);
         turn.user = names.user.clone().or(far.user).map(|(_, name)| name);
         turn.is_eval = names.is_eval || far.is_eval;
-        turn.provider = turn.provider.take().or_else(|| first_text(&resource, Meaning::Provider));
+        turn.provider = turn
+            .provider
+            .take()
+            .or_else(|| first_text(&resource, Meaning::Provider));
         turn.occurred_at = i64::try_from(facts.began / 1000).unwrap_or(0);
         turn.latency_ms = (facts.ended >= facts.began && facts.began > 0 && facts.ended > 0)
             .then(|| (facts.ended - facts.began) as f64 / 1_000_000.0)
             .or_else(|| first_text(all, Meaning::DurationMs)?.parse().ok())
             .filter(|latency: &f64| *latency >= 0.0 && latency.is_finite());
-        turn.error = first_text(all, Meaning::Error).or_else(|| facts.failure.clone()).map(|words| beginning(&words, 200).to_owned());
+        turn.error = first_text(all, Meaning::Error)
+            .or_else(|| facts.failure.clone())
+            .map(|words| beginning(&words, 200).to_owned());
         for (name, value) in facts.resource.iter().chain(&facts.attributes) {
             if self.kept.contains(name) {
                 turn.attributes.insert(name.clone(), value.clone());
@@ -257,15 +297,24 @@ impl Reader<'_> {
         tree: &Tree,
         turns: &mut BTreeMap<usize, Turn>,
     ) {
-        if turns.values().all(|turn| turn.agent.is_some() && turn.conversation.is_some()) {
+        if turns
+            .values()
+            .all(|turn| turn.agent.is_some() && turn.conversation.is_some())
+        {
             return;
         }
         let tops = || (0..spans.len()).filter(|at| tree.parents[*at].is_none());
         let agent = only(tops().filter_map(|at| {
             let names = self.names(&all[at], span_name(&spans[at].1, nodes[at].kind, &all[at]));
-            names.registered_name.or(names.registered_id).or(names.name).or(names.id).map(|(_, name)| name)
+            names
+                .registered_name
+                .or(names.registered_id)
+                .or(names.name)
+                .or(names.id)
+                .map(|(_, name)| name)
         }));
-        let conversation = only(tops().filter_map(|at| first_text(&all[at], Meaning::Conversation)));
+        let conversation =
+            only(tops().filter_map(|at| first_text(&all[at], Meaning::Conversation)));
         let user = only(tops().filter_map(|at| first_text(&all[at], Meaning::User)));
         for turn in turns.values_mut() {
             turn.agent = turn.agent.take().or_else(|| agent.clone());
@@ -286,14 +335,23 @@ fn span_name(facts: &Facts, kind: Kind, all: &[Said]) -> Option<String> {
     if kind != Kind::Agent {
         return None;
     }
-    let rest = facts.name.strip_prefix("invoke_agent").or_else(|| facts.name.strip_prefix("create_agent"));
+    let rest = facts
+        .name
+        .strip_prefix("invoke_agent")
+        .or_else(|| facts.name.strip_prefix("create_agent"));
     let name = match rest {
         Some(rest) => rest.trim(),
         // these two name the span after the agent
         None if all.iter().any(|said| {
             said.word.meaning == Meaning::Agent
-                && matches!(said.attribute, "openinference.span.kind" | "langfuse.observation.type")
-        }) => facts.name.trim(),
+                && matches!(
+                    said.attribute,
+                    "openinference.span.kind" | "langfuse.observation.type"
+                )
+        }) =>
+        {
+            facts.name.trim()
+        }
         None => "",
     };
     Some(name.to_owned()).filter(|name| !name.is_empty())
@@ -302,10 +360,12 @@ fn span_name(facts: &Facts, kind: Kind, all: &[Said]) -> Option<String> {
 fn odd_moment(began: u64) -> Option<String> {
     match began {
         0 => Some("no moment: startTimeUnixNano is missing, 0 or no number".to_owned()),
-        _ if MILLISECONDS.contains(&began) => {
-            Some(format!("no moment: startTimeUnixNano {began} counts milliseconds, not nanoseconds"))
-        }
-        _ if began < FIRST => Some(format!("no moment: startTimeUnixNano {began} is before the year 2000")),
+        _ if MILLISECONDS.contains(&began) => Some(format!(
+            "no moment: startTimeUnixNano {began} counts milliseconds, not nanoseconds"
+        )),
+        _ if began < FIRST => Some(format!(
+            "no moment: startTimeUnixNano {began} is before the year 2000"
+        )),
         _ => None,
     }
 }
@@ -335,8 +395,14 @@ fn incomplete(turn: &Turn) -> Option<String> {
 /// of a model that last one.
 fn hand_down(tree: &Tree, nodes: &[Node], usages: &mut [Result<Usage, String>]) -> Vec<usize> {
     let mut leaf: Vec<usize> = (0..nodes.len()).collect();
-    let mut is_told: Vec<bool> =
-        usages.iter().map(|usage| usage.as_ref().map_or(true, |usage| usage.has_tokens() || !usage.costs.is_empty())).collect();
+    let mut is_told: Vec<bool> = usages
+        .iter()
+        .map(|usage| {
+            usage
+                .as_ref()
+                .map_or(true, |usage| usage.has_tokens() || !usage.costs.is_empty())
+        })
+        .collect();
     let mut is_told_below = vec![false; nodes.len()];
     let mut has_leaf = vec![false; nodes.len()];
     for &at in tree.order.iter().rev() {
@@ -350,7 +416,11 @@ fn hand_down(tree: &Tree, nodes: &[Node], usages: &mut [Result<Usage, String>]) 
                 is_told_below[at] = true;
             }
         }
-        let is_told = if has_leaf[at] { is_told_below[at] } else { is_told[at] };
+        let is_told = if has_leaf[at] {
+            is_told_below[at]
+        } else {
+            is_told[at]
+        };
         let Some(wrapper) = tree.wrapper[at].filter(|_| !nodes[at].is_log) else {
             continue;
         };
@@ -393,7 +463,9 @@ fn unite(
         });
         let Some(best) = best else { continue };
         for at in same.into_iter().filter(|at| *at != best) {
-            let Some(other) = turns.remove(&at) else { continue };
+            let Some(other) = turns.remove(&at) else {
+                continue;
+            };
             place[at] = Some(best);
             if let Some(turn) = turns.get_mut(&best) {
                 turn.agent = turn.agent.take().or(other.agent);
@@ -412,7 +484,11 @@ fn unite(
         if place[at].is_some() || (leaf[at] == at && !spans[at].1.is_log) {
             continue;
         }
-        let into = if spans[at].1.is_log { tree.wrapper[at] } else { Some(leaf[at]) };
+        let into = if spans[at].1.is_log {
+            tree.wrapper[at]
+        } else {
+            Some(leaf[at])
+        };
         place[at] = into.and_then(|into| place[into]);
         if let Some(turn) = place[at].and_then(|place| turns.get_mut(&place)) {
             turn.replaced.push(spans[at].0.clone());
@@ -430,7 +506,9 @@ fn add_tools(
     place: &[Option<usize>],
     turns: &mut BTreeMap<usize, Turn>,
 ) {
-    let mut tools: Vec<usize> = (0..spans.len()).filter(|at| nodes[*at].kind == Kind::Tool).collect();
+    let mut tools: Vec<usize> = (0..spans.len())
+        .filter(|at| nodes[*at].kind == Kind::Tool)
+        .collect();
     if tools.is_empty() || turns.is_empty() {
         return;
     }
@@ -438,17 +516,28 @@ fn add_tools(
     let name = |at: usize| {
         first_text(&all[at], Meaning::ToolName).unwrap_or_else(|| {
             let name = spans[at].1.name.as_str();
-            let rest = name.strip_prefix("execute_tool").or_else(|| name.strip_prefix("tools/call"));
-            rest.map(str::trim).filter(|rest| !rest.is_empty()).unwrap_or(name).to_owned()
+            let rest = name
+                .strip_prefix("execute_tool")
+                .or_else(|| name.strip_prefix("tools/call"));
+            rest.map(str::trim)
+                .filter(|rest| !rest.is_empty())
+                .unwrap_or(name)
+                .to_owned()
         })
     };
-    let is_remote = |at: usize| all[at].iter().any(|said| said.attribute.starts_with("mcp."));
+    let is_remote = |at: usize| {
+        all[at]
+            .iter()
+            .any(|said| said.attribute.starts_with("mcp."))
+    };
     let mut of_parent: HashMap<&str, Vec<usize>> = HashMap::new();
     for at in turns.keys() {
         of_parent.entry(nodes[*at].parent).or_default().push(*at);
     }
-    let of_parent: HashMap<&str, Turns> =
-        of_parent.into_iter().map(|(parent, turns)| (parent, Turns::of(turns.into_iter(), nodes))).collect();
+    let of_parent: HashMap<&str, Turns> = of_parent
+        .into_iter()
+        .map(|(parent, turns)| (parent, Turns::of(turns.into_iter(), nodes)))
+        .collect();
     let of_trace = Turns::of(turns.keys().copied(), nodes);
     for at in tools {
         // one call, seen by who asks and who serves
@@ -462,7 +551,9 @@ fn add_tools(
             .or_else(|| of_parent.get(nodes[at].parent)?.before(nodes[at].began))
             .or_else(|| place[tree.call_above[at]?])
             .or_else(|| of_trace.before(nodes[at].began));
-        let Some(turn) = owner.and_then(|owner| turns.get_mut(&owner)) else { continue };
+        let Some(turn) = owner.and_then(|owner| turns.get_mut(&owner)) else {
+            continue;
+        };
         turn.tools.push(ToolCall {
             span: spans[at].0.clone(),
             name: beginning(&name(at), 64).to_owned(),

@@ -179,13 +179,22 @@ impl Vocabulary {
                 continue;
             };
             let value = Some(value.to_lowercase()).filter(|value| !value.is_empty());
-            let word = Word { meaning, value, rank, is_included };
+            let word = Word {
+                meaning,
+                value,
+                rank,
+                is_included,
+            };
             for (at, _) in attribute.match_indices('.') {
                 all.roots.insert(attribute[..at].to_owned());
             }
             match attribute.strip_suffix('*') {
                 Some(prefix) => all.prefixes.push((prefix.to_owned(), word)),
-                None => all.exact.entry(attribute.into_owned()).or_default().push(word),
+                None => all
+                    .exact
+                    .entry(attribute.into_owned())
+                    .or_default()
+                    .push(word),
             }
         }
         Ok(all)
@@ -233,7 +242,10 @@ mod tests {
         assert!(all.looks_into("a") && all.looks_into("a.c") && !all.looks_into("a.b"));
         let words: Vec<_> = all.words("a.c.d").map(|word| word.meaning).collect();
         assert_eq!(words, [Meaning::User]);
-        assert_eq!(all.words("kind").next().unwrap().value.as_deref(), Some("llm"));
+        assert_eq!(
+            all.words("kind").next().unwrap().value.as_deref(),
+            Some("llm")
+        );
         assert!(Vocabulary::parse(b"{").is_err());
     }
 }
