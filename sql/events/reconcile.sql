@@ -119,25 +119,31 @@ BEGIN
                        AS cost
             OFFSET 0) c
         -- one that is somebody else's, or that came before its trace was closed, is there already
-        WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.span_keys k
-                          WHERE k.span_key = ANY (t.names) AND k.call_index IS NULL)
+        WHERE NOT EXISTS (SELECT 1 FROM claim c WHERE c.wanted_id = t.event_id)
+          AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.span_keys k
+                          WHERE k.span_key = ANY (t.names) AND k.event_id = k.span_key
+                            AND (k.span_key = t.event_id OR k.sender = $1))
         ORDER BY t.agent_id, t.occurred_at, t.event_id
         ON CONFLICT DO NOTHING
         RETURNING agent_id, occurred_at, event_id
     ), keyed AS (
-        INSERT INTO agent_metrics_internal.span_keys (
-            span_key, agent_id, occurred_at, event_id, conversation_id, sender, told_cost, response_id)
-        SELECT t.event_id, t.agent_id, t.occurred_at, t.event_id, t.conversation_id, $1, t.told_cost, w.response_id
+        INSERT INTO agent_metrics_internal.span_keys AS o (
+            span_key, agent_id, occurred_at, event_id, conversation_id, sender, told_cost)
+        SELECT t.event_id, t.agent_id, t.occurred_at, t.event_id, t.conversation_id, $1, t.told_cost
         FROM added a
         JOIN turn t ON t.event_id = a.event_id
-        JOIN unnest(wanted) w ON w.event_id::uuid = t.event_id
-        ON CONFLICT DO NOTHING
+        -- it may have led to the turn that took its place before
+        ON CONFLICT (span_key, agent_id) DO UPDATE
+        SET occurred_at = excluded.occurred_at, event_id = excluded.event_id, call_index = NULL, tool = NULL,
+            conversation_id = excluded.conversation_id, told_cost = excluded.told_cost
+        WHERE o.sender = $1
     )
     SELECT (SELECT count(*) FROM changed) + (SELECT count(*) FROM added) INTO stored;
 
     -- What was said of a turn goes with it.
-    PERFORM agent_metrics_internal.move_turn(c, w.agent_id, timestamptz '1970-01-01 00:00:00+00'
-                                                            + w.moment * interval '1 microsecond', w.conversation_id)
+    PERFORM agent_metrics_internal.move_turn(
+                c, w.agent_id, timestamptz '1970-01-01 00:00:00+00' + w.moment * interval '1 microsecond',
+                w.conversation_id, $1, (SELECT sum(x.usd::numeric) FROM unnest(w.costs) AS x (usd)))
     FROM unnest(claims) c
     JOIN unnest(wanted) w ON w.event_id::uuid = c.wanted_id
     ORDER BY c.place;
@@ -151,7 +157,8 @@ REVOKE ALL ON FUNCTION agent_metrics_internal.apply_turns(text, agent_metrics_in
 
 -- The rows that name a turn. Where the turn that it became has such a row too, the later one stays.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.move_turn(
-    claim agent_metrics_internal.turn_claim, agent text, moment timestamptz, conversation text) RETURNS void
+    claim agent_metrics_internal.turn_claim, agent text, moment timestamptz, conversation text, sender text,
+    told numeric) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     IF (claim.agent_id, claim.occurred_at, claim.event_id) IS DISTINCT FROM (agent, moment, claim.wanted_id) THEN
@@ -192,13 +199,25 @@ BEGIN
         WHERE r.agent_id = agent AND r.occurred_at = moment AND r.event_id = claim.event_id
           AND r.conversation_id <> conversation;
     END IF;
+    -- by the turn's own key the sender knows it for his
+    DELETE FROM agent_metrics_internal.span_keys k
+    WHERE k.span_key = claim.wanted_id AND k.agent_id <> agent AND k.sender = move_turn.sender;
+    INSERT INTO agent_metrics_internal.span_keys AS o (
+        span_key, agent_id, occurred_at, event_id, conversation_id, sender, told_cost)
+    VALUES (claim.wanted_id, agent, moment, claim.wanted_id, conversation, move_turn.sender, told)
+    ON CONFLICT (span_key, agent_id) DO UPDATE
+    SET occurred_at = excluded.occurred_at, event_id = excluded.event_id, call_index = NULL, tool = NULL,
+        conversation_id = excluded.conversation_id, told_cost = excluded.told_cost
+    WHERE o.sender = excluded.sender
+      AND (o.occurred_at, o.event_id, o.conversation_id, o.told_cost)
+          IS DISTINCT FROM (excluded.occurred_at, excluded.event_id, excluded.conversation_id, excluded.told_cost);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.move_turn(
-    agent_metrics_internal.turn_claim, text, timestamptz, text) IS
+    agent_metrics_internal.turn_claim, text, timestamptz, text, text, numeric) IS
     'Scores, verdicts, reviews and keys of a turn go to the turn that it became. Internal: apply_turns() uses it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.move_turn(
-    agent_metrics_internal.turn_claim, text, timestamptz, text) FROM PUBLIC;
+    agent_metrics_internal.turn_claim, text, timestamptz, text, text, numeric) FROM PUBLIC;
 
 -- By which spans and responses turns and tool calls are found. A tool that moved to another turn, or to another place
 -- in its list, takes the verdict on it along.
