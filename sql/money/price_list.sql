@@ -186,14 +186,17 @@ BEGIN
         WHERE n.change = 'changed' AND t.provider = n.provider AND t.model = n.model AND t.usage_type = n.usage_type
           AND t.min_input_tokens = n.min_input_tokens AND t.service_tier = n.service_tier
           AND t.effective_from <= n.effective_from AND t.effective_to > n.effective_from;
-        INSERT INTO agent_metrics.token_prices AS t (
+        INSERT INTO agent_metrics.token_prices (
             provider, model, usage_type, min_input_tokens, service_tier, usd_per_million, effective_from, effective_to,
             note)
         SELECT n.provider, n.model, n.usage_type, n.min_input_tokens, n.service_tier, n.after_usd, n.effective_from,
                n.effective_to, coalesce(n.note, 'import_prices()')
         FROM unnest(taken) n
-        WHERE n.change IN ('new', 'changed')
-        ON CONFLICT ON CONSTRAINT token_prices_pkey DO NOTHING;
+        WHERE n.change = 'new' OR (n.change = 'changed' AND NOT EXISTS (
+            SELECT 1 FROM agent_metrics.token_prices t
+            WHERE t.provider = n.provider AND t.model = n.model AND t.usage_type = n.usage_type
+              AND t.min_input_tokens = n.min_input_tokens AND t.service_tier = n.service_tier
+              AND t.effective_from = n.effective_from));
     END IF;
     RETURN QUERY SELECT n.* FROM unnest(taken) n;
 END

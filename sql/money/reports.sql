@@ -79,8 +79,9 @@ BEGIN
     WITH line AS MATERIALIZED (
         SELECT coalesce(r.account, '') AS account, r.provider, r.model, r.agent_id, r.service, r.description, r.charge,
                r.is_infrastructure, r.detail, r.currency, r.amount AS said, r.period_start AS began,
-               r.period_end AS ended, agent_metrics_internal.bill_amount(r.amount) * coalesce(r.factor, 1) AS amount,
-               m.period_start,
+               r.period_end AS ended, m.period_start,
+               CASE WHEN r.factor IS NULL THEN agent_metrics_internal.bill_amount(r.amount)
+                    ELSE trim_scale(agent_metrics_internal.bill_amount(r.amount) * r.factor) END AS amount,
                -- money without usage may be of a moment
                CASE WHEN r.charge <> 'usage' AND coalesce(m.period_end, m.period_start) = m.period_start
                     THEN m.period_start + interval '1 second' ELSE m.period_end END AS period_end,

@@ -172,18 +172,15 @@ fn find_stamp(row: &Row, name: &'static str) -> Result<Option<usize>, SqlError> 
     )
 }
 
-fn check_details(
-    row: &Row,
-    position: usize,
-    column: &str,
-    check: Check,
-) -> Result<(), SqlError> {
+fn check_details(row: &Row, position: usize, column: &str, check: Check) -> Result<(), SqlError> {
     let length = row.length(position);
     if length > DETAILS_MAX {
         return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
             format!("{column} cannot be {length} bytes long"),
-            format!("{column} has at most {DETAILS_MAX} bytes: no text of a conversation belongs there."),
+            format!(
+                "{column} has at most {DETAILS_MAX} bytes: no text of a conversation belongs there."
+            ),
             "Keep what turns are counted or grouped by, and leave the rest out.",
         ));
     }

@@ -68,10 +68,7 @@ fn is_whole(numeric: &[u8]) -> Option<bool> {
     } else if header & WEIGHT_IS_NEGATIVE != 0 {
         (-1, numeric.len().checked_sub(2)? / 2)
     } else {
-        (
-            (header & WEIGHT) as i16,
-            numeric.len().checked_sub(2)? / 2,
-        )
+        ((header & WEIGHT) as i16, numeric.len().checked_sub(2)? / 2)
     };
     Some(i64::try_from(digits).ok()? <= i64::from(weight) + 1)
 }
