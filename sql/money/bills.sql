@@ -230,8 +230,8 @@ BEGIN
         WITH focus_row AS MATERIALIZED (
             SELECT e.line AS detail, c.line,
                    coalesce(nullif(c.line ->> 'providername', ''), nullif(c.line ->> 'serviceprovidername', ''),
-                            nullif(c.line ->> 'invoiceissuername', '')) AS biller,
-                   nullif(c.line ->> 'servicename', '') AS service, nullif(c.line ->> 'skumeter', '') AS meter,
+                            c.line ->> 'invoiceissuername', '') AS biller,
+                   coalesce(c.line ->> 'servicename', '') AS service, nullif(c.line ->> 'skumeter', '') AS meter,
                    c.line ->> 'servicecategory' AS category,
                    agent_metrics_internal.focus_map(c.line -> 'tags') AS tags,
                    agent_metrics_internal.focus_map(c.line -> 'skupricedetails') AS sku
@@ -244,7 +244,7 @@ BEGIN
             FROM (SELECT DISTINCT f.biller, f.service FROM focus_row f) x
             LEFT JOIN LATERAL (
                 SELECT s.service_name, s.model_provider FROM agent_metrics.model_services s
-                WHERE coalesce(x.service, '') ILIKE s.service_name AND coalesce(x.biller, '') ILIKE s.biller
+                WHERE x.service ILIKE s.service_name AND x.biller ILIKE s.biller
                 ORDER BY length(s.service_name) + length(s.biller) DESC LIMIT 1) m ON true
         ), meter AS MATERIALIZED (
             SELECT x.meter FROM (SELECT DISTINCT f.meter FROM focus_row f WHERE f.meter IS NOT NULL) x
@@ -252,9 +252,11 @@ BEGIN
                OR EXISTS (SELECT 1 FROM agent_metrics.model_aliases a WHERE a.model = x.meter)
         )
         SELECT coalesce(jsonb_agg(jsonb_build_object(
-                   'account', concat_ws('/', f.biller, nullif(f.line ->> 'billingaccountid', ''), nullif(account, '')),
-                   'provider', coalesce(s.model_provider, f.biller), 'model', m.model,
-                   'agent_id', coalesce(f.tags ->> 'agent_id', f.tags ->> 'user:agent_id'), 'service', f.service,
+                   'account', concat_ws('/', nullif(f.biller, ''), nullif(f.line ->> 'billingaccountid', ''),
+                                        nullif(account, '')),
+                   'provider', coalesce(s.model_provider, nullif(f.biller, '')), 'model', m.model,
+                   'agent_id', coalesce(f.tags ->> 'agent_id', f.tags ->> 'user:agent_id'),
+                   'service', nullif(f.service, ''),
                    'period_start', f.line ->> 'chargeperiodstart',
                    'period_end', nullif(f.line ->> 'chargeperiodend', ''), 'currency', f.line ->> 'billingcurrency',
                    'amount', f.line ->> 'billedcost', 'description', f.line ->> 'chargedescription',
@@ -270,7 +272,7 @@ BEGIN
                        'region', f.line -> 'regionid'),
                    'detail', f.detail)), '[]')
         FROM focus_row f
-        JOIN service s ON s.biller IS NOT DISTINCT FROM f.biller AND s.service IS NOT DISTINCT FROM f.service
+        JOIN service s ON s.biller = f.biller AND s.service = f.service
         LEFT JOIN meter n ON n.meter = f.meter
         CROSS JOIN LATERAL (
             SELECT coalesce(nullif(f.line ->> 'xmodel', ''), nullif(f.line ->> 'xmodelname', ''), f.tags ->> 'model',

@@ -74,25 +74,30 @@ CREATE FUNCTION agent_metrics_internal.read_bills(source text, lines jsonb) RETU
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $function$
 #variable_conflict use_column
 BEGIN
-    -- One statement: a line is read, compared with its like, and judged.
+    -- One statement: a line is read, compared with its like, and judged. Moments are few, and each is read once.
     RETURN QUERY
-    WITH line AS MATERIALIZED (
-        SELECT coalesce(r.account, '') AS account, r.provider, r.model, r.agent_id, r.service, r.description, r.charge,
-               r.is_infrastructure, r.detail, r.currency, r.amount AS said, r.period_start AS began,
-               r.period_end AS ended, m.period_start,
-               CASE WHEN r.factor IS NULL THEN agent_metrics_internal.bill_amount(r.amount)
-                    ELSE trim_scale(agent_metrics_internal.bill_amount(r.amount) * r.factor) END AS amount,
-               -- money without usage may be of a moment
-               CASE WHEN r.charge <> 'usage' AND coalesce(m.period_end, m.period_start) = m.period_start
-                    THEN m.period_start + interval '1 second' ELSE m.period_end END AS period_end,
-               jsonb_build_array(r.account, m.period_start, m.period_end, r.provider, r.model, r.agent_id, r.service,
-                                 r.charge, r.description, jsonb_strip_nulls(r.identity))::text AS subject
-        FROM jsonb_to_recordset(lines) AS r (
+    WITH said AS MATERIALIZED (
+        SELECT r.* FROM jsonb_to_recordset(lines) AS r (
             account text, provider text, model text, agent_id text, service text, period_start text, period_end text,
             amount text, factor numeric, currency text, description text, charge text, is_infrastructure boolean,
             identity jsonb, detail jsonb)
-        CROSS JOIN LATERAL (SELECT agent_metrics_internal.bill_moment(r.period_start) AS period_start,
-                                   agent_metrics_internal.bill_moment(r.period_end) AS period_end OFFSET 0) m
+    ), moment AS MATERIALIZED (
+        SELECT x.words, agent_metrics_internal.bill_moment(x.words) AS moment
+        FROM (SELECT s.period_start AS words FROM said s UNION SELECT s.period_end FROM said s) x
+    ), line AS MATERIALIZED (
+        SELECT coalesce(r.account, '') AS account, r.provider, r.model, r.agent_id, r.service, r.description, r.charge,
+               r.is_infrastructure, r.detail, r.currency, r.amount AS said, r.period_start AS began,
+               r.period_end AS ended, m.moment AS period_start,
+               CASE WHEN r.factor IS NULL THEN agent_metrics_internal.bill_amount(r.amount)
+                    ELSE trim_scale(agent_metrics_internal.bill_amount(r.amount) * r.factor) END AS amount,
+               -- money without usage may be of a moment
+               CASE WHEN r.charge <> 'usage' AND (r.period_end IS NULL OR n.moment = m.moment)
+                    THEN m.moment + interval '1 second' ELSE n.moment END AS period_end,
+               jsonb_build_array(r.account, m.moment, n.moment, r.provider, r.model, r.agent_id, r.service,
+                                 r.charge, r.description, jsonb_strip_nulls(r.identity))::text AS subject
+        FROM said r
+        LEFT JOIN moment m ON m.words = r.period_start
+        LEFT JOIN moment n ON n.words = r.period_end
     ), fine AS MATERIALIZED (
         SELECT l.account, range_agg(tstzrange(l.period_start, l.period_end)) AS periods
         FROM line l
