@@ -20,7 +20,8 @@ fn row(more: &str) -> String {
 fn on(day: u32, more: &str) -> String {
     let comma = if more.is_empty() { "" } else { ", " };
     row(&format!(
-        "\"ChargePeriodStart\": \"2026-03-{day:02}T00:00:00Z\", \"ChargePeriodEnd\": \"2026-03-{:02}T00:00:00Z\"{comma}{more}",
+        "\"ChargePeriodStart\": \"2026-03-{day:02}T00:00:00Z\",
+         \"ChargePeriodEnd\": \"2026-03-{:02}T00:00:00Z\"{comma}{more}",
         day + 1
     ))
 }
@@ -196,7 +197,8 @@ fn an_export_replaces_the_days_that_it_has() {
         on(
             5,
             &format!(
-                "\"ChargePeriodStart\": \"2026-03-05T{hour:02}:00:00Z\", \"ChargePeriodEnd\": \"2026-03-05T{:02}:00:00Z\"",
+                "\"ChargePeriodStart\": \"2026-03-05T{hour:02}:00:00Z\",
+                 \"ChargePeriodEnd\": \"2026-03-05T{:02}:00:00Z\"",
                 hour + 1
             ),
         )
@@ -230,7 +232,8 @@ fn a_month_and_its_days_are_not_counted_twice() {
     assert_eq!(
         db.lines("SELECT reason FROM agent_kpi.refused_bills"),
         [
-            "31 usd of 2026-03-01 00:00:00+00 to 2026-04-01 00:00:00+00 are known, of which it is a part: import a report \
+            "31 usd of 2026-03-01 00:00:00+00 to 2026-04-01 00:00:00+00 are known, of which it is a part: \
+             import a report \
           of all that time"
         ]
     );

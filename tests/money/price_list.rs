@@ -4,7 +4,8 @@ use crate::money::prices::priced;
 use crate::support::asserts::{assert_explained, assert_no_rows};
 use crate::support::db;
 
-const SHOWN: &str = "provider, model, usage_type, min_input_tokens, service_tier, before_usd, after_usd, change, reason";
+const SHOWN: &str = "provider, model, usage_type, min_input_tokens, service_tier,
+                     before_usd, after_usd, change, reason";
 
 #[test]
 fn a_price_map_is_shown_before_it_is_taken() {
@@ -39,8 +40,8 @@ fn a_price_map_is_shown_before_it_is_taken() {
         "anthropic|one|output|0|batch||7.5|new|",
         "anthropic|one|output|0|standard|12|15|changed|",
         "anthropic|one|reasoning|0|standard||10|new|",
-        "anthropic|one||0|standard|||not taken|input_cost_per_image is no price of a token",
-        "anthropic|one||0|standard|||not taken|search_context_cost_per_query is no price of a token",
+        "anthropic|one||0|standard|||not taken|input_cost_per_image has no place in token_prices",
+        "anthropic|one||0|standard|||not taken|search_context_cost_per_query has no place in token_prices",
         "azure|two|input|0|flex||0.125|new|",
         "elsewhere|owner/four|output|0|standard||1|new|",
         "vertex_ai-models|three|input|0|standard|||not taken|input_cost_per_token is no number",
