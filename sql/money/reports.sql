@@ -227,28 +227,25 @@ CREATE FUNCTION agent_metrics_internal.judged_bills(
 RETURNS agent_metrics_internal.bill[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    whole  agent_metrics_internal.known_bill[];
-    one    agent_metrics_internal.bill;
-    larger agent_metrics_internal.known_bill;
+    whole agent_metrics_internal.known_bill[];
 BEGIN
     whole := ARRAY(SELECT k FROM unnest(known) k WHERE k.covers_period AND NOT k.is_replaced);
     IF cardinality(whole) = 0 THEN
         RETURN bills;
     END IF;
-    FOR place IN 1 .. cardinality(bills) LOOP
-        one := bills[place];
-        IF one.reason IS NULL AND one.charge = 'usage' THEN
-            SELECT k.* INTO larger FROM unnest(whole) k
-            WHERE k.account = one.account AND k.period && tstzrange(one.period_start, one.period_end)
-              AND k.line_id <> one.line_id LIMIT 1;
-            IF FOUND THEN
-                one.reason := format('%s usd of %s to %s are known, of which it is a part: import a report of all that '
-                                     'time', larger.amount, lower(larger.period), upper(larger.period));
-                bills[place] := one;
-            END IF;
-        END IF;
-    END LOOP;
-    RETURN bills;
+    RETURN ARRAY(
+        SELECT CASE WHEN w.amount IS NULL THEN b
+                    ELSE jsonb_populate_record(b, jsonb_build_object('reason', format(
+                             '%s usd of %s to %s are known, of which it is a part: import a report of all that time',
+                             w.amount, lower(w.period), upper(w.period)))) END
+        FROM unnest(bills) b
+        LEFT JOIN LATERAL (
+            SELECT k.amount, k.period FROM unnest(whole) k
+            WHERE k.account = b.account AND k.line_id <> b.line_id
+              -- what is refused may end before it begins
+              AND k.period && CASE WHEN b.reason IS NULL AND b.charge = 'usage'
+                                   THEN tstzrange(b.period_start, b.period_end) END
+            LIMIT 1) w ON true);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.judged_bills(

@@ -57,7 +57,8 @@ fn an_export_is_read_as_a_csv_file_and_a_table_have_it() {
         "a,b,c,d,e,f,g,h,i\n\
          1.5,USD,2026-03-05T00:00Z,2026-03-06T00:00Z,AWS,Machines,\"{\"\"agent_id\"\": \"\"bot\"\"}\",,\n\
          2,usd,2026-03-05 00:00:00+00,2026-03-06 00:00:00+00,AWS,Machines,,\"{\"\"Model\"\": \"\"gpt\"\"}\",\n\
-         3,USD,2026-03-05T00:00:00Z,2026-03-06T00:00:00Z,AWS,Machines,\"[{\"\"key\"\": \"\"Model\"\", \"\"value\"\": \"\"by-tag\"\"}]\",,\n\
+         3,USD,2026-03-05T00:00:00Z,2026-03-06T00:00:00Z,AWS,Machines,\
+         \"[{\"\"key\"\": \"\"Model\"\", \"\"value\"\": \"\"by-tag\"\"}]\",,\n\
          4,USD,2026-03-05T00:00:00Z,2026-03-06T00:00:00Z,AWS,Machines,{broken,not json,by-column\n",
     );
     assert_eq!(
