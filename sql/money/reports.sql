@@ -329,6 +329,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     known agent_metrics_internal.known_bill[];
+    gone  numeric;
 BEGIN
     LOCK TABLE agent_metrics.billing_lines IN SHARE ROW EXCLUSIVE MODE;
     known := ARRAY(SELECT k FROM agent_metrics_internal.known_bills(source, bills, buckets, open_lines) k);
@@ -338,9 +339,14 @@ BEGIN
     INTO stored, repeated, corrected, amount_usd
     FROM unnest(bills) b LEFT JOIN unnest(known) k ON k.line_id = b.line_id
     WHERE b.reason IS NULL;
-    SELECT count(*) INTO removed
+    SELECT count(*), sum(k.amount) INTO removed, gone
     FROM unnest(known) k LEFT JOIN unnest(bills) b ON b.line_id = k.line_id AND b.reason IS NULL
     WHERE k.is_replaced AND b.line_id IS NULL;
+    IF removed > 0 THEN
+        RAISE NOTICE '% lines that earlier reports had are gone, of % usd', removed, trim_scale(gone)
+            USING DETAIL = 'This report covers their account and time, and does not have them.',
+                  HINT = 'A report that was filtered is an account of its own: say account => ''...''.';
+    END IF;
     PERFORM agent_metrics_internal.write_bills(source, bills, known);
     refused := agent_metrics_internal.keep_refused(source, bills);
     RETURN NEXT;

@@ -313,8 +313,17 @@ fn what_a_report_no_longer_has_is_an_adjustment_of_a_closed_month() {
         ),
         ["-2|lines were removed|t", "1|1 line of openai (6 usd)|f"]
     );
-    // all of it is gone
-    import(&db, &report(&[]));
+    // all of it is gone, and it is said
+    assert_eq!(
+        notices(
+            &db,
+            &format!(
+                "SELECT agent_metrics.import_openai_costs($json${}$json$)",
+                report(&[])
+            )
+        ),
+        ["1 lines that earlier reports had are gone, of 6 usd"]
+    );
     assert_eq!(
         db.lines(
             "SELECT trim_scale(sum(value_change)) FROM agent_kpi.adjustments WHERE metric = 'billed_usd'"
