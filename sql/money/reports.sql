@@ -225,7 +225,7 @@ COMMENT ON FUNCTION agent_metrics_internal.known_bills(text, agent_metrics_inter
 CREATE FUNCTION agent_metrics_internal.judged_bills(
     bills agent_metrics_internal.bill[], known agent_metrics_internal.known_bill[])
 RETURNS agent_metrics_internal.bill[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     whole agent_metrics_internal.known_bill[];
 BEGIN
