@@ -8,6 +8,7 @@
 //! - [`zone`]: where hours and days of a time zone begin and end
 //! - [`json`]: documents of any depth, walked without recursion
 //! - [`spans`]: from spans to turns
+//! - [`usage`]: what a turn may cost and have used
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -18,4 +19,5 @@ pub mod rate;
 pub mod sketch;
 pub mod spans;
 pub mod statistics;
+pub mod usage;
 pub mod zone;
