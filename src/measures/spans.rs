@@ -3,6 +3,8 @@
 //! Every span has one parent at most, which may be missing, itself, or below it. Each is visited a constant number of
 //! times, so a chain of spans, a star, or a ring takes time in proportion to its spans.
 
+pub mod content;
+
 use std::collections::HashMap;
 
 /// What a span can say for those below it.
