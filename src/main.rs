@@ -6,7 +6,9 @@ use agent_metrics::program::arguments::{Arguments, Command};
 use agent_metrics::program::commands::{doctor, rebuild, status, verify};
 use agent_metrics::program::connect::{Database, config::Server, extension, writable};
 use agent_metrics::program::scheduler::{clock::SystemClock, jobs, run};
-use agent_metrics::program::{archive, collect, demo, error, init, page, shutdown::Stop, text};
+use agent_metrics::program::{
+    archive, collect, demo, error, ingest, init, page, shutdown::Stop, text,
+};
 use agent_metrics::say;
 use anyhow::Result;
 use clap::Parser;
@@ -94,6 +96,20 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
                 init::run(database, server, *wishes).await
             })
             .await
+        }
+        Command::Ingest { paths } => {
+            let mut database = Database::open(server).await?;
+            let outcome = async {
+                may_write(&database, server).await?;
+                ingest::run(&mut database, &paths).await
+            };
+            let outcome = outcome.await;
+            database.close().await;
+            Ok(if outcome? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Command::Archive { folder } => {
             in_session(server, async |database| {
@@ -237,6 +253,7 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
         Command::Doctor => doctor::print(database, server).await? > 0,
         Command::Run { .. }
         | Command::Collect { .. }
+        | Command::Ingest { .. }
         | Command::Serve { .. }
         | Command::Demo { .. }
         | Command::Init(_)

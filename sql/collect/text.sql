@@ -82,7 +82,9 @@ COMMENT ON FUNCTION agent_metrics_internal.ingest_documents(jsonb[], text[]) IS
     'Stores documents together, and one by one when that fails; one that cannot be taken at all goes to quarantine '
     'with its place. Internal: ingest_text() and agent-metrics ingest use it.';
 
-CREATE FUNCTION agent_metrics.ingest_text(text) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+-- Lines of JSON, in portions of what one call of ingest_events() takes.
+CREATE FUNCTION agent_metrics_internal.ingest_lines(lines text[], places text[])
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -90,64 +92,73 @@ DECLARE
     document  jsonb;
     words     text;
     documents jsonb[] := '{}';
-    places    text[] := '{}';
+    origins   text[] := '{}';
     size      bigint := 0;
-    bad       bigint := 0;
     line      record;
     part      record;
 BEGIN
     stored := 0;
     repeated := 0;
     quarantined := 0;
-    IF $1 IS NULL THEN
-        RETURN NEXT;
-        RETURN;
-    END IF;
-    -- one document, on however many lines
-    BEGIN
-        document := $1::jsonb;
-        RETURN QUERY SELECT i.* FROM agent_metrics_internal.ingest_documents(ARRAY[document], ARRAY['text:1']) i;
-        RETURN;
-    EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex THEN
-        words := SQLERRM;
-    END;
-    FOR line IN SELECT l.text, l.place
-                FROM string_to_table($1, E'\n') WITH ORDINALITY AS l (text, place)
+    -- the last one is none, and closes the last portion
+    FOR line IN SELECT l.text, l.place FROM unnest(lines, places) AS l (text, place)
                 WHERE btrim(l.text, E' \t\r') <> ''
+                UNION ALL SELECT NULL, NULL
     LOOP
+        words := NULL;
+        document := NULL;
         BEGIN
             document := line.text::jsonb;
             IF jsonb_typeof(document) NOT IN ('object', 'array') THEN
                 RAISE invalid_parameter_value USING MESSAGE = format('a JSON %s is no event', jsonb_typeof(document));
             END IF;
-            words := NULL;
         EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex THEN
             words := SQLERRM;
         END;
         IF words IS NOT NULL THEN
-            PERFORM agent_metrics_internal.quarantine_text(agent_metrics_internal.redacted(line.text),
-                                                           format('text:%s', line.place), octet_length(line.text), words);
-            bad := bad + 1;
-            CONTINUE;
+            PERFORM agent_metrics_internal.quarantine_text(agent_metrics_internal.redacted(line.text), line.place,
+                                                           octet_length(line.text), words);
+            quarantined := quarantined + 1;
+        ELSIF document IS NOT NULL THEN
+            documents := documents || document;
+            origins := origins || line.place;
+            size := size + octet_length(line.text);
         END IF;
-        documents := documents || document;
-        places := places || format('text:%s', line.place);
-        size := size + octet_length(line.text);
-        IF size >= portion THEN
-            SELECT i.* INTO part FROM agent_metrics_internal.ingest_documents(documents, places) i;
+        IF size >= portion OR line.text IS NULL THEN
+            SELECT i.* INTO part FROM agent_metrics_internal.ingest_documents(documents, origins) i;
             stored := stored + part.stored;
             repeated := repeated + part.repeated;
             quarantined := quarantined + part.quarantined;
             documents := '{}';
-            places := '{}';
+            origins := '{}';
             size := 0;
         END IF;
     END LOOP;
-    SELECT i.* INTO part FROM agent_metrics_internal.ingest_documents(documents, places) i;
-    stored := stored + part.stored;
-    repeated := repeated + part.repeated;
-    quarantined := quarantined + part.quarantined + bad;
     RETURN NEXT;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.ingest_lines(text[], text[]) IS
+    'Stores lines of JSON; each that is none goes to quarantine without messages, with its place. Internal: '
+    'ingest_text() and agent-metrics ingest use it.';
+
+CREATE FUNCTION agent_metrics.ingest_text(text) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    document jsonb;
+BEGIN
+    BEGIN
+        -- one document, on however many lines
+        document := $1::jsonb;
+    EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex THEN
+        RETURN QUERY
+        SELECT i.*
+        FROM (SELECT array_agg(l.line ORDER BY l.number) AS lines,
+                     array_agg(format('text:%s', l.number) ORDER BY l.number) AS places
+              FROM string_to_table($1, E'\n') WITH ORDINALITY AS l (line, number)) t
+        CROSS JOIN LATERAL agent_metrics_internal.ingest_lines(t.lines, t.places) i;
+        RETURN;
+    END;
+    RETURN QUERY SELECT i.* FROM agent_metrics_internal.ingest_lines(ARRAY[$1], ARRAY['text:1']) i;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.ingest_text(text) IS

@@ -92,4 +92,5 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.revoke_ingest_token(text) IS
-    'Revokes a token: agent-metrics collect refuses it within seconds. Its row stays, so that tokens go on being wanted.';
+    'Revokes a token: agent-metrics collect refuses it within seconds. Its row stays, so that tokens go on being '
+    'wanted.';

@@ -93,6 +93,14 @@ Examples:
     agent-metrics collect --listen 0.0.0.0:4318
     export OTEL_EXPORTER_OTLP_HEADERS='Authorization=Bearer agent_metrics_...'";
 
+const INGEST_EXAMPLES: &str = "\
+Examples:
+  What a collector's file exporter has written, again and again:
+    agent-metrics ingest /var/spool/otel
+  An export, and what of it could not be stored:
+    agent-metrics ingest turns.csv traces.jsonl.gz
+    psql \"$DATABASE_URL\" -c 'SELECT * FROM agent_kpi.quarantine'";
+
 /// What the program can be told to do.
 #[derive(Subcommand)]
 pub enum Command {
@@ -137,6 +145,18 @@ pub enum Command {
         /// Megabytes of requests that may be in flight; more are told to come again
         #[arg(long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u16).range(16..))]
         memory: u16,
+    },
+
+    /// Store the events of files and folders, each once
+    ///
+    /// JSON lines, a JSON list or document, OTLP, CSV with columns of agent_events; plain, gzip or zstd. A second run
+    /// goes on where the last one ended, also in a file that has grown. What is no JSON is kept in quarantine with its
+    /// place, without what somebody said in it, and stops nothing. A folder is read with those in it, by name.
+    #[command(after_long_help = INGEST_EXAMPLES)]
+    Ingest {
+        /// Files and folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
     },
 
     /// Refresh what is due now, then exit: for cron or a Kubernetes job
