@@ -69,7 +69,7 @@ struct Work {
 #[derive(Clone)]
 pub struct Intake {
     queue: mpsc::Sender<Work>,
-    sessions: Arc<AtomicUsize>,
+    failing: Arc<AtomicUsize>,
 }
 
 /// Why a document was not even taken.
@@ -82,9 +82,9 @@ pub enum Closed {
 }
 
 impl Intake {
-    /// Whether a writer has a session.
+    /// Whether a writer has a session, or may get one.
     pub fn is_open(&self) -> bool {
-        self.sessions.load(Ordering::Relaxed) > 0
+        self.failing.load(Ordering::Relaxed) < WRITERS
     }
 
     /// Hands a document in; what comes back tells its fate.
@@ -112,19 +112,20 @@ impl Intake {
 /// The writers' side of the queue.
 pub struct Writers {
     queue: Arc<Mutex<mpsc::Receiver<Work>>>,
-    sessions: Arc<AtomicUsize>,
+    /// Writers that did not get a session when they last tried.
+    failing: Arc<AtomicUsize>,
 }
 
 /// A queue.
 pub fn channel() -> (Intake, Writers) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let sessions = Arc::new(AtomicUsize::new(0));
+    let failing = Arc::new(AtomicUsize::new(0));
     let intake = Intake {
         queue: sender,
-        sessions: sessions.clone(),
+        failing: failing.clone(),
     };
     let queue = Arc::new(Mutex::new(receiver));
-    (intake, Writers { queue, sessions })
+    (intake, Writers { queue, failing })
 }
 
 impl Writers {
@@ -134,7 +135,7 @@ impl Writers {
             let writer = Writer {
                 server: server.clone(),
                 queue: self.queue.clone(),
-                sessions: self.sessions.clone(),
+                failing: self.failing.clone(),
             };
             tokio::spawn(writer.run(stop.clone()))
         });
@@ -148,7 +149,8 @@ impl Writers {
 struct Writer {
     server: Server,
     queue: Arc<Mutex<mpsc::Receiver<Work>>>,
-    sessions: Arc<AtomicUsize>,
+    /// Writers that did not get a session when they last tried.
+    failing: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -159,9 +161,7 @@ impl Writer {
         loop {
             let lost = match self.open().await {
                 Ok(database) => {
-                    self.sessions.fetch_add(1, Ordering::Relaxed);
                     let outcome = self.write(&database, &mut in_hand).await;
-                    self.sessions.fetch_sub(1, Ordering::Relaxed);
                     database.close().await;
                     match outcome {
                         Ok(()) => return,
@@ -185,7 +185,10 @@ impl Writer {
                 "the database takes nothing, looking again soon: {}",
                 self.words(&lost)
             );
-            if self.turn_away(wait, &mut stop).await {
+            self.failing.fetch_add(1, Ordering::Relaxed);
+            let is_over = self.turn_away(wait, &mut stop).await;
+            self.failing.fetch_sub(1, Ordering::Relaxed);
+            if is_over {
                 return;
             }
         }
@@ -210,13 +213,13 @@ impl Writer {
         }
     }
 
-    /// While nobody has a session, whoever waits is sent away. Comes back when it is time to look again; true: it is the
+    /// While all writers are failing, whoever waits is sent away. Comes back when it is time to look again; true: it is the
     /// end.
     async fn turn_away(&self, wait: Duration, stop: &mut Stop) -> bool {
         let end = Instant::now() + wait;
         loop {
             let next = async {
-                if self.sessions.load(Ordering::Relaxed) > 0 {
+                if self.failing.load(Ordering::Relaxed) < WRITERS {
                     return std::future::pending().await;
                 }
                 self.queue.lock().await.recv().await

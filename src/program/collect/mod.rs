@@ -50,7 +50,7 @@ const KIB: usize = 1024;
 /// What senders may take.
 const DOOR: door::Rules = door::Rules {
     name: "the collector",
-    head: Duration::from_secs(30),
+    head: Duration::from_secs(10),
     whole: Duration::from_secs(60 * 60),
     keep_alive: true,
     most: 2048,

@@ -39,8 +39,10 @@ impl Kind {
         let begins = |line: &str| line.starts_with(['{', '[']);
         if begins(first.trim_start()) {
             let is_whole = serde_json::from_str::<IgnoredAny>(first).is_ok();
-            // A line that was cut off, and then others that are whole.
-            if is_whole || begins(first) && lines.next().is_some_and(begins) {
+            // A line that was cut off, and then others.
+            let is_cut =
+                first.starts_with('{') && lines.next().is_some_and(|line| line.starts_with('{'));
+            if is_whole || is_cut {
                 return Self::Lines;
             }
             let before = head.len() - text.len();
