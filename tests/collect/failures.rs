@@ -108,7 +108,7 @@ impl Way {
                 std::thread::spawn(move || {
                     carry(there, far, |bytes| {
                         if armed.load(Ordering::SeqCst)
-                            && bytes.windows(6).any(|word| word == b"COMMIT")
+                            && bytes.windows(7).any(|word| word == b"COMMIT\0")
                         {
                             mute.store(true, Ordering::SeqCst);
                         }

@@ -156,8 +156,9 @@ struct Writer {
 impl Writer {
     async fn run(self, mut stop: Stop) {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
-        // What was in hand when a session was lost: it is tried once more.
+        // What was in hand when a session was lost: it is tried once more, in a new one.
         let mut in_hand = Vec::new();
+        let mut is_again = false;
         loop {
             let lost = match self.open().await {
                 Ok(database) => {
@@ -168,6 +169,10 @@ impl Writer {
                         Err(Lost { error, was_of_use }) => {
                             if was_of_use {
                                 backoff.succeeded();
+                                is_again = false;
+                            }
+                            is_again = !is_again;
+                            if is_again {
                                 tracing::warn!("lost a session: {}", self.words(&error));
                                 continue;
                             }
@@ -281,7 +286,7 @@ impl Writer {
 /// A session that is gone.
 struct Lost {
     error: anyhow::Error,
-    /// Something was written in it: so it is worth to look for another at once.
+    /// Something was written in it.
     was_of_use: bool,
 }
 
