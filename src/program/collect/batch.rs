@@ -182,6 +182,7 @@ impl Writer {
                 }
                 Err(error) => error,
             };
+            is_again = false;
             for work in in_hand.drain(..) {
                 tell(work, Fate::Later);
             }
