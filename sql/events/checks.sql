@@ -54,8 +54,8 @@ BEGIN ATOMIC
            'zz_check_row', 'BEFORE INSERT OR UPDATE', 'ROW', 'agent_metrics_internal.check_row'
     FROM unnest(ARRAY['agents', 'agent_kinds', 'owners', 'outcomes', 'event_kinds', 'business_events',
                       'tool_call_verdicts', 'turn_scores', 'survey_answers', 'reviews', 'infrastructure_costs',
-                      'billing_lines', 'token_prices', 'eval_sets', 'eval_cases', 'eval_runs', 'eval_results',
-                      'quarantined_events', 'span_keys']) AS u (name);
+                      'billing_lines', 'refused_bills', 'token_prices', 'model_aliases', 'model_services', 'eval_sets',
+                      'eval_cases', 'eval_runs', 'eval_results', 'quarantined_events', 'span_keys']) AS u (name);
 END;
 COMMENT ON FUNCTION agent_metrics_internal.fact_triggers() IS
     'The triggers that every row of facts passes: which table, when, for each what, which function. '

@@ -13,30 +13,6 @@ CREATE FUNCTION agent_metrics_internal.label_score(label text) RETURNS numeric
 COMMENT ON FUNCTION agent_metrics_internal.label_score(text) IS
     'The score that the label of an evaluation stands for, where it says yes or no; else NULL.';
 
--- An evaluation by the attributes of OpenTelemetry (gen_ai.evaluation.*) or OpenInference
--- (evaluation.*), in our own form.
-CREATE FUNCTION agent_metrics_internal.map_evaluation(a jsonb, trace_id text, span_id text, nanos text) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
-SET datestyle = 'ISO' AS $function$
-BEGIN
-    RETURN jsonb_strip_nulls(jsonb_build_object(
-        'evaluation', coalesce(a ->> 'gen_ai.evaluation.name', a ->> 'evaluation.name', ''),
-        'score', coalesce(a ->> 'gen_ai.evaluation.score.value', a ->> 'evaluation.score.value',
-                          a ->> 'evaluation.score'),
-        'label', coalesce(a ->> 'gen_ai.evaluation.score.label', a ->> 'evaluation.score.label',
-                          a ->> 'evaluation.label'),
-        'error', a ->> 'error.type', 'response_id', a ->> 'gen_ai.response.id',
-        'event_id', CASE WHEN trace_id <> '' AND span_id <> '' THEN md5(trace_id || '/' || span_id)::uuid END,
-        -- 0 is OTLP's word for not known
-        'judged_at', CASE WHEN nanos ~ '^[1-9]\d{0,18}$'
-                          THEN timestamptz '1970-01-01 00:00:00+00'
-                             + trunc(nanos::numeric / 1000)::bigint * interval '1 microsecond' END));
-END
-$function$;
-COMMENT ON FUNCTION agent_metrics_internal.map_evaluation(jsonb, text, text, text) IS
-    'An evaluation in our own form, from its attributes, the span that it is about and its moment in nanoseconds. '
-    'Internal: map_spans() uses it.';
-
 CREATE FUNCTION agent_metrics_internal.read_evaluation(event jsonb)
 RETURNS TABLE (criterion text, score numeric, agent_id text, occurred_at timestamptz, event_id uuid, response_id text,
                judged_at timestamptz, judged_by text, reason text)
@@ -117,7 +93,7 @@ SET datestyle = 'ISO' AS $function$
                  (e.event ->> 'occurred_at')::timestamptz AS occurred_at, e.event ->> 'agent_id' AS agent_id,
                  e.event ->> 'conversation_id' AS conversation_id
           FROM unnest($1, $2) AS e (payload, event)
-          WHERE e.payload ? 'resourceSpans' OR e.event ?| ARRAY['response_id', 'tool_spans']) t
+          WHERE e.event ?| ARRAY['response_id', 'tool_spans']) t
     CROSS JOIN LATERAL (
         -- a longer one is no id, and would not fit into an index
         SELECT t.event_id AS span_key, NULL::integer AS call_index, NULL::text AS tool,

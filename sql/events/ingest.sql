@@ -1,9 +1,10 @@
 -- ingest_events: turns by event bus, webhook or collector, whatever their form.
 --
--- Everything is first brought into our own form (an object whose keys are columns of agent_events), then stored in one
--- statement. A turn's id comes from the trace and the span, or from the content, so a redelivery changes nothing. What
--- cannot be stored goes to quarantined_events with the reason; the rest is stored all the same. An object with the key
--- evaluation is what a judge said of a turn; those are stored after the turns, which may have come with them.
+-- A delivery is first taken apart (map_delivery). Its spans are kept with their traces (reconcile.sql); events in our
+-- own form (an object whose keys are columns of agent_events) are stored in one statement. A turn's id comes from the
+-- trace and the span, or from the content, so a redelivery changes nothing. What cannot be stored goes to quarantined_events
+-- with the reason; the rest is stored all the same. An object with the key evaluation is what a judge said of a turn;
+-- those are stored after the turns, which may have come with them.
 
 -- Turns of our own form, so many in one statement. What only the server can find wrong (a cast, a constraint) fails the
 -- statement: then its turns are tried again in eighths, and few one by one. So a turn that is refused costs some
@@ -29,17 +30,19 @@ BEGIN
                 agent_id, occurred_at, event_id, conversation_id, user_id, intent_classified, tools_called, latency_ms,
                 token_usage_input, token_usage_output, cost_usd, computed_cost_usd, outcome_label, business_event_id,
                 turn_index, agent_version, provider, model, prompt_version, token_usage_cache_read,
-                token_usage_cache_write, is_eval, error, outcome_source)
+                token_usage_cache_write, is_eval, error, outcome_source, usage_details, service_tier, attributes)
             SELECT r.agent_id, r.occurred_at, r.event_id, r.conversation_id, r.user_id, r.intent_classified,
                    r.tools_called, r.latency_ms, r.token_usage_input, r.token_usage_output,
                    coalesce(r.cost_usd, c.cost), c.cost, r.outcome_label, r.business_event_id, r.turn_index,
                    r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
-                   r.token_usage_cache_write, coalesce(r.is_eval, false), r.error, coalesce(r.outcome_source, 'agent')
+                   r.token_usage_cache_write, coalesce(r.is_eval, false), r.error, coalesce(r.outcome_source, 'agent'),
+                   r.usage_details, r.service_tier, r.attributes
             FROM (SELECT coalesce(r.event_id, md5(e.event::text)::uuid) AS event_id, r.agent_id, r.occurred_at,
                          r.conversation_id, r.user_id, r.intent_classified, r.tools_called, r.latency_ms,
                          r.token_usage_input, r.token_usage_output, r.cost_usd, r.outcome_label, r.business_event_id,
                          r.turn_index, r.agent_version, r.provider, r.model, r.prompt_version, r.token_usage_cache_read,
-                         r.token_usage_cache_write, r.is_eval, r.error, r.outcome_source
+                         r.token_usage_cache_write, r.is_eval, r.error, r.outcome_source, r.usage_details,
+                         r.service_tier, r.attributes
                   FROM unnest(events[low:high]) AS e (event)
                   CROSS JOIN LATERAL jsonb_to_record(e.event) AS r (
                       agent_id text, occurred_at timestamptz, event_id uuid, conversation_id text, user_id text,
@@ -47,12 +50,13 @@ BEGIN
                       token_usage_output bigint, cost_usd numeric, outcome_label text, business_event_id text,
                       turn_index integer, agent_version text, provider text, model text, prompt_version text,
                       token_usage_cache_read bigint, token_usage_cache_write bigint, is_eval boolean, error text,
-                      outcome_source text)) r
+                      outcome_source text, usage_details jsonb, service_tier text, attributes jsonb)) r
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN r.cost_usd IS NULL AND r.model IS NOT NULL THEN
                            agent_metrics.turn_cost(r.provider, r.model, r.occurred_at, r.token_usage_input,
                                                    r.token_usage_output, r.token_usage_cache_read,
-                                                   r.token_usage_cache_write) END AS cost
+                                                   r.token_usage_cache_write, r.usage_details,
+                                                   r.service_tier) END AS cost
                 OFFSET 0) c
             ORDER BY r.agent_id, r.occurred_at, r.event_id
             ON CONFLICT DO NOTHING;
@@ -98,7 +102,7 @@ DECLARE
         'intent_classified', 'tools_called', 'latency_ms', 'token_usage_input', 'token_usage_output', 'cost_usd',
         'outcome_label', 'business_event_id', 'turn_index', 'agent_version', 'model', 'prompt_version',
         'token_usage_cache_read', 'token_usage_cache_write', 'is_eval', 'error', 'outcome_source', 'provider',
-        'response_id', 'tool_spans'];
+        'response_id', 'tool_spans', 'usage_details', 'service_tier', 'attributes'];
     good_payloads jsonb[];
     good_events   jsonb[];
     said_payloads jsonb[];
@@ -114,7 +118,7 @@ BEGIN
     -- Always in the order of the key, so that two deliveries of the same turns cannot wait for each other.
     SELECT array_agg(x.payload ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.is_turn),
            array_agg(x.event ORDER BY x.agent_id, x.occurred_at, x.event_id, x.position) FILTER (WHERE x.is_turn),
-           bool_or(x.payload ? 'resourceSpans' OR x.event ?| ARRAY['response_id', 'tool_spans'])
+           bool_or(x.event ?| ARRAY['response_id', 'tool_spans'])
                FILTER (WHERE x.is_turn),
            array_agg(x.payload ORDER BY x.position) FILTER (WHERE x.reason IS NULL AND NOT x.is_turn),
            array_agg(x.event ORDER BY x.position) FILTER (WHERE x.reason IS NULL AND NOT x.is_turn),
@@ -190,16 +194,18 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN reason = ANY (ARRAY[
         'not an object', 'no agent_id', 'no conversation_id', 'no occurred_at', 'an evaluation without a name',
-        'a log record is no turn', 'a span without traceId or spanId', 'a tool call whose turn did not come with it',
-        'the span ends before it begins', 'the name of an evaluation has more than 200 characters',
-        'resourceSpans is no list', 'scopeSpans is no list', 'spans is no list', 'resourceLogs is no list',
-        'scopeLogs is no list']) THEN reason
+        'a span without traceId or spanId', 'the name of an evaluation has more than 200 characters',
+        'metrics are not taken: send traces or logs, whose turns the metrics only sum up']) THEN reason
+    WHEN reason LIKE '% is no list' THEN 'a part of OTLP is no list'
     WHEN reason LIKE 'unknown key "%' THEN 'unknown key'
     WHEN reason LIKE 'more cached tokens than input tokens%' THEN 'more cached tokens than input tokens'
     WHEN reason LIKE '% levels of JSON%' OR reason LIKE '% is nested deeper than % levels'
         THEN 'too many levels of JSON'
     WHEN reason LIKE '% of tokens is "%' THEN 'a count of tokens is no whole number'
-    WHEN reason LIKE 'no moment: startTimeUnixNano is %' THEN 'no moment: startTimeUnixNano is missing or no number'
+    WHEN reason LIKE 'no moment: %milliseconds%' THEN 'no moment: milliseconds in a field of nanoseconds'
+    WHEN reason LIKE 'no moment: %' THEN 'no moment: startTimeUnixNano is missing, 0, no number or before 2000'
+    WHEN reason LIKE 'agent "%" is none of those %' THEN 'an agent that this sender may not write'
+    WHEN reason LIKE '% is longer than % bytes' THEN split_part(reason, ' ', 1) || ' is too long'
     WHEN reason LIKE 'evaluation "%" of a turn that is not here' THEN 'an evaluation of a turn that is not here'
     WHEN reason LIKE 'evaluation "%" names no turn' THEN 'an evaluation that names no turn'
     WHEN reason LIKE 'evaluation "%" names a response that % turns have'
@@ -234,59 +240,56 @@ COMMENT ON FUNCTION agent_metrics_internal.reason_class(text) IS
     'A reason of quarantined_events in words that quote nothing of what was refused. '
     'Internal: agent_kpi.quarantine shows it, retry_quarantined() takes it.';
 
--- What was delivered, piece by piece, in our own form.
-CREATE FUNCTION agent_metrics_internal.map_events(delivered jsonb)
-RETURNS TABLE (payload jsonb, event jsonb, reason text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT agent_metrics_internal.shallow(p.piece, 64),
-           -- a score as Langfuse's API and webhooks have it; an observation is a span
-           CASE WHEN d.is_deep THEN NULL
-                WHEN jsonb_typeof(p.piece) = 'object' AND p.piece ?& ARRAY['dataType', 'name', 'traceId'] THEN
-               jsonb_strip_nulls(jsonb_build_object('evaluation', coalesce(p.piece ->> 'name', ''),
-                   'score', p.piece ->> 'value', 'label', p.piece ->> 'stringValue',
-                   'event_id', md5((p.piece ->> 'traceId') || '/' || (p.piece ->> 'observationId'))::uuid,
-                   'judged_at', p.piece ->> 'timestamp', 'judged_by', lower(p.piece ->> 'source')))
-           ELSE p.piece END,
-           CASE WHEN d.is_deep
-                THEN format('%s levels of JSON',
-                            coalesce(p.piece ->> 'too_deep', agent_metrics_internal.json_depth(p.piece)::text)) END
-    FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
-    -- what stands for such a one says so again when it is tried again
-    CROSS JOIN LATERAL (SELECT agent_metrics_internal.json_depth(p.piece) > 64
-                            OR jsonb_typeof(p.piece) = 'object'
-                               AND p.piece ?& ARRAY['too_deep', 'hash', 'head'] AS is_deep
-                        OFFSET 0) d
-    WHERE jsonb_typeof(p.piece) <> 'object' OR NOT p.piece ?| ARRAY['resourceSpans', 'resourceLogs'];
-    IF EXISTS (SELECT 1 FROM agent_metrics_internal.pieces_of(delivered) AS p (piece)
-               WHERE jsonb_typeof(p.piece) = 'object' AND p.piece ?| ARRAY['resourceSpans', 'resourceLogs']) THEN
-        RETURN QUERY SELECT s.payload, s.event, s.reason FROM agent_metrics_internal.map_spans(delivered) s;
-    END IF;
-END
-$function$;
-COMMENT ON FUNCTION agent_metrics_internal.map_events(jsonb) IS
-    'What ingest_events() makes of a delivery, without storing it: each piece, the event in our own form, '
-    'and why it cannot be mapped, if it cannot.';
-
--- The argument has no name, so that PostgREST hands the body of a request on as it is.
-CREATE FUNCTION agent_metrics.ingest_events(jsonb) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+-- Pieces of a delivery. A sender of NULL is the role that calls.
+CREATE FUNCTION agent_metrics_internal.store_pieces(
+    pieces agent_metrics_internal.delivered_piece[], sender text, agents text[], search boolean)
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    -- Mapping takes up to a hundred times the size of what is delivered: this much is 2 GB.
-    most  constant bigint := 16 * 1024 * 1024;
-    -- as it is unpacked: what comes from a table may be compressed a hundredfold
-    size  bigint := agent_metrics_internal.json_size($1);
-    again bigint;
+    spans  record;
+    events record;
 BEGIN
-    IF $1 IS NULL THEN
-        RETURN QUERY SELECT 0::bigint, 0::bigint, 0::bigint;
+    IF sender IS NULL THEN
+        SELECT i.* INTO spans FROM agent_metrics_internal.intake_spans(pieces) i;
+    ELSE
+        SELECT i.* INTO spans FROM agent_metrics_internal.take_spans(sender, agents, pieces) i;
+    END IF;
+    SELECT coalesce(sum(e.stored), 0) AS stored, coalesce(sum(e.repeated), 0) AS repeated,
+           coalesce(sum(e.quarantined), 0) AS quarantined
+    INTO events
+    FROM (SELECT array_agg(x.payload) AS payloads, array_agg(x.event) AS events, array_agg(x.reason) AS reasons
+          FROM (SELECT p.payload::jsonb AS payload, p.event::jsonb AS event,
+                       coalesce(p.reason, CASE WHEN p.event::jsonb ->> 'agent_id' <> ALL (agents)
+                                               THEN format('agent "%s" is none of those that this sender may write',
+                                                           p.event::jsonb ->> 'agent_id') END) AS reason
+                FROM unnest(pieces) p WHERE p.trace_id IS NULL) x
+          HAVING count(*) > 0) d
+    CROSS JOIN LATERAL agent_metrics_internal.store_events(d.payloads, d.events, d.reasons, search) e;
+    RETURN QUERY SELECT spans.stored + events.stored::bigint, spans.repeated + events.repeated::bigint,
+                        events.quarantined::bigint, spans.waiting::bigint;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.store_pieces(
+    agent_metrics_internal.delivered_piece[], text, text[], boolean) IS
+    'Stores what map_delivery() made of a delivery. Internal: ingest() and retry_quarantined() use it.';
+
+CREATE FUNCTION agent_metrics_internal.ingest(delivered jsonb, sender text, agents text[])
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    -- Mapping takes some ten times the size of what is delivered.
+    most constant bigint := 16 * 1024 * 1024;
+    -- as it is unpacked: what comes from a table may be compressed a hundredfold
+    size bigint := agent_metrics_internal.json_size(delivered);
+BEGIN
+    IF delivered IS NULL THEN
+        RETURN QUERY SELECT 0::bigint, 0::bigint, 0::bigint, 0::bigint;
         RETURN;
     END IF;
-    IF jsonb_typeof($1) NOT IN ('object', 'array') THEN
-        RAISE EXCEPTION 'a JSON % is no event', jsonb_typeof($1)
+    IF jsonb_typeof(delivered) NOT IN ('object', 'array') THEN
+        RAISE EXCEPTION 'a JSON % is no event', jsonb_typeof(delivered)
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'An event is an object whose keys are columns of agent_events, or OTLP with resourceSpans; '
                            'an array holds several.',
@@ -300,40 +303,38 @@ BEGIN
                   HINT = 'Send fewer events a call; leave prompts and answers out of spans, '
                          'they are not stored anyway.';
     END IF;
-    -- Each span is read with the attributes of its resource.
-    SELECT sum(agent_metrics_internal.json_size(e.element -> 'resource') * jsonb_array_length(c.scope -> 'spans'))
-    INTO again
-    FROM agent_metrics_internal.pieces_of($1) AS p (piece)
-    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(p.piece -> 'resourceSpans')
-                                                WHEN 'array' THEN p.piece -> 'resourceSpans'
-                                                ELSE '[]' END) AS e (element)
-    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.element -> 'scopeSpans')
-                                                WHEN 'array' THEN e.element -> 'scopeSpans' ELSE '[]' END) AS c (scope)
-    WHERE jsonb_typeof(c.scope -> 'spans') = 'array';
-    IF again > 16 * most THEN
-        RAISE EXCEPTION 'a delivery whose resources come to % MB over its spans', again / 1024 / 1024
-            USING ERRCODE = 'program_limit_exceeded',
-                  DETAIL = format('The attributes of a resource hold for each of its spans; '
-                                  'together they may take %s MB. Nothing was stored.', 16 * most / 1024 / 1024),
-                  HINT = 'Send fewer spans a call, or leave large attributes out of the resource.';
-    END IF;
     RETURN QUERY
-    SELECT s.stored, s.repeated, s.quarantined
-    FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons
-          FROM agent_metrics_internal.map_events($1) m) x
-    CROSS JOIN LATERAL agent_metrics_internal.store_events(x.payloads, x.events, x.reasons) s;
+    SELECT s.stored, s.repeated, s.quarantined, s.waiting
+    FROM agent_metrics_internal.intake_words() w
+    CROSS JOIN LATERAL agent_metrics_internal.store_pieces(
+        agent_metrics_internal.map_delivery(delivered::text, w.vocabulary, w.kept), sender, agents, false) s;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.ingest(jsonb, text, text[]) IS
+    'What ingest_events() does, for a sender: NULL is the role that calls; agents that it may write, NULL: any. '
+    'Internal: only the owner may call it with a sender.';
+
+-- The argument has no name, so that PostgREST hands the body of a request on as it is.
+CREATE FUNCTION agent_metrics.ingest_events(jsonb)
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT i.stored, i.repeated, i.quarantined, i.waiting
+                 FROM agent_metrics_internal.ingest($1, NULL, NULL) i;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.ingest_events(jsonb) IS
     'Stores turns and what judges said of them: an event in our own form (its keys are columns of agent_events, '
-    'or evaluation, score and the turn), OTLP JSON with GenAI, OpenInference or Langfuse attributes, '
-    'scores of Langfuse, or an array of these. Returns how many were stored, were there already, '
-    'and went to quarantined_events. NULL is no event.';
+    'or evaluation, score and the turn), OTLP JSON of traces or logs in any convention that span_vocabulary knows, '
+    'exports of Langfuse and LangSmith, rows of LiteLLM''s log, or an array of these. Returns how many turns and '
+    'judgements are new or changed, were there already, went to quarantined_events, and how many turns wait for more '
+    'of their trace (agent_kpi.incomplete_traces). NULL is no event.';
 
 -- In portions, for mapping takes many times the size of what is mapped and a quarantine may have grown for months: the
 -- spans of a trace together, since a tool belongs to a turn, and evaluations last, after the turns that they are about.
 CREATE FUNCTION agent_metrics.retry_quarantined(reason text DEFAULT NULL)
-RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -344,6 +345,7 @@ BEGIN
     stored := 0;
     repeated := 0;
     quarantined := 0;
+    waiting := 0;
     FOR portion IN
         SELECT array_agg(p.quarantine_id)
         FROM (SELECT q.quarantine_id, sum(q.size) OVER (ORDER BY q.is_late, q.trace_id, q.quarantine_id) / most AS place
@@ -359,25 +361,29 @@ BEGIN
             DELETE FROM agent_metrics.quarantined_events q
             WHERE q.quarantine_id IN (SELECT l.quarantine_id FROM agent_metrics.quarantined_events l
                                       WHERE l.quarantine_id = ANY (portion) FOR UPDATE SKIP LOCKED)
-            -- one that came before there was a bound may be too deep to be put together with others
-            RETURNING agent_metrics_internal.shallow(q.payload, 64) AS payload,
-                      CASE WHEN agent_metrics_internal.json_depth(q.event) <= 64 THEN q.event END AS event
-        ), mapped_event AS (
-            SELECT t.payload, t.event, NULL::text AS reason FROM released_event t WHERE t.event IS NOT NULL
+            RETURNING q.payload, q.event
+        ), mapped AS (
+            SELECT ROW(NULL, NULL, NULL, NULL, r.payload::text, r.event::text, NULL)
+                       ::agent_metrics_internal.delivered_piece AS piece
+            FROM released_event r WHERE r.event IS NOT NULL
             UNION ALL
-            SELECT m.payload, m.event, m.reason
-            FROM (SELECT jsonb_agg(t.payload) AS payloads FROM released_event t WHERE t.event IS NULL) x
-            CROSS JOIN LATERAL agent_metrics_internal.map_events(x.payloads) m
+            SELECT m.piece
+            FROM (SELECT jsonb_agg(r.payload)::text AS payloads FROM released_event r WHERE r.event IS NULL) x
+            CROSS JOIN agent_metrics_internal.intake_words() w
+            CROSS JOIN LATERAL unnest(agent_metrics_internal.map_delivery(x.payloads, w.vocabulary, w.kept)) m (piece)
             WHERE x.payloads IS NOT NULL
         )
-        SELECT s.stored, s.repeated, s.quarantined INTO found
-        FROM (SELECT array_agg(m.payload) AS payloads, array_agg(m.event) AS events, array_agg(m.reason) AS reasons
-              FROM mapped_event m) x
-        CROSS JOIN LATERAL agent_metrics_internal.store_events(x.payloads, x.events, x.reasons, true) s;
+        SELECT s.* INTO found
+        FROM (SELECT array_agg(m.piece) AS pieces FROM mapped m) x
+        CROSS JOIN LATERAL agent_metrics_internal.store_pieces(x.pieces, NULL, NULL, true) s
+        WHERE x.pieces IS NOT NULL;
         stored := stored + coalesce(found.stored, 0);
         repeated := repeated + coalesce(found.repeated, 0);
         quarantined := quarantined + coalesce(found.quarantined, 0);
+        waiting := waiting + coalesce(found.waiting, 0);
     END LOOP;
+    -- and of the traces whose turns wait, for the vocabulary may have learnt more
+    SELECT stored + w.stored, w.waiting INTO stored, waiting FROM agent_metrics_internal.intake_waiting() w;
     RETURN NEXT;
 END
 $function$;

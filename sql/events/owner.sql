@@ -204,3 +204,29 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.check_review() IS
     'Trigger: refuses a weight or a verdict that cannot be, and names it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_review() FROM PUBLIC;
+
+-- A word that is misspelt would mean nothing, and nobody would be told.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_span_word() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    meanings constant text[] := agent_metrics_internal.span_meanings();
+BEGIN
+    IF NEW.meaning <> ALL (meanings) OR NEW.meaning IS NULL THEN
+        RAISE EXCEPTION 'unknown meaning "%" of attribute "%"', coalesce(NEW.meaning, 'NULL'), NEW.attribute
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = format('An attribute means one of %s.', array_to_string(meanings, ', ')),
+                  HINT = 'INSERT INTO agent_metrics.span_vocabulary (attribute, meaning) '
+                         'VALUES (''service.name'', ''agent_name'');';
+    END IF;
+    IF agent_metrics_internal.is_content(NEW.attribute) THEN
+        RAISE EXCEPTION 'attribute "%" holds what was said', NEW.attribute
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Prompts, answers, arguments and results of tools are never stored.',
+                  HINT = 'Have the producer write what you want to measure into an attribute of its own.';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_span_word() IS
+    'Trigger: refuses a meaning that is none, and an attribute that holds what was said in a conversation.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_span_word() FROM PUBLIC;

@@ -80,6 +80,9 @@ CREATE TABLE agent_metrics.agent_events (
     recorded_in             xid8 NOT NULL DEFAULT pg_current_xact_id(),
     provider text,
     computed_cost_usd numeric,
+    usage_details jsonb,
+    service_tier text,
+    attributes jsonb,
     PRIMARY KEY (agent_id, occurred_at, event_id)
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE agent_metrics.agent_events IS
@@ -282,6 +285,13 @@ COMMENT ON COLUMN agent_metrics.agent_events.provider IS
 COMMENT ON COLUMN agent_metrics.agent_events.computed_cost_usd IS
     'What token_prices gave when the producer gave no cost. The cost is computed as long as cost_usd '
     'equals it. Leave it NULL.';
+COMMENT ON COLUMN agent_metrics.agent_events.usage_details IS
+    'Tokens that are billed apart, by usage type: {"reasoning": 120, "cache_write_1h": 500}. Each is a part of the '
+    'column that it belongs to. A type without a price leaves the cost unknown.';
+COMMENT ON COLUMN agent_metrics.agent_events.service_tier IS
+    'Service level that the provider served, such as flex, batch or priority; NULL: the standard one.';
+COMMENT ON COLUMN agent_metrics.agent_events.attributes IS
+    'What else is known of the turn and is grouped by, such as a channel or region: a small object, no text.';
 
 -- Facts from where they are: what came by ingest_events() and could not be mapped.
 
@@ -315,6 +325,8 @@ CREATE TABLE agent_metrics_internal.span_keys (
     call_index      integer,
     tool            text,
     response_id     text,
+    sender          text,
+    told_cost       numeric,
     CONSTRAINT response_id_is_short CHECK (agent_metrics_internal.check_length(response_id, 'response_id', 1024)),
     PRIMARY KEY (span_key, agent_id)
 );
@@ -329,7 +341,86 @@ COMMENT ON COLUMN agent_metrics_internal.span_keys.call_index IS
     'Position of the tool call in tools_called, from 0; NULL: the span is the turn.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.tool IS 'Name of the tool.';
 COMMENT ON COLUMN agent_metrics_internal.span_keys.response_id IS 'Id that the model''s provider gave the response.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.sender IS
+    'Whose spans the turn was made from, and may change it; NULL: it came otherwise, or its trace is closed.';
+COMMENT ON COLUMN agent_metrics_internal.span_keys.told_cost IS
+    'What its producer said that the turn cost, in US dollars; a cost that differs was corrected, and stays.';
 CREATE INDEX span_keys_response ON agent_metrics_internal.span_keys (response_id) WHERE response_id IS NOT NULL;
+
+CREATE INDEX quarantined_events_evaluation ON agent_metrics.quarantined_events ((event ->> 'event_id'))
+    WHERE event ? 'evaluation';
+CREATE INDEX quarantined_events_response ON agent_metrics.quarantined_events ((event ->> 'response_id'))
+    WHERE event ? 'evaluation';
+
+-- What is known of traces for span_days: see reconcile.sql.
+CREATE TABLE agent_metrics_internal.traces (
+    sender         text NOT NULL,
+    trace_id       text NOT NULL,
+    first_seen     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    missing        text,
+    waiting_turns  bigint NOT NULL DEFAULT 0,
+    waiting_tokens numeric,
+    waiting_since  timestamptz,
+    PRIMARY KEY (sender, trace_id)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE agent_metrics_internal.traces IS
+    'Traces that are open: more of their spans may come and change their turns. A row is the lock of its trace.';
+COMMENT ON COLUMN agent_metrics_internal.traces.sender IS 'Role or token that sends it; another''s is another trace.';
+COMMENT ON COLUMN agent_metrics_internal.traces.trace_id IS 'Id of the trace, in small letters.';
+COMMENT ON COLUMN agent_metrics_internal.traces.first_seen IS 'When its first span came.';
+COMMENT ON COLUMN agent_metrics_internal.traces.last_seen IS 'When its last span came.';
+COMMENT ON COLUMN agent_metrics_internal.traces.missing IS 'Why turns of it wait; NULL: none does.';
+COMMENT ON COLUMN agent_metrics_internal.traces.waiting_turns IS 'How many turns of it wait.';
+COMMENT ON COLUMN agent_metrics_internal.traces.waiting_tokens IS 'Their tokens.';
+COMMENT ON COLUMN agent_metrics_internal.traces.waiting_since IS 'Since when.';
+CREATE INDEX traces_last_seen ON agent_metrics_internal.traces (last_seen);
+CREATE INDEX traces_waiting ON agent_metrics_internal.traces (sender, trace_id) WHERE waiting_turns > 0;
+
+CREATE TABLE agent_metrics_internal.spans (
+    sender   text NOT NULL,
+    trace_id text NOT NULL,
+    span_id  text NOT NULL,
+    rank     bigint NOT NULL,
+    facts    text NOT NULL,
+    PRIMARY KEY (sender, trace_id, span_id)
+);
+COMMENT ON TABLE agent_metrics_internal.spans IS
+    'Spans of the traces that are open, as far as turns are made from them: no text of a conversation is here.';
+COMMENT ON COLUMN agent_metrics_internal.spans.sender IS 'Role or token that sent it.';
+COMMENT ON COLUMN agent_metrics_internal.spans.trace_id IS 'Its trace.';
+COMMENT ON COLUMN agent_metrics_internal.spans.span_id IS 'Its id.';
+COMMENT ON COLUMN agent_metrics_internal.spans.rank IS
+    'When it ended, in nanoseconds: of several tellings the last counts.';
+COMMENT ON COLUMN agent_metrics_internal.spans.facts IS
+    'What is kept of it: parent, name, moments, status, attributes that span_vocabulary knows; JSON.';
+
+CREATE TABLE agent_metrics.span_vocabulary (
+    attribute   text NOT NULL,
+    value       text NOT NULL DEFAULT '',
+    meaning     text NOT NULL,
+    rank        integer NOT NULL DEFAULT 50,
+    is_included boolean,
+    convention  text NOT NULL DEFAULT 'own',
+    PRIMARY KEY (attribute, value, meaning)
+);
+COMMENT ON TABLE agent_metrics.span_vocabulary IS
+    'What attributes of spans and log records mean. Add a row for a name of your own: the agent is in service.name.';
+COMMENT ON COLUMN agent_metrics.span_vocabulary.attribute IS
+    'Name of the attribute; nested values and JSON in a text have a dot before each inner name; one that ends in * '
+    'stands for all that begin so and have no row of their own.';
+COMMENT ON COLUMN agent_metrics.span_vocabulary.value IS
+    'It means so only with this value, in whatever case; empty: with any.';
+COMMENT ON COLUMN agent_metrics.span_vocabulary.meaning IS
+    'agent_name, conversation, model_call, input_tokens and so on: docs/ingest.md lists them; kept: no meaning yet.';
+COMMENT ON COLUMN agent_metrics.span_vocabulary.rank IS
+    'Of several attributes with one meaning the lowest counts. Shipped rows have 1 to 90.';
+COMMENT ON COLUMN agent_metrics.span_vocabulary.is_included IS
+    'Of input tokens: whether they include cached ones; of cached, reasoning, audio and image tokens: whether the '
+    'input or output tokens beside them include them; NULL: it does not say.';
+COMMENT ON COLUMN agent_metrics.span_vocabulary.convention IS 'Whose name it is.';
+CREATE TRIGGER check_span_word BEFORE INSERT OR UPDATE ON agent_metrics.span_vocabulary
+    FOR EACH ROW EXECUTE FUNCTION agent_metrics_internal.check_span_word();
 
 -- Tables of the business that are in this warehouse already, and are followed.
 COMMENT ON COLUMN agent_metrics.business_events.source_table IS

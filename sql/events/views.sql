@@ -160,3 +160,20 @@ COMMENT ON COLUMN agent_kpi.feeds.lag_seconds IS
     'Seconds since then. How much the other server still has to send, it alone knows: docs/managed-services.md.';
 COMMENT ON COLUMN agent_kpi.feeds.errors IS
     'Errors while it was copied or applied, since the statistics of the server were last reset.';
+
+-- An id that a stranger gave may be any text: one that is no number is shown as its hash.
+CREATE OR REPLACE VIEW agent_kpi.incomplete_traces WITH (security_barrier) AS
+SELECT CASE WHEN t.trace_id ~ '^[0-9a-f]{1,64}$' THEN t.trace_id ELSE 'hash ' || md5(t.trace_id) END AS trace_id,
+       t.sender, agent_metrics_internal.reason_class(t.missing) AS missing, t.waiting_since, t.waiting_turns AS turns,
+       t.waiting_tokens AS tokens
+FROM agent_metrics_internal.traces t
+WHERE t.waiting_turns > 0;
+COMMENT ON VIEW agent_kpi.incomplete_traces IS
+    'Traces with calls of models that are no turns yet, for something is not known of them: in no number. They come in '
+    'by themselves when what is missing comes, or when span_vocabulary learns its name. Unique: trace_id, sender.';
+COMMENT ON COLUMN agent_kpi.incomplete_traces.trace_id IS 'Id of the trace.';
+COMMENT ON COLUMN agent_kpi.incomplete_traces.sender IS 'Role or token that sends it.';
+COMMENT ON COLUMN agent_kpi.incomplete_traces.missing IS 'What is missing.';
+COMMENT ON COLUMN agent_kpi.incomplete_traces.waiting_since IS 'Since when.';
+COMMENT ON COLUMN agent_kpi.incomplete_traces.turns IS 'Calls of models that wait.';
+COMMENT ON COLUMN agent_kpi.incomplete_traces.tokens IS 'Their input and output tokens.';

@@ -6,11 +6,22 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
     other record;
 BEGIN
-    IF NEW.usage_type NOT IN ('input', 'cache_read', 'cache_write', 'output') THEN
-        RAISE EXCEPTION 'unknown usage type "%"', NEW.usage_type
+    IF NEW.usage_type IS NULL OR NEW.usage_type NOT IN (
+        SELECT u.usage_type FROM agent_metrics_internal.usage_types() u) THEN
+        RAISE EXCEPTION 'unknown usage type "%"', coalesce(NEW.usage_type, 'NULL')
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'A price is for input (tokens that are not cached), cache_read, cache_write or output.',
+                  DETAIL = format('A price is for input (tokens that are not cached) or another of: %s.',
+                                  (SELECT string_agg(u.usage_type, ', ')
+                                   FROM agent_metrics_internal.usage_types() u)),
                   HINT = 'Enter one row for each of them that the model bills.';
+    END IF;
+    NEW.service_tier := agent_metrics_internal.service_tier(NEW.service_tier);
+    IF NEW.min_input_tokens < 0 THEN
+        RAISE EXCEPTION 'impossible tier of % input tokens for % of %', NEW.min_input_tokens, NEW.usage_type, NEW.model
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = 'A price with min_input_tokens holds for calls with more input tokens than that, '
+                           'cached ones included; 0: for every call.',
+                  HINT = 'The price above 200k tokens has min_input_tokens 200000.';
     END IF;
     IF NEW.usd_per_million IS NULL OR NOT (NEW.usd_per_million >= 0 AND NEW.usd_per_million < 1000000000) THEN
         RAISE EXCEPTION 'impossible price % for % of %', coalesce(NEW.usd_per_million::text, 'NULL'),
@@ -29,9 +40,12 @@ BEGIN
     SELECT p.* INTO other
     FROM agent_metrics.token_prices p
     WHERE p.provider = NEW.provider AND p.model = NEW.model AND p.usage_type = NEW.usage_type
+      AND p.service_tier = NEW.service_tier AND p.min_input_tokens = NEW.min_input_tokens
       AND p.effective_from < NEW.effective_to AND p.effective_to > NEW.effective_from
-      AND NOT (TG_OP = 'UPDATE' AND (p.provider, p.model, p.usage_type, p.effective_from)
-                                  = (OLD.provider, OLD.model, OLD.usage_type, OLD.effective_from))
+      AND NOT (TG_OP = 'UPDATE' AND (p.provider, p.model, p.usage_type, p.service_tier, p.min_input_tokens,
+                                     p.effective_from)
+                                  = (OLD.provider, OLD.model, OLD.usage_type, OLD.service_tier, OLD.min_input_tokens,
+                                     OLD.effective_from))
     ORDER BY p.effective_from LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the price for % of % from % to % overlaps another', NEW.usage_type, NEW.model,
@@ -45,7 +59,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.check_token_price() IS
-    'Trigger: refuses an unknown usage type, an impossible price and a window that overlaps another.';
+    'Trigger: refuses an unknown usage type, an impossible price and a window that overlaps another; '
+    'brings the service tier into one spelling.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_token_price() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.refuse_change() RETURNS trigger

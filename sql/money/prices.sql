@@ -4,37 +4,165 @@
 -- ingest_events() does it as it stores, price_events() for turns that came by INSERT or COPY. A price that is entered
 -- or changed later touches no turn until reprice() is told to, which shows the difference first.
 
--- Rounds nothing: a product of whole numbers and a price is exact. A kind of token without a price, or with the prices
--- of two providers, leaves the whole cost unknown, which is not 0.
-CREATE FUNCTION agent_metrics.turn_cost(
-    provider text, model text, at timestamptz, token_usage_input bigint, token_usage_output bigint,
-    token_usage_cache_read bigint, token_usage_cache_write bigint) RETURNS numeric
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+-- Takes the tokens that are billed apart out of the counts that they are part of. gap says what does not fit.
+CREATE FUNCTION agent_metrics_internal.split_usage(
+    usage_details jsonb, INOUT tokens numeric[], INOUT kinds text[], OUT fallbacks text[], OUT gap text)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    uncached bigint := token_usage_input - coalesce(token_usage_cache_read, 0) - coalesce(token_usage_cache_write, 0);
+    part  record;
+    whole integer;
 BEGIN
-    IF model IS NULL OR uncached IS NULL OR uncached < 0 OR token_usage_output IS NULL THEN
-        RETURN NULL;
+    fallbacks := array_fill(NULL::text, ARRAY[cardinality(kinds)]);
+    IF jsonb_typeof(usage_details) <> 'object' THEN
+        gap := 'usage_details is no object of counts';
+        RETURN;
     END IF;
-    RETURN (
-        SELECT CASE WHEN bool_and(p.prices = 1) AND count(DISTINCT p.provider) <= 1
-                    THEN trim_scale(sum(u.tokens * p.usd) * 0.000001) END
-        FROM (VALUES ('input', uncached), ('cache_read', turn_cost.token_usage_cache_read),
-                     ('cache_write', turn_cost.token_usage_cache_write), ('output', turn_cost.token_usage_output))
-                         AS u (usage_type, tokens)
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS prices, min(t.usd_per_million) AS usd, min(t.provider) AS provider
-            FROM agent_metrics.token_prices t
-            WHERE t.model = turn_cost.model AND t.usage_type = u.usage_type
-              AND t.effective_from <= turn_cost.at AND t.effective_to > turn_cost.at
-              AND (turn_cost.provider IS NULL OR t.provider = turn_cost.provider)) p
-        -- no tokens at all still need a model that is known
-        WHERE u.tokens > 0 OR u.usage_type = 'input');
+    FOR part IN
+        SELECT d.key, CASE WHEN jsonb_typeof(d.value) = 'number' THEN d.value::numeric END AS tokens,
+               u.part_of, u.billed_as
+        FROM jsonb_each(usage_details) AS d (key, value)
+        LEFT JOIN agent_metrics_internal.usage_types() u ON u.usage_type = d.key
+    LOOP
+        IF coalesce(part.tokens < 0 OR part.tokens <> trunc(part.tokens), true) THEN
+            gap := format('the count of %s is no whole number', part.key);
+        ELSIF part.tokens > 0 AND part.part_of IS NULL THEN
+            gap := format('%s is no usage type that is billed apart', part.key);
+        ELSIF part.tokens > 0 THEN
+            whole := array_position(kinds, part.part_of);
+            tokens[whole] := tokens[whole] - part.tokens;
+            IF coalesce(tokens[whole] < 0, true) THEN
+                gap := format('more %s tokens than the turn has of %s', part.key, part.part_of);
+            END IF;
+            kinds := kinds || part.key;
+            tokens := tokens || part.tokens;
+            fallbacks := fallbacks || part.billed_as;
+        END IF;
+        EXIT WHEN gap IS NOT NULL;
+    END LOOP;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.turn_cost(text, text, timestamptz, bigint, bigint, bigint, bigint) IS
-    'Cost of a turn in US dollars by the prices that hold at its time; input tokens include the cached ones. '
-    'NULL where a price or a count is not known. A provider of NULL is whoever alone has a price for the model.';
+COMMENT ON FUNCTION agent_metrics_internal.split_usage(jsonb, numeric[], text[]) IS
+    'Takes tokens that are billed apart out of the counts of a turn. Internal: price_turn() uses it.';
+
+-- Rounds nothing: a product of whole numbers and a price is exact. A kind of token without a price, or with the prices
+-- of two providers, leaves the whole cost unknown, which is not 0. The name that the turn gives goes before its
+-- aliases, which are looked up only where that name has no price.
+--
+-- The size of the input, cached tokens included, decides the context tier of the whole call. Providers say "above 200k
+-- tokens", so a call of exactly 200,000 is still below. Where one kind of token has a price for that tier, each needs
+-- one: a bill does not mix tiers. It is called once a turn, so its one query is small and the sum is made without SQL.
+CREATE FUNCTION agent_metrics_internal.price_turn(
+    provider text, model text, at timestamptz, counts bigint[], usage_details jsonb, service_tier text,
+    explain boolean, OUT cost numeric, OUT gap text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $function$
+#variable_conflict use_variable
+DECLARE
+    level          text := agent_metrics_internal.service_tier(service_tier);
+    kinds          text[] := ARRAY['input', 'output', 'cache_read', 'cache_write'];
+    -- of the input, what is not cached
+    tokens         numeric[] := ARRAY[counts[1] - coalesce(counts[3], 0) - coalesce(counts[4], 0), counts[2],
+                                      counts[3], counts[4]];
+    fallbacks      text[];
+    of_provider    text := provider;
+    other_provider text;
+    of_model       text := model;
+    canonical      record;
+    names          bigint := 1;
+    has_prices     boolean := false;
+    size           bigint;
+    prices         jsonb;  -- by usage type
+    usd            numeric;
+    total          numeric := 0;
+    missing        text;
+BEGIN
+    gap := CASE WHEN model IS NULL THEN 'the turns name no model'
+                WHEN tokens[1] IS NULL OR tokens[2] IS NULL THEN 'a count of tokens is missing'
+                WHEN tokens[1] < 0 THEN 'more tokens are cached than the input has' END;
+    IF gap IS NULL AND usage_details <> '{}' THEN
+        SELECT s.tokens, s.kinds, s.fallbacks, s.gap INTO tokens, kinds, fallbacks, gap
+        FROM agent_metrics_internal.split_usage(usage_details, tokens, kinds) s;
+    END IF;
+    IF gap IS NOT NULL THEN
+        RETURN;
+    END IF;
+    FOR attempt IN 1 .. 3 LOOP
+        IF of_provider IS NULL THEN
+            SELECT min(t.provider), max(t.provider) INTO of_provider, other_provider
+            FROM agent_metrics.token_prices t
+            WHERE t.model = of_model AND t.effective_from <= at AND t.effective_to > at;
+            IF of_provider <> other_provider THEN
+                gap := 'several providers price the model, and the turns name none';
+                RETURN;
+            END IF;
+        END IF;
+        SELECT t.min_input_tokens, jsonb_object_agg(t.usage_type, t.usd_per_million) INTO size, prices
+        FROM agent_metrics.token_prices t
+        WHERE t.model = of_model AND t.provider = of_provider AND t.service_tier = level
+          AND t.effective_from <= at AND t.effective_to > at
+          AND (t.min_input_tokens = 0 OR t.min_input_tokens < counts[1])
+        GROUP BY t.min_input_tokens ORDER BY t.min_input_tokens DESC LIMIT 1;
+        has_prices := FOUND OR EXISTS (
+            SELECT 1 FROM agent_metrics.token_prices t
+            WHERE t.model = of_model AND t.provider = of_provider AND t.effective_from <= at AND t.effective_to > at);
+        EXIT WHEN has_prices OR attempt = 3;
+        IF attempt = 1 THEN
+            canonical := agent_metrics_internal.canonical_of_model(provider, model);
+            of_provider := canonical.provider;
+            of_model := canonical.model;
+        ELSE
+            SELECT min(n.priced_provider), min(n.priced_model), count(*) INTO of_provider, of_model, names
+            FROM agent_metrics_internal.priced_names(canonical.provider, canonical.model, at) n;
+            EXIT WHEN names <> 1;
+        END IF;
+    END LOOP;
+    FOR place IN 1 .. cardinality(kinds) LOOP
+        -- no tokens at all still need a model that is known
+        IF tokens[place] > 0 OR place = 1 THEN
+            usd := coalesce(prices ->> kinds[place], prices ->> fallbacks[place])::numeric;
+            IF usd IS NULL THEN
+                missing := concat_ws(', ', missing, kinds[place]);
+            END IF;
+            total := total + tokens[place] * usd;
+        END IF;
+    END LOOP;
+    IF missing IS NULL THEN
+        cost := trim_scale(total * 0.000001);
+    ELSIF explain THEN
+        gap := CASE
+            WHEN has_prices
+                THEN 'no price for ' || missing
+                     || CASE WHEN size > 0 THEN format(' of inputs above %s tokens', size) ELSE '' END
+                     || CASE WHEN level <> 'standard' THEN format(' in service tier %s', level) ELSE '' END
+            WHEN names > 1 THEN 'several names of the model have a price'
+            WHEN NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices t WHERE t.model = price_turn.model)
+                THEN 'the model has no price'
+            WHEN NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices t
+                             WHERE t.model = price_turn.model
+                               AND t.provider = coalesce(price_turn.provider, t.provider))
+                THEN 'the provider has no price for the model'
+            ELSE 'no price of the model holds at the time of the turns' END;
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.price_turn(
+    text, text, timestamptz, bigint[], jsonb, text, boolean) IS
+    'Cost of a turn by the price list; and where it is not known and explain is true, what is missing. counts: input, '
+    'output, cache read, cache write. Internal: turn_cost() and unpriced_models use it.';
+
+CREATE FUNCTION agent_metrics.turn_cost(
+    provider text, model text, at timestamptz, token_usage_input bigint, token_usage_output bigint,
+    token_usage_cache_read bigint, token_usage_cache_write bigint, usage_details jsonb DEFAULT NULL,
+    service_tier text DEFAULT NULL) RETURNS numeric
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (agent_metrics_internal.price_turn(
+        provider, model, at,
+        ARRAY[token_usage_input, token_usage_output, token_usage_cache_read, token_usage_cache_write],
+        usage_details, service_tier, false)).cost;
+COMMENT ON FUNCTION agent_metrics.turn_cost(text, text, timestamptz, bigint, bigint, bigint, bigint, jsonb, text) IS
+    'Cost of a turn in US dollars by the prices that hold at its time; input tokens include the cached ones, '
+    'usage_details are the tokens that are billed apart. NULL where a count is not known, or a kind of token, a '
+    'service tier or a size of input has no price. A provider of NULL is whoever alone has a price for the model.';
 
 -- Turns that arrived since the last look are found as a refresh finds them: recorded, and not visible in the stored
 -- snapshot. A turn that is looked at twice is priced once, so the look need not be exact, only lose nothing.
@@ -73,8 +201,8 @@ BEGIN
         JOIN agent_metrics_internal.price_watermarks w ON w.agent_id = e.agent_id
         CROSS JOIN LATERAL (
             SELECT agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input,
-                                           e.token_usage_output, e.token_usage_cache_read,
-                                           e.token_usage_cache_write) AS cost
+                                           e.token_usage_output, e.token_usage_cache_read, e.token_usage_cache_write,
+                                           e.usage_details, e.service_tier) AS cost
             OFFSET 0) c
         WHERE w.agent_id = ANY (locked) AND e.recorded_in >= oldest_unseen_xid AND e.cost_usd IS NULL
           AND e.model IS NOT NULL
@@ -98,7 +226,8 @@ BEGIN
               AND e.model IS NOT NULL
               AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
               AND agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
-                                          e.token_usage_cache_read, e.token_usage_cache_write) IS NOT NULL);
+                                          e.token_usage_cache_read, e.token_usage_cache_write, e.usage_details,
+                                          e.service_tier) IS NOT NULL);
         UPDATE agent_metrics_internal.price_watermarks w SET snapshot = current_snapshot, origin = here
         WHERE w.agent_id = ANY (locked) AND NOT w.agent_id = ANY (coalesce(passed, '{}'));
     END IF;
@@ -147,8 +276,8 @@ BEGIN
         FROM agent_metrics.agent_events e
         CROSS JOIN LATERAL (
             SELECT agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input,
-                                           e.token_usage_output, e.token_usage_cache_read,
-                                           e.token_usage_cache_write) AS cost
+                                           e.token_usage_output, e.token_usage_cache_read, e.token_usage_cache_write,
+                                           e.usage_details, e.service_tier) AS cost
             OFFSET 0) c
         WHERE ($1 IS NULL OR e.agent_id = $1) AND e.occurred_at >= $2 AND e.occurred_at < $3 AND e.model IS NOT NULL
           -- the producer's own cost wins

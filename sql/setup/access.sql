@@ -6,7 +6,7 @@
 --   fact    a writer brings it in: he may not choose the stamps by which a refresh finds his rows
 --   intake  ingest_events() keeps there, with its caller's rights, what it could not take and what it has seen
 --   progress  agent-metrics ingest notes there, with a writer's rights, how far it has read a file
---   price   ingest_events() reads it
+--   price   ingest_events() reads it, to price a turn
 --   owner   only functions with the owner's rights write it: an admin who wrote it would choose who has which rights,
 --           what setup() does, or which tables those functions make, rename and drop
 CREATE FUNCTION agent_metrics_internal.table_purposes() RETURNS TABLE (relation text, purpose text)
@@ -20,7 +20,7 @@ BEGIN ATOMIC
         ('agent_metrics.infrastructure_costs', 'fact'), ('agent_metrics.eval_runs', 'fact'),
         ('agent_metrics.eval_results', 'fact'), ('agent_metrics.quarantined_events', 'intake'),
         ('agent_metrics_internal.span_keys', 'intake'), ('agent_metrics_internal.ingested_files', 'progress'),
-        ('agent_metrics.token_prices', 'price'),
+        ('agent_metrics.token_prices', 'price'), ('agent_metrics.model_aliases', 'price'),
         ('agent_metrics_internal.access_levels', 'owner'), ('agent_metrics_internal.migrations', 'owner'),
         ('agent_metrics_internal.partition_splits', 'owner'), ('agent_metrics_internal.guarded_turns', 'owner'),
         ('agent_metrics_internal.archives', 'owner')) AS v (relation, purpose);
@@ -29,8 +29,8 @@ COMMENT ON FUNCTION agent_metrics_internal.table_purposes() IS
     'Tables to which the levels of access have other rights than their schema gives. Internal: level_rights() uses it.';
 
 -- By schema and kind. Readers read agent_kpi, and call what its views call on their behalf (kpi_...). Writers bring
--- facts in. Admins read everything, write every table that is not the owner's own, and call what setup() made in
--- agent_metrics; what it made in agent_metrics_internal are parts of those.
+-- facts in, and call what ingest_events() does with the owner's rights (intake_...). Admins read everything, write every
+-- table that is not the owner's own, and call what setup() made in agent_metrics; what it made in agent_metrics_internal are parts of those.
 CREATE FUNCTION agent_metrics_internal.level_rights()
 RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
@@ -49,7 +49,8 @@ BEGIN
         LEFT JOIN agent_metrics_internal.table_purposes() p ON p.relation = format('%I.%I', n.nspname, c.relname)
     ), made AS (
         -- functions that are no members: setup() made them
-        SELECT p.oid, n.nspname = 'agent_metrics' AS is_public, p.proname LIKE 'kpi\_%' AS is_of_views
+        SELECT p.oid, n.nspname = 'agent_metrics' AS is_public, p.proname LIKE 'kpi\_%' AS is_of_views,
+               p.proname LIKE 'intake\_%' AS is_of_intake
         FROM place n JOIN pg_proc p ON p.pronamespace = n.oid
         WHERE NOT EXISTS (SELECT 1 FROM pg_depend d
                           WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
@@ -74,6 +75,8 @@ BEGIN
         JOIN (VALUES ('price', 'SELECT'), ('intake', 'SELECT'), ('intake', 'INSERT'), ('progress', 'SELECT'),
                         ('progress', 'INSERT'), ('progress', 'UPDATE')) AS p (purpose, privilege)
           ON p.purpose = r.purpose
+        UNION ALL
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_of_intake
     ), admin AS (
         SELECT x.* FROM reader x
         UNION ALL
@@ -86,7 +89,8 @@ BEGIN
         FROM relation r CROSS JOIN unnest(ARRAY['USAGE', 'SELECT']) AS p (privilege)
         WHERE NOT r.is_kpi AND r.relkind = 'S'
         UNION ALL
-        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_public AND NOT m.is_of_views
+        SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m
+        WHERE m.is_public AND NOT m.is_of_views OR m.is_of_intake
     )
     SELECT 'reader', x.* FROM reader x
     UNION ALL SELECT 'writer', x.* FROM writer x

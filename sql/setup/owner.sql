@@ -5,10 +5,11 @@ CREATE OR REPLACE FUNCTION agent_metrics_internal.check_setting() RETURNS trigge
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     -- A name that nothing reads would be believed to hold; names with a prefix are for what people build beside this.
-    IF NEW.name NOT IN ('report_time_zone', 'hot_days', 'page_url') AND NEW.name !~ '^[a-z0-9_]+\.' THEN
+    IF NEW.name NOT IN ('report_time_zone', 'hot_days', 'page_url', 'span_days', 'span_attributes')
+       AND NEW.name !~ '^[a-z0-9_]+\.' THEN
         RAISE EXCEPTION 'unknown setting "%"', NEW.name
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'The settings are report_time_zone, hot_days and page_url.',
+                  DETAIL = 'The settings are report_time_zone, hot_days, page_url, span_days and span_attributes.',
                   HINT = 'Use one of them; one of your own has a prefix and a dot: dashboards.colour.';
     END IF;
     IF NEW.name = 'page_url' AND NEW.value !~ '^(https?://[^[:space:]<>"|]+)?$' THEN
@@ -28,6 +29,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'hot_days says for how many days raw events stay in the database.',
                   HINT = 'Write a whole number of days from 1 upwards, such as 90.';
+    END IF;
+    IF NEW.name = 'span_days' AND NEW.value !~ '^[1-9][0-9]{0,2}$' THEN
+        RAISE EXCEPTION 'impossible number of days of spans "%"', NEW.value
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'span_days says for how many days after its last span a trace stays open.',
+                  HINT = 'Write a whole number of days from 1 to 999, such as 7.';
     END IF;
     RETURN NEW;
 END

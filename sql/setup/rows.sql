@@ -3,7 +3,9 @@
 INSERT INTO agent_metrics.settings (name, value, description) VALUES
     ('report_time_zone', 'UTC', 'Time zone whose days and hours the reports use.'),
     ('hot_days', '90', 'Days that raw events stay in the database before they may be archived.'),
-    ('page_url', '', 'Where people reach the page, such as https://agents.example; empty: alerts carry no links.')
+    ('page_url', '', 'Where people reach the page, such as https://agents.example; empty: alerts carry no links.'),
+    ('span_days', '7', 'Days that a trace stays open after its last span.'),
+    ('span_attributes', '', 'Attributes of spans that turns keep, for segments: channel, tier, region.')
 ON CONFLICT DO NOTHING;
 
 INSERT INTO agent_metrics.agent_kinds (kind, cadence, bucket_seconds, outcome_metric, unit_name, description) VALUES

@@ -24,14 +24,3 @@ CREATE FUNCTION agent_metrics_internal.check_length(value text, what text, most 
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'check_length_of';
 COMMENT ON FUNCTION agent_metrics_internal.check_length(text, text, integer) IS
     'True, or an error when a text has more than so many bytes.';
-
--- What stands for a document that is too deep: enough to find where it came from.
-CREATE FUNCTION agent_metrics_internal.shallow(document jsonb, most integer) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN agent_metrics_internal.json_depth(document) > most
-                THEN jsonb_build_object('too_deep', agent_metrics_internal.json_depth(document),
-                                        'hash', md5(document::text), 'head', left(document::text, 200))
-                ELSE document END;
-COMMENT ON FUNCTION agent_metrics_internal.shallow(jsonb, integer) IS
-    'A document, or what stands for one of more levels than the given: how many it has, its hash, and how it begins. '
-    'Internal: ingest_events() and retry_quarantined() use it.';

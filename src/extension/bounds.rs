@@ -83,19 +83,19 @@ pub fn check_by_name(row: &Row) -> Result<(), SqlError> {
         let Ok(name) = std::str::from_utf8(name) else {
             continue;
         };
-        let most =
-            match name {
-                "agent_id" | "kind" | "meaning" | "label" | "outcome_label" | "metric"
-                | "model" | "provider" | "usage_type" | "owner" | "deputy" | "criterion"
-                | "tool" | "answer_verdict" | "agent_version" | "prompt_version" | "eval_set"
-                | "vertical" | "statistic" | "baseline_agent_id" | "replaced_by" | "source"
-                | "service" => Some(NAME_MAX),
-                "conversation_id" | "user_id" | "customer_id" | "business_event_id"
-                | "respondent_id" | "answer_id" | "review_id" | "sample_id" | "run_id"
-                | "case_id" | "cost_id" | "line_id" | "reviewer" | "judged_by" | "scored_by"
-                | "source_table" => Some(ID_MAX),
-                _ => None,
-            };
+        let most = match name {
+            "agent_id" | "kind" | "meaning" | "label" | "outcome_label" | "metric" | "model"
+            | "provider" | "usage_type" | "owner" | "deputy" | "criterion" | "tool"
+            | "answer_verdict" | "agent_version" | "prompt_version" | "eval_set" | "vertical"
+            | "statistic" | "baseline_agent_id" | "replaced_by" | "source" | "service"
+            | "service_name" | "service_tier" | "biller" | "model_provider"
+            | "canonical_provider" | "canonical_model" | "charge" => Some(NAME_MAX),
+            "conversation_id" | "user_id" | "customer_id" | "business_event_id"
+            | "respondent_id" | "answer_id" | "review_id" | "sample_id" | "run_id" | "case_id"
+            | "cost_id" | "line_id" | "reviewer" | "judged_by" | "scored_by" | "source_table"
+            | "account" | "report_id" => Some(ID_MAX),
+            _ => None,
+        };
         if let Some(most) = most {
             if row.is_of(position, Kind::Text) {
                 check_length(row, position, name, most)?;

@@ -6,11 +6,14 @@
 use super::abi::{Column, Kind, Row, once, sql_functions};
 use super::bounds::{check_by_name, check_depth, check_length, check_moment};
 use super::error::SqlError;
+use super::usage::{is_counts, is_object};
 use crate::measures::limits::{ID_MAX, NAME_MAX};
 use pgrx::PgSqlErrorCode;
 
 /// Most tokens of one kind in one turn: sums of their squares stay exact whatever the number of turns.
 pub const TOKENS_MAX: i64 = 1_000_000_000_000;
+/// Most bytes of `usage_details`, and of `attributes`: a turn has some kinds of usage and a few words beside it.
+pub const DETAILS_MAX: usize = 4096;
 /// Who may say an outcome, as `outcome_source` has it.
 pub const SOURCES: [&[u8]; 4] = [b"agent", b"judge", b"crm", b"human"];
 
@@ -88,10 +91,12 @@ enum Check {
     Tokens,
     Amount,
     Source,
+    Usage,
+    Attributes,
 }
 
 /// The columns that are looked at, in the order of the table.
-const COLUMNS: [(&str, Check); 20] = [
+const COLUMNS: [(&str, Check); 23] = [
     ("agent_id", Check::Length(NAME_MAX)),
     ("occurred_at", Check::Moment),
     ("conversation_id", Check::Length(ID_MAX)),
@@ -112,6 +117,9 @@ const COLUMNS: [(&str, Check); 20] = [
     ("outcome_source", Check::Source),
     ("provider", Check::Length(NAME_MAX)),
     ("computed_cost_usd", Check::Amount),
+    ("usage_details", Check::Usage),
+    ("service_tier", Check::Length(NAME_MAX)),
+    ("attributes", Check::Attributes),
 ];
 
 impl Check {
@@ -119,7 +127,7 @@ impl Check {
         match self {
             Self::Length(_) | Self::Source => Kind::Text,
             Self::Moment => Kind::Moment,
-            Self::Tools => Kind::Json,
+            Self::Tools | Self::Usage | Self::Attributes => Kind::Json,
             Self::Latency => Kind::Float8,
             Self::Tokens => Kind::Int8,
             Self::Amount => Kind::Numeric,
@@ -164,6 +172,37 @@ fn find_stamp(row: &Row, name: &'static str) -> Result<Option<usize>, SqlError> 
     )
 }
 
+fn check_details(row: &Row, position: usize, column: &str, check: Check) -> Result<(), SqlError> {
+    let length = row.length(position);
+    if length > DETAILS_MAX {
+        return Err(SqlError::new(
+            PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
+            format!("{column} cannot be {length} bytes long"),
+            format!(
+                "{column} has at most {DETAILS_MAX} bytes: no text of a conversation belongs there."
+            ),
+            "Keep what turns are counted or grouped by, and leave the rest out.",
+        ));
+    }
+    if matches!(check, Check::Usage) && !is_counts(row.bytes(position)) {
+        return Err(out_of_range(
+            column,
+            "a value that is no object of counts",
+            "an object of kinds of usage and whole numbers of tokens from 0 to below 1000000000000",
+            "Write '{\"reasoning\": 120, \"cache_write_1h\": 500}', or NULL when nothing is billed apart.",
+        ));
+    }
+    if !is_object(row.bytes(position)) {
+        return Err(out_of_range(
+            column,
+            "a value that is no object",
+            "a JSON object of names and values",
+            "Write '{\"channel\": \"chat\"}', or NULL when there is nothing to say.",
+        ));
+    }
+    check_depth(row, position, column)
+}
+
 fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), SqlError> {
     const NOT_KNOWN: &str =
         "Leave it NULL when it is not known: NULL is in no sum and no percentile.";
@@ -181,6 +220,7 @@ fn check(row: &Row, position: usize, column: &str, check: Check) -> Result<(), S
             }
             return check_depth(row, position, column);
         }
+        Check::Usage | Check::Attributes => return check_details(row, position, column, check),
         Check::Latency => {
             let latency = row.float8(position);
             if !(latency.is_finite() && latency >= 0.0) {

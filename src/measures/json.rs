@@ -67,6 +67,54 @@ pub fn depth(root: &[u8], most: usize, mut tick: impl FnMut()) -> Option<usize> 
     Some(deepest)
 }
 
+/// A document as text in which what is nested deeper than `most` levels is replaced by `mark`, a text. Linear, and
+/// without recursion, so that whoever parses it afterwards may recurse.
+pub fn prune<'a>(text: &'a [u8], most: usize, mark: &str) -> Cow<'a, [u8]> {
+    let mut pruned: Option<Vec<u8>> = None;
+    let (mut level, mut start, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
+    for (at, byte) in text.iter().enumerate() {
+        if is_text {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                b'"' => is_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => is_text = true,
+            b'{' | b'[' => {
+                level += 1;
+                if level == most + 1 {
+                    pruned
+                        .get_or_insert_default()
+                        .extend_from_slice(&text[start..at]);
+                }
+            }
+            b'}' | b']' => {
+                if level == most + 1
+                    && let Some(pruned) = &mut pruned
+                {
+                    pruned.extend_from_slice(mark.as_bytes());
+                    start = at + 1;
+                }
+                level = level.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+    match pruned {
+        None => Cow::Borrowed(text),
+        Some(mut pruned) => {
+            if level <= most {
+                pruned.extend_from_slice(&text[start..]);
+            }
+            Cow::Owned(pruned)
+        }
+    }
+}
+
 /// Keys of the forms that are delivered. They name nobody, whoever is called like one of them.
 const WORDS: [&str; 70] = [
     "agent_id",

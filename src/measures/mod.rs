@@ -8,7 +8,7 @@
 //! - [`zone`]: where hours and days of a time zone begin and end
 //! - [`json`]: documents of any depth, walked without recursion
 //! - [`redact`]: documents without what somebody said in them
-//! - [`spans`]: which span of a delivery belongs where
+//! - [`spans`]: from spans to turns
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

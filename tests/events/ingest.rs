@@ -26,7 +26,7 @@ pub fn shop(name: &str) -> Db {
 pub fn ingest(session: &Session, json: &str) -> String {
     session
         .lines(&format!(
-            "SELECT * FROM agent_metrics.ingest_events($json${json}$json$)"
+            "SELECT stored, repeated, quarantined FROM agent_metrics.ingest_events($json${json}$json$)"
         ))
         .remove(0)
 }

@@ -4,7 +4,7 @@ pub mod bad_input;
 mod bounds;
 mod erasure;
 mod hostile;
-mod ingest;
+pub mod ingest;
 mod judgements;
 mod meanings;
 mod quarantine;

@@ -1,0 +1,113 @@
+//! A trace is closed after span_days: a later span adds the turn that is missing, it changes and deletes nothing.
+
+use super::cases::ingest;
+use super::cases::{TURNS, cases_db};
+use crate::events::ingest::{otlp, span};
+use crate::support::Db;
+
+fn call(id: &str, parent: &str, names: &[(&str, &str)]) -> String {
+    let mut attributes = vec![
+        ("gen_ai.operation.name", "\"chat\""),
+        ("gen_ai.request.model", "\"gpt-x\""),
+        ("gen_ai.usage.input_tokens", "1000"),
+        ("gen_ai.usage.output_tokens", "50"),
+    ];
+    attributes.extend(names);
+    span(id, parent, 0, &attributes)
+}
+
+const NAMED: [(&str, &str); 2] = [
+    ("gen_ai.agent.name", "\"support-bot\""),
+    ("gen_ai.conversation.id", "\"c-1\""),
+];
+
+fn close(db: &Db) -> String {
+    db.exec("UPDATE agent_metrics_internal.traces SET last_seen = now() - interval '8 days'");
+    db.value("SELECT agent_metrics.close_traces()").unwrap()
+}
+
+#[test]
+fn a_closed_trace_is_only_added_to() {
+    let db = cases_db("traces_closing");
+    ingest(&db, &otlp(&[call("leaf", "wrapper", &NAMED)]));
+    assert_eq!(
+        db.value("SELECT agent_metrics.close_traces()").as_deref(),
+        Some("0"),
+        "it is young"
+    );
+    assert_eq!(close(&db), "1");
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics_internal.spans"),
+        ["0"]
+    );
+    let before = db.lines("SELECT e::text FROM agent_metrics.agent_events e");
+    // what is known, with other names; its wrapper would take its place, were the trace open
+    let other = [
+        ("gen_ai.agent.name", "\"helper\""),
+        ("gen_ai.conversation.id", "\"c-2\""),
+    ];
+    ingest(&db, &otlp(&[call("leaf", "wrapper", &other)]));
+    assert_eq!(
+        db.lines("SELECT e::text FROM agent_metrics.agent_events e"),
+        before
+    );
+    ingest(&db, &otlp(&[call("late", "", &NAMED)]));
+    assert_eq!(db.lines(TURNS).len(), 2, "what is missing is added");
+}
+
+#[test]
+fn what_still_waits_when_its_trace_is_closed_can_be_mended() {
+    let db = cases_db("traces_waiting");
+    ingest(
+        &db,
+        &otlp(&[call(
+            "leaf",
+            "",
+            &[("gen_ai.agent.name", "\"support-bot\"")],
+        )]),
+    );
+    assert_eq!(
+        db.lines("SELECT missing, turns, tokens FROM agent_kpi.incomplete_traces"),
+        ["no conversation_id|1|1050"]
+    );
+    assert_eq!(close(&db), "1");
+    assert_eq!(
+        db.lines(
+            "SELECT reason, event ->> 'token_usage_input' FROM agent_metrics.quarantined_events"
+        ),
+        ["no conversation_id|1000"]
+    );
+    db.exec(
+        "UPDATE agent_metrics.quarantined_events SET event = event || '{\"conversation_id\": \"c-7\"}';
+         SELECT * FROM agent_metrics.retry_quarantined()",
+    );
+    assert_eq!(db.lines(TURNS), ["support-bot|c-7|1000|50|||0.0024||f"]);
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics.quarantined_events"),
+        ["0"]
+    );
+}
+
+#[test]
+fn an_erased_person_does_not_come_back_with_a_span_that_is_late() {
+    let db = cases_db("traces_erased");
+    let named = [NAMED[0], NAMED[1], ("user.id", "\"u-1\"")];
+    ingest(&db, &otlp(&[call("leaf", "root", &named)]));
+    db.exec("SELECT * FROM agent_metrics.erase_user('u-1')");
+    assert_eq!(db.lines(TURNS).len(), 0);
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics_internal.spans WHERE facts LIKE '%u-1%'"),
+        ["0"],
+        "and is in no span that is kept"
+    );
+    ingest(
+        &db,
+        &otlp(&[span(
+            "root",
+            "",
+            0,
+            &[("gen_ai.operation.name", "\"invoke_agent\"")],
+        )]),
+    );
+    assert_eq!(db.lines(TURNS).len(), 0);
+}
