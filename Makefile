@@ -7,6 +7,7 @@
 #                  its bar; ROWS=10000000. And bench-collect: spans a second
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make test-majors    builds and runs the suite on PostgreSQL 16, 17 and 18, and pg_upgrade to each; MAJORS="16 17 18"
+#   make test-clients   a real OpenTelemetry SDK, from PyPI, sends to agent-metrics collect
 #   make test-machines  the demo on machines with nothing but Rust; SUITES="bookworm trixie forky"
 #   make package   the three files, with the notices of what they contain, in a tar archive
 #   make packages  Debian packages of the extension and the program, in target/packages
@@ -37,7 +38,7 @@ FEATURES := --no-default-features --features pg$(MAJOR)
 
 MANUAL := target/manual/pages
 
-.PHONY: demo test test-majors test-machines test-packages packages release manual docs privileges soak \
+.PHONY: demo test test-clients test-majors test-machines test-packages packages release manual docs privileges soak \
 	bench bench-aggregates bench-refresh bench-ingest bench-dashboard bench-collect install package tools program extension \
 	lint advisories clean
 
@@ -60,6 +61,12 @@ soak: tools
 # Root's, and hours of a machine's time: not part of test.
 test-majors:
 	scripts/test-majors $(MAJORS)
+
+# Apart from test: it needs a registry of Python packages.
+test-clients: tools
+	@$(MAKE) --no-print-directory install
+	$(CARGO) build --bin agent-metrics
+	scripts/with-cluster scripts/test-clients
 
 test-machines:
 	scripts/test-machines $(SUITES)

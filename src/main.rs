@@ -70,6 +70,8 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
             let stop = Stop::on_signals()?;
             let page = show_page(server, listen, &stop).await?;
             let options = collect::Options::default();
+            // a variable that is empty is none
+            let collect = collect.filter(|address| !address.is_empty());
             let collector = take_spans(server, collect, options, &stop).await?;
             tokio::try_join!(page, collector, run::run(server, &SystemClock, stop))?;
             Ok(ExitCode::SUCCESS)

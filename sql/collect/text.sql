@@ -28,7 +28,7 @@ COMMENT ON FUNCTION agent_metrics_internal.quarantine_text(text, text, bigint, t
 -- A list of documents in one call, and one by one when the whole of it fails: so one that is too large or impossible
 -- stands in nobody's way. What fails goes to quarantine with the place of its own.
 CREATE FUNCTION agent_metrics_internal.ingest_documents(documents jsonb[], places text[])
-RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -38,6 +38,7 @@ BEGIN
     stored := 0;
     repeated := 0;
     quarantined := 0;
+    waiting := 0;
     IF cardinality(documents) = 0 THEN
         RETURN NEXT;
         RETURN;
@@ -55,6 +56,7 @@ BEGIN
         stored := part.stored;
         repeated := part.repeated;
         quarantined := part.quarantined;
+        waiting := part.waiting;
         RETURN NEXT;
         RETURN;
     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
@@ -74,6 +76,7 @@ BEGIN
         stored := stored + part.stored;
         repeated := repeated + part.repeated;
         quarantined := quarantined + part.quarantined;
+        waiting := waiting + part.waiting;
     END LOOP;
     RETURN NEXT;
 END
@@ -84,7 +87,7 @@ COMMENT ON FUNCTION agent_metrics_internal.ingest_documents(jsonb[], text[]) IS
 
 -- Lines of JSON, in portions of what one call of ingest_events() takes.
 CREATE FUNCTION agent_metrics_internal.ingest_lines(lines text[], places text[])
-RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -100,6 +103,7 @@ BEGIN
     stored := 0;
     repeated := 0;
     quarantined := 0;
+    waiting := 0;
     -- the last one is none, and closes the last portion
     FOR line IN SELECT l.text, l.place FROM unnest(lines, places) AS l (text, place)
                 WHERE btrim(l.text, E' \t\r') <> ''
@@ -129,6 +133,7 @@ BEGIN
             stored := stored + part.stored;
             repeated := repeated + part.repeated;
             quarantined := quarantined + part.quarantined;
+            waiting := waiting + part.waiting;
             documents := '{}';
             origins := '{}';
             size := 0;
@@ -141,7 +146,8 @@ COMMENT ON FUNCTION agent_metrics_internal.ingest_lines(text[], text[]) IS
     'Stores lines of JSON; each that is none goes to quarantine without messages, with its place. Internal: '
     'ingest_text() and agent-metrics ingest use it.';
 
-CREATE FUNCTION agent_metrics.ingest_text(text) RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
+CREATE FUNCTION agent_metrics.ingest_text(text)
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     document jsonb;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::json::unescaped;
-use super::spans::content::is_content;
+use super::spans::content::{VALUE_MAX, is_content};
 
 /// Deeper than this nothing is kept.
 const LEVELS: usize = 256;
@@ -20,22 +20,34 @@ const EVENT_NAME_MAX: usize = 100;
 pub struct Rules {
     /// Most bytes of a string.
     pub longest: usize,
+    /// Most bytes of a string that is a document itself, which is looked through; 0: none is.
+    pub longest_document: usize,
     /// Most bytes of all that is kept.
     pub most: usize,
     /// The length of what is gone stands in its place, else null.
     pub tells_length: bool,
 }
 
+/// What of a delivery leaves the door: names, and documents in which names may be. As JSON, with null for the rest.
+pub const DOOR: Rules = Rules {
+    longest: VALUE_MAX,
+    longest_document: 64 * 1024,
+    most: usize::MAX,
+    tells_length: false,
+};
+
 /// How a text that is no JSON is kept.
 pub const QUARANTINE: Rules = Rules {
     longest: 64,
+    longest_document: 0,
     most: 8 * 1024,
     tells_length: true,
 };
 
 /// What a value of an object is, by its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Role {
+    #[default]
     Plain,
     /// A message.
     Content,
@@ -45,10 +57,14 @@ enum Role {
     Value,
     /// What a log record says.
     Body,
+    /// How a span ended, of which a message is the reason.
+    Status,
+    /// What was counted, by whatever names: tokens, costs.
+    Counted,
 }
 
 /// An object or a list that is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Frame {
     /// What the next value is.
     role: Role,
@@ -58,18 +74,13 @@ struct Frame {
     value: Option<Range<usize>>,
     /// It is, or is in, what a log record says.
     is_in_body: bool,
+    /// It is a span's status.
+    is_status: bool,
+    /// It is, or is in, what was counted: names of content say there what the numbers are of.
+    is_counted: bool,
 }
 
 impl Frame {
-    fn new(is_in_body: bool) -> Self {
-        Self {
-            role: Role::Plain,
-            is_content: false,
-            value: None,
-            is_in_body,
-        }
-    }
-
     /// Whether the next value is to go, whatever it is.
     fn drops(&self) -> bool {
         self.role == Role::Content || self.role == Role::Value && self.is_content
@@ -90,6 +101,19 @@ pub fn is_event_name(body: &str) -> bool {
 
 /// The document without its messages.
 pub fn redact(document: &[u8], rules: Rules) -> String {
+    redact_in(document, rules, false)
+}
+
+/// The text of an attribute that is a document itself, without its messages.
+pub fn redact_attribute(name: &str, document: &str) -> String {
+    let rules = Rules {
+        longest_document: 0,
+        ..DOOR
+    };
+    redact_in(document.as_bytes(), rules, is_counted(name))
+}
+
+fn redact_in(document: &[u8], rules: Rules, is_counted: bool) -> String {
     let mut redactor = Redactor {
         text: document,
         at: 0,
@@ -97,9 +121,18 @@ pub fn redact(document: &[u8], rules: Rules) -> String {
         rules,
         frames: Vec::new(),
         words: 0,
+        is_counted,
     };
     redactor.run();
     redactor.out
+}
+
+/// Whether what is below a name is numbers of tokens or of money.
+pub fn is_counted(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["usage", "token", "cost"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 struct Redactor<'a> {
@@ -110,6 +143,8 @@ struct Redactor<'a> {
     frames: Vec<Frame>,
     /// Bytes of words that are no JSON, which wait to be told together.
     words: usize,
+    /// The whole of it is what was counted.
+    is_counted: bool,
 }
 
 impl Redactor<'_> {
@@ -191,7 +226,7 @@ impl Redactor<'_> {
             return self.mark(inside.len());
         }
         match frame.role {
-            Role::Name if is_content(&plain(inside)) => self.name_of_content(inside),
+            Role::Name if !frame.is_counted => self.name(inside),
             Role::Body => self.body(inside, is_whole),
             _ if frame.is_in_body => self.body(inside, is_whole),
             Role::Value => {
@@ -203,14 +238,18 @@ impl Redactor<'_> {
         }
     }
 
-    /// The name of a message: its value goes, be it there already or be it still to come.
-    fn name_of_content(&mut self, inside: &[u8]) {
+    /// The name of an attribute. If it is that of a message its value goes, be it there already or still to come.
+    fn name(&mut self, inside: &[u8]) {
         self.literal(inside, true);
+        let name = plain(inside);
         let Some(frame) = self.frames.last_mut() else {
             return;
         };
-        frame.is_content = true;
-        if let Some(value) = frame.value.take() {
+        frame.is_counted = is_counted(&name);
+        frame.is_content = is_content(&name);
+        if frame.is_content
+            && let Some(value) = frame.value.take()
+        {
             let mark = if self.rules.tells_length {
                 format!("\"[{} bytes]\"", value.len())
             } else {
@@ -227,15 +266,18 @@ impl Redactor<'_> {
         } else {
             self.literal(inside, true);
         }
-        let role = match &*plain(inside) {
-            "key" => Role::Name,
-            "value" => Role::Value,
-            "body" => Role::Body,
-            name if is_content(name) => Role::Content,
-            _ => Role::Plain,
-        };
         if let Some(frame) = self.frames.last_mut() {
-            frame.role = role;
+            frame.role = match &*plain(inside) {
+                "key" => Role::Name,
+                "value" => Role::Value,
+                "body" => Role::Body,
+                "status" => Role::Status,
+                "message" | "description" if frame.is_status => Role::Plain,
+                _ if frame.is_counted => Role::Plain,
+                name if is_counted(name) => Role::Counted,
+                name if is_content(name) => Role::Content,
+                _ => Role::Plain,
+            };
         }
     }
 
@@ -250,7 +292,10 @@ impl Redactor<'_> {
     /// A string as it is, unless it is too long. What a database cannot hold in one (a zero, half a pair) is replaced.
     fn literal(&mut self, inside: &[u8], is_whole: bool) {
         if inside.len() > self.rules.longest {
-            return self.mark(inside.len());
+            return match self.document(inside) {
+                Some(document) => self.out.push_str(&document),
+                None => self.mark(inside.len()),
+            };
         }
         self.out.push('"');
         if inside.contains(&b'\\') && inside.windows(2).any(|pair| pair == b"\\u") {
@@ -261,6 +306,20 @@ impl Redactor<'_> {
         if is_whole {
             self.out.push('"');
         }
+    }
+
+    /// A long string that is a document, as a string without its messages.
+    fn document(&self, inside: &[u8]) -> Option<String> {
+        if inside.len() > self.rules.longest_document || inside.first() != Some(&b'{') {
+            return None;
+        }
+        let is_counted = self.frames.iter().any(|frame| frame.is_counted);
+        let rules = Rules {
+            longest_document: 0,
+            ..self.rules
+        };
+        let document = redact_in(plain(inside).as_bytes(), rules, is_counted);
+        serde_json::to_string(&document).ok()
     }
 
     /// A string with `\u` in it.
@@ -293,10 +352,19 @@ impl Redactor<'_> {
 
     fn open(&mut self, byte: u8) {
         self.tell_words();
-        let (drops, is_in_body) = match self.frames.last() {
-            Some(frame) => (frame.drops(), frame.is_in_body || frame.role == Role::Body),
-            None => (false, false),
+        let inner = match self.frames.last() {
+            Some(frame) => Frame {
+                is_in_body: frame.is_in_body || frame.role == Role::Body,
+                is_status: frame.role == Role::Status,
+                is_counted: frame.is_counted || frame.role == Role::Counted,
+                ..Frame::default()
+            },
+            None => Frame {
+                is_counted: self.is_counted,
+                ..Frame::default()
+            },
         };
+        let drops = self.frames.last().is_some_and(Frame::drops);
         if drops || self.frames.len() >= LEVELS {
             let end = end_of_nest(self.text, self.at);
             let length = end - self.at;
@@ -307,7 +375,7 @@ impl Redactor<'_> {
             // it ends where the bracket closes
             frame.value = Some(self.out.len()..self.out.len());
         }
-        self.frames.push(Frame::new(is_in_body));
+        self.frames.push(inner);
         self.keep(byte);
     }
 
@@ -432,15 +500,13 @@ fn push(out: &mut String, bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    const DOOR: Rules = Rules {
+    const SHORT: Rules = Rules {
         longest: 30,
-        most: usize::MAX,
-        tells_length: false,
+        ..DOOR
     };
     const KEPT: Rules = Rules {
-        longest: 64,
         most: 200,
-        tells_length: true,
+        ..QUARANTINE
     };
 
     #[test]
@@ -471,6 +537,22 @@ mod tests {
                 r#"{"key": "x", "value": {"stringValue": null}}"#,
             ),
             (
+                r#"{"key": "usage_details", "value": {"stringValue": "{\"input\": 5, \"output\": 123456789012}"}}"#,
+                r#"{"key": "usage_details", "value": {"stringValue": "{\"input\": 5, \"output\": 123456789012}"}}"#,
+            ),
+            (
+                r#"{"key": "metadata", "value": {"stringValue": "{\"thread_id\": \"t-1\", \"prompt\": \"I am ill\"}"}}"#,
+                r#"{"key": "metadata", "value": {"stringValue": "{\"thread_id\": \"t-1\", \"prompt\": null}"}}"#,
+            ),
+            (
+                r#"{"key": "usage", "value": {"kvlistValue": {"values": [{"key": "input", "value": {"intValue": 5}}]}}}"#,
+                r#"{"key": "usage", "value": {"kvlistValue": {"values": [{"key": "input", "value": {"intValue": 5}}]}}}"#,
+            ),
+            (
+                r#"{"status": {"code": 2, "message": "timed out"}, "message": "hello"}"#,
+                r#"{"status": {"code": 2, "message": "timed out"}, "message": null}"#,
+            ),
+            (
                 r#"{"body": {"stringValue": "I am ill"}, "n": -1.50e+3}"#,
                 r#"{"body": {"stringValue": null}, "n": -1.50e+3}"#,
             ),
@@ -487,7 +569,7 @@ mod tests {
                 r#"["a\ufffdb\ufffdc\ud83d\ude00\u00e4\n\\u0000"]"#,
             ),
         ] {
-            let got = redact(from.as_bytes(), DOOR);
+            let got = redact(from.as_bytes(), SHORT);
             assert_eq!(got, to);
             assert!(serde_json::from_str::<serde_json::Value>(&got).is_ok());
         }

@@ -128,7 +128,7 @@ pub enum Command {
         #[arg(long, value_name = "ADDRESS", alias = "serve")]
         listen: Option<String>,
         /// Take OTLP from exporters too, at this address: as agent-metrics collect
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", env = "AGENT_METRICS_COLLECT")]
         collect: Option<String>,
     },
 

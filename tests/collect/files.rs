@@ -70,7 +70,7 @@ fn a_bad_line_is_kept_with_its_place_and_stops_nothing() {
     let path = folder.write("spool.jsonl", file);
     let said = works(db.url(), &["ingest", &path]);
     assert!(
-        said.contains("4 stored, 0 there already, 10 in quarantine"),
+        said.contains("4 stored, 0 there already, 0 incomplete, 10 in quarantine"),
         "{said}"
     );
     assert_eq!(turns(&db), 4);
@@ -129,13 +129,13 @@ fn files_of_every_form_are_read_once_and_what_has_grown_from_where_it_was() {
     folder.write("a/lines.jsonl", grown);
     let said = works(db.url(), &["ingest", &root]);
     assert!(
-        said.contains("1 stored, 0 there already, 1 in quarantine"),
+        said.contains("1 stored, 0 there already, 0 incomplete, 1 in quarantine"),
         "{said}"
     );
     folder.write("a/lines.jsonl", lines(0..3) + &lines(20..22));
     let said = works(db.url(), &["ingest", &root]);
     assert!(
-        said.contains("1 stored, 0 there already, 0 in quarantine"),
+        said.contains("1 stored, 0 there already, 0 incomplete, 0 in quarantine"),
         "{said}"
     );
     // another file under the same name is read from its begin
@@ -202,7 +202,7 @@ fn a_writer_reads_files_in_and_nobody_else() {
     ));
     let said = works(&url(&writer), &["ingest", &path]);
     assert!(
-        said.contains("2 stored, 0 there already, 1 in quarantine"),
+        said.contains("2 stored, 0 there already, 0 incomplete, 1 in quarantine"),
         "{said}"
     );
 }
@@ -217,13 +217,13 @@ fn text_is_lines_or_a_document() {
         ))
         .join(" ")
     };
-    assert_eq!(ingest(&lines(0..3)), "3|0|0");
-    assert_eq!(ingest(&json(3).replace(", ", ",\n")), "1|0|0");
-    assert_eq!(ingest(&format!("[{}, {}]", json(4), json(0))), "1|1|0");
+    assert_eq!(ingest(&lines(0..3)), "3|0|0|0");
+    assert_eq!(ingest(&json(3).replace(", ", ",\n")), "1|0|0|0");
+    assert_eq!(ingest(&format!("[{}, {}]", json(4), json(0))), "1|1|0|0");
     let bad = json(9).replace("\"chat\"", "\"ch\\u0000at\"");
     assert_eq!(
         ingest(&format!("{}\n\n{bad}\r\n{}\nmy secret", json(5), json(6))),
-        "2|0|2"
+        "2|0|2|0"
     );
     assert_eq!(
         db.lines("SELECT q.payload ->> 'place' FROM agent_metrics.quarantined_events q ORDER BY 1"),
@@ -232,11 +232,11 @@ fn text_is_lines_or_a_document() {
     let secrets =
         "SELECT count(*) FROM agent_metrics.quarantined_events q WHERE q::text LIKE '%secret%'";
     assert_eq!(db.value(secrets).unwrap(), "0");
-    assert_eq!(ingest(""), "0|0|0");
-    assert_eq!(ingest("5"), "0|0|1");
+    assert_eq!(ingest(""), "0|0|0|0");
+    assert_eq!(ingest("5"), "0|0|1|0");
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.ingest_text(NULL)"),
-        ["0|0|0"]
+        ["0|0|0|0"]
     );
     assert_eq!(turns(&db), 7);
 }

@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde::Deserialize;
 
-use crate::measures::redact::{self, Rules, redact};
+use crate::measures::redact::{self, DOOR, redact};
 use crate::measures::spans::content::{VALUE_MAX, is_content};
 
 /// What a request is about.
@@ -129,16 +129,11 @@ fn json(body: &[u8]) -> Result<Delivery, String> {
         .filter(|ids| is_blank(ids.trace_id) || is_blank(ids.span_id))
         .count();
     let pieces = pieces(&request.resource_spans) + pieces(&request.resource_logs);
-    let rules = Rules {
-        longest: VALUE_MAX,
-        most: usize::MAX,
-        tells_length: false,
-    };
     Ok(Delivery {
         document: if pieces == 0 {
             String::new()
         } else {
-            redact(body, rules)
+            redact(body, DOOR)
         },
         pieces,
         rejected,
@@ -274,48 +269,57 @@ impl Writer {
         self.text("}");
     }
 
-    /// Attributes that are no message and not too long.
     fn attributes(&mut self, attributes: &[KeyValue]) {
+        self.pairs(attributes, false);
+    }
+
+    /// Attributes that are no message and not too long. Below a name of what is counted every name is one of numbers.
+    fn pairs(&mut self, attributes: &[KeyValue], is_counted: bool) {
         self.text("[");
         let mut is_first = true;
         for attribute in attributes {
-            let Some(value) = attribute.value.as_ref().filter(|value| is_kept(value)) else {
+            let key = attribute.key.as_str();
+            let Some(value) = attribute.value.as_ref() else {
                 continue;
             };
-            if is_content(&attribute.key) || attribute.key.len() > VALUE_MAX {
+            if key.len() > VALUE_MAX || !is_kept(value) || !is_counted && is_content(key) {
                 continue;
             }
             self.text(if is_first { "{\"key\":" } else { ",{\"key\":" });
             is_first = false;
-            self.string(&attribute.key);
+            self.string(key);
             self.text(",\"value\":");
-            self.value(value);
+            self.value(key, value, is_counted);
             self.text("}");
         }
         self.text("]");
     }
 
-    fn value(&mut self, value: &AnyValue) {
+    fn value(&mut self, key: &str, value: &AnyValue, is_counted: bool) {
         match &value.value {
             Some(Value::StringValue(text)) => {
                 self.text("{\"stringValue\":");
-                self.string(text);
+                if text.starts_with('{') {
+                    self.quoted(&redact::redact_attribute(key, text));
+                } else {
+                    self.string(text);
+                }
                 self.text("}");
             }
             Some(Value::BoolValue(is)) => self.show(format_args!("{{\"boolValue\":{is}}}")),
             Some(Value::IntValue(n)) => self.show(format_args!("{{\"intValue\":\"{n}\"}}")),
-            Some(Value::DoubleValue(n)) if n.is_finite() => {
-                self.show(format_args!("{{\"doubleValue\":{n:e}}}"));
-            }
-            Some(Value::DoubleValue(n)) => self.show(format_args!("{{\"doubleValue\":\"{n}\"}}")),
+            Some(Value::DoubleValue(n)) => match serde_json::Number::from_f64(*n) {
+                Some(number) => self.show(format_args!("{{\"doubleValue\":{number}}}")),
+                None => self.show(format_args!("{{\"doubleValue\":\"{n}\"}}")),
+            },
             Some(Value::ArrayValue(list)) => {
                 self.text("{\"arrayValue\":{\"values\":");
-                self.list(&list.values, Self::value);
+                self.list(&list.values, |w, one| w.value(key, one, is_counted));
                 self.text("}}");
             }
             Some(Value::KvlistValue(list)) => {
                 self.text("{\"kvlistValue\":{\"values\":");
-                self.attributes(&list.values);
+                self.pairs(&list.values, is_counted || redact::is_counted(key));
                 self.text("}}");
             }
             _ => self.text("null"),
@@ -357,10 +361,14 @@ impl Writer {
         self.text("\"");
     }
 
-    /// A text as JSON has it; what is too long is nothing. The database knows no zero in a text.
+    /// A text as JSON has it; what is too long is nothing.
     fn string(&mut self, text: &str) {
+        self.quoted(if text.len() > VALUE_MAX { "" } else { text });
+    }
+
+    /// A text as JSON has it. The database knows no zero in one.
+    fn quoted(&mut self, text: &str) {
         let out = &mut self.delivery.document;
-        let text = if text.len() > VALUE_MAX { "" } else { text };
         out.push('"');
         let mut rest = text;
         while let Some(at) = rest.find(|c: char| matches!(c, '"' | '\\' | '\0'..='\x1f')) {
@@ -386,9 +394,13 @@ fn is_id(id: &[u8], length: usize) -> bool {
     id.len() == length && id.iter().any(|byte| *byte != 0)
 }
 
-/// Whether a value may be handed on: bytes are never a name, and what is too long is a text.
+/// Whether a value may be handed on: bytes are never a name, and what is too long is a text, or a document in which a
+/// name may be.
 fn is_kept(value: &AnyValue) -> bool {
     match &value.value {
+        Some(Value::StringValue(text)) if text.starts_with('{') => {
+            text.len() <= DOOR.longest_document
+        }
         Some(Value::StringValue(text)) => text.len() <= VALUE_MAX,
         Some(Value::BytesValue(_) | Value::StringValueStrindex(_)) | None => false,
         Some(_) => true,

@@ -69,9 +69,10 @@ pub async fn run(database: &mut Database, paths: &[PathBuf]) -> Result<bool> {
         match ingest(database, &path).await {
             Ok(None) => say!("{name}: nothing new"),
             Ok(Some(counts)) => say!(
-                "{name}: {} stored, {} there already, {} in quarantine",
+                "{name}: {} stored, {} there already, {} incomplete, {} in quarantine",
                 counts.stored,
                 counts.repeated,
+                counts.waiting,
                 counts.quarantined
             ),
             Err(error) if error::is_lost(&error) && !is_of_file(&error) => return Err(error),
@@ -327,7 +328,7 @@ impl Portion {
         if !lines.is_empty() {
             let row = transaction
                 .query_one(
-                    "SELECT i.stored, i.repeated, i.quarantined
+                    "SELECT i.stored, i.repeated, i.quarantined, i.waiting
                      FROM agent_metrics_internal.ingest_lines($1, $2) i",
                     &[&lines, &places],
                 )
@@ -336,6 +337,7 @@ impl Portion {
                 stored: row.try_get(0)?,
                 repeated: row.try_get(1)?,
                 quarantined: row.try_get(2)?,
+                waiting: row.try_get(3)?,
             };
         }
         // The position moves with what was stored: so the one is never there without the other.

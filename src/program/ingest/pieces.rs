@@ -5,8 +5,7 @@ use std::io::{self, BufRead};
 
 use serde::de::IgnoredAny;
 
-use crate::measures::redact::{QUARANTINE, Rules, redact};
-use crate::measures::spans::content::VALUE_MAX;
+use crate::measures::redact::{DOOR, QUARANTINE, redact};
 
 /// Most bytes of a piece: what one call of the database takes.
 pub const PIECE_MAX: usize = 16 * 1024 * 1024;
@@ -27,7 +26,13 @@ pub enum Kind {
 }
 
 /// Names of the list that a document of OTLP is.
-const LISTS: [&str; 4] = ["resourceSpans", "resourceLogs", "resource_spans", "batches"];
+const LISTS: [&str; 5] = [
+    "resourceSpans",
+    "resourceLogs",
+    "resource_spans",
+    "resource_logs",
+    "batches",
+];
 
 impl Kind {
     /// By how the file begins.
@@ -292,32 +297,24 @@ pub fn piece(bytes: &[u8], length: u64, list: Option<&str>) -> Piece {
             Piece::Bad(redact(head, QUARANTINE), length, reason)
         }
         None => Piece::Good(match list {
-            None => without_messages(bytes),
-            Some(list) => format!("{{\"{list}\":[{}]}}", without_messages(bytes)),
+            None => without_messages(bytes, list),
+            Some(name) => format!("{{\"{name}\":[{}]}}", without_messages(bytes, list)),
         }),
     }
 }
 
-/// A document without messages. Only in OTLP is a long text no name: elsewhere the database judges by the column.
-fn without_messages(document: &[u8]) -> String {
-    let is_otlp = |name: &&str| {
+/// A document of OTLP without messages. Other forms go as they are: which of their columns are messages the mapper knows.
+fn without_messages(document: &[u8], list: Option<&str>) -> String {
+    let has = |name: &&str| {
         document
             .windows(name.len())
             .any(|text| text == name.as_bytes())
     };
-    let rules = Rules {
-        longest: if ["stringValue", "string_value"]
-            .iter()
-            .any(|name| is_otlp(&name))
-        {
-            VALUE_MAX
-        } else {
-            usize::MAX
-        },
-        most: usize::MAX,
-        tells_length: false,
-    };
-    redact(document, rules)
+    if list.is_some() || LISTS.iter().any(|name| has(name)) {
+        redact(document, DOOR)
+    } else {
+        String::from_utf8_lossy(document).into_owned()
+    }
 }
 
 /// Why the database could not read it.

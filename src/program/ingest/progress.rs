@@ -38,6 +38,8 @@ pub struct Counts {
     pub repeated: i64,
     /// Kept apart.
     pub quarantined: i64,
+    /// What waits for an agent or a conversation, of all that was sent: it is in no sum.
+    pub waiting: i64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -45,6 +47,7 @@ impl std::ops::AddAssign for Counts {
         self.stored += more.stored;
         self.repeated += more.repeated;
         self.quarantined += more.quarantined;
+        self.waiting += more.waiting;
     }
 }
 
