@@ -4,9 +4,10 @@
 #   make test      formatting, lints, and every test, on a temporary cluster of its own (scripts/test)
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
 #   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
-#                  its bar; ROWS=10000000
+#                  its bar; ROWS=10000000. And bench-collect: spans a second
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make test-majors    builds and runs the suite on PostgreSQL 16, 17 and 18, and pg_upgrade to each; MAJORS="16 17 18"
+#   make test-clients   a real OpenTelemetry SDK, from PyPI, sends to agent-metrics collect
 #   make test-machines  the demo on machines with nothing but Rust; SUITES="bookworm trixie forky"
 #   make package   the three files, with the notices of what they contain, in a tar archive
 #   make packages  Debian packages of the extension and the program, in target/packages
@@ -37,8 +38,8 @@ FEATURES := --no-default-features --features pg$(MAJOR)
 
 MANUAL := target/manual/pages
 
-.PHONY: demo test test-majors test-machines test-packages packages release manual docs privileges soak \
-	bench bench-aggregates bench-refresh bench-ingest bench-dashboard install package tools program extension \
+.PHONY: demo test test-clients test-majors test-machines test-packages packages release manual docs privileges soak \
+	bench bench-aggregates bench-refresh bench-ingest bench-dashboard bench-collect install package tools program extension \
 	lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
@@ -61,16 +62,26 @@ soak: tools
 test-majors:
 	scripts/test-majors $(MAJORS)
 
+# Apart from test: it needs a registry of Python packages.
+test-clients: tools
+	@$(MAKE) --no-print-directory install
+	$(CARGO) build --bin agent-metrics
+	scripts/with-cluster scripts/test-clients
+
 test-machines:
 	scripts/test-machines $(SUITES)
 
-bench: bench-aggregates bench-refresh bench-ingest bench-dashboard
+bench: bench-aggregates bench-refresh bench-ingest bench-dashboard bench-collect
 
 # ROWS scales it; the bars are for ten million, in a warm cache.
 bench-aggregates bench-refresh bench-ingest bench-dashboard: bench-%: tools
 	@$(MAKE) --no-print-directory install
 	@scripts/install-tools tdigest
 	scripts/with-cluster shared_buffers=$(BUFFERS) sh -c '"$$($(PG_CONFIG) --bindir)/psql" -X -v rows=$(ROWS) -f benches/$*.sql "$$AGENT_METRICS_TEST_URL"'
+
+bench-collect: tools program
+	@$(MAKE) --no-print-directory install
+	scripts/with-cluster $(CARGO) bench --bench collect
 
 tools:
 	@scripts/install-tools

@@ -5,7 +5,8 @@ use std::path::Path;
 
 fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=sql");
-    let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    // Asked when it runs: a target folder that was copied has this program from where it was copied.
+    let sql = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("sql");
     let manifest = std::fs::read_to_string(sql.join("manifest"))?;
     let mut scripts = String::from(
         "/// Of each its kind and path, as the manifest has them, and its text.\n\

@@ -6,7 +6,9 @@ use agent_metrics::program::arguments::{Arguments, Command};
 use agent_metrics::program::commands::{doctor, rebuild, status, verify};
 use agent_metrics::program::connect::{Database, config::Server, extension, writable};
 use agent_metrics::program::scheduler::{clock::SystemClock, jobs, run};
-use agent_metrics::program::{archive, demo, error, init, page, shutdown::Stop, text};
+use agent_metrics::program::{
+    archive, collect, demo, error, ingest, init, page, shutdown::Stop, text,
+};
 use agent_metrics::say;
 use anyhow::Result;
 use clap::Parser;
@@ -64,25 +66,29 @@ fn failure(error: &anyhow::Error, server: Option<&Server>, verbose: bool) -> Exi
 /// Runs one command. An error is said in one line; a command that found something wrong has said so itself.
 async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
     match command {
-        Command::Run { listen } => {
+        Command::Run { listen, collect } => {
             let stop = Stop::on_signals()?;
-            match listen {
-                None => run::run(server, &SystemClock, stop).await?,
-                Some(address) => {
-                    let listener = page::listen(server, &address).await?;
-                    tracing::info!("the page is at http://{}/", listener.local_addr()?);
-                    tokio::try_join!(
-                        page::serve(server.clone(), listener, stop.clone()),
-                        run::run(server, &SystemClock, stop)
-                    )?;
-                }
-            }
+            let page = show_page(server, listen, &stop).await?;
+            let options = collect::Options::default();
+            // a variable that is empty is none
+            let collect = collect.filter(|address| !address.is_empty());
+            let collector = take_spans(server, collect, options, &stop).await?;
+            tokio::try_join!(page, collector, run::run(server, &SystemClock, stop))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Collect { listen, memory } => {
+            let options = collect::Options {
+                memory: usize::from(memory) * 1024 * 1024,
+            };
+            let stop = Stop::on_signals()?;
+            take_spans(server, Some(listen), options, &stop)
+                .await?
+                .await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Serve { listen } => {
-            let listener = page::listen(server, &listen).await?;
-            tracing::info!("the page is at http://{}/", listener.local_addr()?);
-            page::serve(server.clone(), listener, Stop::on_signals()?).await?;
+            let stop = Stop::on_signals()?;
+            show_page(server, Some(listen), &stop).await?.await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { listen } => demo::run(server, &listen).await.map(|()| ExitCode::SUCCESS),
@@ -92,6 +98,20 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
                 init::run(database, server, *wishes).await
             })
             .await
+        }
+        Command::Ingest { paths } => {
+            let mut database = Database::open(server).await?;
+            let outcome = async {
+                may_write(&database, server).await?;
+                ingest::run(&mut database, &paths).await
+            };
+            let outcome = outcome.await;
+            database.close().await;
+            Ok(if outcome? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Command::Archive { folder } => {
             in_session(server, async |database| {
@@ -114,6 +134,51 @@ async fn execute(command: Command, server: &Server) -> Result<ExitCode> {
             outcome
         }
     }
+}
+
+/// Listens for those who want to see the page, if there is an address; what comes back serves it.
+async fn show_page(
+    server: &Server,
+    address: Option<String>,
+    stop: &Stop,
+) -> Result<impl Future<Output = Result<()>> + use<>> {
+    let listener = match address {
+        None => None,
+        Some(address) => Some(page::listen(server, &address).await?),
+    };
+    if let Some(listener) = &listener {
+        tracing::info!("the page is at http://{}/", listener.local_addr()?);
+    }
+    let (server, stop) = (server.clone(), stop.clone());
+    Ok(async move {
+        match listener {
+            None => Ok(()),
+            Some(listener) => page::serve(server, listener, stop).await,
+        }
+    })
+}
+
+/// Listens for exporters, if there is an address; what comes back takes what they send.
+async fn take_spans(
+    server: &Server,
+    address: Option<String>,
+    options: collect::Options,
+    stop: &Stop,
+) -> Result<impl Future<Output = Result<()>> + use<>> {
+    let collector = match address {
+        None => None,
+        Some(address) => Some(collect::listen(server, &address).await?),
+    };
+    if let Some(collector) = &collector {
+        tracing::info!("exporters send to http://{}", collector.address()?);
+    }
+    let (server, stop) = (server.clone(), stop.clone());
+    Ok(async move {
+        match collector {
+            None => Ok(()),
+            Some(collector) => collect::serve(server, collector, options, stop).await,
+        }
+    })
 }
 
 /// One session for work that needs all of it; it is closed whatever came of the work.
@@ -189,6 +254,8 @@ async fn ask(command: Command, database: &Database, server: &Server) -> Result<E
         }
         Command::Doctor => doctor::print(database, server).await? > 0,
         Command::Run { .. }
+        | Command::Collect { .. }
+        | Command::Ingest { .. }
         | Command::Serve { .. }
         | Command::Demo { .. }
         | Command::Init(_)

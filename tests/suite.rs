@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod alerts;
+mod collect;
 mod crm;
 mod docs;
 mod doctor;

@@ -5,6 +5,7 @@
 -- What a table is for, where its schema does not say it.
 --   fact    a writer brings it in: he may not choose the stamps by which a refresh finds his rows
 --   intake  ingest_events() keeps there, with its caller's rights, what it could not take and what it has seen
+--   progress  agent-metrics ingest notes there, with a writer's rights, how far it has read a file
 --   price   ingest_events() reads it, to price a turn
 --   owner   only functions with the owner's rights write it: an admin who wrote it would choose who has which rights,
 --           what setup() does, or which tables those functions make, rename and drop
@@ -18,8 +19,8 @@ BEGIN ATOMIC
         ('agent_metrics.survey_answers', 'fact'), ('agent_metrics.reviews', 'fact'),
         ('agent_metrics.infrastructure_costs', 'fact'), ('agent_metrics.eval_runs', 'fact'),
         ('agent_metrics.eval_results', 'fact'), ('agent_metrics.quarantined_events', 'intake'),
-        ('agent_metrics_internal.span_keys', 'intake'), ('agent_metrics.token_prices', 'price'),
-        ('agent_metrics.model_aliases', 'price'),
+        ('agent_metrics_internal.span_keys', 'intake'), ('agent_metrics_internal.ingested_files', 'progress'),
+        ('agent_metrics.token_prices', 'price'), ('agent_metrics.model_aliases', 'price'),
         ('agent_metrics_internal.access_levels', 'owner'), ('agent_metrics_internal.migrations', 'owner'),
         ('agent_metrics_internal.partition_splits', 'owner'), ('agent_metrics_internal.guarded_turns', 'owner'),
         ('agent_metrics_internal.archives', 'owner')) AS v (relation, purpose);
@@ -71,7 +72,8 @@ BEGIN
         UNION ALL
         SELECT 'table', r.oid, NULL, p.privilege
         FROM relation r
-        JOIN (VALUES ('price', 'SELECT'), ('intake', 'SELECT'), ('intake', 'INSERT')) AS p (purpose, privilege)
+        JOIN (VALUES ('price', 'SELECT'), ('intake', 'SELECT'), ('intake', 'INSERT'), ('progress', 'SELECT'),
+                        ('progress', 'INSERT'), ('progress', 'UPDATE')) AS p (purpose, privilege)
           ON p.purpose = r.purpose
         UNION ALL
         SELECT 'function', m.oid, NULL, 'EXECUTE' FROM made m WHERE m.is_of_intake

@@ -943,6 +943,13 @@ pub fn uuid(value: [u8; 16]) -> Datum {
     fixed(value)
 }
 
+/// Bytes of the system's source of randomness; `None`: it gives none.
+pub fn random() -> Option<[u8; 32]> {
+    let mut bytes = [0_u8; 32];
+    // SAFETY: so many bytes are there to be written.
+    unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) }.then_some(bytes)
+}
+
 /// A new rate.
 pub fn new_rate(rate: Rate) -> Datum {
     fixed([rate.hits(), rate.total()])

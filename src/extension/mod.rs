@@ -11,6 +11,8 @@
 //! - [`json`]: how deep a document is, whom it names, how long a text may be
 //! - [`latest`]: the value of the row that came last
 //! - [`turns`]: what a turn may hold, and the stamps of rows
+//! - [`collect`]: tokens, and texts without messages
+//! - [`usage`]: tokens that are billed apart, as jsonb lays them out
 //! - [`delta_sums`]: what is added to one bucket
 //! - [`index`]: a hash index over a list
 //! - [`turn_sums`]: what new turns add up to, in one pass
@@ -23,6 +25,7 @@
 
 mod abi;
 mod bounds;
+mod collect;
 mod delta_sums;
 mod error;
 mod foreign;

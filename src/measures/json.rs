@@ -267,7 +267,7 @@ fn copied(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A JSON string without its escapes, which is never longer; one that is none stays as it is.
-fn unescaped(inside: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unescaped(inside: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     plain.try_reserve_exact(inside.len()).ok()?;
     let unit = |at: usize| {

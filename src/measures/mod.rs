@@ -7,6 +7,7 @@
 //! - [`cadence`]: when an agent is due
 //! - [`zone`]: where hours and days of a time zone begin and end
 //! - [`json`]: documents of any depth, walked without recursion
+//! - [`redact`]: documents without what somebody said in them
 //! - [`spans`]: from spans to turns
 //! - [`usage`]: what a turn may cost and have used
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod cadence;
 pub mod json;
 pub mod limits;
 pub mod rate;
+pub mod redact;
 pub mod sketch;
 pub mod spans;
 pub mod statistics;

@@ -83,6 +83,24 @@ Examples:
       --crm crm.tickets --event solved=resolved --event open=nothing
   Without --preview the same is done; the SQL is kept with >init.sql";
 
+const COLLECT_EXAMPLES: &str = "\
+Examples:
+  On the machine where the agents run:
+    agent-metrics collect
+    export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318
+  For others, behind a proxy with TLS:
+    psql \"$DATABASE_URL\" -Atc \"SELECT agent_metrics.create_ingest_token('team')\"
+    agent-metrics collect --listen 0.0.0.0:4318
+    export OTEL_EXPORTER_OTLP_HEADERS='Authorization=Bearer agent_metrics_...'";
+
+const INGEST_EXAMPLES: &str = "\
+Examples:
+  What a collector's file exporter has written, again and again:
+    agent-metrics ingest /var/spool/otel
+  An export, and what of it could not be stored:
+    agent-metrics ingest turns.csv traces.jsonl.gz
+    psql \"$DATABASE_URL\" -c 'SELECT * FROM agent_kpi.quarantine'";
+
 /// What the program can be told to do.
 #[derive(Subcommand)]
 pub enum Command {
@@ -109,6 +127,36 @@ pub enum Command {
         /// Show the page too, at this address
         #[arg(long, value_name = "ADDRESS", alias = "serve")]
         listen: Option<String>,
+        /// Take OTLP from exporters too, at this address: as agent-metrics collect
+        #[arg(long, value_name = "ADDRESS", env = "AGENT_METRICS_COLLECT")]
+        collect: Option<String>,
+    },
+
+    /// Take spans and log records of OpenTelemetry exporters (OTLP over HTTP), until stopped
+    ///
+    /// At /v1/traces and /v1/logs, as protobuf or JSON, plain, gzip or zstd. A request is answered 200 after the commit
+    /// that holds it. What somebody said to a model, or a model to somebody, gets no further than this process. Without
+    /// a token this machine alone may send; SELECT agent_metrics.create_ingest_token('name') makes one for others.
+    #[command(after_long_help = COLLECT_EXAMPLES)]
+    Collect {
+        /// Where to listen; port 0 takes a free one
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
+        listen: String,
+        /// Megabytes of requests that may be in flight; more are told to come again
+        #[arg(long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u16).range(16..))]
+        memory: u16,
+    },
+
+    /// Store the events of files and folders, each once
+    ///
+    /// JSON lines, a JSON list or document, OTLP, CSV with columns of agent_events; plain, gzip or zstd. A second run
+    /// goes on where the last one ended, also in a file that has grown. What is no JSON is kept in quarantine with its
+    /// place, without what somebody said in it, and stops nothing. A folder is read with those in it, by name.
+    #[command(after_long_help = INGEST_EXAMPLES)]
+    Ingest {
+        /// Files and folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
     },
 
     /// Refresh what is due now, then exit: for cron or a Kubernetes job

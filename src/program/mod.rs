@@ -9,20 +9,25 @@
 //! - [`page`]: the CFO's page and its numbers
 //! - [`alerts`]: to Slack and to HTTP endpoints
 //! - [`archive`]: months that are no longer hot, to Parquet files and back
+//! - [`collect`]: the door for OTLP, from exporters to turns
 //! - [`demo`]: ninety days of a small company
+//! - [`ingest`]: files and folders of events, once each
 //! - [`init`]: from an empty database to four tiles
 //!
-//! What all of them use: [`arguments`], the command line; [`error`], what to say when it does not work; [`shutdown`];
-//! [`text`], what others wrote, shown as text; [`mod@format`], numbers in the words of a person.
+//! What all of them use: [`arguments`], the command line; [`door`], a door to the network; [`error`], what to say when
+//! it does not work; [`shutdown`]; [`text`], what others wrote, shown as text; [`mod@format`], numbers in the words of a person.
 
 pub mod alerts;
 pub mod archive;
 pub mod arguments;
+pub mod collect;
 pub mod commands;
 pub mod connect;
 pub mod demo;
+pub mod door;
 pub mod error;
 pub mod format;
+pub mod ingest;
 pub mod init;
 pub mod page;
 pub mod scheduler;

@@ -2,10 +2,9 @@
 //!
 //! It reads schema `agent_kpi` and nothing else, so a role with level `reader` suffices. Each request has a session
 //! and a REPEATABLE READ transaction of its own: all numbers of a page are of one moment, and a server that comes
-//! back is found by the next request. What strangers may take of connections and time is bounded in [`door`]. No
+//! back is found by the next request. What strangers may take of connections and time is bounded by [`DOOR`]. No
 //! script, no outside asset: the Content-Security-Policy forbids both.
 
-mod door;
 mod drift;
 mod frame;
 mod spark;
@@ -27,12 +26,21 @@ use tokio::sync::Semaphore;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use crate::program::connect::{Database, config::Server, extension};
-use crate::program::{error, shutdown::Stop, text};
+use crate::program::{door, error, shutdown::Stop, text};
 
 /// Requests that read the database at once; the others wait their turn.
 const SESSIONS: usize = 4;
 /// How many failing conversations a page lists.
 const FAILING_LIMIT: i64 = 200;
+/// What strangers may take. One request a connection: a page has no parts to be fetched, and an idle connection is a
+/// file less.
+const DOOR: door::Rules = door::Rules {
+    name: "the page",
+    head: Duration::from_secs(5),
+    whole: Duration::from_secs(60),
+    keep_alive: false,
+    most: 512,
+};
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 /// How long the page may take to read its numbers.
@@ -74,7 +82,7 @@ pub async fn serve(server: Server, listener: TcpListener, mut stop: Stop) -> Res
         }));
     tokio::select! {
         // Open connections of a browser would hold up a graceful end; a page is not worth waiting for.
-        () = door::serve(listener, app) => {}
+        () = door::serve(listener, app, DOOR, stop.clone()) => {}
         () = stop.told() => {}
     }
     Ok(())
