@@ -60,7 +60,7 @@ REVOKE ALL ON FUNCTION agent_metrics_internal.take_waiting(text) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION agent_metrics_internal.agents_of_sender(sender text) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    RETURN NULL;
+    RETURN (SELECT t.agents FROM agent_metrics.ingest_tokens t WHERE sender = 'token ' || t.name);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.agents_of_sender(text) IS
@@ -160,3 +160,21 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[]) IS
     'Turns of traces that still wait, put into quarantined_events. Internal: close_traces() uses it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[]) FROM PUBLIC;
+
+-- The door for the program, which knows who came by his token.
+CREATE OR REPLACE FUNCTION agent_metrics.ingest_as(delivered jsonb, token text, agents text[])
+RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT i.stored, i.repeated, i.quarantined, i.waiting
+                 FROM agent_metrics_internal.ingest(
+                          delivered,
+                          CASE WHEN token IS NULL THEN agent_metrics_internal.sending_role() ELSE 'token ' || token END,
+                          agents) i;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.ingest_as(jsonb, text, text[]) IS
+    'What ingest_events() does, for who came with a token: its name (NULL: without one, the role that calls), and the '
+    'agents that it may write (NULL: any). agent-metrics collect calls it.';
+REVOKE ALL ON FUNCTION agent_metrics.ingest_as(jsonb, text, text[]) FROM PUBLIC;

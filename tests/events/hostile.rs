@@ -209,28 +209,28 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
         own(64),
         nested(13_000)
     );
-    assert_eq!(ingest(&db, &delivery), "2|0|6");
+    assert_eq!(
+        ingest(&db, &delivery),
+        "3|0|3",
+        "a deep attribute is none that anything is known of"
+    );
     assert_eq!(
         db.lines(
-            "SELECT reason, payload ->> 'too_deep', payload ->> 'head' LIKE '%[[[%',
-                    length(payload ->> 'head') <= 200
+            "SELECT reason, payload ->> 'too_deep', (payload ->> 'bytes')::integer > 100, payload::text LIKE '%[[[%'
              FROM agent_metrics.quarantined_events ORDER BY reason COLLATE \"C\""
         ),
         [
-            "13000 levels of JSON|13000|t|t",
-            "3005 levels of JSON in a span or its resource|3005|t|t",
-            "501 levels of JSON in a log record|501|t|t",
-            "501 levels of JSON in a span or its resource|501|t|t",
-            "65 levels of JSON|65|t|t",
-            "unknown key \"prompt\"|||",
+            "more than 64 levels of JSON|true|t|f",
+            "not an object|true|t|f",
+            "unknown key \"prompt\"||f|f",
         ]
     );
-    assert_eq!(ingest(&db, &delivery), "0|2|6");
+    assert_eq!(ingest(&db, &delivery), "0|3|3");
     assert_eq!(ingest(&db, &own(12_999)), "0|0|1", "alone");
     let before = db.lines("SELECT * FROM agent_metrics.quarantined_events ORDER BY quarantine_id");
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined('too many levels%')"),
-        ["0|0|6"]
+        ["0|0|2|0"]
     );
     assert_eq!(
         db.lines(

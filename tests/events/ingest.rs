@@ -185,13 +185,20 @@ fn a_trace_becomes_a_turn_for_each_leaf_call_of_a_model() {
             ],
         ),
     ];
-    assert_eq!(ingest(&db, &otlp(&wrapped)), "0|0|0", "neither is a leaf");
+    assert_eq!(
+        ingest(&db, &otlp(&wrapped)),
+        "1|0|0",
+        "each stands by itself, and one has a name"
+    );
     wrapped[0] = wrapped[0].replace("\"parentSpanId\": \"inner\"", "\"parentSpanId\": \"\"");
-    assert_eq!(ingest(&db, &otlp(&wrapped)), "1|0|0");
+    let other = otlp(&wrapped)
+        .replace("\"trace\"", "\"other trace\"")
+        .replace("\"c-2\"", "\"c-3\"");
+    assert_eq!(ingest(&db, &other), "1|0|0");
     assert_eq!(
         db.lines(
             "SELECT agent_id, token_usage_input
-             FROM agent_metrics.agent_events WHERE conversation_id = 'c-2'"
+             FROM agent_metrics.agent_events WHERE conversation_id = 'c-3'"
         ),
         ["bot|7"]
     );

@@ -316,7 +316,14 @@ impl Reader<'_> {
         let conversation =
             only(tops().filter_map(|at| first_text(&all[at], Meaning::Conversation)));
         let user = only(tops().filter_map(|at| first_text(&all[at], Meaning::User)));
-        for turn in turns.values_mut() {
+        let mut is_broken = vec![false; spans.len()];
+        for &at in &tree.order {
+            is_broken[at] = match tree.parents[at] {
+                Some(parent) => is_broken[parent],
+                None => !nodes[at].parent.is_empty(),
+            };
+        }
+        for (_, turn) in turns.iter_mut().filter(|(at, _)| is_broken[**at]) {
             turn.agent = turn.agent.take().or_else(|| agent.clone());
             turn.conversation = turn.conversation.take().or_else(|| conversation.clone());
             turn.user = turn.user.take().or_else(|| user.clone());

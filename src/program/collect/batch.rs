@@ -364,11 +364,13 @@ fn fault(error: &anyhow::Error) -> Fault {
     }
 }
 
-/// Documents of one sender make one list. Here ingest_events() gives way to agent_metrics_internal.ingest_as(document,
-/// sender, agents) as soon as that is there: the senders' names and agents are in $2 and $3 already.
+/// Documents of one sender make one list.
 const STORE: &str = "SELECT sum(s.stored)::bigint
                      FROM unnest($1::text[], $2::text[], $3::text[]) AS d (document, sender, agents)
-                     CROSS JOIN LATERAL agent_metrics.ingest_events(d.document::jsonb) s";
+                     CROSS JOIN LATERAL agent_metrics.ingest_as(
+                         d.document::jsonb, nullif(d.sender, ''),
+                         CASE WHEN d.agents IS NOT NULL
+                              THEN ARRAY(SELECT jsonb_array_elements_text(d.agents::jsonb)) END) s";
 
 /// Stores documents in one transaction.
 async fn commit(database: &Database, batch: &[Work]) -> Result<()> {

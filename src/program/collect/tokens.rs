@@ -19,7 +19,7 @@ pub const EVERY: Duration = Duration::from_secs(2);
 /// Who sends, and what he may write.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// `token:` and its name; empty: nobody asked who it is.
+    /// Name of his token; empty: nobody asked who it is.
     pub name: String,
     /// The agents it may write; `None`: every one.
     pub agents: Option<Vec<String>>,
@@ -80,7 +80,7 @@ impl Tokens {
                 continue;
             }
             let sender = Arc::new(Sender {
-                name: format!("token:{}", row.try_get::<_, &str>(0)?),
+                name: row.try_get(0)?,
                 agents: row.try_get(2)?,
             });
             let token = Token {
@@ -118,7 +118,7 @@ mod tests {
     fn with(token: &[u8], expires_at: Option<DateTime<Utc>>) -> Tokens {
         let tokens = Tokens::new(true);
         let sender = Arc::new(Sender {
-            name: "token:a".to_owned(),
+            name: "a".to_owned(),
             agents: None,
         });
         let mut known = tokens.known.write().unwrap();
