@@ -231,7 +231,7 @@ fn a_month_and_its_days_are_not_counted_twice() {
     // a day alone, then the month in one row
     import(&db, &[on(5, ""), on(6, "")]);
     let month = row(&format!("{MONTH}, \"BilledCost\": \"31\""));
-    assert_eq!(import(&db, &[month.clone()]), "1|0|0|31|2|0");
+    assert_eq!(import(&db, std::slice::from_ref(&month)), "1|0|0|31|2|0");
     // a day of it would be a part of what is known
     assert_eq!(import(&db, &[on(5, "")]), "0|0|0|0|0|1");
     assert_eq!(
