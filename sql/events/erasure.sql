@@ -43,6 +43,23 @@ BEGIN
     INTO agents, conversations, shared
     FROM erased_conversation j;
 
+    -- What is known of the spans of his turns, before what tells which they are: a late span would bring him back.
+    WITH his_trace AS (
+        SELECT DISTINCT s.sender, s.trace_id
+        FROM agent_metrics_internal.spans s
+        LEFT JOIN agent_metrics_internal.span_keys k ON k.span_key = md5(s.trace_id || '/' || s.span_id)::uuid
+        LEFT JOIN unnest(agents, conversations) AS h (agent_id, conversation_id)
+          ON h.agent_id = k.agent_id AND h.conversation_id = k.conversation_id
+        WHERE h.agent_id IS NOT NULL OR agent_metrics_internal.json_names(s.facts, $1)
+    ), gone AS (
+        DELETE FROM agent_metrics_internal.traces t
+        USING his_trace h WHERE t.sender = h.sender AND t.trace_id = h.trace_id
+    )
+    DELETE FROM agent_metrics_internal.spans s
+    USING his_trace h WHERE s.sender = h.sender AND s.trace_id = h.trace_id;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    RETURN QUERY SELECT 'spans', found, 'of the traces of his conversations';
+
     -- What hangs on a conversation. By name: a table that somebody else made in this schema is not ours to delete from.
     FOR one IN
         SELECT v.relation, v.relname

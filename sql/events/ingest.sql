@@ -367,10 +367,10 @@ BEGIN
                        ::agent_metrics_internal.delivered_piece AS piece
             FROM released_event r WHERE r.event IS NOT NULL
             UNION ALL
-            SELECT m.piece
+            SELECT m::agent_metrics_internal.delivered_piece
             FROM (SELECT jsonb_agg(r.payload)::text AS payloads FROM released_event r WHERE r.event IS NULL) x
             CROSS JOIN agent_metrics_internal.intake_words() w
-            CROSS JOIN LATERAL unnest(agent_metrics_internal.map_delivery(x.payloads, w.vocabulary, w.kept)) m (piece)
+            CROSS JOIN LATERAL unnest(agent_metrics_internal.map_delivery(x.payloads, w.vocabulary, w.kept)) m
             WHERE x.payloads IS NOT NULL
         )
         SELECT s.* INTO found

@@ -66,7 +66,7 @@ CREATE FUNCTION agent_metrics_internal.map_delivery(delivery text, vocabulary te
 RETURNS agent_metrics_internal.delivered_piece[]
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION agent_metrics_internal.map_delivery(text, text, text[]) IS
-    'Takes a delivery apart: JSON, the rows of span_vocabulary as JSON, attributes that are kept. '
+    'Takes a delivery apart: JSON, the rows of span_vocabulary as text, attributes that are kept. '
     'Internal: map_events() uses it.';
 
 CREATE FUNCTION agent_metrics_internal.trace_turns(
@@ -105,7 +105,9 @@ CREATE FUNCTION agent_metrics_internal.span_words(OUT vocabulary text, OUT kept 
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 BEGIN
-    SELECT coalesce(jsonb_agg(jsonb_build_array(v.attribute, v.value, v.meaning, v.rank, v.is_included)), '[]')::text
+    -- fields and rows with separators of their own: a delivery may be one small span
+    SELECT coalesce(string_agg(concat_ws(E'\x1f', v.attribute, v.value, v.meaning, v.rank, coalesce(v.is_included::text, '')),
+                               E'\x1e'), '')
     INTO vocabulary FROM agent_metrics.span_vocabulary v;
     kept := coalesce((SELECT array_agg(btrim(u.name)) FROM agent_metrics.settings s
                       CROSS JOIN LATERAL unnest(string_to_array(s.value, ',')) AS u (name)
@@ -113,7 +115,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.span_words() IS
-    'What the mapper is told: the rows of span_vocabulary as JSON, and the attributes of the setting span_attributes. '
+    'What the mapper is told: the rows of span_vocabulary as text, and the attributes of the setting span_attributes. '
     'Internal: what takes spans uses it.';
 
 CREATE FUNCTION agent_metrics_internal.span_days() RETURNS integer

@@ -127,14 +127,14 @@ BEGIN
                    'detail', r.line)), '[]') AS lines,
                concat_ws(' ', CASE WHEN count(r.line ->> 'description') > 0 THEN 'description' END,
                          CASE WHEN count(r.line ->> 'workspace_id') > 0 THEN 'workspace' END) AS grouped_by
-        FROM jsonb_array_elements(pages) AS p (page)
+        FROM (SELECT DISTINCT e.page FROM jsonb_array_elements(pages) AS e (page)) p
         CROSS JOIN LATERAL jsonb_array_elements(p.page -> 'data') AS b (bucket)
         CROSS JOIN LATERAL jsonb_array_elements(b.bucket -> 'results') AS r (line)) l
     CROSS JOIN (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'account', coalesce(import_anthropic_costs.account, ''), 'period_start', b.bucket ->> 'starting_at',
                    'period_end', b.bucket ->> 'ending_at')), '[]') AS buckets
-        FROM jsonb_array_elements(pages) AS p (page)
+        FROM (SELECT DISTINCT e.page FROM jsonb_array_elements(pages) AS e (page)) p
         CROSS JOIN LATERAL jsonb_array_elements(p.page -> 'data') AS b (bucket)) k
     CROSS JOIN LATERAL agent_metrics_internal.store_pages(
         'anthropic', coalesce(import_anthropic_costs.account, ''), l.lines, k.buckets,
@@ -180,7 +180,7 @@ BEGIN
                         '[]') AS lines,
                concat_ws(' ', CASE WHEN count(r.line ->> 'line_item') > 0 THEN 'line_item' END,
                          CASE WHEN count(r.line ->> 'project_id') > 0 THEN 'project_id' END) AS grouped_by
-        FROM jsonb_array_elements(pages) AS p (page)
+        FROM (SELECT DISTINCT e.page FROM jsonb_array_elements(pages) AS e (page)) p
         CROSS JOIN LATERAL jsonb_array_elements(p.page -> 'data') AS b (bucket)
         CROSS JOIN LATERAL jsonb_array_elements(b.bucket -> 'results') AS r (line)) l
     CROSS JOIN (
@@ -188,7 +188,7 @@ BEGIN
                    'account', coalesce(import_openai_costs.account, ''),
                    'period_start', to_timestamp((b.bucket ->> 'start_time')::double precision),
                    'period_end', to_timestamp((b.bucket ->> 'end_time')::double precision))), '[]') AS buckets
-        FROM jsonb_array_elements(pages) AS p (page)
+        FROM (SELECT DISTINCT e.page FROM jsonb_array_elements(pages) AS e (page)) p
         CROSS JOIN LATERAL jsonb_array_elements(p.page -> 'data') AS b (bucket)) k
     CROSS JOIN LATERAL agent_metrics_internal.store_pages(
         'openai', coalesce(import_openai_costs.account, ''), l.lines, k.buckets,
@@ -202,15 +202,20 @@ COMMENT ON FUNCTION agent_metrics.import_openai_costs(jsonb, text) IS
 
 -- FOCUS ------------------------------------------------------------------------------------------------------------
 
--- Text that a CSV file has where the format has a map.
+-- Text that a CSV file has where the format has a map; and a list of keys with values, as some have it.
 CREATE FUNCTION agent_metrics_internal.focus_map(value jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF jsonb_typeof(value) = 'string' AND value #>> '{}' ~ '^\s*\{' THEN
+    IF jsonb_typeof(value) = 'string' AND value #>> '{}' ~ '^\s*[{[]' THEN
         value := (value #>> '{}')::jsonb;
     END IF;
-    RETURN CASE jsonb_typeof(value) WHEN 'object' THEN (
-        SELECT jsonb_object_agg(lower(m.key), m.value) FROM jsonb_each(value) AS m (key, value)) END;
+    RETURN CASE jsonb_typeof(value)
+        WHEN 'object' THEN (
+            SELECT jsonb_object_agg(lower(m.key), m.value) FROM jsonb_each(value) AS m (key, value))
+        WHEN 'array' THEN (
+            SELECT jsonb_object_agg(lower(m.tag ->> 'key'), m.tag -> 'value')
+            FROM jsonb_array_elements(value) AS m (tag)
+            WHERE m.tag ->> 'key' IS NOT NULL) END;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN NULL;
 END
@@ -230,8 +235,9 @@ BEGIN
         WITH focus_row AS MATERIALIZED (
             SELECT e.line AS detail, c.line,
                    coalesce(nullif(c.line ->> 'providername', ''), nullif(c.line ->> 'serviceprovidername', ''),
-                            nullif(c.line ->> 'invoiceissuername', '')) AS biller,
-                   nullif(c.line ->> 'servicename', '') AS service, nullif(c.line ->> 'skumeter', '') AS meter,
+                            c.line ->> 'invoiceissuername', '') AS biller,
+                   coalesce(c.line ->> 'servicename', '') AS service,
+                   coalesce(c.line ->> 'publishername', '') AS publisher, nullif(c.line ->> 'skumeter', '') AS meter,
                    c.line ->> 'servicecategory' AS category,
                    agent_metrics_internal.focus_map(c.line -> 'tags') AS tags,
                    agent_metrics_internal.focus_map(c.line -> 'skupricedetails') AS sku
@@ -240,11 +246,11 @@ BEGIN
                 SELECT jsonb_object_agg(lower(replace(k.key, '_', '')), k.value) AS line
                 FROM jsonb_each(e.line) AS k (key, value)) c
         ), service AS MATERIALIZED (
-            SELECT x.biller, x.service, m.service_name IS NOT NULL AS is_listed, m.model_provider
-            FROM (SELECT DISTINCT f.biller, f.service FROM focus_row f) x
+            SELECT x.biller, x.publisher, x.service, m.service_name IS NOT NULL AS is_listed, m.model_provider
+            FROM (SELECT DISTINCT f.biller, f.publisher, f.service FROM focus_row f) x
             LEFT JOIN LATERAL (
                 SELECT s.service_name, s.model_provider FROM agent_metrics.model_services s
-                WHERE coalesce(x.service, '') ILIKE s.service_name AND coalesce(x.biller, '') ILIKE s.biller
+                WHERE x.service ILIKE s.service_name AND (x.biller ILIKE s.biller OR x.publisher ILIKE s.biller)
                 ORDER BY length(s.service_name) + length(s.biller) DESC LIMIT 1) m ON true
         ), meter AS MATERIALIZED (
             SELECT x.meter FROM (SELECT DISTINCT f.meter FROM focus_row f WHERE f.meter IS NOT NULL) x
@@ -252,9 +258,11 @@ BEGIN
                OR EXISTS (SELECT 1 FROM agent_metrics.model_aliases a WHERE a.model = x.meter)
         )
         SELECT coalesce(jsonb_agg(jsonb_build_object(
-                   'account', concat_ws('/', f.biller, nullif(f.line ->> 'billingaccountid', ''), nullif(account, '')),
-                   'provider', coalesce(s.model_provider, f.biller), 'model', m.model,
-                   'agent_id', coalesce(f.tags ->> 'agent_id', f.tags ->> 'user:agent_id'), 'service', f.service,
+                   'account', concat_ws('/', nullif(f.biller, ''), nullif(f.line ->> 'billingaccountid', ''),
+                                        nullif(account, '')),
+                   'provider', coalesce(s.model_provider, nullif(f.biller, '')), 'model', m.model,
+                   'agent_id', coalesce(f.tags ->> 'agent_id', f.tags ->> 'user:agent_id'),
+                   'service', nullif(f.service, ''),
                    'period_start', f.line ->> 'chargeperiodstart',
                    'period_end', nullif(f.line ->> 'chargeperiodend', ''), 'currency', f.line ->> 'billingcurrency',
                    'amount', f.line ->> 'billedcost', 'description', f.line ->> 'chargedescription',
@@ -270,7 +278,7 @@ BEGIN
                        'region', f.line -> 'regionid'),
                    'detail', f.detail)), '[]')
         FROM focus_row f
-        JOIN service s ON s.biller IS NOT DISTINCT FROM f.biller AND s.service IS NOT DISTINCT FROM f.service
+        JOIN service s ON s.biller = f.biller AND s.publisher = f.publisher AND s.service = f.service
         LEFT JOIN meter n ON n.meter = f.meter
         CROSS JOIN LATERAL (
             SELECT coalesce(nullif(f.line ->> 'xmodel', ''), nullif(f.line ->> 'xmodelname', ''), f.tags ->> 'model',

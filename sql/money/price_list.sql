@@ -14,7 +14,7 @@ BEGIN ATOMIC
                  CASE k.parts[3] WHEN 'batches' THEN 'batch' ELSE k.parts[3] END AS tier, r.value AS rate,
                  left(e.entry ->> 'source', 500) AS note,
                  CASE WHEN p.provider IS NULL THEN 'names no litellm_provider'
-                      WHEN u.usage_type IS NULL THEN format('%s is no price of a token', r.key)
+                      WHEN u.usage_type IS NULL THEN format('%s has no place in token_prices', r.key)
                       WHEN jsonb_typeof(r.value) <> 'number' THEN format('%s is no number', r.key) END AS reason
           FROM jsonb_each(prices) AS e (name, entry)
           -- "azure/model" of provider azure and "vertex_ai/model" of provider vertex_ai-models name the model behind
@@ -42,7 +42,7 @@ BEGIN ATOMIC
               ('cache_creation_input_audio_token_cost', 'audio_cache_write'),
               ('cache_read_input_image_token_cost', 'image_cache_read')) AS u (key, usage_type)
             ON u.key = k.parts[1]
-          WHERE r.key ~ 'cost|pric' AND r.value <> 'null' AND e.name <> 'sample_spec'
+          WHERE r.key ~ 'cost|pric|^provider_specific' AND r.value <> 'null' AND e.name <> 'sample_spec'
           UNION ALL
           SELECT NULL, e.name, NULL, NULL, NULL, NULL, NULL, 'the entry is no object'
           FROM jsonb_each(prices) AS e (name, entry)
@@ -186,14 +186,17 @@ BEGIN
         WHERE n.change = 'changed' AND t.provider = n.provider AND t.model = n.model AND t.usage_type = n.usage_type
           AND t.min_input_tokens = n.min_input_tokens AND t.service_tier = n.service_tier
           AND t.effective_from <= n.effective_from AND t.effective_to > n.effective_from;
-        INSERT INTO agent_metrics.token_prices AS t (
+        INSERT INTO agent_metrics.token_prices (
             provider, model, usage_type, min_input_tokens, service_tier, usd_per_million, effective_from, effective_to,
             note)
         SELECT n.provider, n.model, n.usage_type, n.min_input_tokens, n.service_tier, n.after_usd, n.effective_from,
                n.effective_to, coalesce(n.note, 'import_prices()')
         FROM unnest(taken) n
-        WHERE n.change IN ('new', 'changed')
-        ON CONFLICT ON CONSTRAINT token_prices_pkey DO NOTHING;
+        WHERE n.change = 'new' OR (n.change = 'changed' AND NOT EXISTS (
+            SELECT 1 FROM agent_metrics.token_prices t
+            WHERE t.provider = n.provider AND t.model = n.model AND t.usage_type = n.usage_type
+              AND t.min_input_tokens = n.min_input_tokens AND t.service_tier = n.service_tier
+              AND t.effective_from = n.effective_from));
     END IF;
     RETURN QUERY SELECT n.* FROM unnest(taken) n;
 END

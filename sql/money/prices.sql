@@ -68,10 +68,11 @@ DECLARE
     other_provider text;
     of_model       text := model;
     canonical      record;
+    attempt        integer := 0;  -- its own name, its canonical one, another
     names          bigint := 1;
     has_prices     boolean := false;
     size           bigint;
-    prices         jsonb;  -- by usage type
+    prices         jsonb;  -- by usage type and context tier
     usd            numeric;
     total          numeric := 0;
     missing        text;
@@ -86,7 +87,8 @@ BEGIN
     IF gap IS NOT NULL THEN
         RETURN;
     END IF;
-    FOR attempt IN 1 .. 3 LOOP
+    LOOP
+        attempt := attempt + 1;
         IF of_provider IS NULL THEN
             SELECT min(t.provider), max(t.provider) INTO of_provider, other_provider
             FROM agent_metrics.token_prices t
@@ -96,30 +98,33 @@ BEGIN
                 RETURN;
             END IF;
         END IF;
-        SELECT t.min_input_tokens, jsonb_object_agg(t.usage_type, t.usd_per_million) INTO size, prices
+        SELECT count(*) > 0, max(t.min_input_tokens) FILTER (WHERE t.service_tier = level AND r.is_reached),
+               jsonb_object_agg(t.usage_type || ' ' || t.min_input_tokens, t.usd_per_million)
+                   FILTER (WHERE t.service_tier = level AND r.is_reached)
+        INTO has_prices, size, prices
         FROM agent_metrics.token_prices t
-        WHERE t.model = of_model AND t.provider = of_provider AND t.service_tier = level
-          AND t.effective_from <= at AND t.effective_to > at
-          AND (t.min_input_tokens = 0 OR t.min_input_tokens < counts[1])
-        GROUP BY t.min_input_tokens ORDER BY t.min_input_tokens DESC LIMIT 1;
-        has_prices := FOUND OR EXISTS (
-            SELECT 1 FROM agent_metrics.token_prices t
-            WHERE t.model = of_model AND t.provider = of_provider AND t.effective_from <= at AND t.effective_to > at);
+        CROSS JOIN LATERAL (SELECT t.min_input_tokens = 0 OR t.min_input_tokens < counts[1] AS is_reached) r
+        WHERE t.model = of_model AND t.provider = of_provider AND t.effective_from <= at AND t.effective_to > at;
         EXIT WHEN has_prices OR attempt = 3;
         IF attempt = 1 THEN
+            -- a model that no price and no alias names has none under any name
+            EXIT WHEN NOT EXISTS (SELECT 1 FROM agent_metrics.token_prices t WHERE t.model = price_turn.model)
+                  AND NOT EXISTS (SELECT 1 FROM agent_metrics.model_aliases a WHERE a.model = price_turn.model);
             canonical := agent_metrics_internal.canonical_of_model(provider, model);
             of_provider := canonical.provider;
             of_model := canonical.model;
-        ELSE
-            SELECT min(n.priced_provider), min(n.priced_model), count(*) INTO of_provider, of_model, names
-            FROM agent_metrics_internal.priced_names(canonical.provider, canonical.model, at) n;
-            EXIT WHEN names <> 1;
+            CONTINUE WHEN (of_provider, of_model) IS DISTINCT FROM (provider, model);
+            attempt := 2;
         END IF;
+        SELECT min(n.priced_provider), min(n.priced_model), count(*) INTO of_provider, of_model, names
+        FROM agent_metrics_internal.priced_names(canonical.provider, canonical.model, at) n;
+        EXIT WHEN names <> 1;
     END LOOP;
     FOR place IN 1 .. cardinality(kinds) LOOP
         -- no tokens at all still need a model that is known
         IF tokens[place] > 0 OR place = 1 THEN
-            usd := coalesce(prices ->> kinds[place], prices ->> fallbacks[place])::numeric;
+            usd := coalesce(prices ->> (kinds[place] || ' ' || size),
+                            prices ->> (fallbacks[place] || ' ' || size))::numeric;
             IF usd IS NULL THEN
                 missing := concat_ws(', ', missing, kinds[place]);
             END IF;
@@ -175,6 +180,7 @@ DECLARE
     locked  text[];
     current_snapshot pg_snapshot;
     oldest_unseen_xid xid8;
+    models  text[];  -- all that may have a price, so that nothing is asked of the others' turns
     priced  bigint;
     passed  text[];  -- agents with turns that somebody else holds
 BEGIN
@@ -195,6 +201,8 @@ BEGIN
     SELECT min(CASE WHEN w.snapshot IS NULL OR w.origin <> here THEN '0'::xid8 ELSE pg_snapshot_xmin(w.snapshot) END)
     INTO oldest_unseen_xid FROM agent_metrics_internal.price_watermarks w WHERE w.agent_id = ANY (locked);
 
+    models := ARRAY(SELECT t.model FROM agent_metrics.token_prices t
+                    UNION SELECT a.model FROM agent_metrics.model_aliases a WHERE a.model IS NOT NULL);
     WITH priced_turn AS MATERIALIZED (
         SELECT e.agent_id, e.occurred_at, e.event_id, c.cost
         FROM agent_metrics.agent_events e
@@ -205,7 +213,7 @@ BEGIN
                                            e.usage_details, e.service_tier) AS cost
             OFFSET 0) c
         WHERE w.agent_id = ANY (locked) AND e.recorded_in >= oldest_unseen_xid AND e.cost_usd IS NULL
-          AND e.model IS NOT NULL
+          AND e.model = ANY (models)
           AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
           AND c.cost IS NOT NULL
         LIMIT most
@@ -223,7 +231,7 @@ BEGIN
         WHERE w.agent_id = ANY (locked) AND EXISTS (
             SELECT 1 FROM agent_metrics.agent_events e
             WHERE e.agent_id = w.agent_id AND e.recorded_in >= oldest_unseen_xid AND e.cost_usd IS NULL
-              AND e.model IS NOT NULL
+              AND e.model = ANY (models)
               AND (w.snapshot IS NULL OR w.origin <> here OR NOT pg_visible_in_snapshot(e.recorded_in, w.snapshot))
               AND agent_metrics.turn_cost(e.provider, e.model, e.occurred_at, e.token_usage_input, e.token_usage_output,
                                           e.token_usage_cache_read, e.token_usage_cache_write, e.usage_details,

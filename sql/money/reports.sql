@@ -74,24 +74,30 @@ CREATE FUNCTION agent_metrics_internal.read_bills(source text, lines jsonb) RETU
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $function$
 #variable_conflict use_column
 BEGIN
-    -- One statement: a line is read, compared with its like, and judged.
+    -- One statement: a line is read, compared with its like, and judged. Moments are few, and each is read once.
     RETURN QUERY
-    WITH line AS MATERIALIZED (
-        SELECT coalesce(r.account, '') AS account, r.provider, r.model, r.agent_id, r.service, r.description, r.charge,
-               r.is_infrastructure, r.detail, r.currency, r.amount AS said, r.period_start AS began,
-               r.period_end AS ended, agent_metrics_internal.bill_amount(r.amount) * coalesce(r.factor, 1) AS amount,
-               m.period_start,
-               -- money without usage may be of a moment
-               CASE WHEN r.charge <> 'usage' AND coalesce(m.period_end, m.period_start) = m.period_start
-                    THEN m.period_start + interval '1 second' ELSE m.period_end END AS period_end,
-               jsonb_build_array(r.account, m.period_start, m.period_end, r.provider, r.model, r.agent_id, r.service,
-                                 r.charge, r.description, jsonb_strip_nulls(r.identity))::text AS subject
-        FROM jsonb_to_recordset(lines) AS r (
+    WITH said AS MATERIALIZED (
+        SELECT r.* FROM jsonb_to_recordset(lines) AS r (
             account text, provider text, model text, agent_id text, service text, period_start text, period_end text,
             amount text, factor numeric, currency text, description text, charge text, is_infrastructure boolean,
             identity jsonb, detail jsonb)
-        CROSS JOIN LATERAL (SELECT agent_metrics_internal.bill_moment(r.period_start) AS period_start,
-                                   agent_metrics_internal.bill_moment(r.period_end) AS period_end OFFSET 0) m
+    ), moment AS MATERIALIZED (
+        SELECT x.words, agent_metrics_internal.bill_moment(x.words) AS moment
+        FROM (SELECT s.period_start AS words FROM said s UNION SELECT s.period_end FROM said s) x
+    ), line AS MATERIALIZED (
+        SELECT coalesce(r.account, '') AS account, r.provider, r.model, r.agent_id, r.service, r.description, r.charge,
+               r.is_infrastructure, r.detail, r.currency, r.amount AS said, r.period_start AS began,
+               r.period_end AS ended, m.moment AS period_start,
+               CASE WHEN r.factor IS NULL THEN agent_metrics_internal.bill_amount(r.amount)
+                    ELSE trim_scale(agent_metrics_internal.bill_amount(r.amount) * r.factor) END AS amount,
+               -- money without usage may be of a moment
+               CASE WHEN r.charge <> 'usage' AND (r.period_end IS NULL OR n.moment = m.moment)
+                    THEN m.moment + interval '1 second' ELSE n.moment END AS period_end,
+               jsonb_build_array(r.account, m.moment, n.moment, r.provider, r.model, r.agent_id, r.service,
+                                 r.charge, r.description, jsonb_strip_nulls(r.identity))::text AS subject
+        FROM said r
+        LEFT JOIN moment m ON m.words = r.period_start
+        LEFT JOIN moment n ON n.words = r.period_end
     ), fine AS MATERIALIZED (
         SELECT l.account, range_agg(tstzrange(l.period_start, l.period_end)) AS periods
         FROM line l
@@ -219,30 +225,27 @@ COMMENT ON FUNCTION agent_metrics_internal.known_bills(text, agent_metrics_inter
 CREATE FUNCTION agent_metrics_internal.judged_bills(
     bills agent_metrics_internal.bill[], known agent_metrics_internal.known_bill[])
 RETURNS agent_metrics_internal.bill[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    whole  agent_metrics_internal.known_bill[];
-    one    agent_metrics_internal.bill;
-    larger agent_metrics_internal.known_bill;
+    whole agent_metrics_internal.known_bill[];
 BEGIN
     whole := ARRAY(SELECT k FROM unnest(known) k WHERE k.covers_period AND NOT k.is_replaced);
     IF cardinality(whole) = 0 THEN
         RETURN bills;
     END IF;
-    FOR place IN 1 .. cardinality(bills) LOOP
-        one := bills[place];
-        IF one.reason IS NULL AND one.charge = 'usage' THEN
-            SELECT k.* INTO larger FROM unnest(whole) k
-            WHERE k.account = one.account AND k.period && tstzrange(one.period_start, one.period_end)
-              AND k.line_id <> one.line_id LIMIT 1;
-            IF FOUND THEN
-                one.reason := format('%s usd of %s to %s are known, of which it is a part: import a report of all that '
-                                     'time', larger.amount, lower(larger.period), upper(larger.period));
-                bills[place] := one;
-            END IF;
-        END IF;
-    END LOOP;
-    RETURN bills;
+    RETURN ARRAY(
+        SELECT CASE WHEN w.amount IS NULL THEN b
+                    ELSE jsonb_populate_record(b, jsonb_build_object('reason', format(
+                             '%s usd of %s to %s are known, of which it is a part: import a report of all that time',
+                             w.amount, lower(w.period), upper(w.period)))) END
+        FROM unnest(bills) b
+        LEFT JOIN LATERAL (
+            SELECT k.amount, k.period FROM unnest(whole) k
+            WHERE k.account = b.account AND k.line_id <> b.line_id
+              -- what is refused may end before it begins
+              AND k.period && CASE WHEN b.reason IS NULL AND b.charge = 'usage'
+                                   THEN tstzrange(b.period_start, b.period_end) END
+            LIMIT 1) w ON true);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.judged_bills(
@@ -326,6 +329,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 #variable_conflict use_column
 DECLARE
     known agent_metrics_internal.known_bill[];
+    gone  numeric;
 BEGIN
     LOCK TABLE agent_metrics.billing_lines IN SHARE ROW EXCLUSIVE MODE;
     known := ARRAY(SELECT k FROM agent_metrics_internal.known_bills(source, bills, buckets, open_lines) k);
@@ -335,9 +339,14 @@ BEGIN
     INTO stored, repeated, corrected, amount_usd
     FROM unnest(bills) b LEFT JOIN unnest(known) k ON k.line_id = b.line_id
     WHERE b.reason IS NULL;
-    SELECT count(*) INTO removed
+    SELECT count(*), sum(k.amount) INTO removed, gone
     FROM unnest(known) k LEFT JOIN unnest(bills) b ON b.line_id = k.line_id AND b.reason IS NULL
     WHERE k.is_replaced AND b.line_id IS NULL;
+    IF removed > 0 THEN
+        RAISE NOTICE '% lines that earlier reports had are gone, of % usd', removed, trim_scale(gone)
+            USING DETAIL = 'This report covers their account and time, and does not have them.',
+                  HINT = 'A report that was filtered is an account of its own: say account => ''...''.';
+    END IF;
     PERFORM agent_metrics_internal.write_bills(source, bills, known);
     refused := agent_metrics_internal.keep_refused(source, bills);
     RETURN NEXT;

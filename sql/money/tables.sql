@@ -188,7 +188,8 @@ COMMENT ON TABLE agent_metrics.model_services IS
     'Services of FOCUS bills that run models. The longest pattern decides. Add a row for a service of your own.';
 COMMENT ON COLUMN agent_metrics.model_services.service_name IS
     'Pattern of LIKE for ServiceName, in any case, such as Amazon Bedrock%.';
-COMMENT ON COLUMN agent_metrics.model_services.biller IS 'Pattern of LIKE for ProviderName, in any case.';
+COMMENT ON COLUMN agent_metrics.model_services.biller IS
+    'Pattern of LIKE for ProviderName or PublisherName, in any case.';
 COMMENT ON COLUMN agent_metrics.model_services.model_provider IS
     'Provider of the models, as turns name it; NULL: the service runs no models, whatever its category says.';
 

@@ -42,7 +42,8 @@ BEGIN
                  max(ARRAY[coalesce(e.token_usage_input, -1), (extract(epoch FROM e.occurred_at) * 1000000)::bigint])
                      AS largest,
                  agent_metrics_internal.service_tier(e.service_tier) AS service_tier,
-                 ARRAY(SELECT k.name FROM jsonb_object_keys(e.usage_details) AS k (name)) AS kinds
+                 CASE WHEN e.usage_details IS NOT NULL THEN
+                     ARRAY(SELECT k.name FROM jsonb_object_keys(e.usage_details) AS k (name)) END AS kinds
           FROM agent_metrics.agent_events e
           WHERE e.cost_usd IS NULL AND (e.token_usage_input IS NOT NULL OR e.token_usage_output IS NOT NULL)
             AND e.occurred_at >= $1 AND e.occurred_at < $2 AND ($3 IS NULL OR e.agent_id = $3)
@@ -234,10 +235,11 @@ COMMENT ON COLUMN agent_kpi.cost_reconciliation.explanation IS
     'model_aliases joins them), no usage, how many turns have no cost, or not explained.';
 
 CREATE OR REPLACE VIEW agent_kpi.refused_bills WITH (security_barrier) AS
-SELECT r.source, r.account, r.period_start, r.reason, r.refused_at FROM agent_metrics.refused_bills r;
+SELECT r.line_id, r.source, r.account, r.period_start, r.reason, r.refused_at FROM agent_metrics.refused_bills r;
 COMMENT ON VIEW agent_kpi.refused_bills IS
     'Lines of imported reports that could not be stored, so that bills lack them. agent_metrics.refused_bills has the '
-    'lines themselves.';
+    'lines themselves. Unique: line_id.';
+COMMENT ON COLUMN agent_kpi.refused_bills.line_id IS 'Id that the line would have.';
 COMMENT ON COLUMN agent_kpi.refused_bills.source IS 'anthropic, openai or focus.';
 COMMENT ON COLUMN agent_kpi.refused_bills.account IS 'Biller and account; empty: the only one.';
 COMMENT ON COLUMN agent_kpi.refused_bills.period_start IS 'First moment of the line''s period; NULL: it names none.';

@@ -26,9 +26,8 @@ fn refused(what: &str, error: &serde_json::Error) -> SqlError {
     )
 }
 
-fn vocabulary(call: &Call, position: usize) -> Result<Vocabulary, SqlError> {
-    Vocabulary::parse(call.bytes(position))
-        .map_err(|error| refused("the vocabulary of spans", &error))
+fn vocabulary(call: &Call, position: usize) -> Vocabulary {
+    Vocabulary::parse(&String::from_utf8_lossy(call.bytes(position)))
 }
 
 fn strings(call: &Call, position: usize) -> Vec<String> {
@@ -44,7 +43,7 @@ fn text(value: &str) -> Option<Datum> {
 }
 
 fn pieces(call: &Call) -> Result<Option<Datum>, SqlError> {
-    let (vocabulary, kept) = (vocabulary(call, 1)?, strings(call, 2));
+    let (vocabulary, kept) = (vocabulary(call, 1), strings(call, 2));
     let mark = serde_json::to_string(TOO_DEEP).unwrap_or_default();
     let delivered = json::prune(call.bytes(0), LEVELS_MAX, &mark);
     let delivered =
@@ -197,7 +196,7 @@ fn row(kind: &RowType, trace: &str, turn: &Turn) -> Result<Datum, SqlError> {
 
 fn turns(call: &Call) -> Result<Option<Datum>, SqlError> {
     let all = spans(call)?;
-    let (vocabulary, kept) = (vocabulary(call, 4)?, strings(call, 5));
+    let (vocabulary, kept) = (vocabulary(call, 4), strings(call, 5));
     let registered: HashSet<String> = strings(call, 3).into_iter().collect();
     let reader = Reader {
         vocabulary: &vocabulary,

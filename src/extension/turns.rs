@@ -6,8 +6,8 @@
 use super::abi::{Column, Kind, Row, once, sql_functions};
 use super::bounds::{check_by_name, check_depth, check_length, check_moment};
 use super::error::SqlError;
-use super::usage::{is_counts, is_object};
 use crate::measures::limits::{ID_MAX, NAME_MAX};
+use crate::measures::usage::{is_amount, is_counts, is_object};
 use pgrx::PgSqlErrorCode;
 
 /// Most tokens of one kind in one turn: sums of their squares stay exact whatever the number of turns.
@@ -26,37 +26,6 @@ fn out_of_range(column: &str, value: impl std::fmt::Display, may_be: &str, hint:
         format!("{column} is {may_be}."),
         hint,
     )
-}
-
-/// Whether a numeric lies in [0, 1e12). Read from its header, which holds the sign and the weight of the first digit
-/// (base 10000): see PostgreSQL's numeric.c, `NumericChoice`.
-pub fn is_amount(numeric: &[u8]) -> bool {
-    const SIGN: u16 = 0xC000;
-    const LONG_POSITIVE: u16 = 0x0000;
-    const SHORT: u16 = 0x8000;
-    const SHORT_NEGATIVE: u16 = 0x2000;
-    const SHORT_WEIGHT_NEGATIVE: u16 = 0x0040;
-    const SHORT_WEIGHT: u16 = 0x003F;
-    let word = |at: usize| {
-        let bytes = numeric.get(at..at + 2)?;
-        Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
-    };
-    let Some(header) = word(0) else { return false };
-    let (weight, digits) = match header & SIGN {
-        SHORT if header & SHORT_NEGATIVE == 0 => {
-            let weight = (header & SHORT_WEIGHT) as i16;
-            let is_below_one = header & SHORT_WEIGHT_NEGATIVE != 0;
-            (if is_below_one { -1 } else { weight }, numeric.len() - 2)
-        }
-        LONG_POSITIVE => match word(2) {
-            Some(weight) => (weight as i16, numeric.len() - 4),
-            None => return false,
-        },
-        // Negative, NaN or infinite.
-        _ => return false,
-    };
-    // 10000^3 is 1e12.
-    digits == 0 || weight < 3
 }
 
 /// How many elements a jsonb that is an array has: the first word of its root container counts them

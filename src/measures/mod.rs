@@ -9,6 +9,7 @@
 //! - [`json`]: documents of any depth, walked without recursion
 //! - [`redact`]: documents without what somebody said in them
 //! - [`spans`]: from spans to turns
+//! - [`usage`]: what a turn may cost and have used
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -20,4 +21,5 @@ pub mod redact;
 pub mod sketch;
 pub mod spans;
 pub mod statistics;
+pub mod usage;
 pub mod zone;

@@ -61,6 +61,19 @@ const MONEY: &[Fault] = &[
         "infrastructure costs of 70 usd name agent bott",
         &[("<agent_id>", "'bot'")],
     ),
+    fault(
+        "refused_bill",
+        &[r#"SELECT agent_metrics.import_openai_costs('{"data": [{"start_time": 1772323200, "end_time": 1772409600,
+             "results": [{"amount": {"value": 1, "currency": "eur"}, "line_item": "it''s, input"}]}]}')"#],
+        "1 lines of bills by openai were refused, so that the bills lack them: its currency is \"eur\"",
+        &[],
+    ),
+    fault(
+        "missing_page",
+        &[r#"SELECT agent_metrics.import_openai_costs('{"has_more": true, "data": []}', 'our org''s')"#],
+        "a bill by openai has more pages, which were not imported (account our org's)",
+        &[],
+    ),
 ];
 
 #[test]

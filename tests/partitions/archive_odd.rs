@@ -155,3 +155,37 @@ fn a_turn_that_no_refresh_has_seen_is_waited_for_though_its_id_is_below_another_
     );
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn what_is_billed_apart_comes_back_and_files_from_before_it_are_read() {
+    let (db, [old, _], folder) = two_old_months("odd_details");
+    db.exec(&format!(
+        "UPDATE {old} SET usage_details = '{{\"reasoning\": 5, \"cache_write_1h\": 10000}}', service_tier = 'flex',
+                attributes = '{{\"channel\": \"chat\"}}' WHERE conversation_id LIKE '%-1'"
+    ));
+    refresh(&db);
+    let turns = "SELECT event_id, usage_details, service_tier, attributes
+                 FROM agent_metrics.agent_events ORDER BY event_id";
+    let before = db.lines(turns);
+    assert!(before.iter().any(|turn| turn.contains("cache_write_1h")));
+    archive(&db, &folder);
+    restore_all(&db, &folder);
+    refresh(&db);
+    assert_eq!(db.lines(turns), before);
+    // a file that was written before there were such columns
+    db.exec(
+        "ALTER TABLE agent_metrics.agent_events DROP COLUMN usage_details, DROP COLUMN service_tier,
+                                                DROP COLUMN attributes",
+    );
+    archive(&db, &folder);
+    db.exec(
+        "ALTER TABLE agent_metrics.agent_events ADD COLUMN usage_details jsonb, ADD COLUMN service_tier text,
+                                                ADD COLUMN attributes jsonb",
+    );
+    restore_all(&db, &folder);
+    refresh(&db);
+    assert_verified(&db);
+    let without = db.lines(turns);
+    assert_eq!(without.len(), before.len());
+    assert!(without.iter().all(|turn| turn.ends_with("|||")));
+}

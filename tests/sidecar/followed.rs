@@ -299,7 +299,18 @@ fn what_ours_refuses_the_producers_table_refuses() {
         ("cost_usd", "1e12".to_owned()),
         ("cost_usd", "-0.01".to_owned()),
         ("outcome_source", "'nobody'".to_owned()),
+        ("usage_details", "'[]'".to_owned()),
+        ("usage_details", "'{\"reasoning\": \"5\"}'".to_owned()),
+        ("usage_details", "'{\"reasoning\": 0.5}'".to_owned()),
+        ("attributes", "'[]'".to_owned()),
     ];
+    for column in ["usage_details", "attributes"] {
+        bad.push((
+            column,
+            "(SELECT jsonb_object_agg('key ' || n, n) FROM generate_series(1, 500) AS n)"
+                .to_owned(),
+        ));
+    }
     bad.extend(["'NaN'", "'Infinity'", "-1"].map(|value| ("latency_ms", value.to_owned())));
     for tokens in columns
         .iter()
@@ -315,6 +326,7 @@ fn what_ours_refuses_the_producers_table_refuses() {
         "model",
         "prompt_version",
         "provider",
+        "service_tier",
     ];
     bad.extend(names.map(|name| (name, long(257))));
     bad.extend(["conversation_id", "user_id", "business_event_id"].map(|id| (id, long(1025))));

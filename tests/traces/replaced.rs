@@ -69,8 +69,8 @@ fn a_turn_that_goes_on_under_another_span_keeps_what_people_said_of_it() {
          INSERT INTO agent_metrics.reviews (agent_id, occurred_at, event_id, conversation_id, reviewer, answer_verdict)
          SELECT e.agent_id, e.occurred_at, e.event_id, e.conversation_id, 'Head of Support', 'supported'
          FROM agent_metrics.agent_events e WHERE e.event_id = {turn};
-         SELECT * FROM agent_metrics.ingest_events('{{\"evaluation\": \"tool_call_accuracy\", \"score\": 1,
-             \"event_id\": \"' || md5('trace/mail')::uuid || '\"}}')"
+         SELECT * FROM agent_metrics.ingest_events(jsonb_build_object('evaluation', 'tool_call_accuracy', 'score', 1,
+             'event_id', md5('trace/mail')::uuid))"
     ));
     let right = ["resolved|ticket-1|9|instruction_following 0.5|0 mail true|supported"];
     assert_eq!(judged(&db), right);

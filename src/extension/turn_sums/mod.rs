@@ -11,8 +11,9 @@ use crate::extension::abi::{Amount, Call, PgVec, sql_functions};
 use crate::extension::error::SqlError;
 use crate::extension::index::Index;
 use crate::extension::sketch_aggregates::{self, SketchState};
-use crate::extension::turns::{SOURCES, TOKENS_MAX, array_length, is_amount};
+use crate::extension::turns::{SOURCES, TOKENS_MAX, array_length};
 use crate::extension::zones;
+use crate::measures::usage::is_amount;
 use crate::measures::zone::Level;
 use pgrx::pg_sys::{Datum, MemoryContext};
 

@@ -235,16 +235,18 @@ pub fn text_of(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::vocabulary::words;
     use super::*;
     use serde_json::json;
 
     fn vocabulary() -> Vocabulary {
-        Vocabulary::parse(
-            br#"[["a", "", "model", 1, null], ["usage.*", "", "other_tokens", 1, null],
-                 ["metadata.thread_id", "", "conversation", 1, null], ["input.value", "", "user", 1, null],
-                 ["list.0.x", "", "user", 1, null]]"#,
-        )
-        .unwrap()
+        words(&[
+            "a||model|1|",
+            "usage.*||other_tokens|1|",
+            "metadata.thread_id||conversation|1|",
+            "input.value||user|1|",
+            "list.0.x||user|1|",
+        ])
     }
 
     #[test]

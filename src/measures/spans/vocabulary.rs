@@ -4,7 +4,6 @@
 //! says what an attribute means, and before which others it counts (`rank`, the lower first). A row with a value says
 //! it only where the attribute has that value.
 
-use serde::Deserialize;
 use std::collections::HashMap;
 
 /// What an attribute says.
@@ -158,26 +157,21 @@ pub struct Vocabulary {
     roots: std::collections::HashSet<String>,
 }
 
-/// attribute, value, meaning, rank, is_included
-#[derive(Deserialize)]
-struct Row<'a>(
-    std::borrow::Cow<'a, str>,
-    std::borrow::Cow<'a, str>,
-    std::borrow::Cow<'a, str>,
-    i32,
-    Option<bool>,
-);
-
 impl Vocabulary {
-    /// From a JSON list of rows: attribute, value (empty: any), meaning, rank, whether it is included. A meaning that
-    /// is not known, as a later version may have one, is passed over.
-    pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
-        let rows: Vec<Row> = serde_json::from_slice(text)?;
+    /// From text: rows with U+001E between them, each with U+001F between attribute, value (empty: any), meaning, rank,
+    /// and whether it is included (true, false, or empty). A row that cannot be read, as a later version may have one,
+    /// is passed over.
+    pub fn parse(text: &str) -> Self {
         let mut all = Self::default();
-        for Row(attribute, value, meaning, rank, is_included) in rows {
-            let Some(meaning) = Meaning::named(&meaning) else {
+        for row in text.split('\u{1e}') {
+            let mut fields = row.split('\u{1f}');
+            let mut next = || fields.next().unwrap_or_default();
+            let (attribute, value, meaning, rank, is_included) =
+                (next(), next(), next(), next(), next());
+            let (Some(meaning), Ok(rank)) = (Meaning::named(meaning), rank.parse()) else {
                 continue;
             };
+            let is_included = is_included.parse().ok();
             let value = Some(value.to_lowercase()).filter(|value| !value.is_empty());
             let word = Word {
                 meaning,
@@ -192,12 +186,12 @@ impl Vocabulary {
                 Some(prefix) => all.prefixes.push((prefix.to_owned(), word)),
                 None => all
                     .exact
-                    .entry(attribute.into_owned())
+                    .entry(attribute.to_owned())
                     .or_default()
                     .push(word),
             }
         }
-        Ok(all)
+        all
     }
 
     /// What an attribute may mean. A name of its own counts before one that only begins so.
@@ -227,17 +221,26 @@ impl Vocabulary {
     }
 }
 
+/// A vocabulary of rows with bars between their fields, for tests.
+#[cfg(test)]
+pub fn words(rows: &[&str]) -> Vocabulary {
+    Vocabulary::parse(&rows.join("\u{1e}").replace('|', "\u{1f}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_are_looked_up_exactly_and_then_by_their_beginning() {
-        let all = Vocabulary::parse(
-            br#"[["a.b", "", "model", 10, null], ["a.c.*", "", "kept", 20, null], ["a.c.d", "", "user", 5, null],
-                 ["kind", "LLM", "model_call", 1, null], ["x", "", "of a later version", 1, true]]"#,
-        )
-        .unwrap();
+        let all = words(&[
+            "a.b||model|10|",
+            "a.c.*||kept|20|",
+            "a.c.d||user|5|",
+            "kind|LLM|model_call|1|",
+            "x||of a later version|1|true",
+            "too|short",
+        ]);
         assert!(all.knows("a.b") && all.knows("a.c.x") && !all.knows("a.c") && !all.knows("x"));
         assert!(all.looks_into("a") && all.looks_into("a.c") && !all.looks_into("a.b"));
         let words: Vec<_> = all.words("a.c.d").map(|word| word.meaning).collect();
@@ -246,6 +249,5 @@ mod tests {
             all.words("kind").next().unwrap().value.as_deref(),
             Some("llm")
         );
-        assert!(Vocabulary::parse(b"{").is_err());
     }
 }

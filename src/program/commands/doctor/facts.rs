@@ -144,4 +144,17 @@ pub const QUESTIONS: &[&str] = &[
      WHERE c.agent_id IS NOT NULL
        AND NOT EXISTS (SELECT FROM agent_metrics.agents a WHERE a.agent_id = c.agent_id)
      GROUP BY c.agent_id ORDER BY c.agent_id LIMIT 20",
+    "SELECT format('%s lines of bills by %s were refused, so that the bills lack them: %s', count(*), r.source,
+                   r.reason),
+            format('mend them in the report and import it again (agent_metrics.refused_bills has them); or go '
+                   'without them: '
+                   'DELETE FROM agent_metrics.refused_bills WHERE source = %L AND reason = %L;', r.source, r.reason)
+     FROM agent_metrics.refused_bills r
+     GROUP BY r.source, r.reason ORDER BY r.source, r.reason LIMIT 20",
+    "SELECT format('a bill by %s has more pages, which were not imported%s', o.source,
+                   CASE o.account WHEN '' THEN '' ELSE format(' (account %s)', o.account) END),
+            format('import the next page, or all pages as one list; or go without them: '
+                   'DELETE FROM agent_metrics_internal.open_reports WHERE source = %L AND account = %L;',
+                   o.source, o.account)
+     FROM agent_metrics_internal.open_reports o ORDER BY o.source, o.account LIMIT 20",
 ];

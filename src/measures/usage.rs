@@ -1,9 +1,8 @@
-//! What `usage_details` of a turn may hold: an object of kinds of usage, each a whole number of tokens.
+//! What a turn may cost and have used: an amount of dollars, and an object of kinds of usage, each a whole number of
+//! tokens.
 //!
-//! It is read where it lies, as jsonb.h lays it out: a word with kind and count, a word for each key and then for each
-//! value, then the keys and values. What does not fit is no object of counts.
-
-use super::turns::is_amount;
+//! Both are read where they lie. A jsonb is as jsonb.h lays it out: a word with kind and count, a word for each key and
+//! then for each value, then the keys and values. What does not fit is no object of counts.
 
 const COUNT: u32 = 0x0FFF_FFFF;
 const SCALAR: u32 = 0x1000_0000;
@@ -15,6 +14,37 @@ const NUMERIC: u32 = 0x1000_0000;
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_ne_bytes(*bytes))
+}
+
+/// Whether a numeric lies in [0, 1e12). Read from its header, which holds the sign and the weight of the first digit
+/// (base 10000): see PostgreSQL's numeric.c, `NumericChoice`.
+pub fn is_amount(numeric: &[u8]) -> bool {
+    const SIGN: u16 = 0xC000;
+    const LONG_POSITIVE: u16 = 0x0000;
+    const SHORT: u16 = 0x8000;
+    const SHORT_NEGATIVE: u16 = 0x2000;
+    const SHORT_WEIGHT_NEGATIVE: u16 = 0x0040;
+    const SHORT_WEIGHT: u16 = 0x003F;
+    let word = |at: usize| {
+        let bytes = numeric.get(at..at + 2)?;
+        Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
+    };
+    let Some(header) = word(0) else { return false };
+    let (weight, digits) = match header & SIGN {
+        SHORT if header & SHORT_NEGATIVE == 0 => {
+            let weight = (header & SHORT_WEIGHT) as i16;
+            let is_below_one = header & SHORT_WEIGHT_NEGATIVE != 0;
+            (if is_below_one { -1 } else { weight }, numeric.len() - 2)
+        }
+        LONG_POSITIVE => match word(2) {
+            Some(weight) => (weight as i16, numeric.len() - 4),
+            None => return false,
+        },
+        // Negative, NaN or infinite.
+        _ => return false,
+    };
+    // 10000^3 is 1e12.
+    digits == 0 || weight < 3
 }
 
 /// Whether a jsonb is an object.
