@@ -66,8 +66,8 @@ fn main() {
     exec(
         &client,
         "CREATE OR REPLACE FUNCTION agent_metrics.ingest_events(jsonb)
-         RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
-         LANGUAGE sql AS 'SELECT 0::bigint, 0::bigint, 0::bigint'",
+         RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
+         LANGUAGE sql AS 'SELECT 0::bigint, 0::bigint, 0::bigint, 0::bigint'",
     );
     round(
         "the door alone: a statement that parses and stores nothing",
