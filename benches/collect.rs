@@ -66,8 +66,8 @@ fn main() {
     exec(
         &client,
         "CREATE OR REPLACE FUNCTION agent_metrics.ingest_events(jsonb)
-         RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint)
-         LANGUAGE sql AS 'SELECT 0::bigint, 0::bigint, 0::bigint'",
+         RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
+         LANGUAGE sql AS 'SELECT 0::bigint, 0::bigint, 0::bigint, 0::bigint'",
     );
     round(
         "the door alone: a statement that parses and stores nothing",
@@ -84,15 +84,15 @@ struct Door {
 
 impl Door {
     fn open(url: &str) -> Self {
-        let mut process = Command::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/target/release/agent-metrics"
-        ))
-        .args(["collect", "--listen", "127.0.0.1:0"])
-        .env("DATABASE_URL", url)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("build it first: make program");
+        let program = std::env::var("AGENT_METRICS").unwrap_or_else(|_| {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/agent-metrics").to_owned()
+        });
+        let mut process = Command::new(program)
+            .args(["collect", "--listen", "127.0.0.1:0"])
+            .env("DATABASE_URL", url)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("build it first: make program");
         let mut lines = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
         while !line.contains("http://") {

@@ -15,7 +15,8 @@
 //! - [`init`]: from an empty database to four tiles
 //!
 //! What all of them use: [`arguments`], the command line; [`door`], a door to the network; [`error`], what to say when
-//! it does not work; [`shutdown`]; [`text`], what others wrote, shown as text; [`mod@format`], numbers in the words of a person.
+//! it does not work; [`shutdown`]; [`text`], what others wrote, shown as text; [`mod@format`], numbers in a person's
+//! words.
 
 pub mod alerts;
 pub mod archive;

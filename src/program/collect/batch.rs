@@ -219,8 +219,8 @@ impl Writer {
         }
     }
 
-    /// While all writers are failing, whoever waits is sent away. Comes back when it is time to look again; true: it is the
-    /// end.
+    /// While all writers are failing, whoever waits is sent away. Comes back when it is time to look again; true: it is
+    /// the end.
     async fn turn_away(&self, wait: Duration, stop: &mut Stop) -> bool {
         let end = Instant::now() + wait;
         loop {

@@ -1,4 +1,4 @@
-//! Who may send: bearer tokens, of which the database has the hash and this process a copy that is at most [`EVERY`] old.
+//! Who may send: bearer tokens, of which the database has the hash, and this process a copy, read every few seconds.
 //!
 //! Without any token in the table whoever reaches the address may send, and the address is one of this machine alone.
 //! A token that was revoked or is out of time opens nothing, and still says that tokens are wanted. While the database

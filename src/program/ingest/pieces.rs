@@ -303,7 +303,8 @@ pub fn piece(bytes: &[u8], length: u64, list: Option<&str>) -> Piece {
     }
 }
 
-/// A document of OTLP without messages. Other forms go as they are: which of their columns are messages the mapper knows.
+/// A document of OTLP without messages. Other forms go as they are: which of their columns are messages is the mapper's
+/// to know.
 fn without_messages(document: &[u8], list: Option<&str>) -> String {
     let has = |name: &&str| {
         document
@@ -404,8 +405,11 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_json_stop_nothing() {
-        let text = b"{\"a\": 1}\n\n{\"a\": \"\\u0000\"}\r\n{\"a\": \"\\ud800\"}\n{\"a\": \"\xff\"}\n5\n{\"a\"\n{\"b\": 2}";
-        let found = read(Kind::Lines, text);
+        let text = [
+            &b"{\"a\": 1}\n\n{\"a\": \"\\u0000\"}\r\n{\"a\": \"\\ud800\"}\n"[..],
+            b"{\"a\": \"\xff\"}\n5\n{\"a\"\n{\"b\": 2}",
+        ];
+        let found = read(Kind::Lines, &text.concat());
         let good: Vec<u64> = found
             .iter()
             .filter(|(_, p)| p.is_ok())
@@ -432,7 +436,7 @@ mod tests {
                 (6, Ok("{\"c\": 1}".to_owned())),
             ]
         );
-        let text = b" { \"resourceSpans\": [ {\"a\": 1}, {\"b\": 2} ] }\n";
+        let text = b" { \"resourceSpans\": [ {\"a\": 1},\n {\"b\": 2} ] }\n";
         let found = read(Kind::of(text), text);
         assert_eq!(
             found
