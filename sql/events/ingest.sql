@@ -2,9 +2,9 @@
 --
 -- A delivery is first taken apart (map_delivery). Its spans are kept with their traces (reconcile.sql); events in our
 -- own form (an object whose keys are columns of agent_events) are stored in one statement. A turn's id comes from the
--- trace and the span, or from the content, so a redelivery changes nothing. What cannot be stored goes to quarantined_events
--- with the reason; the rest is stored all the same. An object with the key evaluation is what a judge said of a turn;
--- those are stored after the turns, which may have come with them.
+-- trace and the span, or from the content, so a redelivery changes nothing. What cannot be stored goes to
+-- quarantined_events with the reason; the rest is stored all the same. An object with the key evaluation is what a
+-- judge said of a turn; those are stored after the turns, which may have come with them.
 
 -- Turns of our own form, so many in one statement. What only the server can find wrong (a cast, a constraint) fails the
 -- statement: then its turns are tried again in eighths, and few one by one. So a turn that is refused costs some
@@ -380,10 +380,11 @@ BEGIN
         stored := stored + coalesce(found.stored, 0);
         repeated := repeated + coalesce(found.repeated, 0);
         quarantined := quarantined + coalesce(found.quarantined, 0);
-        waiting := waiting + coalesce(found.waiting, 0);
     END LOOP;
     -- and of the traces whose turns wait, for the vocabulary may have learnt more
-    SELECT stored + w.stored, w.waiting INTO stored, waiting FROM agent_metrics_internal.intake_waiting() w;
+    SELECT w.* INTO found FROM agent_metrics_internal.intake_waiting() w;
+    stored := stored + found.stored;
+    waiting := found.waiting;
     RETURN NEXT;
 END
 $function$;

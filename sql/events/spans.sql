@@ -106,8 +106,8 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $
 #variable_conflict use_column
 BEGIN
     -- fields and rows with separators of their own: a delivery may be one small span
-    SELECT coalesce(string_agg(concat_ws(E'\x1f', v.attribute, v.value, v.meaning, v.rank, coalesce(v.is_included::text, '')),
-                               E'\x1e'), '')
+    SELECT coalesce(string_agg(concat_ws(E'\x1f', v.attribute, v.value, v.meaning, v.rank,
+                                         coalesce(v.is_included::text, '')), E'\x1e'), '')
     INTO vocabulary FROM agent_metrics.span_vocabulary v;
     kept := coalesce((SELECT array_agg(btrim(u.name)) FROM agent_metrics.settings s
                       CROSS JOIN LATERAL unnest(string_to_array(s.value, ',')) AS u (name)

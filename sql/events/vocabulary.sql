@@ -1,7 +1,8 @@
 -- Which attributes of spans and log records mean what, in the conventions and tools that write them. Names, and what
--- input tokens include, are as their documents and their code had them in 2026: OpenTelemetry GenAI (present and older),
--- OpenInference, OpenLLMetry, Langfuse, LangSmith, Vercel AI SDK, Pydantic AI, Spring AI, Semantic Kernel, Google ADK,
--- Strands and Bedrock, Claude Code, Codex, LiteLLM. What is kept has no meaning until somebody gives it one.
+-- input tokens include, are as their documents and their code had them in 2026: OpenTelemetry GenAI (present and
+-- older), OpenInference, OpenLLMetry, Langfuse, LangSmith, Vercel AI SDK, Pydantic AI, Spring AI, Semantic Kernel,
+-- Google ADK, Strands and Bedrock, Claude Code, Codex, LiteLLM. What is kept has no meaning until somebody gives it
+-- one.
 
 -- One statement: it is a list.
 INSERT INTO agent_metrics.span_vocabulary (convention, meaning, rank, is_included, value, attribute)

@@ -29,8 +29,9 @@ COMMENT ON FUNCTION agent_metrics_internal.table_purposes() IS
     'Tables to which the levels of access have other rights than their schema gives. Internal: level_rights() uses it.';
 
 -- By schema and kind. Readers read agent_kpi, and call what its views call on their behalf (kpi_...). Writers bring
--- facts in, and call what ingest_events() does with the owner's rights (intake_...). Admins read everything, write every
--- table that is not the owner's own, and call what setup() made in agent_metrics; what it made in agent_metrics_internal are parts of those.
+-- facts in, and call what ingest_events() does with the owner's rights (intake_...). Admins read everything, write
+-- every table that is not the owner's own, and call what setup() made in agent_metrics; what it made in
+-- agent_metrics_internal are parts of those.
 CREATE FUNCTION agent_metrics_internal.level_rights()
 RETURNS TABLE (level text, kind text, object oid, column_name name, privilege text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$

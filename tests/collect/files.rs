@@ -187,7 +187,7 @@ fn what_is_no_file_of_events_is_said() {
 
 #[test]
 fn a_writer_reads_files_in_and_nobody_else() {
-    let db = db("ingest_writer");
+    let db = db("ingest_files_writer");
     let folder = Folder::new("ingest_writer");
     let path = folder.write("a.jsonl", lines(0..2) + "no JSON\n");
     let url = |role: &str| {

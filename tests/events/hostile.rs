@@ -165,7 +165,7 @@ fn every_second_event_is_refused_and_every_other_stored() {
     assert_eq!(ingest(&db, &delivery), "0|500|500");
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined('model is too long')"),
-        ["0|0|100"]
+        ["0|0|100|0"]
     );
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
@@ -222,7 +222,7 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
         [
             "more than 64 levels of JSON|true|t|f",
             "not an object|true|t|f",
-            "unknown key \"prompt\"||f|f",
+            "unknown key \"prompt\"|||f",
         ]
     );
     assert_eq!(ingest(&db, &delivery), "0|3|3");

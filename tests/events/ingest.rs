@@ -17,7 +17,8 @@ pub fn shop(name: &str) -> Db {
         "SELECT agent_metrics.register_agent('bot', 'support', 'Head of Support');
          INSERT INTO agent_metrics.token_prices (provider, model, usage_type, usd_per_million) VALUES
              ('anthropic', 'large', 'input', 3), ('anthropic', 'large', 'cache_read', 0.30),
-             ('anthropic', 'large', 'cache_write', 3.75), ('anthropic', 'large', 'output', 15)",
+             ('anthropic', 'large', 'cache_write', 3.75), ('anthropic', 'large', 'output', 15),
+             ('anthropic', 'large', 'cache_write_1h', 3.75)",
     );
     db
 }
@@ -352,7 +353,11 @@ fn the_same_batch_in_any_order_and_in_parallel_is_the_same_rows_as_once() {
     });
     assert_eq!(state(&db), once);
     // and from nothing, all at once
-    db.exec("DELETE FROM agent_metrics.agent_events; DELETE FROM agent_metrics.quarantined_events");
+    db.exec(
+        "DELETE FROM agent_metrics.agent_events; DELETE FROM agent_metrics.quarantined_events;
+         DELETE FROM agent_metrics_internal.span_keys; DELETE FROM agent_metrics_internal.spans;
+         DELETE FROM agent_metrics_internal.traces",
+    );
     thread::scope(|scope| {
         for (session, n) in sessions.iter().zip(0..) {
             let events = &events;

@@ -198,7 +198,8 @@ fn an_evaluation_finds_its_turn_by_response_id_parent_span_score_or_key() {
         chat("a", 1, "resp-1", "c-a"),
         chat("b", 2, "resp-2", "c-b"),
         chat("c", 3, "resp-3", "c-c"),
-        chat("d", 4, "resp-3", "c-d"),
+        // of one trace they would be one call
+        chat("d", 4, "resp-3", "c-d").replace("\"trace\"", "\"other\""),
     ];
     assert_eq!(ingest(&db, &otlp(&turns)), "4|0|0");
     let by_response = |response: &str| {
@@ -249,14 +250,17 @@ fn an_evaluation_finds_its_turn_by_response_id_parent_span_score_or_key() {
              "conversation_id": "own", "event_id": "{event_id}"}}]"#,
         own(event_id)
     );
-    assert_eq!(ingest(&db, &delivery), "4|0|0");
+    assert_eq!(
+        ingest(&db, &delivery),
+        "3|1|0",
+        "the score of the trace is older than that of its last turn"
+    );
     assert_eq!(
         said(&db),
         [
             "c-a|01|helpful|0.5|judge|00:01",
             "c-b|02|tone|1|judge|00:10",
             "c-c|03|correctness|0.9|annotation|00:00",
-            "c-d|04|correctness|1|api|00:04",
             "own|00|safe|1|Ann|00:00",
         ]
     );

@@ -75,7 +75,7 @@ fn what_was_said_is_in_no_table() {
         .replace("\"one\"", "\"three\"");
     assert_eq!(
         ingest(&db, &otlp(&[whole, waits, refused, tool])),
-        "2|0|1|0"
+        "1|0|1|1"
     );
     ingest(
         &db,

@@ -1,18 +1,19 @@
 //! A delivery taken apart: spans, events in our own form, and what is neither.
 //!
 //! Envelopes of OTLP come in several ways of writing (`resourceSpans`, `resource_spans`, `batches`,
-//! `instrumentationLibrarySpans`); other tools hand out their own (see [`super::forms`]). A piece that cannot be read is
-//! kept apart with its reason, without what was said in it, and the others are taken.
+//! `instrumentationLibrarySpans`); other tools hand out their own (see [`super::forms`]). A piece that cannot be read
+//! is kept apart with its reason, without what was said in it, and the others are taken.
 
 use super::content::{beginning, redact};
 use super::evaluations::{attribute, evaluation, is_evaluation};
 use super::facts::{Attributes, Facts, Gatherer, text_of};
 use super::forms;
 use super::ids::{TRACE_MAX, hash_id, hex_id};
+use super::own::{EVALUATION_KEYS, OWN_KEYS, depth, tools_called};
 use super::said::{Kind, first_text, kind_of, said};
 use super::vocabulary::{Meaning, Vocabulary};
 use crate::measures::limits::DEPTH_MAX;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// A part of a delivery.
 #[derive(Debug, PartialEq)]
@@ -41,52 +42,6 @@ pub enum Piece {
         reason: String,
     },
 }
-
-/// Columns of `agent_events` that an event in our own form may have, and what else it may say.
-pub const OWN_KEYS: [&str; 28] = [
-    "agent_id",
-    "occurred_at",
-    "event_id",
-    "conversation_id",
-    "user_id",
-    "intent_classified",
-    "tools_called",
-    "latency_ms",
-    "token_usage_input",
-    "token_usage_output",
-    "cost_usd",
-    "outcome_label",
-    "business_event_id",
-    "turn_index",
-    "agent_version",
-    "model",
-    "prompt_version",
-    "token_usage_cache_read",
-    "token_usage_cache_write",
-    "is_eval",
-    "error",
-    "outcome_source",
-    "provider",
-    "response_id",
-    "tool_spans",
-    "usage_details",
-    "service_tier",
-    "attributes",
-];
-
-/// Keys of an evaluation in our own form.
-const EVALUATION_KEYS: [&str; 10] = [
-    "evaluation",
-    "score",
-    "label",
-    "error",
-    "agent_id",
-    "occurred_at",
-    "event_id",
-    "response_id",
-    "judged_at",
-    "judged_by",
-];
 
 /// What stands where JSON was nested too deep; see [`crate::measures::json::prune`].
 pub const TOO_DEEP: &str = "\u{1}too deep\u{1}";
@@ -474,50 +429,4 @@ fn failure(status: Option<&Value>) -> Option<String> {
     } else {
         beginning(&message, 128).to_owned()
     })
-}
-
-/// How deep a document is nested. It was pruned before, so that this may recurse.
-fn depth(value: &Value) -> usize {
-    let below = match value {
-        Value::Array(list) => list.iter().map(depth).max(),
-        Value::Object(object) => object.values().map(depth).max(),
-        _ => return 0,
-    };
-    1 + below.unwrap_or(0)
-}
-
-/// Tools in the shapes of others: those of OpenAI's API, one alone, names. Arguments and results are left out.
-fn tools_called(tools: Value) -> Value {
-    fn one(tool: Value) -> Value {
-        let Value::Object(tool) = tool else {
-            return tool;
-        };
-        let name = tool
-            .get("name")
-            .or_else(|| tool.get("function")?.get("name"))
-            .or_else(|| tool.get("tool_name"));
-        let mut kept = Map::new();
-        if let Some(name) = name {
-            kept.insert("name".to_owned(), name.clone());
-        }
-        for (key, value) in &tool {
-            if !value.is_object()
-                && !value.is_array()
-                && key != "name"
-                && !super::content::is_content(key)
-            {
-                kept.insert(key.clone(), value.clone());
-            }
-        }
-        Value::Object(kept)
-    }
-    match tools {
-        Value::Array(list) => Value::Array(list.into_iter().map(one).collect()),
-        Value::Object(_) => Value::Array(vec![one(tools)]),
-        Value::String(text) => match serde_json::from_str::<Value>(&text) {
-            Ok(inner @ (Value::Array(_) | Value::Object(_))) => tools_called(inner),
-            _ => Value::Array(vec![Value::String(text)]),
-        },
-        other => other,
-    }
 }

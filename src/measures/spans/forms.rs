@@ -119,8 +119,8 @@ fn console(document: &Value, gatherer: &mut Gatherer) -> Form {
     }
 }
 
-/// An observation of Langfuse, as its API, its exports to blob storage and its tables have it; in a trace that holds its
-/// observations, what the trace says holds for each.
+/// An observation of Langfuse, as its API, its exports to blob storage and its tables have it; in a trace that holds
+/// its observations, what the trace says holds for each.
 fn langfuse(document: &Value, trace: Option<&Value>, gatherer: &mut Gatherer) -> Form {
     let mut facts = Facts {
         parent: hex_id(&text(

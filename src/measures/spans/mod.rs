@@ -7,17 +7,21 @@
 //! - [`vocabulary`]: which attribute means what; rows of a table
 //! - [`said`]: what a span says, by the vocabulary
 //! - [`tree`]: where spans stand in their trace
+//! - [`calls`]: what calls of models share: usage, responses, tools
+//! - [`own`]: events in our own form
 //! - [`usage`]: tokens and money of a call, right or unknown
 //! - [`turns`]: the turns of a trace, as a function of the set of its spans
 //! - [`evaluations`]: what judges said
 //! - [`ids`]: of traces, spans and turns
 
+pub mod calls;
 pub mod content;
 pub mod delivery;
 pub mod evaluations;
 pub mod facts;
 pub mod forms;
 pub mod ids;
+pub mod own;
 pub mod said;
 pub mod tree;
 pub mod turns;

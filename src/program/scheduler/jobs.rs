@@ -307,7 +307,25 @@ pub async fn ensure_partitions(client: &Client) -> Result<i32> {
             .await?)
     })
     .await?;
+    close_traces(client).await?;
     split.map(|()| made)
+}
+
+/// Closes traces of which nothing came for days, until none is left.
+async fn close_traces(client: &Client) -> Result<()> {
+    const PORTION: i64 = 10_000;
+    loop {
+        let closed: i64 = limited(client, CHORE, async || {
+            let row = client
+                .query_one("SELECT agent_metrics.close_traces()", &[])
+                .await?;
+            Ok(row.try_get(0)?)
+        })
+        .await?;
+        if closed < PORTION {
+            return Ok(());
+        }
+    }
 }
 
 /// Splits outer partitions, until nothing is left to split.

@@ -135,6 +135,12 @@ pub const QUESTIONS: &[&str] = &[
                    'WHERE agent_metrics_internal.reason_class(reason) = %L; '
                    'SELECT * FROM agent_metrics.retry_quarantined(%L);', q.reason, q.reason)
      FROM agent_kpi.quarantine q GROUP BY q.reason ORDER BY q.reason",
+    "SELECT format('%s calls of models with %s tokens are no turns, for more of their traces has not come: %s',
+                   sum(t.turns), sum(t.tokens), t.missing),
+            'if it is there under another name, say which: INSERT INTO agent_metrics.span_vocabulary '
+            '(attribute, meaning) VALUES (<attribute>, <meaning>); SELECT * FROM agent_metrics.retry_quarantined();'
+     FROM agent_kpi.incomplete_traces t WHERE t.waiting_since < now() - interval '1 hour'
+     GROUP BY t.missing ORDER BY t.missing",
     "SELECT format('infrastructure costs of %s usd name agent %s, which is not registered, so nobody bears them',
                    sum(c.amount_usd), c.agent_id),
             format('say whose they are, or NULL for all AI agents together: '

@@ -38,7 +38,8 @@ pub const QUESTIONS: &[&str] = &[
             format('if it is misspelt, write the right one; this one holds nothing: '
                    'DELETE FROM agent_metrics.settings WHERE name = %L;', s.name)
      FROM agent_metrics.settings s
-     WHERE s.name NOT IN ('report_time_zone', 'hot_days', 'page_url') AND s.name !~ '^[a-z0-9_]+\\.'",
+     WHERE s.name NOT IN ('report_time_zone', 'hot_days', 'page_url', 'span_days', 'span_attributes')
+       AND s.name !~ '^[a-z0-9_]+\\.'",
     "SELECT format('trigger %s of table %s %s, so rows that come are not checked, stamped or logged as they should be',
                    b.trigger_name, b.relation, b.problem),
             'put it right, and count what came meanwhile: agent-metrics setup; agent-metrics rebuild'
