@@ -196,6 +196,7 @@ RETURN CASE
         'not an object', 'no agent_id', 'no conversation_id', 'no occurred_at', 'an evaluation without a name',
         'a span without traceId or spanId', 'the name of an evaluation has more than 200 characters',
         'metrics are not taken: send traces or logs, whose turns the metrics only sum up']) THEN reason
+    WHEN reason LIKE 'no JSON: %' THEN 'a line that is no JSON'
     WHEN reason LIKE '% is no list' THEN 'a part of OTLP is no list'
     WHEN reason LIKE 'unknown key "%' THEN 'unknown key'
     WHEN reason LIKE 'more cached tokens than input tokens%' THEN 'more cached tokens than input tokens'
@@ -354,7 +355,10 @@ BEGIN
                            -- as large as it is unpacked
                            agent_metrics_internal.json_size(l.payload) AS size
                     FROM agent_metrics.quarantined_events l
-                    WHERE $1 IS NULL OR l.reason LIKE $1 OR agent_metrics_internal.reason_class(l.reason) LIKE $1) q) p
+                    -- a line that is no JSON stays none until somebody writes the event
+                    WHERE NOT (l.event IS NULL AND l.payload ?& ARRAY['text', 'place', 'bytes'])
+                      AND ($1 IS NULL OR l.reason LIKE $1
+                           OR agent_metrics_internal.reason_class(l.reason) LIKE $1)) q) p
         GROUP BY floor(p.place) ORDER BY floor(p.place)
     LOOP
         WITH released_event AS MATERIALIZED (

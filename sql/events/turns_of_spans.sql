@@ -273,6 +273,7 @@ BEGIN
       ON o.span_key = w.event_id::uuid AND o.event_id = o.span_key AND o.agent_id = w.agent_id AND o.sender = $1
     CROSS JOIN LATERAL (
         SELECT w.event_id::uuid AS span_key, NULL::integer AS call_index, NULL::text AS tool, w.response_id
+        WHERE w.response_id IS NOT NULL
         UNION ALL
         -- what was said of a span that another took the place of is said of that one
         SELECT r.name::uuid, NULL, NULL, NULL FROM unnest(w.replaced) AS r (name)
@@ -288,23 +289,28 @@ BEGIN
         RETURN;
     END IF;
 
-    WITH moved AS (
-        DELETE FROM agent_metrics.tool_call_verdicts v
-        USING unnest(keys) n, agent_metrics_internal.span_keys k
-        WHERE n.call_index IS NOT NULL AND k.span_key = n.span_key AND k.sender = $1 AND k.call_index IS NOT NULL
-          AND (k.agent_id, k.occurred_at, k.event_id, k.call_index)
-              IS DISTINCT FROM (n.agent_id, n.occurred_at, n.event_id, n.call_index)
-          AND v.agent_id = k.agent_id AND v.occurred_at = k.occurred_at AND v.event_id = k.event_id
-          AND v.call_index = k.call_index
-        RETURNING ROW(n.agent_id, n.occurred_at, n.event_id, n.call_index, n.conversation_id, v.tool, v.is_correct,
-                      v.judged_by, v.judged_at, v.changed_in)::agent_metrics.tool_call_verdicts AS verdict
-    )
-    SELECT array_agg(m.verdict) INTO verdicts FROM moved m;
-    INSERT INTO agent_metrics.tool_call_verdicts SELECT (v).* FROM unnest(verdicts) v ON CONFLICT DO NOTHING;
+    -- of traces that are new there are none
+    IF EXISTS (SELECT 1 FROM agent_metrics_internal.span_keys k
+               WHERE k.span_key = ANY (ARRAY(SELECT n.span_key FROM unnest(keys) n)) AND k.sender = $1
+                 AND k.event_id <> k.span_key) THEN
+        WITH moved AS (
+            DELETE FROM agent_metrics.tool_call_verdicts v
+            USING unnest(keys) n, agent_metrics_internal.span_keys k
+            WHERE n.call_index IS NOT NULL AND k.span_key = n.span_key AND k.sender = $1 AND k.call_index IS NOT NULL
+              AND (k.agent_id, k.occurred_at, k.event_id, k.call_index)
+                  IS DISTINCT FROM (n.agent_id, n.occurred_at, n.event_id, n.call_index)
+              AND v.agent_id = k.agent_id AND v.occurred_at = k.occurred_at AND v.event_id = k.event_id
+              AND v.call_index = k.call_index
+            RETURNING ROW(n.agent_id, n.occurred_at, n.event_id, n.call_index, n.conversation_id, v.tool, v.is_correct,
+                          v.judged_by, v.judged_at, v.changed_in)::agent_metrics.tool_call_verdicts AS verdict
+        )
+        SELECT array_agg(m.verdict) INTO verdicts FROM moved m;
+        INSERT INTO agent_metrics.tool_call_verdicts SELECT (v).* FROM unnest(verdicts) v ON CONFLICT DO NOTHING;
 
-    DELETE FROM agent_metrics_internal.span_keys k
-    USING unnest(keys) n
-    WHERE k.span_key = n.span_key AND k.sender = $1 AND k.agent_id <> n.agent_id;
+        DELETE FROM agent_metrics_internal.span_keys k
+        USING unnest(keys) n
+        WHERE k.span_key = n.span_key AND k.sender = $1 AND k.agent_id <> n.agent_id;
+    END IF;
     INSERT INTO agent_metrics_internal.span_keys AS o (
         span_key, agent_id, occurred_at, event_id, conversation_id, call_index, tool, response_id, sender, told_cost)
     SELECT DISTINCT ON (n.span_key, n.agent_id) n.*

@@ -169,7 +169,7 @@ fn every_second_event_is_refused_and_every_other_stored() {
     );
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
-        ["0|0|500"]
+        ["0|0|500|0"]
     );
 }
 

@@ -1,5 +1,6 @@
 //! What other tools hand out, read as spans: observations and traces of Langfuse, runs of LangSmith, rows of LiteLLM's
-//! log of spending, spans as the console exporter of OpenTelemetry prints them.
+//! log of spending, spans as the console exporter of OpenTelemetry prints them; see [`super::tracers`] for Jaeger and
+//! Zipkin.
 //!
 //! Here stands only where a form has its ids and moments; what its fields mean is told by the vocabulary, under names
 //! that begin with the tool's.
@@ -8,6 +9,7 @@ use super::content::beginning;
 use super::delivery::field;
 use super::facts::{Facts, Gatherer, text_of};
 use super::ids::hex_id;
+use super::tracers;
 use chrono::{DateTime, NaiveDateTime};
 use serde_json::Value;
 
@@ -70,6 +72,12 @@ fn moment(document: &Value, names: &[&str]) -> u64 {
 /// The spans of a document, if it is of a form that is known.
 pub fn read(document: &Value, gatherer: &mut Gatherer) -> Option<Vec<Form>> {
     let has = |names: &[&str]| field(document, names).is_some();
+    if let Some(forms) = tracers::jaeger(document, gatherer) {
+        return Some(forms);
+    }
+    if let Some(form) = tracers::zipkin(document, gatherer) {
+        return Some(vec![form]);
+    }
     if document
         .get("context")
         .is_some_and(|context| context.get("trace_id").is_some())

@@ -6,6 +6,7 @@
 //! - [`content`]: what is never kept, for it was said in a conversation
 //! - [`vocabulary`]: which attribute means what; rows of a table
 //! - [`said`]: what a span says, by the vocabulary
+//! - [`tracers`]: traces of Jaeger and Zipkin, read as spans
 //! - [`tree`]: where spans stand in their trace
 //! - [`calls`]: what calls of models share: usage, responses, tools
 //! - [`own`]: events in our own form
@@ -23,6 +24,7 @@ pub mod forms;
 pub mod ids;
 pub mod own;
 pub mod said;
+pub mod tracers;
 pub mod tree;
 pub mod turns;
 pub mod usage;
