@@ -26,7 +26,11 @@ fuzz_target!(|document: &[u8]| {
             traces.entry(trace).or_default().insert(id, facts);
         }
     }
-    let reader = Reader { vocabulary: &vocabulary, registered: &HashSet::new(), kept: &[] };
+    let reader = Reader {
+        vocabulary: &vocabulary,
+        registered: &HashSet::new(),
+        kept: &[],
+    };
     for spans in traces.into_values() {
         let spans: Vec<_> = spans.into_iter().collect();
         let turns = reader.turns(&spans, || ());

@@ -30,8 +30,7 @@ BEGIN
             stored := stored + agent_metrics_internal.apply_turns(sender, ARRAY[one]);
             PERFORM agent_metrics_internal.keep_keys(sender, ARRAY[one]);
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
-            one.missing := left(SQLERRM, 1000);
-            refused := refused || one;
+            refused := refused || agent_metrics_internal.with_reason(one, left(SQLERRM, 1000));
         END;
     END LOOP;
 END
@@ -84,28 +83,30 @@ SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 DECLARE
     words   record;
+    found   record;
     result  record;
     waits   agent_metrics_internal.span_turn[];
-    keys    uuid[];
 BEGIN
     SELECT v.* INTO words FROM agent_metrics_internal.span_words() v;
     SELECT agent_metrics_internal.trace_turns(
                array_agg(s.trace_id), array_agg(s.span_id), array_agg(s.facts),
                coalesce((SELECT array_agg(a.agent_id) FROM agent_metrics.agents a), '{}'), words.vocabulary,
-               words.kept),
-           array_agg(md5(s.trace_id || '/' || s.span_id)::uuid)
-    INTO wanted, keys
+               words.kept) AS turns,
+           array_agg(md5(s.trace_id || '/' || s.span_id)::uuid) AS keys
+    INTO found
     FROM agent_metrics_internal.spans s WHERE s.sender = $1 AND s.trace_id = ANY (traces);
-    SELECT array_agg(w.turn) FILTER (WHERE w.reason IS NULL),
-           array_agg(agent_metrics_internal.with_reason(w.turn, w.reason)) FILTER (WHERE w.reason IS NOT NULL)
-    INTO wanted, waits
+    SELECT array_agg(w.turn) FILTER (WHERE w.reason IS NULL) AS turns,
+           array_agg(agent_metrics_internal.with_reason(w.turn, w.reason)) FILTER (WHERE w.reason IS NOT NULL) AS waits
+    INTO result
     FROM (SELECT t AS turn,
                  coalesce(t.missing, CASE WHEN t.agent_id <> ALL (agents)
                                           THEN format('agent "%s" is none of those that this sender may write',
                                                       t.agent_id) END) AS reason
-          FROM unnest(wanted) t) w;
+          FROM unnest(found.turns) t) w;
+    wanted := result.turns;
+    waits := result.waits;
 
-    PERFORM agent_metrics_internal.drop_lost($1, keys, wanted);
+    PERFORM agent_metrics_internal.drop_lost($1, found.keys, wanted);
     SELECT r.* INTO result FROM agent_metrics_internal.store_wanted($1, wanted) r;
     stored := result.stored;
     waits := waits || result.refused;

@@ -1041,20 +1041,6 @@ pub fn texts(call: &Call, position: usize) -> Vec<Option<&[u8]>> {
     }
 }
 
-/// An array of bigint that may hold NULLs.
-pub fn int8_array(call: &Call, position: usize) -> Vec<Option<i64>> {
-    // SAFETY: the argument is declared bigint[].
-    let array: Option<Vec<Option<i64>>> = unsafe {
-        pgrx::FromDatum::from_datum(call.argument(position).value, call.is_null(position))
-    };
-    array.unwrap_or_default()
-}
-
-/// An array of integer as a result.
-pub fn new_int4_array(values: Vec<i32>) -> Option<Datum> {
-    pgrx::IntoDatum::into_datum(values)
-}
-
 /// An array of double precision as a result.
 pub fn new_float8_array(values: Vec<Option<f64>>) -> Option<Datum> {
     pgrx::IntoDatum::into_datum(values)

@@ -178,7 +178,7 @@ impl Redactor<'_> {
         }
         self.tell_words();
         if self.out.len() > self.rules.most {
-            let end = self.out.floor_char_boundary(self.rules.most);
+            let end = super::spans::content::beginning(&self.out, self.rules.most).len();
             self.out.truncate(end);
             self.out.push('…');
         }

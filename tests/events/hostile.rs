@@ -245,7 +245,7 @@ fn what_is_too_deep_is_kept_as_its_beginning_and_the_rest_is_stored() {
                                  agent_metrics_internal.json_depth(event)))
              FROM agent_metrics.quarantined_events"
         ),
-        63.0
+        1.0
     );
 }
 

@@ -103,6 +103,8 @@ fn ai_and_people_stand_side_by_side_and_nothing_mixes_them() {
                     "closed_periods",
                     "cost_reconciliation",
                     "feeds",
+                    "incomplete_traces",
+                    "refused_bills",
                     "scheduler",
                     "unmapped_event_kinds",
                 ];

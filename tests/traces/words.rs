@@ -19,7 +19,7 @@ fn an_agent_that_is_in_service_name_is_one_row() {
             ("shop.channel", "\"mail\""),
         ],
     );
-    assert_eq!(ingest(&db, &otlp(&[call.clone()])), "0|0|0|1");
+    assert_eq!(ingest(&db, &otlp(std::slice::from_ref(&call))), "0|0|0|1");
     db.exec(
         "INSERT INTO agent_metrics.span_vocabulary (attribute, meaning) VALUES ('service.name', 'agent_name');
          UPDATE agent_metrics.settings SET value = 'shop.channel, tier' WHERE name = 'span_attributes';

@@ -119,10 +119,11 @@ fn a_large_quarantine_is_tried_again_in_portions() {
     assert!(grown <= 400.0, "{grown} MB");
     assert_eq!(
         db.lines(
-            "SELECT (SELECT count(*) FROM agent_metrics.agent_events), count(*), min(reason)
-             FROM agent_metrics.quarantined_events"
+            "SELECT (SELECT count(*) FROM agent_metrics.agent_events), sum(t.turns), min(t.missing),
+                    (SELECT count(*) FROM agent_metrics.quarantined_events)
+             FROM agent_kpi.incomplete_traces t"
         ),
-        ["30|10|no conversation_id"]
+        ["30|10|no conversation_id|0"]
     );
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),

@@ -27,12 +27,10 @@ pub fn hand_down(tree: &Tree, nodes: &[Node], usages: &mut [Result<Usage, String
         if nodes[at].kind != Kind::ModelCall {
             continue;
         }
-        if has_leaf[at] {
-            if is_told[at] && !is_told_below[at] {
-                usages.swap(at, leaf[at]);
-                is_told[leaf[at]] = true;
-                is_told_below[at] = true;
-            }
+        if has_leaf[at] && is_told[at] && !is_told_below[at] {
+            usages.swap(at, leaf[at]);
+            is_told[leaf[at]] = true;
+            is_told_below[at] = true;
         }
         let is_told = if has_leaf[at] {
             is_told_below[at]

@@ -139,12 +139,11 @@ pub fn redact(document: &mut Value, is_known: &impl Fn(&str) -> bool) {
     if let Value::Object(pair) = &mut *document
         && pair.len() == 2
         && let Some(key) = pair.get("key").and_then(Value::as_str).map(str::to_owned)
+        && is_content(&key)
         && let Some(value) = pair.get_mut("value")
     {
-        if is_content(&key) {
-            *value = mark(value);
-            return;
-        }
+        *value = mark(value);
+        return;
     }
     match document {
         Value::Array(list) => {

@@ -134,13 +134,21 @@ mod tests {
     #[test]
     fn spans_of_jaeger_and_zipkin_are_read() {
         let vocabulary = words(&["model||model|1|", "service.name||kept|1|"]);
-        let jaeger = json!({"data": [{"traceID": "AB", "spans": [{
-            "traceID": "AB", "spanID": "01", "operationName": "chat", "startTime": 1_767_607_200_000_000_u64, "duration": 1000,
-            "references": [{"refType": "CHILD_OF", "traceID": "AB", "spanID": "02"}], "processID": "p1",
-            "tags": [{"key": "model", "type": "string", "value": "m"}, {"key": "error", "type": "bool", "value": true}]}],
-            "processes": {"p1": {"serviceName": "shop", "tags": []}}}], "total": 0});
-        let zipkin = json!([{"traceId": "ab", "id": "01", "parentId": "02", "name": "chat", "timestamp": 1_767_607_200_000_000_u64,
-            "duration": 1000, "tags": {"model": "m", "error": ""}, "localEndpoint": {"serviceName": "shop"}}]);
+        let jaeger = json!({"data": [{
+            "traceID": "AB",
+            "spans": [{
+                "traceID": "AB", "spanID": "01", "operationName": "chat", "processID": "p1",
+                "startTime": 1_767_607_200_000_000_u64, "duration": 1000,
+                "references": [{"refType": "CHILD_OF", "traceID": "AB", "spanID": "02"}],
+                "tags": [{"key": "model", "value": "m"}, {"key": "error", "type": "bool", "value": true}]
+            }],
+            "processes": {"p1": {"serviceName": "shop", "tags": []}}
+        }], "total": 0});
+        let zipkin = json!([{
+            "traceId": "ab", "id": "01", "parentId": "02", "name": "chat",
+            "timestamp": 1_767_607_200_000_000_u64, "duration": 1000,
+            "tags": {"model": "m", "error": ""}, "localEndpoint": {"serviceName": "shop"}
+        }]);
         let [one, other] =
             [jaeger, zipkin].map(|document| Mapper::new(&vocabulary, &[]).map(document, || ()));
         assert_eq!(one, other);

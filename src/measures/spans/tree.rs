@@ -126,14 +126,14 @@ impl Tree {
                 Kind::Other => (tree.wrapper[parent], tree.tool_above[parent]),
             };
         }
-        for at in 0..count {
-            if nodes[at].kind != Kind::ModelCall {
-                continue;
-            }
+        let calls = nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| node.kind == Kind::ModelCall);
+        for (at, node) in calls {
             if let Some(wrapper) = tree.wrapper[at] {
                 // a record of a call gives way to the span of the call
-                let loser = if nodes[at].is_log { at } else { wrapper };
-                tree.is_turn[loser] = false;
+                tree.is_turn[if node.is_log { at } else { wrapper }] = false;
             }
         }
         tree

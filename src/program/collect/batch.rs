@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
+use crate::measures::spans::content::beginning;
 use crate::program::collect::tokens::Sender;
 use crate::program::connect::timeouts::{Limits, limited};
 use crate::program::connect::{Database, config::Server, extension, writable};
@@ -317,14 +318,14 @@ async fn store(database: &Database, batch: &mut Vec<Work>) -> Result<()> {
             Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         };
         match fault(&error) {
-            Fault::OfOthers if attempts < ATTEMPTS => {
+            Fault::Others if attempts < ATTEMPTS => {
                 attempts += 1;
                 sizes.push(size);
             }
-            Fault::OfData if size > 1 => sizes.extend([size / 2, size - size / 2]),
-            Fault::OfData => {
+            Fault::Data if size > 1 => sizes.extend([size / 2, size - size / 2]),
+            Fault::Data => {
                 let mut words = error::of(&error);
-                words.truncate(words.floor_char_boundary(WORDS));
+                words.truncate(beginning(&words, WORDS).len());
                 batch
                     .drain(from..)
                     .for_each(|work| tell(work, Fate::Refused(words.clone())));
@@ -345,11 +346,11 @@ async fn store(database: &Database, batch: &mut Vec<Work>) -> Result<()> {
 #[derive(Debug, PartialEq, Eq)]
 enum Fault {
     /// A value is impossible: it will be so again.
-    OfData,
+    Data,
     /// Another session was in the way: at once again.
-    OfOthers,
+    Others,
     /// Something that time or an operator mends.
-    OfServer,
+    Database,
 }
 
 fn fault(error: &anyhow::Error) -> Fault {
@@ -357,10 +358,10 @@ fn fault(error: &anyhow::Error) -> Fault {
         .downcast_ref::<tokio_postgres::Error>()
         .and_then(tokio_postgres::Error::code);
     match code {
-        Some(code) if *code == SqlState::T_R_DEADLOCK_DETECTED => Fault::OfOthers,
-        Some(code) if *code == SqlState::T_R_SERIALIZATION_FAILURE => Fault::OfOthers,
-        Some(code) if ["22", "23", "54", "P0"].contains(&&code.code()[..2]) => Fault::OfData,
-        _ => Fault::OfServer,
+        Some(code) if *code == SqlState::T_R_DEADLOCK_DETECTED => Fault::Others,
+        Some(code) if *code == SqlState::T_R_SERIALIZATION_FAILURE => Fault::Others,
+        Some(code) if ["22", "23", "54", "P0"].contains(&&code.code()[..2]) => Fault::Data,
+        _ => Fault::Database,
     }
 }
 

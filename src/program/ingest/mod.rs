@@ -343,11 +343,11 @@ impl Portion {
         // The position moves with what was stored: so the one is never there without the other.
         let before = progress.at;
         let reached = progress.reached(&transaction, next, is_done, counts).await;
-        if reached.is_ok() {
-            if let Err(error) = transaction.commit().await {
-                progress.at = before;
-                return Err(error.into());
-            }
+        if reached.is_ok()
+            && let Err(error) = transaction.commit().await
+        {
+            progress.at = before;
+            return Err(error.into());
         }
         reached.map(|()| counts)
     }

@@ -311,7 +311,7 @@ fn without_messages(document: &[u8], list: Option<&str>) -> String {
             .windows(name.len())
             .any(|text| text == name.as_bytes())
     };
-    if list.is_some() || LISTS.iter().any(|name| has(name)) {
+    if list.is_some() || LISTS.iter().any(has) {
         redact(document, DOOR)
     } else {
         String::from_utf8_lossy(document).into_owned()
