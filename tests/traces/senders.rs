@@ -95,3 +95,41 @@ fn one_turn_that_the_server_refuses_stops_no_other() {
         ["0"]
     );
 }
+
+#[test]
+fn a_token_writes_its_own_agents_and_nobody_elses_turns() {
+    let db = cases_db("traces_tokens");
+    db.exec("SELECT agent_metrics.create_ingest_token('team', ARRAY['support-bot'])");
+    let as_token = |document: &str| {
+        db.lines(&format!(
+            "SELECT * FROM agent_metrics.ingest_as($json${document}$json$, 'team', '{{support-bot}}')"
+        ))
+        .remove(0)
+    };
+    let spans = [
+        call("own", "", "support-bot"),
+        call("other", "", "sales-bot"),
+    ];
+    assert_eq!(as_token(&otlp(&spans)), "1|0|0|1");
+    assert_eq!(
+        db.lines("SELECT missing FROM agent_kpi.incomplete_traces"),
+        ["an agent that this sender may not write"]
+    );
+    let event = |agent: &str| {
+        format!(
+            r#"{{"agent_id": "{agent}", "occurred_at": "2026-03-01T10:00:00Z", "conversation_id": "c"}}"#
+        )
+    };
+    assert_eq!(as_token(&event("support-bot")), "1|0|0|0");
+    assert_eq!(as_token(&event("sales-bot")), "0|0|1|0");
+    assert_eq!(
+        db.lines("SELECT DISTINCT agent_id FROM agent_metrics.agent_events"),
+        ["support-bot"]
+    );
+    // not when it is tried again either
+    db.exec("SELECT agent_metrics.close_traces()");
+    assert_eq!(
+        db.lines("SELECT DISTINCT agent_id FROM agent_metrics.agent_events"),
+        ["support-bot"]
+    );
+}

@@ -284,3 +284,145 @@ pub fn usage(all: &[Said]) -> Result<Usage, String> {
     found.costs = costs(all, found.has_tokens());
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Attributes;
+    use super::super::said::said;
+    use super::super::vocabulary::words;
+    use super::*;
+
+    /// Input, output, cache read, cache write, details, of attributes in short: `in` includes cached tokens, `raw` does
+    /// not, `cr` and `cw` do not say, `cwx` says that the input leaves it out, `apart` is reasoning beside the output.
+    fn used(attributes: &[(&str, i64)], provider: &str) -> Result<String, String> {
+        let vocabulary = words(&[
+            "in||input_tokens|1|true",
+            "raw||input_tokens|2|false",
+            "out||output_tokens|1|",
+            "total||total_tokens|1|",
+            "cr||cache_read_tokens|1|",
+            "cri||cache_read_tokens|2|true",
+            "cw||cache_write_tokens|1|",
+            "cwx||cache_write_tokens|2|false",
+            "w1h||cache_write_1h_tokens|1|false",
+            "apart||reasoning_tokens|1|false",
+            "reason||reasoning_tokens|2|",
+            "p||provider|1|",
+        ]);
+        let mut all: Attributes = attributes
+            .iter()
+            .map(|(name, tokens)| ((*name).to_owned(), Value::from(*tokens)))
+            .collect();
+        all.insert("p".to_owned(), Value::from(provider));
+        let found = usage(&said(&all, &vocabulary))?;
+        let count =
+            |tokens: Option<u64>| tokens.map_or("-".to_owned(), |tokens| tokens.to_string());
+        let [input, output, read, write] = [
+            found.input,
+            found.output,
+            found.cache_read,
+            found.cache_write,
+        ]
+        .map(count);
+        Ok(format!(
+            "{input} {output} {read} {write} {:?}",
+            found.details
+        ))
+    }
+
+    #[test]
+    fn input_is_brought_to_one_meaning() {
+        let cases: [(&[(&str, i64)], &str, &str); 13] = [
+            (
+                &[("in", 1000), ("out", 50), ("cr", 800)],
+                "",
+                "1000 50 800 - {}",
+            ),
+            (
+                &[("raw", 200), ("out", 50), ("cr", 800)],
+                "",
+                "1000 50 800 - {}",
+            ),
+            // the sum decides, whatever the names say
+            (
+                &[("in", 200), ("out", 50), ("cr", 800), ("total", 1050)],
+                "",
+                "1000 50 800 - {}",
+            ),
+            (
+                &[("raw", 1000), ("out", 50), ("cr", 800), ("total", 1050)],
+                "",
+                "1000 50 800 - {}",
+            ),
+            // then the name of the cached ones, then who runs the model
+            (
+                &[("in", 200), ("out", 50), ("cwx", 800)],
+                "",
+                "1000 50 - 800 {}",
+            ),
+            (
+                &[("in", 900), ("out", 50), ("cr", 800)],
+                "aws.bedrock",
+                "1700 50 800 - {}",
+            ),
+            (
+                &[("in", 900), ("out", 50), ("cri", 800)],
+                "aws.bedrock",
+                "900 50 800 - {}",
+            ),
+            // more cached ones than input can only lie beside it
+            (
+                &[("in", 3), ("out", 50), ("cr", 800)],
+                "",
+                "803 50 800 - {}",
+            ),
+            (
+                &[("raw", 10), ("out", 5), ("w1h", 100)],
+                "",
+                "110 5 - 100 {\"cache_write_1h\": 100}",
+            ),
+            (
+                &[("in", 10), ("out", 5), ("apart", 20)],
+                "",
+                "10 25 - - {\"reasoning\": 20}",
+            ),
+            (
+                &[("in", 10), ("out", 25), ("reason", 20)],
+                "",
+                "10 25 - - {\"reasoning\": 20}",
+            ),
+            (
+                &[("in", 10), ("out", 5), ("reason", 20), ("total", 35)],
+                "",
+                "10 25 - - {\"reasoning\": 20}",
+            ),
+            // what nothing explains leaves the cost unknown
+            (
+                &[("in", 1000), ("out", 50), ("total", 2000)],
+                "",
+                "1000 50 - - {\"unexplained\": 950}",
+            ),
+        ];
+        for (attributes, provider, right) in cases {
+            assert_eq!(
+                used(attributes, provider).as_deref(),
+                Ok(right),
+                "{attributes:?}"
+            );
+        }
+        assert_eq!(
+            used(&[("in", 0), ("out", 0)], "").as_deref(),
+            Ok("- - - - {}")
+        );
+        assert_eq!(
+            used(&[("in", 0), ("out", 5)], "").as_deref(),
+            Ok("- 5 - - {}")
+        );
+        let error = used(&[("in", 5), ("out", 1), ("cri", 9)], "").unwrap_err();
+        assert_eq!(
+            error,
+            "more cached tokens than input tokens: input 5, cache read 9, cache write 0"
+        );
+        assert!(used(&[("in", -1)], "").is_err());
+    }
+}
