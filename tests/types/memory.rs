@@ -127,6 +127,6 @@ fn a_large_quarantine_is_tried_again_in_portions() {
     );
     assert_eq!(
         db.lines("SELECT * FROM agent_metrics.retry_quarantined()"),
-        ["0|0|10"]
+        ["0|0|0|10"]
     );
 }
