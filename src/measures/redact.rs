@@ -403,7 +403,7 @@ impl Redactor<'_> {
         let rest = &self.text[self.at..];
         let length = rest
             .iter()
-            .position(|byte| byte.is_ascii_whitespace() || b"\"{}[],:".contains(byte))
+            .position(|byte| b" \t\r\n\"{}[],:".contains(byte))
             .unwrap_or(rest.len());
         let word = &rest[..length];
         self.at += length;

@@ -126,3 +126,9 @@ fn nothing_recurses_or_goes_on_for_ever() {
         assert!(!redact(&bytes, KEPT).contains('\0'));
     }
 }
+
+#[test]
+fn a_form_feed_is_no_end() {
+    assert!(!redact(b"\0\x0c\xdb\":", QUARANTINE).contains('\0'));
+    assert!(!redact(b"\x0c", DOOR).is_empty());
+}
