@@ -292,6 +292,9 @@ mod tests {
     use super::super::vocabulary::words;
     use super::*;
 
+    /// Attributes, provider, and what is right.
+    type Case<'a> = (&'a [(&'a str, i64)], &'a str, &'a str);
+
     /// Input, output, cache read, cache write, details, of attributes in short: `in` includes cached tokens, `raw` does
     /// not, `cr` and `cw` do not say, `cwx` says that the input leaves it out, `apart` is reasoning beside the output.
     fn used(attributes: &[(&str, i64)], provider: &str) -> Result<String, String> {
@@ -332,7 +335,7 @@ mod tests {
 
     #[test]
     fn input_is_brought_to_one_meaning() {
-        let cases: [(&[(&str, i64)], &str, &str); 13] = [
+        let cases: [Case; 13] = [
             (
                 &[("in", 1000), ("out", 50), ("cr", 800)],
                 "",
