@@ -6,6 +6,7 @@
 use super::abi::{Column, Kind, Row, once, sql_functions};
 use super::bounds::{check_by_name, check_depth, check_length, check_moment};
 use super::error::SqlError;
+use crate::measures::json::{ARRAY, COUNT, SCALAR, word};
 use crate::measures::limits::{ID_MAX, NAME_MAX};
 use crate::measures::usage::{is_amount, is_counts, is_object};
 use pgrx::PgSqlErrorCode;
@@ -28,26 +29,17 @@ fn out_of_range(column: &str, value: impl std::fmt::Display, may_be: &str, hint:
     )
 }
 
-/// How many elements a jsonb that is an array has: the first word of its root container counts them
-/// (`JB_CMASK`); 0 for any other.
+/// How many elements a jsonb that is an array has; 0 for any other.
 pub fn array_length(jsonb: &[u8]) -> u32 {
-    const COUNT: u32 = 0x0FFF_FFFF;
     if !is_array(jsonb) {
         return 0;
     }
-    jsonb
-        .first_chunk::<4>()
-        .map_or(0, |word| u32::from_ne_bytes(*word) & COUNT)
+    word(jsonb, 0).map_or(0, |header| header & COUNT)
 }
 
-/// Whether a jsonb is an array: the first word of its root container says so (jsonb.h, `JB_FARRAY`, `JB_FSCALAR`).
+/// Whether a jsonb is an array.
 fn is_array(jsonb: &[u8]) -> bool {
-    const SCALAR: u32 = 0x1000_0000;
-    const ARRAY: u32 = 0x4000_0000;
-    jsonb.first_chunk::<4>().is_some_and(|word| {
-        let header = u32::from_ne_bytes(*word);
-        header & ARRAY != 0 && header & SCALAR == 0
-    })
+    word(jsonb, 0).is_some_and(|header| header & ARRAY != 0 && header & SCALAR == 0)
 }
 
 /// What is checked of a column.

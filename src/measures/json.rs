@@ -10,6 +10,29 @@ use std::borrow::Cow;
 /// Steps between two calls of `tick`.
 const STRIDE: usize = 1 << 16;
 
+/// Of the first word of a container: how many elements, or pairs, it has.
+pub(crate) const COUNT: u32 = 0x0FFF_FFFF;
+/// A scalar that stands alone, in a list of its own.
+pub(crate) const SCALAR: u32 = 0x1000_0000;
+/// An object.
+pub(crate) const OBJECT: u32 = 0x2000_0000;
+/// A list.
+pub(crate) const ARRAY: u32 = 0x4000_0000;
+/// Of the word of an element: it holds the end and not the length.
+pub(crate) const HAS_END: u32 = 0x8000_0000;
+/// Of the word of an element: what it is.
+pub(crate) const KIND: u32 = 0x7000_0000;
+/// A number.
+pub(crate) const NUMERIC: u32 = 0x1000_0000;
+/// A list or an object.
+const CONTAINER: u32 = 0x5000_0000;
+
+/// A word of a jsonb.
+pub(crate) fn word(jsonb: &[u8], at: usize) -> Option<u32> {
+    let bytes = jsonb.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_ne_bytes(*bytes))
+}
+
 /// How deep a jsonb is nested: 0 for a scalar, 1 for a list or an object of scalars. Stops at more than `most` levels.
 /// `None`: out of memory.
 ///
@@ -17,17 +40,7 @@ const STRIDE: usize = 1 << 16;
 /// kind and length (or, now and then, its end), then keys and values; containers are aligned to four bytes. What does
 /// not fit is passed over.
 pub fn depth(root: &[u8], most: usize, mut tick: impl FnMut()) -> Option<usize> {
-    const COUNT: u32 = 0x0FFF_FFFF;
-    const SCALAR: u32 = 0x1000_0000;
-    const OBJECT: u32 = 0x2000_0000;
-    const ARRAY: u32 = 0x4000_0000;
-    const HAS_END: u32 = 0x8000_0000;
-    const KIND: u32 = 0x7000_0000;
-    const CONTAINER: u32 = 0x5000_0000;
-    let word = |at: usize| {
-        let bytes = root.get(at..)?.first_chunk::<4>()?;
-        Some(u32::from_ne_bytes(*bytes))
-    };
+    let word = |at| word(root, at);
     let mut deepest = 0;
     let mut steps = 0_usize;
     let mut waiting = vec![(0_usize, 1_usize)];

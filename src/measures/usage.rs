@@ -4,17 +4,7 @@
 //! Both are read where they lie. A jsonb is as jsonb.h lays it out: a word with kind and count, a word for each key and
 //! then for each value, then the keys and values. What does not fit is no object of counts.
 
-const COUNT: u32 = 0x0FFF_FFFF;
-const SCALAR: u32 = 0x1000_0000;
-const OBJECT: u32 = 0x2000_0000;
-const HAS_END: u32 = 0x8000_0000;
-const KIND: u32 = 0x7000_0000;
-const NUMERIC: u32 = 0x1000_0000;
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..)?.first_chunk::<4>()?;
-    Some(u32::from_ne_bytes(*bytes))
-}
+use super::json::{COUNT, HAS_END, KIND, NUMERIC, OBJECT, SCALAR, word};
 
 /// Whether a numeric lies in [0, 1e12). Read from its header, which holds the sign and the weight of the first digit
 /// (base 10000): see PostgreSQL's numeric.c, `NumericChoice`.
