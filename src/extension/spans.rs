@@ -10,7 +10,7 @@ use crate::measures::spans::turns::{Reader, ToolCall, Turn};
 use crate::measures::spans::vocabulary::Vocabulary;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::Datum;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Most spans of one call: several times what fits into a delivery.
 const SPANS_MAX: usize = 1_000_000;
@@ -64,15 +64,10 @@ fn pieces(call: &Call) -> Result<Option<Datum>, SqlError> {
                     None,
                     None,
                 ]),
-                Piece::Event { payload, event } => kind.row([
-                    None,
-                    None,
-                    None,
-                    None,
-                    text(&payload.to_string()),
-                    text(&event.to_string()),
-                    None,
-                ]),
+                Piece::Event(event) => {
+                    let event = text(&event.to_string());
+                    kind.row([None, None, None, None, event, event, None])
+                }
                 Piece::Refused { payload, reason } => kind.row([
                     None,
                     None,
@@ -88,8 +83,8 @@ fn pieces(call: &Call) -> Result<Option<Datum>, SqlError> {
     Ok(kind.array(rows))
 }
 
-/// Trace, id and facts of each span, in the order of trace and id.
-fn spans(call: &Call) -> Result<Vec<(String, String, Facts)>, SqlError> {
+/// The spans of each trace, in the order of their ids.
+fn spans(call: &Call) -> Result<BTreeMap<String, Vec<(String, Facts)>>, SqlError> {
     let counts = [0, 1, 2].map(|position| abi::count_of_array(call, position));
     if counts[0] > SPANS_MAX || counts != [counts[0]; 3] {
         return Err(SqlError::new(
@@ -103,20 +98,15 @@ fn spans(call: &Call) -> Result<Vec<(String, String, Facts)>, SqlError> {
     }
     let [traces, ids, facts] = [0, 1, 2].map(|position| abi::texts(call, position));
     let name = |text: Option<&[u8]>| String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
-    let mut all: Vec<_> = traces
-        .into_iter()
-        .zip(ids)
-        .zip(facts)
-        .map(|((trace, id), facts)| {
-            abi::check_for_interrupts();
-            (
-                name(trace),
-                name(id),
-                Facts::parse(facts.unwrap_or_default()),
-            )
-        })
-        .collect();
-    all.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    let mut all: BTreeMap<String, Vec<(String, Facts)>> = BTreeMap::new();
+    for ((trace, id), facts) in traces.into_iter().zip(ids).zip(facts) {
+        abi::check_for_interrupts();
+        let facts = Facts::parse(facts.unwrap_or_default());
+        all.entry(name(trace)).or_default().push((name(id), facts));
+    }
+    for spans in all.values_mut() {
+        spans.sort_by(|a, b| a.0.cmp(&b.0));
+    }
     Ok(all)
 }
 
@@ -205,17 +195,9 @@ fn turns(call: &Call) -> Result<Option<Datum>, SqlError> {
     };
     let kind = RowType::named("agent_metrics_internal.span_turn");
     let mut rows = Vec::new();
-    for of_trace in all.chunk_by(|a, b| a.0 == b.0) {
-        let trace = of_trace
-            .first()
-            .map(|span| span.0.clone())
-            .unwrap_or_default();
-        let of_trace: Vec<(String, Facts)> = of_trace
-            .iter()
-            .map(|(_, id, facts)| (id.clone(), facts.clone()))
-            .collect();
-        for turn in reader.turns(&of_trace, abi::check_for_interrupts) {
-            rows.push(row(&kind, &trace, &turn)?);
+    for (trace, spans) in &all {
+        for turn in reader.turns(spans, abi::check_for_interrupts) {
+            rows.push(row(&kind, trace, &turn)?);
         }
     }
     Ok(kind.array(rows))

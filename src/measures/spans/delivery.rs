@@ -5,11 +5,11 @@
 //! is kept apart with its reason, without what was said in it, and the others are taken.
 
 use super::content::{beginning, redact};
-use super::evaluations::{attribute, evaluation, is_evaluation};
+use super::evaluations::{attribute, evaluation, is_evaluation, plain};
 use super::facts::{Attributes, Facts, Gatherer, text_of};
 use super::forms;
 use super::ids::{TRACE_MAX, hash_id, hex_id};
-use super::own::{EVALUATION_KEYS, OWN_KEYS, depth, tools_called};
+use super::own::{OWN_KEYS, depth, tools_called};
 use super::said::{Kind, first_text, kind_of, said};
 use super::vocabulary::{Meaning, Vocabulary};
 use crate::measures::limits::DEPTH_MAX;
@@ -27,13 +27,8 @@ pub enum Piece {
         /// What is kept of it.
         facts: Facts,
     },
-    /// An event in our own form, and what it was made from.
-    Event {
-        /// What was delivered.
-        payload: Value,
-        /// A turn, or an evaluation.
-        event: Value,
-    },
+    /// An event in our own form: a turn, or an evaluation.
+    Event(Value),
     /// What cannot be taken.
     Refused {
         /// What was delivered, without what was said in it.
@@ -61,12 +56,13 @@ pub(super) fn field<'v>(object: &'v Value, names: &[&str]) -> Option<&'v Value> 
         .filter(|value| !value.is_null())
 }
 
-fn text_field(object: &Value, names: &[&str]) -> String {
+/// The same as text; empty where there is none.
+pub(super) fn text_field(object: &Value, names: &[&str]) -> String {
     field(object, names).and_then(text_of).unwrap_or_default()
 }
 
 fn nanos(object: &Value, names: &[&str]) -> u64 {
-    let value = field(object, names).and_then(text_of).unwrap_or_default();
+    let value = text_field(object, names);
     value.trim().parse::<u64>().unwrap_or(0)
 }
 
@@ -101,9 +97,7 @@ impl<'a> Mapper<'a> {
             let text = payload.to_string();
             payload = json!({"too_deep": true, "hash": hash_id(&text), "bytes": text.len()});
         }
-        redact(&mut payload, &|key| {
-            OWN_KEYS.contains(&key) || EVALUATION_KEYS.contains(&key)
-        });
+        redact(&mut payload, &|key| OWN_KEYS.contains(&key));
         self.pieces.push(Piece::Refused {
             payload,
             reason: reason.into(),
@@ -136,10 +130,7 @@ impl<'a> Mapper<'a> {
                 return;
             };
             let event = super::evaluations::langfuse_score(&score);
-            self.pieces.push(Piece::Event {
-                payload: event.clone(),
-                event,
-            });
+            self.pieces.push(Piece::Event(event));
         } else if let Some(found) =
             forms::read(&document, &mut Gatherer::new(self.vocabulary, self.kept))
         {
@@ -151,7 +142,7 @@ impl<'a> Mapper<'a> {
         }
     }
 
-    /// An event in our own form; what keys it has is looked at where it is stored.
+    /// An event in our own form. What keys an evaluation has is looked at where it is stored.
     fn own(&mut self, document: Value) {
         // what stands for one that was too deep says so again
         let is_stand_in = ["too_deep", "hash", "bytes"]
@@ -164,11 +155,7 @@ impl<'a> Mapper<'a> {
             return;
         };
         if event.contains_key("evaluation") {
-            let event = Value::Object(event);
-            self.pieces.push(Piece::Event {
-                payload: event.clone(),
-                event,
-            });
+            self.pieces.push(Piece::Event(Value::Object(event)));
             return;
         }
         if let Some(key) = event
@@ -177,19 +164,12 @@ impl<'a> Mapper<'a> {
             .min()
         {
             let reason = format!("unknown key \"{}\"", beginning(key, 200));
-            let mut payload = Value::Object(event);
-            redact(&mut payload, &|key| OWN_KEYS.contains(&key));
-            self.pieces.push(Piece::Refused { payload, reason });
-            return;
+            return self.refuse(Value::Object(event), reason);
         }
         if let Some(tools) = event.get_mut("tools_called") {
             *tools = tools_called(tools.take());
         }
-        let event = Value::Object(event);
-        self.pieces.push(Piece::Event {
-            payload: event.clone(),
-            event,
-        });
+        self.pieces.push(Piece::Event(Value::Object(event)));
     }
 
     fn resources(&mut self, document: &Value, names: &[&str], is_log: bool) {
@@ -308,12 +288,7 @@ impl<'a> Mapper<'a> {
 
     /// What judges said, as events of a span or as the span itself.
     fn judged(&mut self, span: &Value, raw: &Value, trace: &str, id: &str, facts: &Facts) {
-        let mut add = |event: Value| {
-            self.pieces.push(Piece::Event {
-                payload: event.clone(),
-                event,
-            })
-        };
+        let mut add = |event: Value| self.pieces.push(Piece::Event(event));
         for event in span
             .get("events")
             .and_then(Value::as_array)
@@ -346,15 +321,12 @@ impl<'a> Mapper<'a> {
     /// kind are: the text of a log is nobody's turn.
     fn log(&mut self, record: &Value, resource: &Attributes) {
         let raw = record.get("attributes").unwrap_or(&Value::Null);
-        let body = record
-            .get("body")
-            .map(|body| attribute(&json!([{"key": "b", "value": body}]), "b"));
         let name = field(record, &["eventName", "event_name"])
             .and_then(text_of)
             .or_else(|| attribute(raw, "event.name"))
             .or_else(|| {
-                body.flatten()
-                    .filter(|body| body.len() <= 80 && !body.contains(char::is_whitespace))
+                let body = record.get("body").and_then(plain)?;
+                (body.len() <= 80 && !body.contains(char::is_whitespace)).then_some(body)
             })
             .unwrap_or_default();
         let time = match nanos(record, &["timeUnixNano", "time_unix_nano"]) {
@@ -365,11 +337,7 @@ impl<'a> Mapper<'a> {
         let parent = hex_id(&text_field(record, &["spanId", "span_id"]));
         if name == "gen_ai.evaluation.result" {
             let event = evaluation(raw, Some((&trace, &parent)), time, false);
-            self.pieces.push(Piece::Event {
-                payload: event.clone(),
-                event,
-            });
-            return;
+            return self.pieces.push(Piece::Event(event));
         }
         let mut attributes = Gatherer::new(self.vocabulary, self.kept).gather(raw);
         if self.vocabulary.knows("event.name") && !name.is_empty() {

@@ -6,12 +6,14 @@ use super::ids::event_id;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 
+/// A value, as OTLP wraps it or as it is, as text.
+pub fn plain(value: &Value) -> Option<String> {
+    let inner = value.as_object().and_then(|object| object.values().next());
+    text_of(inner.unwrap_or(value))
+}
+
 /// An attribute of OTLP's list, or of a plain object, as text.
 pub fn attribute(attributes: &Value, name: &str) -> Option<String> {
-    let plain = |value: &Value| {
-        let inner = value.as_object().and_then(|object| object.values().next());
-        text_of(inner.unwrap_or(value))
-    };
     match attributes {
         Value::Array(pairs) => pairs
             .iter()

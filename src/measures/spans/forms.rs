@@ -6,8 +6,8 @@
 //! that begin with the tool's.
 
 use super::content::beginning;
-use super::delivery::field;
-use super::facts::{Facts, Gatherer, text_of};
+use super::delivery::{field, text_field as text};
+use super::facts::{Facts, Gatherer};
 use super::ids::hex_id;
 use super::tracers;
 use chrono::{DateTime, NaiveDateTime};
@@ -28,10 +28,6 @@ pub fn is_score(document: &Value) -> bool {
     field(document, &["dataType", "data_type"]).is_some()
         && document.get("name").is_some()
         && field(document, &["traceId", "trace_id"]).is_some()
-}
-
-fn text(document: &Value, names: &[&str]) -> String {
-    field(document, names).and_then(text_of).unwrap_or_default()
 }
 
 /// A moment as text with or without a zone (UTC), or in seconds since 1970.

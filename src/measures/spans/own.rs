@@ -34,20 +34,6 @@ pub const OWN_KEYS: [&str; 28] = [
     "attributes",
 ];
 
-/// Keys of an evaluation in our own form.
-pub const EVALUATION_KEYS: [&str; 10] = [
-    "evaluation",
-    "score",
-    "label",
-    "error",
-    "agent_id",
-    "occurred_at",
-    "event_id",
-    "response_id",
-    "judged_at",
-    "judged_by",
-];
-
 /// How deep a document is nested. It was pruned before, so that this may recurse.
 pub fn depth(value: &Value) -> usize {
     let below = match value {

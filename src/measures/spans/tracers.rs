@@ -1,15 +1,11 @@
 //! Traces as Jaeger's query service and Zipkin hand them out, read as spans.
 
 use super::content::beginning;
-use super::delivery::field;
+use super::delivery::text_field as text;
 use super::facts::{Facts, Gatherer, text_of};
 use super::forms::Form;
 use super::ids::hex_id;
 use serde_json::Value;
-
-fn text(document: &Value, names: &[&str]) -> String {
-    field(document, names).and_then(text_of).unwrap_or_default()
-}
 
 /// Microseconds as nanoseconds; 0: not known.
 fn micros(document: &Value, name: &str) -> u64 {

@@ -3,7 +3,7 @@
 use super::calls::{add_tools, hand_down, unite};
 use super::content::beginning;
 use super::facts::{Attributes, Facts};
-use super::said::{Kind, Said, first_text, kind_of, said};
+use super::said::{Kind, Said, first, first_text, kind_of, said};
 use super::tree::{Node, Tree};
 use super::usage::{Usage, usage};
 use super::vocabulary::{Meaning, Vocabulary};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 
 /// First moment that a span can have begun, 2000-01-01, in nanoseconds since 1970.
 const FIRST: u64 = 946_684_800_000_000_000;
-/// First moment from which it would not fit the server's clock: 2554 comes first.
+/// Moments from 2000 to 2286, had they been counted in milliseconds.
 const MILLISECONDS: std::ops::Range<u64> = 946_684_800_000..10_000_000_000_000;
 
 /// A tool that was called.
@@ -94,6 +94,11 @@ fn nearest(near: Ranked, far: &Ranked) -> Ranked {
     }
 }
 
+/// The first that is said with a meaning, with its rank.
+fn ranked(all: &[Said], meaning: Meaning) -> Ranked {
+    first(all, meaning).and_then(|said| Some((said.word.rank, said.text()?)))
+}
+
 /// What is needed to read a trace.
 pub struct Reader<'a> {
     /// What attributes mean.
@@ -105,12 +110,6 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn ranked(&self, all: &[Said], meaning: Meaning) -> Ranked {
-        all.iter()
-            .filter(|said| said.word.meaning == meaning)
-            .find_map(|said| Some((said.word.rank, said.text()?)))
-    }
-
     fn names(&self, all: &[Said], span_name: Option<String>) -> Names {
         let named = |meaning| all.iter().filter(move |said| said.word.meaning == meaning);
         let registered = |meaning| {
@@ -127,11 +126,11 @@ impl Reader<'_> {
         Names {
             registered_name,
             registered_id: registered(Meaning::AgentId),
-            name: nearest(self.ranked(all, Meaning::AgentName), &by_span),
-            id: self.ranked(all, Meaning::AgentId),
-            version: self.ranked(all, Meaning::AgentVersion),
-            user: self.ranked(all, Meaning::User),
-            conversation: self.ranked(all, Meaning::Conversation),
+            name: nearest(ranked(all, Meaning::AgentName), &by_span),
+            id: ranked(all, Meaning::AgentId),
+            version: ranked(all, Meaning::AgentVersion),
+            user: ranked(all, Meaning::User),
+            conversation: ranked(all, Meaning::Conversation),
             is_eval: named(Meaning::IsEval)
                 .any(|said| said.text().is_some_and(|text| text != "false")),
         }
