@@ -147,7 +147,7 @@ COMMENT ON TABLE agent_metrics_internal.job_problems IS
     'Jobs of the program that failed when they were last tried; written by record_jobs(), '
     'and gone as soon as the job works.';
 COMMENT ON COLUMN agent_metrics_internal.job_problems.job IS
-    'refresh, attached tables, prices, adjustments, thresholds, audits, partitions or alerts.';
+    'refresh, attached tables, prices, adjustments, thresholds, audits, traces, partitions or alerts.';
 COMMENT ON COLUMN agent_metrics_internal.job_problems.subject IS 'Agent or attached table it is about; empty: none.';
 COMMENT ON COLUMN agent_metrics_internal.job_problems.problem IS 'The server''s words.';
 COMMENT ON COLUMN agent_metrics_internal.job_problems.since IS 'When it began to fail.';

@@ -307,12 +307,11 @@ pub async fn ensure_partitions(client: &Client) -> Result<i32> {
             .await?)
     })
     .await?;
-    close_traces(client).await?;
     split.map(|()| made)
 }
 
 /// Closes traces of which nothing came for days, until none is left.
-async fn close_traces(client: &Client) -> Result<()> {
+pub async fn close_traces(client: &Client) -> Result<()> {
     const PORTION: i64 = 10_000;
     loop {
         let closed: i64 = limited(client, CHORE, async || {
@@ -408,6 +407,8 @@ pub async fn once(client: &Client) -> Result<Round> {
     let due = due(client).await?;
     let made = ensure_partitions(client).await;
     problems.take("partitions", "", made)?;
+    let closed = close_traces(client).await;
+    problems.take("traces", "", closed)?;
     let mut round = refresh_with(client, &due.agents, true, &mut problems).await?;
     let found = audits(client).await;
     for found in problems.take("audits", "", found)?.unwrap_or_default() {

@@ -408,7 +408,7 @@ impl Chores {
         Ok(())
     }
 
-    /// Once a day, and soon again when it failed: somebody may hold a lock.
+    /// Traces and partitions, once a day, and soon again when partitions failed: somebody may hold a lock.
     async fn see_to_partitions(&mut self, database: &Database, clock: &impl Clock) -> Result<()> {
         let now = clock.now();
         let every = chrono::Duration::from_std(PARTITIONS_EVERY).unwrap_or_default();
@@ -418,6 +418,8 @@ impl Chores {
         {
             return Ok(());
         }
+        let closed = jobs::close_traces(database).await;
+        self.problems.take("traces", "", closed)?;
         let made = jobs::ensure_partitions(database).await;
         if let Some(made) = self.problems.take("partitions", "", made)? {
             self.partitions_seen_to = Some(now);
