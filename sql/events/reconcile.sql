@@ -40,10 +40,10 @@ COMMENT ON FUNCTION agent_metrics_internal.store_wanted(text, agent_metrics_inte
     'Internal: take_spans() uses it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.store_wanted(text, agent_metrics_internal.span_turn[]) FROM PUBLIC;
 
--- What the spans of some traces, by their keys, no longer tell of: turns that no other took over, and tool calls that
+-- What the spans of some traces no longer tell of: turns that no other took over, and tool calls that
 -- belong to a turn which waits.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.drop_lost(
-    sender text, keys uuid[], wanted agent_metrics_internal.span_turn[]) RETURNS void
+    sender text, traces text[], wanted agent_metrics_internal.span_turn[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -53,7 +53,9 @@ DECLARE
 BEGIN
     SELECT array_agg(k.span_key) INTO lost
     FROM agent_metrics_internal.span_keys k
-    WHERE k.span_key = ANY (keys) AND k.sender = $1 AND k.span_key <> ALL (told);
+    WHERE k.span_key = ANY (ARRAY(SELECT md5(s.trace_id || '/' || s.span_id)::uuid FROM agent_metrics_internal.spans s
+                                  WHERE s.sender = $1 AND s.trace_id = ANY (traces)))
+      AND k.sender = $1 AND k.span_key <> ALL (told);
     IF lost IS NULL THEN
         RETURN;
     END IF;
@@ -69,32 +71,42 @@ BEGIN
     DELETE FROM agent_metrics_internal.span_keys k WHERE k.span_key = ANY (lost) AND k.sender = $1;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.drop_lost(text, uuid[], agent_metrics_internal.span_turn[]) IS
-    'Deletes turns and keys of a sender that the spans with these keys no longer tell of. '
+COMMENT ON FUNCTION agent_metrics_internal.drop_lost(text, text[], agent_metrics_internal.span_turn[]) IS
+    'Deletes turns and keys of a sender that the spans of these traces no longer tell of. '
     'Internal: reconcile_traces() uses it.';
-REVOKE ALL ON FUNCTION agent_metrics_internal.drop_lost(text, uuid[], agent_metrics_internal.span_turn[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION agent_metrics_internal.drop_lost(text, text[], agent_metrics_internal.span_turn[]) FROM PUBLIC;
+
+-- What all known spans of some traces of a sender tell of, complete or not.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.turns_of_traces(sender text, traces text[])
+RETURNS agent_metrics_internal.span_turn[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN (SELECT agent_metrics_internal.trace_turns(
+                       array_agg(s.trace_id), array_agg(s.span_id), array_agg(s.facts),
+                       coalesce((SELECT array_agg(a.agent_id) FROM agent_metrics.agents a), '{}'), w.vocabulary, w.kept)
+            FROM agent_metrics_internal.span_words() w
+            CROSS JOIN agent_metrics_internal.spans s
+            WHERE s.sender = $1 AND s.trace_id = ANY (traces)
+            GROUP BY w.vocabulary, w.kept);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.turns_of_traces(text, text[]) IS
+    'The turns of traces of a sender by all their known spans, those that wait too. '
+    'Internal: reconcile_traces() and quarantine_waiting() use it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.turns_of_traces(text, text[]) FROM PUBLIC;
 
 -- Brings the turns of some traces of a sender to what their spans say. The caller holds their rows of traces.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.reconcile_traces(
     sender text, agents text[], traces text[],
-    OUT stored bigint, OUT waiting bigint, OUT wanted agent_metrics_internal.span_turn[])
+    OUT stored bigint, OUT waiting bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 DECLARE
-    words   record;
-    found   record;
-    result  record;
-    waits   agent_metrics_internal.span_turn[];
+    result record;
+    wanted agent_metrics_internal.span_turn[];
+    waits  agent_metrics_internal.span_turn[];
 BEGIN
-    SELECT v.* INTO words FROM agent_metrics_internal.span_words() v;
-    SELECT agent_metrics_internal.trace_turns(
-               array_agg(s.trace_id), array_agg(s.span_id), array_agg(s.facts),
-               coalesce((SELECT array_agg(a.agent_id) FROM agent_metrics.agents a), '{}'), words.vocabulary,
-               words.kept) AS turns,
-           array_agg(md5(s.trace_id || '/' || s.span_id)::uuid) AS keys
-    INTO found
-    FROM agent_metrics_internal.spans s WHERE s.sender = $1 AND s.trace_id = ANY (traces);
     SELECT array_agg(w.turn) FILTER (WHERE w.reason IS NULL) AS turns,
            array_agg(agent_metrics_internal.with_reason(w.turn, w.reason)) FILTER (WHERE w.reason IS NOT NULL) AS waits
     INTO result
@@ -102,13 +114,13 @@ BEGIN
                  coalesce(t.missing, CASE WHEN t.agent_id <> ALL (agents)
                                           THEN format('agent "%s" is none of those that this sender may write',
                                                       t.agent_id) END) AS reason
-          FROM unnest(found.turns) t) w;
+          FROM unnest(agent_metrics_internal.turns_of_traces($1, traces)) t) w;
     wanted := result.turns;
     waits := result.waits;
 
-    PERFORM agent_metrics_internal.drop_lost($1, found.keys, wanted);
+    PERFORM agent_metrics_internal.drop_lost($1, traces, wanted);
     SELECT r.* INTO result FROM agent_metrics_internal.store_wanted($1, wanted) r;
-    stored := result.stored;
+    stored := result.stored + agent_metrics_internal.judge_again(wanted);
     waits := waits || result.refused;
     waiting := coalesce(cardinality(waits), 0);
     UPDATE agent_metrics_internal.traces t
@@ -124,8 +136,9 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.reconcile_traces(text, text[], text[]) IS
-    'Brings the turns of traces of a sender to what their spans say: how many are new or changed, how many wait, and '
-    'those that are complete. agents: those that the sender may write; NULL: any. Internal: take_spans() uses it.';
+    'Brings the turns of traces of a sender to what their spans say: how many, with judgements that waited for them, '
+    'are new or changed, and how many wait. agents: those that the sender may write; NULL: any. '
+    'Internal: take_spans() and take_waiting() use it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.reconcile_traces(text, text[], text[]) FROM PUBLIC;
 
 -- Judgements that came before their turn, and wait for it in quarantine.
@@ -157,7 +170,7 @@ END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.judge_again(agent_metrics_internal.span_turn[]) IS
     'Stores the judgements in quarantine that are about turns which are there now: how many changed something. '
-    'Internal: take_spans() uses it.';
+    'Internal: reconcile_traces() uses it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.judge_again(agent_metrics_internal.span_turn[]) FROM PUBLIC;
 
 -- Always in the order of the traces and spans, so that two deliveries of the same traces cannot wait for each other.
@@ -200,7 +213,6 @@ BEGIN
         SELECT r.* INTO result FROM agent_metrics_internal.reconcile_traces($1, agents, changed) r;
         stored := result.stored;
         waiting := result.waiting;
-        stored := stored + agent_metrics_internal.judge_again(result.wanted);
     END IF;
     -- turns of this delivery that were there
     SELECT greatest(count(*) - stored, 0) INTO repeated

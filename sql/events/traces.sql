@@ -59,12 +59,20 @@ REVOKE ALL ON FUNCTION agent_metrics_internal.take_waiting(text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.agents_of_sender(sender text) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    agents text[];
 BEGIN
-    RETURN (SELECT t.agents FROM agent_metrics.ingest_tokens t WHERE sender = 'token ' || t.name);
+    IF NOT starts_with(sender, 'token ') THEN
+        RETURN NULL;
+    END IF;
+    SELECT t.agents INTO agents FROM agent_metrics.ingest_tokens t WHERE sender = 'token ' || t.name;
+    -- a token whose row is gone may write nothing
+    RETURN CASE WHEN FOUND THEN agents ELSE '{}' END;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.agents_of_sender(text) IS
-    'The agents that a sender may write; NULL: any. Internal: take_waiting() uses it.';
+    'The agents that a sender may write; NULL: any. Internal: ingest_as() and take_waiting() use it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.agents_of_sender(text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION agent_metrics_internal.intake_waiting(OUT stored bigint, OUT waiting bigint)
@@ -107,8 +115,8 @@ BEGIN
     IF closed IS NULL THEN
         RETURN 0;
     END IF;
-    FOR one IN SELECT c.sender, array_agg(c.trace_id) FILTER (WHERE c.waiting_turns > 0) AS traces
-               FROM unnest(closed) c GROUP BY c.sender LOOP
+    FOR one IN SELECT c.sender, array_agg(c.trace_id) AS traces
+               FROM unnest(closed) c WHERE c.waiting_turns > 0 GROUP BY c.sender LOOP
         PERFORM agent_metrics_internal.quarantine_waiting(one.sender, one.traces);
     END LOOP;
     UPDATE agent_metrics_internal.span_keys k SET sender = NULL
@@ -131,29 +139,16 @@ CREATE OR REPLACE FUNCTION agent_metrics_internal.quarantine_waiting(sender text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    words record;
+    turns agent_metrics_internal.span_turn[] := agent_metrics_internal.turns_of_traces($1, traces);
 BEGIN
-    IF traces IS NULL THEN
-        RETURN;
-    END IF;
-    SELECT v.* INTO words FROM agent_metrics_internal.span_words() v;
     INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, event, reason)
     SELECT md5(e.event::text), e.event, e.event, left(e.missing, 1000)
-    FROM (SELECT t.missing, jsonb_strip_nulls(jsonb_build_object(
-                     'event_id', t.event_id, 'agent_id', t.agent_id, 'conversation_id', t.conversation_id,
-                     'occurred_at', CASE WHEN t.moment > 0 THEN timestamptz '1970-01-01 00:00:00+00'
-                                                               + t.moment * interval '1 microsecond' END,
-                     'user_id', t.user_id, 'latency_ms', t.latency_ms, 'token_usage_input', t.token_usage_input,
-                     'token_usage_output', t.token_usage_output, 'token_usage_cache_read', t.token_usage_cache_read,
-                     'token_usage_cache_write', t.token_usage_cache_write, 'provider', t.provider, 'model', t.model,
-                     'is_eval', t.is_eval, 'error', t.error, 'tools_called', t.tools_called::jsonb)) AS event
-          FROM (SELECT agent_metrics_internal.trace_turns(
-                           array_agg(s.trace_id), array_agg(s.span_id), array_agg(s.facts),
-                           coalesce((SELECT array_agg(a.agent_id) FROM agent_metrics.agents a), '{}'),
-                           words.vocabulary, words.kept) AS turns
-                FROM agent_metrics_internal.spans s WHERE s.sender = $1 AND s.trace_id = ANY (traces)) x
-          CROSS JOIN LATERAL unnest(x.turns) t
-          WHERE t.missing IS NOT NULL) e
+    FROM (SELECT w.missing,
+                 jsonb_strip_nulls(to_jsonb(t) - ARRAY['names', 'told_cost'] || jsonb_build_object(
+                     'cost_usd', t.told_cost, 'occurred_at', CASE WHEN w.moment > 0 THEN t.occurred_at END)) AS event
+          FROM unnest(turns) w
+          JOIN agent_metrics_internal.typed_turns(turns) t ON t.event_id = w.event_id::uuid
+          WHERE w.missing IS NOT NULL) e
     ON CONFLICT DO NOTHING;
 END
 $function$;
@@ -162,19 +157,19 @@ COMMENT ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[]) IS
 REVOKE ALL ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[]) FROM PUBLIC;
 
 -- The door for the program, which knows who came by his token.
-CREATE OR REPLACE FUNCTION agent_metrics.ingest_as(delivered jsonb, token text, agents text[])
+CREATE OR REPLACE FUNCTION agent_metrics.ingest_as(delivered jsonb, token text)
 RETURNS TABLE (stored bigint, repeated bigint, quarantined bigint, waiting bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
+DECLARE
+    sender text := CASE WHEN token IS NULL THEN agent_metrics_internal.sending_role() ELSE 'token ' || token END;
 BEGIN
     RETURN QUERY SELECT i.stored, i.repeated, i.quarantined, i.waiting
                  FROM agent_metrics_internal.ingest(
-                          delivered,
-                          CASE WHEN token IS NULL THEN agent_metrics_internal.sending_role() ELSE 'token ' || token END,
-                          agents) i;
+                          delivered, sender, agent_metrics_internal.agents_of_sender(sender)) i;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics.ingest_as(jsonb, text, text[]) IS
-    'What ingest_events() does, for who came with a token: its name (NULL: without one, the role that calls), and the '
-    'agents that it may write (NULL: any). agent-metrics collect calls it.';
-REVOKE ALL ON FUNCTION agent_metrics.ingest_as(jsonb, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics.ingest_as(jsonb, text) IS
+    'What ingest_events() does, for who came with a token: its name; NULL: without one, the role that calls. It writes '
+    'the agents of its row of ingest_tokens and no other. agent-metrics collect calls it.';
+REVOKE ALL ON FUNCTION agent_metrics.ingest_as(jsonb, text) FROM PUBLIC;

@@ -89,6 +89,52 @@ fn what_still_waits_when_its_trace_is_closed_can_be_mended() {
 }
 
 #[test]
+fn what_waited_keeps_its_cost_and_what_was_said_of_it() {
+    let db = cases_db("traces_waiting_cost");
+    let waits = call(
+        "leaf",
+        "",
+        &[
+            ("shop.bot", "\"support-bot\""),
+            NAMED[1],
+            ("gen_ai.usage.cost", "\"0.5\""),
+        ],
+    );
+    ingest(&db, &otlp(std::slice::from_ref(&waits)));
+    ingest(
+        &db,
+        &format!(
+            r#"{{"evaluation": "tone", "score": 1, "event_id": "{}"}}"#,
+            db.value("SELECT md5('trace/leaf')::uuid").unwrap()
+        ),
+    );
+    assert_eq!(close(&db), "1");
+    assert_eq!(
+        db.lines("SELECT event ->> 'cost_usd' FROM agent_metrics.quarantined_events WHERE NOT event ? 'evaluation'"),
+        ["0.5"]
+    );
+    // of a trace that is open, a name that is learnt brings in the turn and its judgement together
+    db.exec(
+        "DELETE FROM agent_metrics.quarantined_events WHERE NOT event ? 'evaluation';
+         INSERT INTO agent_metrics.span_vocabulary (attribute, meaning) VALUES ('shop.bot', 'agent_name');
+         DELETE FROM agent_metrics.span_vocabulary WHERE attribute = 'gen_ai.conversation.id'",
+    );
+    assert_eq!(ingest(&db, &otlp(&[waits])), "0|0|0|1");
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics.turn_scores"),
+        ["0"]
+    );
+    db.exec(
+        "UPDATE agent_metrics_internal.spans SET facts = replace(facts, '\"shop.bot\"', '\"session.id\":\"c-5\",\"shop.bot\"');
+         SELECT * FROM agent_metrics.retry_quarantined()",
+    );
+    assert_eq!(
+        db.lines("SELECT conversation_id, criterion, score FROM agent_metrics.turn_scores"),
+        ["c-5|tone|1"]
+    );
+}
+
+#[test]
 fn an_erased_person_does_not_come_back_with_a_span_that_is_late() {
     let db = cases_db("traces_erased");
     let named = [NAMED[0], NAMED[1], ("user.id", "\"u-1\"")];

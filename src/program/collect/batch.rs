@@ -367,11 +367,8 @@ fn fault(error: &anyhow::Error) -> Fault {
 
 /// Documents of one sender make one list.
 const STORE: &str = "SELECT sum(s.stored)::bigint
-                     FROM unnest($1::text[], $2::text[], $3::text[]) AS d (document, sender, agents)
-                     CROSS JOIN LATERAL agent_metrics.ingest_as(
-                         d.document::jsonb, nullif(d.sender, ''),
-                         CASE WHEN d.agents IS NOT NULL
-                              THEN ARRAY(SELECT jsonb_array_elements_text(d.agents::jsonb)) END) s";
+                     FROM unnest($1::text[], $2::text[]) AS d (document, sender)
+                     CROSS JOIN LATERAL agent_metrics.ingest_as(d.document::jsonb, nullif(d.sender, '')) s";
 
 /// Stores documents in one transaction.
 async fn commit(database: &Database, batch: &[Work]) -> Result<()> {
@@ -392,18 +389,7 @@ async fn commit(database: &Database, batch: &[Work]) -> Result<()> {
     }
     documents.iter_mut().for_each(|list| list.push(']'));
     let names: Vec<&str> = senders.iter().map(|sender| sender.name.as_str()).collect();
-    // An array of arrays cannot be unnested one by one: each goes as the text of a JSON list.
-    let agents = senders
-        .iter()
-        .map(|sender| {
-            sender
-                .agents
-                .as_ref()
-                .map(serde_json::to_string)
-                .transpose()
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let parameters: [&(dyn ToSql + Sync); 3] = [&documents, &names, &agents];
+    let parameters: [&(dyn ToSql + Sync); 2] = [&documents, &names];
     limited(database, LIMITS, async || {
         database.query_one(STORE, &parameters).await?;
         Ok(())

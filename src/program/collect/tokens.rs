@@ -16,13 +16,11 @@ use tokio_postgres::Client;
 /// How often the tokens are read again.
 pub const EVERY: Duration = Duration::from_secs(2);
 
-/// Who sends, and what he may write.
+/// Who sends.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sender {
     /// Name of his token; empty: nobody asked who it is.
     pub name: String,
-    /// The agents it may write; `None`: every one.
-    pub agents: Option<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -54,7 +52,6 @@ impl Tokens {
             known: RwLock::default(),
             anybody: Arc::new(Sender {
                 name: String::new(),
-                agents: None,
             }),
             is_loopback,
         }
@@ -64,7 +61,7 @@ impl Tokens {
     pub async fn read(&self, client: &Client) -> Result<bool> {
         let rows = client
             .query(
-                "SELECT t.name, t.token_sha256, t.agents,
+                "SELECT t.name, t.token_sha256,
                         CASE WHEN isfinite(t.expires_at) THEN least(t.expires_at, '9999-01-01 00:00:00+00') END,
                         t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
                  FROM agent_metrics.ingest_tokens t",
@@ -76,16 +73,15 @@ impl Tokens {
             ..Known::default()
         };
         for row in rows {
-            if !row.try_get::<_, bool>(4)? {
+            if !row.try_get::<_, bool>(3)? {
                 continue;
             }
             let sender = Arc::new(Sender {
                 name: row.try_get(0)?,
-                agents: row.try_get(2)?,
             });
             let token = Token {
                 sender,
-                expires_at: row.try_get(3)?,
+                expires_at: row.try_get(2)?,
             };
             known.by_hash.insert(row.try_get(1)?, token);
         }
@@ -119,7 +115,6 @@ mod tests {
         let tokens = Tokens::new(true);
         let sender = Arc::new(Sender {
             name: "a".to_owned(),
-            agents: None,
         });
         let mut known = tokens.known.write().unwrap();
         known.is_any_made = true;
