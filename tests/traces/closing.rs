@@ -125,7 +125,8 @@ fn what_waited_keeps_its_cost_and_what_was_said_of_it() {
         ["0"]
     );
     db.exec(
-        "UPDATE agent_metrics_internal.spans SET facts = replace(facts, '\"shop.bot\"', '\"session.id\":\"c-5\",\"shop.bot\"');
+        "UPDATE agent_metrics_internal.spans
+         SET facts = replace(facts, '\"shop.bot\"', '\"session.id\":\"c-5\",\"shop.bot\"');
          SELECT * FROM agent_metrics.retry_quarantined()",
     );
     assert_eq!(
