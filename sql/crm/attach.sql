@@ -1,4 +1,5 @@
 -- Business events from where they are: a table of the CRM, in any schema and of any owner, whose rows are events.
+-- (Turns from where they are: attach_turns.sql.)
 --
 -- Its rows are copied into business_events and followed: row triggers on the table, if the caller may make them, note
 -- each write, else all of it is compared; both is done by sync_business_events() (the program calls it before each
@@ -11,10 +12,169 @@ CREATE TYPE agent_metrics.source_sync AS (
 COMMENT ON TYPE agent_metrics.source_sync IS 'What following an attached table came to.';
 COMMENT ON COLUMN agent_metrics.source_sync.source IS 'The attached table.';
 COMMENT ON COLUMN agent_metrics.source_sync.mode IS 'trigger or compare.';
-COMMENT ON COLUMN agent_metrics.source_sync.inserted IS 'Business events that were new.';
-COMMENT ON COLUMN agent_metrics.source_sync.updated IS 'Business events that had changed.';
-COMMENT ON COLUMN agent_metrics.source_sync.deleted IS 'Business events whose row was gone.';
+COMMENT ON COLUMN agent_metrics.source_sync.inserted IS
+    'Business events or turns that were new; of a preset also those that had changed, and scores.';
+COMMENT ON COLUMN agent_metrics.source_sync.updated IS 'Business events or turns that had changed.';
+COMMENT ON COLUMN agent_metrics.source_sync.deleted IS 'Business events or turns whose row was gone.';
 COMMENT ON COLUMN agent_metrics.source_sync.problem IS 'What cannot be followed; NULL: nothing.';
+
+CREATE TYPE agent_metrics_internal.source_place AS (
+    name text, schema name, relation oid, relation_kind text, owner name);
+COMMENT ON TYPE agent_metrics_internal.source_place IS 'A table that is to be attached.';
+COMMENT ON COLUMN agent_metrics_internal.source_place.name IS 'Schema and name, quoted as SQL needs it.';
+COMMENT ON COLUMN agent_metrics_internal.source_place.schema IS 'Its schema.';
+COMMENT ON COLUMN agent_metrics_internal.source_place.relation IS 'Its oid.';
+COMMENT ON COLUMN agent_metrics_internal.source_place.relation_kind IS
+    'table, view, materialized view or foreign table.';
+COMMENT ON COLUMN agent_metrics_internal.source_place.owner IS 'Role that owns it.';
+
+CREATE FUNCTION agent_metrics_internal.place_of(source regclass, example text)
+RETURNS agent_metrics_internal.source_place
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    place agent_metrics_internal.source_place;
+BEGIN
+    SELECT format('%I.%I', n.nspname, c.relname), n.nspname, c.oid, agent_metrics_internal.kpi_kind_of(c.relkind),
+           pg_get_userbyid(c.relowner)
+    INTO place
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source;
+    IF place.name IS NULL OR place.relation_kind IS NULL
+       OR place.schema IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog',
+                           'information_schema') THEN
+        RAISE EXCEPTION '% cannot be attached', coalesce(place.name, 'NULL')
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'A table, view or foreign table of the business is meant.',
+                  HINT = example;
+    END IF;
+    RETURN place;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.place_of(regclass, text) IS
+    'What is to be attached, or an error with an example of how it is done. '
+    'Internal: attach_business_events() and attach_turns() use it.';
+
+-- What a column must be: a key tells rows apart, a time is a moment, an amount and a whole are numbers; a text may be
+-- anything plain, a json also that.
+CREATE FUNCTION agent_metrics_internal.check_source(
+    place agent_metrics_internal.source_place, mapping jsonb, needs jsonb, key text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+    wrong record;
+    said  text;
+BEGIN
+    SELECT c.key, c.value, format_type(t.atttypid, NULL) AS is_of, t.attnum, t.attgenerated = 'v' AS is_virtual,
+           n.need, p.plain IS NULL OR p.plain IN ('json', 'jsonb') AND n.need <> 'json' AS is_odd
+    INTO wrong
+    FROM jsonb_each_text(mapping) AS c (key, value)
+    LEFT JOIN pg_attribute t ON t.attrelid = place.relation AND t.attname = c.value AND t.attnum > 0
+     AND NOT t.attisdropped
+    CROSS JOIN LATERAL (SELECT coalesce(needs ->> c.key, 'text') AS need) n
+    CROSS JOIN LATERAL (SELECT agent_metrics_internal.kpi_plain_type(t.atttypid) AS plain) p
+    WHERE t.attnum IS NULL OR t.attgenerated = 'v' OR p.plain IS NULL
+       OR p.plain IN ('json', 'jsonb') AND n.need <> 'json'
+       OR n.need = 'time' AND t.atttypid NOT IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
+       OR n.need = 'amount' AND t.atttypid NOT IN ('numeric'::regtype, 'int2'::regtype, 'int4'::regtype,
+                                                   'int8'::regtype, 'float4'::regtype, 'float8'::regtype)
+       OR n.need = 'whole' AND t.atttypid NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+       OR n.need = 'flag' AND t.atttypid <> 'boolean'::regtype
+       OR n.need = 'key' AND t.atttypid = 'boolean'::regtype
+       OR n.need = 'watermark' AND t.atttypid NOT IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype,
+                                                      'int4'::regtype, 'int8'::regtype)
+    ORDER BY c.key LIMIT 1;
+    IF wrong.attnum IS NULL AND wrong.value IS NOT NULL THEN
+        RAISE EXCEPTION 'table % has no column "%"', place.name, wrong.value
+            USING ERRCODE = 'undefined_column', DETAIL = format('It was named for %s.', wrong.key),
+                  HINT = (SELECT 'Its columns are: ' || string_agg(t.attname, ', ' ORDER BY t.attnum) || '.'
+                          FROM pg_attribute t
+                          WHERE t.attrelid = place.relation AND t.attnum > 0 AND NOT t.attisdropped);
+    ELSIF wrong.is_virtual THEN
+        RAISE EXCEPTION 'column "%" of % is generated when it is read', wrong.value, place.name
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Reading it runs its expression with the reader''s rights.',
+                  HINT = 'Make it GENERATED ALWAYS AS (...) STORED.';
+    ELSIF wrong.attnum IS NOT NULL THEN
+        RAISE EXCEPTION 'column "%" of % is of type %', wrong.value, place.name, wrong.is_of
+            USING ERRCODE = 'datatype_mismatch',
+                  DETAIL = CASE WHEN wrong.is_odd
+                                THEN 'Text, numbers, times, uuid, boolean and enums are read; a domain, array, '
+                                     'composite or other type may be made by code of the table''s owner.'
+                                WHEN wrong.need = 'time'
+                                    THEN 'A time is a timestamp with or without time zone (read as UTC) or a date.'
+                                WHEN wrong.need = 'amount' THEN 'A number is meant; money is US dollars.'
+                                WHEN wrong.need = 'whole' THEN 'A whole number is meant.'
+                                WHEN wrong.need = 'flag' THEN 'A boolean is meant.'
+                                WHEN wrong.need = 'watermark'
+                                    THEN 'A watermark is a timestamp, a date, an integer or a bigint that grows with '
+                                         'each write.'
+                                ELSE 'A boolean tells no two rows apart.' END,
+                  HINT = 'Add a stored generated column to the table that converts it; '
+                         'or let the owner of agent_metrics'' tables make a view that does, and attach that.';
+    END IF;
+    IF place.relation_kind = 'table' AND NOT EXISTS (
+        SELECT 1 FROM pg_index i JOIN pg_attribute t ON t.attrelid = place.relation AND t.attname = key
+        WHERE i.indrelid = place.relation AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1
+          AND i.indkey[0] = t.attnum AND i.indpred IS NULL) THEN
+        RAISE EXCEPTION 'column "%" of % is no key', key, place.name
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'No unique index says that each of its values occurs once, so rows could not be told apart.',
+                  HINT = 'Name its primary key, or make a unique index on the column; or attach a view over the table, '
+                         'which is followed by comparing it.';
+    END IF;
+    said := agent_metrics_internal.kpi_source_problem(place.name, place.relation_kind, place.owner, '{}', '{}');
+    IF said IS NOT NULL THEN
+        RAISE EXCEPTION '% cannot be attached: %', place.name, said
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'What a view calls, and what belongs to a partition, runs with the rights of the '
+                           'role that reads it.',
+                  HINT = 'Attach the table itself, or one that its owner fills from the view; or a view that belongs '
+                         'to the owner of agent_metrics'' tables or to a superuser, and so does all that it calls.';
+    END IF;
+    said := agent_metrics_internal.closed_part(place.relation, mapping);
+    IF said IS NOT NULL THEN
+        RAISE EXCEPTION 'permission denied for % of table %', said, place.name
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('Role %s would read it now, and the role that the program runs as each time.',
+                                  current_user),
+                  HINT = format('Its owner, %1$s, says for each of both: GRANT USAGE ON SCHEMA %2$I TO %3$I; '
+                                'GRANT SELECT ON %4$s TO %3$I;', place.owner, place.schema, current_user, place.name);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_source(agent_metrics_internal.source_place, jsonb, jsonb, text) IS
+    'Refuses a table whose columns are not there, are of another type than is needed, may not be read, or are '
+    'somebody''s code; and one whose key is none. Internal: attach_business_events() and attach_turns() use it.';
+
+CREATE FUNCTION agent_metrics_internal.types_of_columns(relation oid, mapping jsonb) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+    SELECT jsonb_object_agg(t.attname, agent_metrics_internal.kpi_plain_type(t.atttypid))
+    FROM pg_attribute t
+    WHERE t.attrelid = $1 AND t.attnum > 0
+      AND t.attname IN (SELECT c.value FROM jsonb_each_text($2) AS c (key, value))
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.types_of_columns(oid, jsonb) IS
+    'The columns that are read of a table, each with its type. Internal: attach_business_events() and attach_turns() '
+    'use it.';
+
+-- After the row of attached_tables was written, or not.
+CREATE FUNCTION agent_metrics_internal.check_attached(source text, is_new boolean, problem text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    IF NOT is_new THEN
+        RAISE EXCEPTION 'table % is attached already', $1
+            USING ERRCODE = 'duplicate_object', DETAIL = 'A table is attached once.',
+                  HINT = (SELECT format('SELECT agent_metrics.detach_%s(%L) comes first.', a.feeds, $1)
+                          FROM agent_metrics_internal.attached_tables a WHERE a.source = $1);
+    END IF;
+    IF problem IS NOT NULL AND EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
+                                       WHERE a.source = $1 AND a.compared_at IS NULL) THEN
+        RAISE EXCEPTION '% cannot be attached: %', $1, problem
+            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It was changed while it was attached.',
+                  HINT = 'Look at what it is now, and try again.';
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_attached(text, boolean, text) IS
+    'Refuses a table that is attached already, or that became something else meanwhile. '
+    'Internal: attach_business_events() and attach_turns() use it.';
 
 CREATE FUNCTION agent_metrics.attach_business_events(
     source regclass, business_event_id text, occurred_at text, kind text DEFAULT NULL, fixed_kind text DEFAULT NULL,
@@ -24,26 +184,15 @@ RETURNS agent_metrics.source_sync
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $function$
 #variable_conflict use_variable
 DECLARE
-    place   record;
+    place   agent_metrics_internal.source_place := agent_metrics_internal.place_of(
+        source, 'SELECT * FROM agent_metrics.attach_business_events(''crm.tickets'', business_event_id => ''id'', '
+                'occurred_at => ''closed_at'', kind => ''status'');');
     result  agent_metrics.source_sync;
     mapping jsonb := jsonb_strip_nulls(jsonb_build_object('business_event_id', business_event_id,
                                                           'occurred_at', occurred_at, 'kind', kind,
                                                           'conversation_id', conversation_id,
                                                           'customer_id', customer_id, 'amount_usd', amount_usd));
-    wrong   record;
-    said    text;
 BEGIN
-    SELECT format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, pg_get_userbyid(c.relowner) AS owner
-    INTO place
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = source;
-    IF place.name IS NULL OR place.relkind NOT IN ('r', 'p', 'v', 'm', 'f')
-       OR place.nspname IN ('agent_metrics', 'agent_kpi', 'agent_metrics_internal', 'pg_catalog',
-                            'information_schema') THEN
-        RAISE EXCEPTION '% cannot be attached', coalesce(place.name, 'NULL')
-            USING ERRCODE = 'wrong_object_type', DETAIL = 'A table, view or foreign table of the business is meant.',
-                  HINT = 'SELECT * FROM agent_metrics.attach_business_events(''crm.tickets'', business_event_id => '
-                         '''id'', occurred_at => ''closed_at'', kind => ''status'');';
-    END IF;
     IF business_event_id IS NULL OR occurred_at IS NULL OR (kind IS NULL) = (fixed_kind IS NULL)
        OR id_prefix IS NULL THEN
         RAISE EXCEPTION 'too little is said of how % is to be read', place.name
@@ -52,89 +201,21 @@ BEGIN
                   HINT = 'Name the columns in business_event_id and occurred_at, and either a column in kind or one '
                          'kind for all rows in fixed_kind.';
     END IF;
-    SELECT c.key, c.value, format_type(t.atttypid, NULL) AS is_of, t.attnum, t.attgenerated = 'v' AS is_virtual,
-           agent_metrics_internal.kpi_plain_type(t.atttypid) AS plain
-    INTO wrong
-    FROM jsonb_each_text(mapping) AS c (key, value)
-    LEFT JOIN pg_attribute t ON t.attrelid = source AND t.attname = c.value AND t.attnum > 0 AND NOT t.attisdropped
-    WHERE t.attnum IS NULL OR t.attgenerated = 'v' OR agent_metrics_internal.kpi_plain_type(t.atttypid) IS NULL
-       OR c.key = 'occurred_at' AND t.atttypid NOT IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
-       OR c.key = 'amount_usd' AND t.atttypid NOT IN ('numeric'::regtype, 'int2'::regtype, 'int4'::regtype,
-                                                      'int8'::regtype, 'float4'::regtype, 'float8'::regtype)
-       OR c.key IN ('business_event_id', 'conversation_id', 'customer_id') AND t.atttypid = 'boolean'::regtype
-    ORDER BY c.key LIMIT 1;
-    IF wrong.attnum IS NULL AND wrong.value IS NOT NULL THEN
-        RAISE EXCEPTION 'table % has no column "%"', place.name, wrong.value
-            USING ERRCODE = 'undefined_column', DETAIL = format('It was named for %s.', wrong.key),
-                  HINT = (SELECT 'Its columns are: ' || string_agg(t.attname, ', ' ORDER BY t.attnum) || '.'
-                          FROM pg_attribute t WHERE t.attrelid = source AND t.attnum > 0 AND NOT t.attisdropped);
-    ELSIF wrong.is_virtual THEN
-        RAISE EXCEPTION 'column "%" of % is generated when it is read', wrong.value, place.name
-            USING ERRCODE = 'wrong_object_type', DETAIL = 'Reading it runs its expression with the reader''s rights.',
-                  HINT = 'Make it GENERATED ALWAYS AS (...) STORED.';
-    ELSIF wrong.attnum IS NOT NULL THEN
-        RAISE EXCEPTION 'column "%" of % is of type %', wrong.value, place.name, wrong.is_of
-            USING ERRCODE = 'datatype_mismatch',
-                  DETAIL = CASE WHEN wrong.plain IS NULL
-                                THEN 'Text, numbers, times, uuid, boolean and enums are read; a domain, array, '
-                                     'composite or other type may be made by code of the table''s owner.'
-                                WHEN wrong.key = 'occurred_at'
-                                    THEN 'A time is a timestamp with or without time zone (read as UTC) or a date.'
-                                WHEN wrong.key = 'amount_usd' THEN 'An amount is a number of US dollars.'
-                                ELSE 'A boolean tells no two rows apart.' END,
-                  HINT = 'Add a stored generated column to the table that converts it; '
-                         'or let the owner of agent_metrics'' tables make a view that does, and attach that.';
-    END IF;
-    IF place.relkind IN ('r', 'p') AND NOT EXISTS (
-        SELECT 1 FROM pg_index i JOIN pg_attribute t ON t.attrelid = source AND t.attname = business_event_id
-        WHERE i.indrelid = source AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indkey[0] = t.attnum
-          AND i.indpred IS NULL) THEN
-        RAISE EXCEPTION 'column "%" of % is no key', business_event_id, place.name
-            USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'No unique index says that each of its values occurs once, so rows could not be told apart.',
-                  HINT = 'Name its primary key, or make a unique index on the column; or attach a view over the table, '
-                         'which is followed by comparing it.';
-    END IF;
-    said := agent_metrics_internal.kpi_source_problem(
-        place.name, agent_metrics_internal.kpi_kind_of(place.relkind), place.owner, '{}', '{}');
-    IF said IS NOT NULL THEN
-        RAISE EXCEPTION '% cannot be attached: %', place.name, said
-            USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = 'What a view calls, and what belongs to a partition, runs with the rights of the '
-                           'role that reads it.',
-                  HINT = 'Attach the table itself; or a view that belongs to the owner of agent_metrics'' tables or to '
-                         'a superuser, and so does all that it calls.';
-    END IF;
-    said := agent_metrics_internal.closed_part(source, mapping);
-    IF said IS NOT NULL THEN
-        RAISE EXCEPTION 'permission denied for % of table %', said, place.name
-            USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = format('Role %s would read it now, and the role that the program runs as each time.',
-                                  current_user),
-                  HINT = format('Its owner, %1$s, says for each of both: GRANT USAGE ON SCHEMA %2$I TO %3$I; '
-                                'GRANT SELECT ON %4$s TO %3$I;', place.owner, place.nspname, current_user, place.name);
-    END IF;
+    PERFORM agent_metrics_internal.check_source(
+        place, mapping, '{"occurred_at": "time", "amount_usd": "amount", "business_event_id": "key", '
+                        '"conversation_id": "key", "customer_id": "key"}', business_event_id);
     INSERT INTO agent_metrics_internal.attached_tables (
         source, columns, fixed_kind, id_prefix, mode, relation, relation_kind, relation_owner, column_types)
-    SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', source,
-           agent_metrics_internal.kpi_kind_of(place.relkind), place.owner,
-           (SELECT jsonb_object_agg(t.attname, agent_metrics_internal.kpi_plain_type(t.atttypid)) FROM pg_attribute t
-            WHERE t.attrelid = source AND t.attnum > 0
-              AND t.attname IN (SELECT c.value FROM jsonb_each_text(mapping) AS c (key, value)))
+    SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', place.relation, place.relation_kind, place.owner,
+           agent_metrics_internal.types_of_columns(place.relation, mapping)
     ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'table % is attached already', place.name
-            USING ERRCODE = 'duplicate_object', DETAIL = 'A table is attached once.',
-                  HINT = format('SELECT agent_metrics.detach_business_events(%L) comes first.', place.name);
+    IF FOUND THEN
+        result := agent_metrics_internal.compare_source(place.name);
+    ELSE
+        PERFORM agent_metrics_internal.check_attached(place.name, false, NULL);
     END IF;
-    result := agent_metrics_internal.compare_source(place.name);
-    IF result.problem IS NOT NULL AND EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
-                                              WHERE a.source = place.name AND a.compared_at IS NULL) THEN
-        RAISE EXCEPTION '% cannot be attached: %', place.name, result.problem
-            USING ERRCODE = 'insufficient_privilege', DETAIL = 'It was changed while it was attached.',
-                  HINT = 'Look at what it is now, and try again.';
-    END IF;
-    IF place.relkind IN ('r', 'p') THEN
+    PERFORM agent_metrics_internal.check_attached(place.name, true, result.problem);
+    IF place.relation_kind = 'table' THEN
         UPDATE agent_metrics_internal.attached_tables a SET wants_triggers = true WHERE a.source = place.name;
         BEGIN
             IF agent_metrics_internal.make_source_triggers(place.name) THEN
@@ -167,7 +248,7 @@ SET client_min_messages = warning AS $function$
 DECLARE
     events bigint;
 BEGIN
-    DELETE FROM agent_metrics_internal.attached_tables a WHERE a.source = $1;
+    DELETE FROM agent_metrics_internal.attached_tables a WHERE a.source = $1 AND a.feeds = 'business_events';
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % is not attached', coalesce($1, 'NULL')
             USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics_internal.attached_tables names it.',

@@ -93,12 +93,12 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $func
                 WHEN t.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'uuid'::regtype,
                                'boolean'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype,
                                'numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'date'::regtype,
-                               'timestamp'::regtype, 'timestamptz'::regtype)
+                               'timestamp'::regtype, 'timestamptz'::regtype, 'json'::regtype, 'jsonb'::regtype)
                 THEN format_type(t.oid, NULL) END
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.kpi_plain_type(oid) IS
-    'Name of a type that attached columns may have: text, numbers, times, boolean, uuid, enums; NULL: another. '
+    'Name of a type that attached columns may have: text, numbers, times, boolean, uuid, enums, JSON; NULL: another. '
     'Internal: the checks of attached tables use it.';
 
 CREATE FUNCTION agent_metrics_internal.kpi_kind_of(relation_kind "char") RETURNS text
@@ -155,10 +155,10 @@ CREATE FUNCTION agent_metrics_internal.source_words(sqlstate text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN sqlstate = '42501' THEN 'permission denied: the role that follows it may not read it, '
                                              'or row-level security hides rows from it'
-                WHEN sqlstate IN ('55P03', '40P01') THEN 'somebody holds a lock on it or on its business events; '
-                                                         'the next sync_business_events() tries again'
+                WHEN sqlstate IN ('55P03', '40P01') THEN 'somebody holds a lock on it or on what comes from it; '
+                                                         'the next time that it is followed tries again'
                 WHEN sqlstate ~ '^2[23]'
-                    THEN format('its rows cannot be stored as business events (SQLSTATE %s)', sqlstate)
+                    THEN format('its rows cannot be stored (SQLSTATE %s)', sqlstate)
                 ELSE format('it could not be followed (SQLSTATE %s)', sqlstate) END;
 COMMENT ON FUNCTION agent_metrics_internal.source_words(text) IS
     'What an error while following an attached table means, without any value. '
@@ -176,8 +176,8 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $func
     FROM pg_class c WHERE c.oid = $1
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.closed_part(oid, jsonb) IS
-    'Schema or column of a table that the caller would read as business events and may not; NULL: none. '
-    'Internal: attach_business_events() and guard_attachment() use it.';
+    'Schema or column of a table that the caller would read and may not; NULL: none. '
+    'Internal: check_source() and guard_attachment() use it.';
 
 -- Whoever follows attached tables reads them with his own rights, and the owner of our tables may read more than an
 -- admin. So a row names what its writer may read himself, and never names anything else later. The owner's own rows are
@@ -193,15 +193,17 @@ BEGIN
     END IF;
     IF TG_OP = 'UPDATE' THEN
         IF (OLD.source, OLD.columns, OLD.fixed_kind, OLD.id_prefix, OLD.relation_kind, OLD.relation_owner,
-            OLD.column_types, OLD.attached_by)
+            OLD.column_types, OLD.attached_by, OLD.feeds, OLD.preset, OLD.fixed, OLD.sender, OLD.watermark,
+            OLD.delete_gone)
            IS DISTINCT FROM (NEW.source, NEW.columns, NEW.fixed_kind, NEW.id_prefix, NEW.relation_kind,
-                             NEW.relation_owner, NEW.column_types, NEW.attached_by)
+                             NEW.relation_owner, NEW.column_types, NEW.attached_by, NEW.feeds, NEW.preset, NEW.fixed,
+                             NEW.sender, NEW.watermark, NEW.delete_gone)
            OR NEW.relation NOT IN (OLD.relation, coalesce(relid, OLD.relation)) THEN
             RAISE EXCEPTION 'what is read of table % is not changed', OLD.source
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                       DETAIL = 'Who follows the table reads it with his own rights, which may be more than yours.',
-                      HINT = format('SELECT agent_metrics.detach_business_events(%L); '
-                                    'then attach it as it should be read.', OLD.source);
+                      HINT = format('SELECT agent_metrics.detach_%s(%L); then attach it as it should be read.',
+                                    OLD.feeds, OLD.source);
         END IF;
         RETURN NULL;
     END IF;

@@ -3,19 +3,22 @@
 -- The triggers only note, so nobody but sync_business_events() writes an attached table's events, one call at a time,
 -- and the last note of a key is what its row is. What was noted before a comparison began is in the rows that it reads.
 
-CREATE FUNCTION agent_metrics_internal.open_source(relation oid, columns text[]) RETURNS text
+CREATE FUNCTION agent_metrics_internal.open_source(relation oid, columns text[], watermark text, since text)
+RETURNS text
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'open_source';
-COMMENT ON FUNCTION agent_metrics_internal.open_source(oid, text[]) IS
+COMMENT ON FUNCTION agent_metrics_internal.open_source(oid, text[], text, text) IS
     'Locks a relation as a reader and opens a cursor over the rows of a view or foreign table, each an array of the '
-    'named columns as text; NULL for a table. Internal: source_rows() uses it.';
+    'named columns as text, all or those whose watermark is at least since; NULL for a table. Internal: source_rows() '
+    'uses it.';
 
-CREATE FUNCTION agent_metrics_internal.scan_source(relation oid, columns text[]) RETURNS SETOF text[]
+CREATE FUNCTION agent_metrics_internal.scan_source(relation oid, columns text[], watermark text, since text)
+RETURNS SETOF text[]
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'scan_source';
-COMMENT ON FUNCTION agent_metrics_internal.scan_source(oid, text[]) IS
-    'Rows of a table, each an array of the named columns as text, read without a plan: none of its owner''s code is '
-    'called. Internal: source_rows() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.scan_source(oid, text[], text, text) IS
+    'Rows of a table, each an array of the named columns as text, all or those whose watermark is at least since; read '
+    'without a plan: none of its owner''s code is called. Internal: source_rows() uses it.';
 
 CREATE FUNCTION agent_metrics_internal.hold_still(relation oid, against_indexes boolean) RETURNS boolean
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'hold_still';
@@ -29,15 +32,18 @@ COMMENT ON FUNCTION agent_metrics_internal.row_fields(record, text[]) IS
     'The named columns of a row, each as its type''s output function shows it: no cast is called. '
     'NULL also for a column that is not there. Internal: follow_source() uses it.';
 
-CREATE FUNCTION agent_metrics_internal.source_rows(relation oid, columns text[]) RETURNS SETOF text[]
+CREATE FUNCTION agent_metrics_internal.source_rows(
+    relation oid, columns text[], watermark text DEFAULT NULL, since text DEFAULT NULL) RETURNS SETOF text[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET row_security = off
 SET timezone = 'UTC' SET datestyle = 'ISO' SET extra_float_digits = 1 AS $function$
 DECLARE
-    opened refcursor := agent_metrics_internal.open_source($1, $2);
-    fields text[];
+    from_where text := coalesce($4, '');
+    opened     refcursor := agent_metrics_internal.open_source($1, $2, coalesce($3, ''), from_where);
+    fields     text[];
 BEGIN
     IF opened IS NULL THEN
-        RETURN QUERY SELECT r.fields FROM agent_metrics_internal.scan_source($1, $2) AS r (fields);
+        RETURN QUERY SELECT r.fields
+                     FROM agent_metrics_internal.scan_source($1, $2, coalesce($3, ''), from_where) AS r (fields);
         RETURN;
     END IF;
     LOOP
@@ -48,8 +54,9 @@ BEGIN
     CLOSE opened;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.source_rows(oid, text[]) IS
-    'Rows of a relation, each an array of the named columns as text. Internal: compare_source() uses it.';
+COMMENT ON FUNCTION agent_metrics_internal.source_rows(oid, text[], text, text) IS
+    'Rows of a relation, each an array of the named columns as text, all or those whose watermark is at least since. '
+    'Internal: put_source_rows() and follow_turns() use it.';
 
 -- The columns of an attached table in the order of attached_changes.fields.
 CREATE FUNCTION agent_metrics_internal.source_fields(columns jsonb) RETURNS text[]
@@ -202,17 +209,14 @@ COMMENT ON FUNCTION agent_metrics_internal.put_source_rows(text, boolean) IS
     'Makes the rows of an attached table, or what its triggers noted, business events. '
     'Internal: sync_business_events() uses it.';
 
--- Problems are removed first and looked for afterwards: what is noted meanwhile stays. What the table is, is looked at
--- when nobody can change it any more; what somebody else puts under a view of ours is held more firmly, since planning
--- runs the functions of its indexes as its reader.
-CREATE FUNCTION agent_metrics_internal.compare_source(source text) RETURNS agent_metrics.source_sync
+-- What the table is, is looked at when nobody can change it any more; what somebody else puts under a view of ours is
+-- held more firmly, since planning runs the functions of its indexes as its reader.
+CREATE FUNCTION agent_metrics_internal.hold_source(source text) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
     attached agent_metrics_internal.attached_tables;
-    result   agent_metrics.source_sync;
     relid    oid := agent_metrics_internal.kpi_relation($1);
-    read_of  text;
     wrong    text;
 BEGIN
     SELECT a.* INTO attached FROM agent_metrics_internal.attached_tables a WHERE a.source = $1;
@@ -242,10 +246,31 @@ BEGIN
     END IF;
     wrong := agent_metrics_internal.kpi_source_problem(
         $1, attached.relation_kind, attached.relation_owner, attached.columns, attached.column_types);
+    INSERT INTO agent_metrics_internal.attachment_problems (source, problem)
+    SELECT $1, wrong WHERE wrong IS NOT NULL
+                       AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p
+                                       WHERE p.source = $1 AND p.problem = wrong);
+    RETURN wrong;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.hold_source(text) IS
+    'Keeps an attached table as it is to the end of the transaction, and says why it may not be read; NULL: it may. '
+    'Internal: compare_source() and follow_turns() use it.';
+
+-- Problems are removed first and looked for afterwards: what is noted meanwhile stays.
+CREATE FUNCTION agent_metrics_internal.compare_source(source text) RETURNS agent_metrics.source_sync
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    attached agent_metrics_internal.attached_tables;
+    result   agent_metrics.source_sync;
+    relid    oid := agent_metrics_internal.kpi_relation($1);
+    read_of  text;
+    wrong    text;
+BEGIN
+    SELECT a.* INTO attached FROM agent_metrics_internal.attached_tables a WHERE a.source = $1;
+    wrong := agent_metrics_internal.hold_source($1);
     IF wrong IS NOT NULL THEN
-        INSERT INTO agent_metrics_internal.attachment_problems (source, problem)
-        SELECT $1, wrong WHERE NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p
-                                           WHERE p.source = $1 AND p.problem = wrong);
         RETURN ROW($1, attached.mode, 0::bigint, 0::bigint, 0::bigint, wrong);
     END IF;
     read_of := agent_metrics_internal.source_parts(relid);  -- before the rows are read
@@ -350,6 +375,9 @@ BEGIN
                OR EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1)
                OR agent_metrics_internal.kpi_source_problem($1, attached.relation_kind, attached.relation_owner,
                                                             attached.columns, attached.column_types) IS NOT NULL;
+        IF attached.feeds = 'turns' THEN
+            RETURN agent_metrics_internal.follow_turns($1, in_full);
+        END IF;
         IF is_due THEN
             RETURN agent_metrics_internal.compare_source($1);
         END IF;
@@ -424,14 +452,15 @@ DECLARE
     attached text;
     result   agent_metrics.source_sync;
 BEGIN
-    IF $1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a WHERE a.source = $1) THEN
+    IF $1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
+                                      WHERE a.source = $1 AND a.feeds = 'business_events') THEN
         RAISE EXCEPTION 'table % is not attached', $1
             USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics_internal.attached_tables names it.',
                   HINT = 'SELECT * FROM agent_metrics.attach_business_events(...) attaches it; '
                          'agent_kpi.attached_tables lists those that are.';
     END IF;
     FOR attached IN SELECT a.source FROM agent_metrics_internal.attached_tables a
-                    WHERE $1 IS NULL OR a.source = $1 ORDER BY a.source LOOP
+                    WHERE ($1 IS NULL OR a.source = $1) AND a.feeds = 'business_events' ORDER BY a.source LOOP
         result := agent_metrics_internal.follow_source_table(attached, $1 IS NOT NULL);
         IF result.source IS NOT NULL
            AND ($1 IS NOT NULL OR result.mode = 'compare' OR result.problem IS NOT NULL

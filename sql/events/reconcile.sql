@@ -200,9 +200,10 @@ BEGIN
         SELECT DISTINCT ON (p.trace_id, p.span_id) $1, p.trace_id, p.span_id, p.rank, p.facts
         FROM unnest(pieces) p WHERE p.trace_id IS NOT NULL
         ORDER BY p.trace_id, p.span_id, p.rank DESC, p.facts COLLATE "C" DESC
-        -- of several tellings of one span the same one counts whichever comes first
+        -- of several tellings of one span the same one counts whichever comes first; a table says what is
         ON CONFLICT (sender, trace_id, span_id) DO UPDATE SET rank = excluded.rank, facts = excluded.facts
         WHERE (excluded.rank, excluded.facts COLLATE "C") > (s.rank, s.facts COLLATE "C")
+           OR starts_with($1, 'table ') AND (excluded.rank, excluded.facts) IS DISTINCT FROM (s.rank, s.facts)
         RETURNING s.trace_id
     )
     SELECT array_agg(DISTINCT k.trace_id) INTO changed FROM kept k;

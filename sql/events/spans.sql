@@ -19,7 +19,7 @@ CREATE TYPE agent_metrics_internal.span_turn AS (
     user_id text, latency_ms double precision, token_usage_input bigint, token_usage_output bigint,
     token_usage_cache_read bigint, token_usage_cache_write bigint, usage_details text, costs text[], provider text,
     model text, service_tier text, agent_version text, prompt_version text, is_eval boolean, error text,
-    attributes text, tools_called text, tool_spans text[], response_id text, replaced text[]);
+    attributes text, tools_called text, tool_spans text[], response_id text, replaced text[], brought text);
 COMMENT ON TYPE agent_metrics_internal.span_turn IS
     'A turn that the spans of a trace tell of: columns of agent_events as the mapper has them, and what stands below.';
 COMMENT ON COLUMN agent_metrics_internal.span_turn.trace_id IS 'Its trace.';
@@ -50,6 +50,9 @@ COMMENT ON COLUMN agent_metrics_internal.span_turn.tool_spans IS 'Hashes of thei
 COMMENT ON COLUMN agent_metrics_internal.span_turn.response_id IS 'Id that the provider gave the response.';
 COMMENT ON COLUMN agent_metrics_internal.span_turn.replaced IS
     'Ids of turns that it takes over, if they were stored: of a wrapper, of the same call told twice.';
+COMMENT ON COLUMN agent_metrics_internal.span_turn.brought IS
+    'What an attached table says besides: outcome_label and others that no span has, JSON; a key that is not there '
+    'stays as it is.';
 
 CREATE TYPE agent_metrics_internal.turn_claim AS (
     wanted_id uuid, agent_id text, occurred_at timestamptz, event_id uuid, told_cost numeric, place bigint);

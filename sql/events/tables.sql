@@ -346,6 +346,7 @@ COMMENT ON COLUMN agent_metrics_internal.span_keys.sender IS
 COMMENT ON COLUMN agent_metrics_internal.span_keys.told_cost IS
     'What its producer said that the turn cost, in US dollars; a cost that differs was corrected, and stays.';
 CREATE INDEX span_keys_response ON agent_metrics_internal.span_keys (response_id) WHERE response_id IS NOT NULL;
+CREATE INDEX span_keys_tables ON agent_metrics_internal.span_keys (sender) WHERE starts_with(sender, 'table ');
 
 CREATE INDEX quarantined_events_evaluation ON agent_metrics.quarantined_events ((event ->> 'event_id'))
     WHERE event ? 'evaluation';

@@ -144,7 +144,7 @@ BEGIN
     INSERT INTO agent_metrics.quarantined_events (quarantine_id, payload, event, reason)
     SELECT md5(e.event::text), e.event, e.event, left(e.missing, 1000)
     FROM (SELECT w.missing,
-                 jsonb_strip_nulls(to_jsonb(t) - ARRAY['names', 'told_cost'] || jsonb_build_object(
+                 jsonb_strip_nulls(to_jsonb(t) - ARRAY['names', 'told_cost', 'brought'] || jsonb_build_object(
                      'cost_usd', t.told_cost, 'occurred_at', CASE WHEN w.moment > 0 THEN t.occurred_at END)) AS event
           FROM unnest(turns) w
           JOIN agent_metrics_internal.typed_turns(turns) t ON t.event_id = w.event_id::uuid
@@ -173,3 +173,120 @@ COMMENT ON FUNCTION agent_metrics.ingest_as(jsonb, text) IS
     'What ingest_events() does, for who came with a token: its name; NULL: without one, the role that calls. It writes '
     'the agents of its row of ingest_tokens and no other. agent-metrics collect calls it.';
 REVOKE ALL ON FUNCTION agent_metrics.ingest_as(jsonb, text) FROM PUBLIC;
+
+-- The door for rows of attached tables, whose reader has no right to change turns: what a table says is what is.
+CREATE OR REPLACE FUNCTION agent_metrics.ingest_rows(
+    source text, keys text[], documents jsonb[],
+    OUT inserted bigint, OUT updated bigint, OUT refused_key text, OUT reason text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    attached agent_metrics_internal.attached_tables;
+    part     record;
+BEGIN
+    inserted := 0;
+    updated := 0;
+    SELECT a.* INTO attached FROM agent_metrics_internal.attached_tables a WHERE a.source = $1 AND a.feeds = 'turns';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % is not attached', $1
+            USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics_internal.attached_tables names it.',
+                  HINT = 'SELECT * FROM agent_metrics.attach_turns(...) attaches it.';
+    END IF;
+    IF cardinality(documents) = 0 THEN
+        RETURN;
+    END IF;
+    BEGIN
+        IF attached.preset IS NULL THEN
+            SELECT r.* INTO part FROM agent_metrics_internal.store_rows(attached.sender, keys, documents) r;
+            inserted := part.inserted;
+            updated := part.updated;
+            refused_key := part.refused_key;
+            reason := part.reason;
+        ELSE
+            SELECT i.stored INTO inserted
+            FROM agent_metrics_internal.ingest(to_jsonb(documents), attached.sender, NULL) i;
+        END IF;
+        RETURN;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+        reason := left(SQLERRM, 1000);
+    END;
+    IF cardinality(documents) = 1 THEN
+        refused_key := keys[1];
+        RETURN;
+    END IF;
+    reason := NULL;
+    FOR place IN 1 .. cardinality(documents) LOOP
+        SELECT i.* INTO part FROM agent_metrics.ingest_rows($1, keys[place:place], documents[place:place]) i;
+        inserted := inserted + part.inserted;
+        updated := updated + part.updated;
+        refused_key := coalesce(refused_key, part.refused_key);
+        reason := coalesce(reason, part.reason);
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics.ingest_rows(text, text[], jsonb[]) IS
+    'Brings the turns of an attached table to what some of its rows say: how many are new, how many changed, and the '
+    'first row that cannot be stored with the reason. sync_turns() calls it.';
+REVOKE ALL ON FUNCTION agent_metrics.ingest_rows(text, text[], jsonb[]) FROM PUBLIC;
+
+-- Rows in our own form: each is a turn by itself, whose key is that of its row.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.store_rows(
+    sender text, keys text[], documents jsonb[],
+    OUT inserted bigint, OUT updated bigint, OUT refused_key text, OUT reason text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET datestyle = 'ISO' AS $function$
+#variable_conflict use_column
+DECLARE
+    pieces agent_metrics_internal.delivered_piece[];
+    wanted agent_metrics_internal.span_turn[];
+    known  bigint;
+    found  record;
+BEGIN
+    SELECT agent_metrics_internal.map_delivery(to_jsonb(documents)::text, w.vocabulary, w.kept) INTO pieces
+    FROM agent_metrics_internal.span_words() w;
+    -- pieces come in the order of what was delivered
+    SELECT array_agg(ROW($1, p.key, md5($1 || '/' || p.key)::uuid, p.reason, r.agent_id,
+                         CASE WHEN isfinite(r.occurred_at) THEN (extract(epoch FROM r.occurred_at) * 1000000)::bigint
+                              END,
+                         r.conversation_id, r.user_id, r.latency_ms, r.token_usage_input, r.token_usage_output,
+                         r.token_usage_cache_read, r.token_usage_cache_write, r.usage_details,
+                         CASE WHEN r.cost_usd IS NOT NULL THEN ARRAY[r.cost_usd] END, r.provider, r.model,
+                         r.service_tier, r.agent_version, r.prompt_version, coalesce(r.is_eval, false), r.error,
+                         r.attributes, r.tools_called, NULL, NULL, NULL,
+                         (SELECT jsonb_object_agg(b.name, p.event::jsonb -> b.name)
+                          FROM unnest(ARRAY['outcome_label', 'business_event_id', 'intent_classified',
+                                            'turn_index']) AS b (name)
+                          WHERE b.name = ANY (told.names)))::agent_metrics_internal.span_turn)
+    INTO wanted
+    FROM (SELECT x.*, k.key FROM unnest(pieces) WITH ORDINALITY AS x
+          JOIN unnest(keys) WITH ORDINALITY AS k (key, place) ON k.place = x.ordinality) p
+    CROSS JOIN (SELECT array_agg(n.name) AS names
+                FROM agent_metrics_internal.attached_tables a
+                CROSS JOIN LATERAL (SELECT jsonb_object_keys(a.columns) UNION SELECT jsonb_object_keys(a.fixed))
+                    AS n (name)
+                WHERE a.sender = $1) told
+    CROSS JOIN LATERAL jsonb_to_record(coalesce(p.event, '{}')::jsonb) AS r (
+        agent_id text, occurred_at timestamptz, conversation_id text, user_id text, tools_called text,
+        latency_ms double precision, token_usage_input bigint, token_usage_output bigint,
+        token_usage_cache_read bigint, token_usage_cache_write bigint, cost_usd text, agent_version text,
+        provider text, model text, prompt_version text, is_eval boolean, error text, usage_details text,
+        service_tier text, attributes text);
+    SELECT w.span_id, w.missing INTO refused_key, reason FROM unnest(wanted) w WHERE w.missing IS NOT NULL LIMIT 1;
+    wanted := ARRAY(SELECT w FROM unnest(wanted) w WHERE w.missing IS NULL ORDER BY w.agent_id, w.moment, w.event_id);
+    SELECT count(*) INTO known
+    FROM agent_metrics_internal.span_keys k
+    WHERE k.span_key = ANY (ARRAY(SELECT w.event_id::uuid FROM unnest(wanted) w)) AND k.sender = $1;
+    SELECT s.* INTO found FROM agent_metrics_internal.store_wanted($1, wanted) s;
+    SELECT count(*) - known INTO inserted
+    FROM agent_metrics_internal.span_keys k
+    WHERE k.span_key = ANY (ARRAY(SELECT w.event_id::uuid FROM unnest(wanted) w)) AND k.sender = $1;
+    updated := greatest(found.stored - inserted, 0);
+    IF reason IS NULL THEN
+        SELECT w.span_id, w.missing INTO refused_key, reason FROM unnest(found.refused) w LIMIT 1;
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.store_rows(text, text[], jsonb[]) IS
+    'Brings the turns of an attached table to what some rows say, which are in our own form. '
+    'Internal: ingest_rows() uses it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.store_rows(text, text[], jsonb[]) FROM PUBLIC;

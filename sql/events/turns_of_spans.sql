@@ -7,7 +7,7 @@ RETURNS TABLE (
     latency_ms double precision, token_usage_input bigint, token_usage_output bigint, token_usage_cache_read bigint,
     token_usage_cache_write bigint, usage_details jsonb, told_cost numeric, provider text, model text,
     service_tier text, agent_version text, prompt_version text, is_eval boolean, error text, attributes jsonb,
-    tools_called jsonb, names uuid[])
+    tools_called jsonb, names uuid[], brought jsonb)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS $function$
     SELECT w.event_id::uuid, w.agent_id,
            timestamptz '1970-01-01 00:00:00+00' + w.moment * interval '1 microsecond', w.conversation_id, w.user_id,
@@ -15,7 +15,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, pg_temp
            w.token_usage_cache_write, w.usage_details::jsonb,
            CASE WHEN w.costs IS NOT NULL THEN (SELECT sum(c.usd::numeric) FROM unnest(w.costs) AS c (usd)) END,
            w.provider, w.model, w.service_tier, w.agent_version, w.prompt_version, w.is_eval, w.error,
-           w.attributes::jsonb, w.tools_called::jsonb, (ARRAY[w.event_id] || w.replaced)::uuid[]
+           w.attributes::jsonb, w.tools_called::jsonb, (ARRAY[w.event_id] || w.replaced)::uuid[],
+           coalesce(w.brought::jsonb, '{}')
     FROM unnest($1) w
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.typed_turns(agent_metrics_internal.span_turn[]) IS
@@ -52,11 +53,17 @@ BEGIN
                    IS NOT DISTINCT FROM
                (t.token_usage_input, t.token_usage_output, t.token_usage_cache_read, t.token_usage_cache_write,
                 t.usage_details, t.service_tier, t.provider, t.model, t.occurred_at, t.told_cost) AS is_same_use,
-               coalesce(e.outcome_label, i.outcome_label) AS label,
-               CASE WHEN e.outcome_label IS NULL AND i.outcome_label IS NOT NULL THEN i.outcome_source
+               CASE WHEN t.brought ? 'outcome_label' THEN t.brought ->> 'outcome_label'
+                    ELSE coalesce(e.outcome_label, i.outcome_label) END AS label,
+               CASE WHEN t.brought ? 'outcome_label' THEN 'agent'
+                    WHEN e.outcome_label IS NULL AND i.outcome_label IS NOT NULL THEN i.outcome_source
                     ELSE e.outcome_source END AS label_source,
-               coalesce(e.business_event_id, i.business_event_id) AS business_event,
-               coalesce(e.intent_classified, i.intent_classified) AS intent
+               CASE WHEN t.brought ? 'business_event_id' THEN t.brought ->> 'business_event_id'
+                    ELSE coalesce(e.business_event_id, i.business_event_id) END AS business_event,
+               CASE WHEN t.brought ? 'intent_classified' THEN t.brought ->> 'intent_classified'
+                    ELSE coalesce(e.intent_classified, i.intent_classified) END AS intent,
+               CASE WHEN t.brought ? 'turn_index' THEN (t.brought ->> 'turn_index')::integer
+                    ELSE e.turn_index END AS turn_number
         FROM agent_metrics_internal.typed_turns(wanted) t
         JOIN claim c ON c.wanted_id = t.event_id AND c.place = 1
         JOIN agent_metrics.agent_events e
@@ -81,16 +88,16 @@ BEGIN
             cost_usd = CASE WHEN NOT p.is_cost_ours OR p.is_same_use THEN p.old_cost
                             ELSE coalesce(p.told_cost, p.computed) END,
             computed_cost_usd = p.computed, outcome_label = p.label, outcome_source = p.label_source,
-            business_event_id = p.business_event, intent_classified = p.intent
+            business_event_id = p.business_event, intent_classified = p.intent, turn_index = p.turn_number
         FROM priced p
         WHERE e.agent_id = p.old_agent AND e.occurred_at = p.old_at AND e.event_id = p.old_id
           AND (e.agent_id, e.occurred_at, e.event_id, e.conversation_id, e.user_id, e.latency_ms, e.usage_details,
                e.service_tier, e.attributes, e.provider, e.model, e.agent_version, e.prompt_version, e.is_eval, e.error,
-               e.tools_called, p.is_same_use, e.outcome_label, e.business_event_id, e.intent_classified)
+               e.tools_called, p.is_same_use, e.outcome_label, e.business_event_id, e.intent_classified, e.turn_index)
                   IS DISTINCT FROM
               (p.agent_id, p.occurred_at, p.event_id, p.conversation_id, p.user_id, p.latency_ms, p.usage_details,
                p.service_tier, p.attributes, p.provider, p.model, p.agent_version, p.prompt_version, p.is_eval, p.error,
-               p.tools_called, true, p.label, p.business_event, p.intent)
+               p.tools_called, true, p.label, p.business_event, p.intent, p.turn_number)
         RETURNING 1
     )
     SELECT count(*) INTO stored FROM changed;
@@ -153,11 +160,13 @@ BEGIN
             agent_id, occurred_at, event_id, conversation_id, user_id, latency_ms, token_usage_input,
             token_usage_output, token_usage_cache_read, token_usage_cache_write, usage_details, service_tier,
             attributes, provider, model, agent_version, prompt_version, is_eval, error, tools_called, cost_usd,
-            computed_cost_usd)
+            computed_cost_usd, outcome_label, business_event_id, intent_classified, turn_index)
         SELECT t.agent_id, t.occurred_at, t.event_id, t.conversation_id, t.user_id, t.latency_ms, t.token_usage_input,
                t.token_usage_output, t.token_usage_cache_read, t.token_usage_cache_write, t.usage_details,
                t.service_tier, t.attributes, t.provider, t.model, t.agent_version, t.prompt_version, t.is_eval, t.error,
-               t.tools_called, coalesce(t.told_cost, c.cost), c.cost
+               t.tools_called, coalesce(t.told_cost, c.cost), c.cost, t.brought ->> 'outcome_label',
+               t.brought ->> 'business_event_id', t.brought ->> 'intent_classified',
+               (t.brought ->> 'turn_index')::integer
         FROM new_turn t
         CROSS JOIN LATERAL (
             SELECT CASE WHEN t.told_cost IS NULL AND t.model IS NOT NULL THEN agent_metrics.turn_cost(

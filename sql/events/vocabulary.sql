@@ -62,6 +62,15 @@ FROM (VALUES
     ('Langfuse', 'nothing', 10, NULL, 'retriever', ARRAY['langfuse.observation.type']),
     ('Langfuse', 'nothing', 10, NULL, 'event', ARRAY['langfuse.observation.type']),
     ('Langfuse', 'group', 55, NULL, '', ARRAY['langfuse.observation.type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'embedding', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'aembedding', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'rerank', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'arerank', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'moderation', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'amoderation', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'call_mcp_tool', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'vector_store_search', ARRAY['litellm.call_type']),
+    ('LiteLLM', 'nothing', 10, NULL, 'avector_store_search', ARRAY['litellm.call_type']),
     ('OpenLLMetry', 'tool', 12, NULL, 'tool', ARRAY['traceloop.span.kind']),
     ('OpenLLMetry', 'agent', 12, NULL, 'agent', ARRAY['traceloop.span.kind']),
     ('OpenLLMetry', 'group', 55, NULL, '', ARRAY['traceloop.span.kind']),
@@ -374,7 +383,7 @@ FROM (VALUES
     ('any', 'kept', 90, NULL, '',
      ARRAY['service.name', 'service.namespace', 'deployment.environment', 'deployment.environment.name',
            'openinference.project.name', 'langfuse.environment', 'gen_ai.tool.type', 'mcp.session.id',
-           'gen_ai.workflow.nested', 'event.sequence', 'litellm.call_type', 'litellm.status',
+           'gen_ai.workflow.nested', 'event.sequence', 'litellm.status',
            'litellm.metadata.user_api_key_user_id', 'team.id', 'operation.name'])
     ) AS v (convention, meaning, rank, is_included, value, attributes)
 CROSS JOIN LATERAL unnest(v.attributes) AS a (attribute)

@@ -1509,11 +1509,120 @@ pub fn open_cursor(query: &str) -> String {
     pgrx::Spi::connect_mut(|client| client.open_cursor_mut(query, &[]).detach_into_name())
 }
 
+/// From where on a table is read: of rows whose column has this value or a greater one.
+pub struct Since {
+    /// The column.
+    pub column: String,
+    /// The value, as its type's output function shows it.
+    pub value: String,
+}
+
+/// A [`Since`] for one table.
+struct Bound {
+    number: i32,
+    /// The operator >= of the type.
+    at_least: pg_sys::Oid,
+    value: Datum,
+    is_wide: bool,
+}
+
+impl Bound {
+    /// `None` for a column that is not there, or of a type that is not counted up.
+    unsafe fn of(columns: pg_sys::TupleDesc, since: &Since) -> Option<Self> {
+        let name = std::ffi::CString::new(since.column.as_str()).ok()?;
+        let value = std::ffi::CString::new(since.value.as_str()).ok()?;
+        // SAFETY: both names end with zero bytes; the input function of a type of the server's takes any text, and
+        // reports what is no value of it.
+        unsafe {
+            let number = pg_sys::SPI_fnumber(columns, name.as_ptr());
+            if number <= 0 {
+                return None;
+            }
+            let kind = pg_sys::SPI_gettypeid(columns, number);
+            // int4ge, int8ge, date_ge, timestamp_ge, timestamptz_ge
+            let (at_least, is_wide) = match kind {
+                pg_sys::INT4OID => (150, false),
+                pg_sys::INT8OID => (472, true),
+                pg_sys::DATEOID => (1090, false),
+                pg_sys::TIMESTAMPOID => (2056, true),
+                pg_sys::TIMESTAMPTZOID => (1156, true),
+                _ => return None,
+            };
+            let mut input = pg_sys::InvalidOid;
+            let mut parameter = pg_sys::InvalidOid;
+            pg_sys::getTypeInputInfo(kind, &mut input, &mut parameter);
+            let value =
+                pg_sys::OidInputFunctionCall(input, value.as_ptr().cast_mut(), parameter, -1);
+            Some(Self {
+                number,
+                at_least: pg_sys::Oid::from(at_least),
+                value,
+                is_wide,
+            })
+        }
+    }
+
+    /// Whether a row is read.
+    unsafe fn holds(&self, tuple: pg_sys::HeapTuple, columns: pg_sys::TupleDesc) -> bool {
+        let mut is_null = false;
+        // SAFETY: the tuple is of this table, the column of the type that was looked at.
+        let found = unsafe { pg_sys::SPI_getbinval(tuple, columns, self.number, &mut is_null) };
+        let number = |datum: Datum| {
+            if self.is_wide {
+                datum.value() as i64
+            } else {
+                i64::from(datum.value() as i32)
+            }
+        };
+        !is_null && number(found) >= number(self.value)
+    }
+
+    /// An index that is in the order of the column, of PostgreSQL's own making: one with a predicate, of another's
+    /// operators, or younger than what is read is none.
+    unsafe fn index(&self, table: pg_sys::Relation) -> Option<pg_sys::Relation> {
+        const BTREE: u32 = 403; // BTREE_AM_OID
+        const OWN: u32 = 16384;
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        // SAFETY: the list is of oids; an index of a table that is locked stays, and is closed again unless it is
+        // returned. What is read of it is there for every index.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(table);
+            let length = if list.is_null() { 0 } else { (*list).length };
+            for place in 0..usize::try_from(length).unwrap_or(0) {
+                let index = pg_sys::index_open((*(*list).elements.add(place)).oid_value, lock);
+                let form = (*index).rd_index;
+                let is_fit = (*(*index).rd_rel).relam == pg_sys::Oid::from(BTREE)
+                    && (*form).indisvalid
+                    && !(*form).indcheckxmin
+                    && i32::from(*(*form).indkey.values.as_ptr()) == self.number
+                    && (*(*index).rd_opfamily).to_u32() < OWN
+                    && pg_sys::heap_attisnull(
+                        (*index).rd_indextuple,
+                        pg_sys::Anum_pg_index_indpred as i32,
+                        std::ptr::null_mut(),
+                    );
+                if is_fit {
+                    return Some(index);
+                }
+                pg_sys::index_close(index, lock);
+            }
+        }
+        None
+    }
+}
+
 /// Puts the rows of tables into the result of a function that returns a set of arrays, each the columns of these names
-/// as their types' output functions show them. Nothing is planned, so nothing of the tables is called: no expression of
-/// an index or of statistics, no policy, no rule.
-pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result<(), SqlError> {
+/// as their types' output functions show them; all, or from some value of a column on, which an index then finds.
+/// Nothing is planned, so nothing of the tables is called: no expression of an index or of statistics, no policy, no
+/// rule.
+pub fn put_rows(
+    call: &Call,
+    tables: &[u32],
+    names: &[Option<String>],
+    since: Option<&Since>,
+) -> Result<(), SqlError> {
     const HEAP: u32 = 2; // HEAP_TABLE_AM_OID
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     let odd = |what: &str, hint: &str| {
         SqlError::new(
             pgrx::PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
@@ -1537,10 +1646,7 @@ pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result
             8 * 1024 * 1024,
         );
         for oid in tables {
-            let table = pg_sys::table_open(
-                pg_sys::Oid::from(*oid),
-                pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-            );
+            let table = pg_sys::table_open(pg_sys::Oid::from(*oid), lock);
             if (*(*table).rd_rel).relam != pg_sys::Oid::from(HEAP) {
                 return Err(odd(
                     "a table that is not stored as PostgreSQL stores tables",
@@ -1571,19 +1677,57 @@ pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result
                 }
                 numbers.push(Some(number));
             }
-            let scan = pg_sys::systable_beginscan(
-                table,
-                pg_sys::InvalidOid,
-                false,
-                pg_sys::GetActiveSnapshot(),
-                0,
-                std::ptr::null_mut(),
-            );
+            let bound = match since {
+                Some(since) => Some(Bound::of(columns, since).ok_or_else(|| {
+                    odd(
+                        "the column by which it is followed is gone, or is of another type",
+                        "Detach the table and attach it as it is now.",
+                    )
+                })?),
+                None => None,
+            };
+            let index = bound.as_ref().and_then(|bound| bound.index(table));
+            let snapshot = pg_sys::GetActiveSnapshot();
+            let mut key = pg_sys::ScanKeyData::default();
+            let scan = match (&bound, index) {
+                (Some(bound), Some(index)) => {
+                    pg_sys::ScanKeyInit(
+                        &mut key,
+                        bound.number as pg_sys::AttrNumber,
+                        pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber,
+                        bound.at_least,
+                        bound.value,
+                    );
+                    pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, &mut key)
+                }
+                _ => pg_sys::systable_beginscan(
+                    table,
+                    pg_sys::InvalidOid,
+                    false,
+                    snapshot,
+                    0,
+                    std::ptr::null_mut(),
+                ),
+            };
             loop {
                 pgrx::check_for_interrupts!();
-                let tuple = pg_sys::systable_getnext(scan);
+                let tuple = if index.is_some() {
+                    pg_sys::systable_getnext_ordered(
+                        scan,
+                        pg_sys::ScanDirection::ForwardScanDirection,
+                    )
+                } else {
+                    pg_sys::systable_getnext(scan)
+                };
                 if tuple.is_null() {
                     break;
+                }
+                if index.is_none()
+                    && bound
+                        .as_ref()
+                        .is_some_and(|bound| !bound.holds(tuple, columns))
+                {
+                    continue;
                 }
                 let before = pg_sys::MemoryContextSwitchTo(context);
                 let texts = numbers
@@ -1605,7 +1749,13 @@ pub fn put_rows(call: &Call, tables: &[u32], names: &[Option<String>]) -> Result
                 );
                 pg_sys::MemoryContextReset(context);
             }
-            pg_sys::systable_endscan(scan);
+            match index {
+                Some(index) => {
+                    pg_sys::systable_endscan_ordered(scan);
+                    pg_sys::index_close(index, lock);
+                }
+                None => pg_sys::systable_endscan(scan),
+            }
             pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
         }
         pg_sys::MemoryContextDelete(context);

@@ -6,7 +6,7 @@
 //! shown by their types' output functions, which only a superuser can make. The caller's right to each column is asked
 //! first. (A view is planned, and its functions run as its reader, so SQL asks before whose they all are.)
 
-use super::abi::{self, Relation, sql_functions};
+use super::abi::{self, Call, Relation, Since, sql_functions};
 use super::error::SqlError;
 use pgrx::PgSqlErrorCode;
 
@@ -88,8 +88,22 @@ fn refuse_hidden(relation: &Relation) -> Result<(), SqlError> {
     ))
 }
 
+/// From where on rows are read, as the third and fourth argument say; `None` where one is empty.
+fn since(call: &Call) -> Option<Since> {
+    let text = |position| String::from_utf8_lossy(call.bytes(position)).into_owned();
+    let since = Since {
+        column: text(2),
+        value: text(3),
+    };
+    (!since.column.is_empty() && !since.value.is_empty()).then_some(since)
+}
+
 /// The query that gives each row as one array of texts, NULL where no column is named.
-fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, SqlError> {
+fn query(
+    relation: &Relation,
+    columns: &[Option<String>],
+    since: Option<Since>,
+) -> Result<String, SqlError> {
     // A name alone is a column, or an error: after a dot it might be a function.
     let fields: Vec<String> = quoted_names(relation, columns)?
         .into_iter()
@@ -100,34 +114,49 @@ fn query(relation: &Relation, columns: &[Option<String>]) -> Result<String, SqlE
             None => "NULL".to_owned(),
         })
         .collect();
-    Ok(format!(
+    let mut query = format!(
         "SELECT ARRAY[{}]::pg_catalog.text[] FROM {} AS \"a row\"",
         fields.join(", "),
         relation.name
-    ))
+    );
+    if let Some(Since { column, value }) = since {
+        let names = quoted_names(relation, &[Some(column)])?;
+        if let Some(Some(name)) = names.first() {
+            query += &format!(
+                " WHERE {name} OPERATOR(pg_catalog.>=) '{}'",
+                value.replace('\'', "''")
+            );
+        }
+    }
+    Ok(query)
 }
 
 sql_functions! {
-    /// `open_source(relation, columns)`: a cursor over the rows of a view or foreign table, each an array of texts;
-    /// NULL for a table, which is not planned.
+    /// `open_source(relation, columns, watermark, since)`: a cursor over the rows of a view or foreign table, each an
+    /// array of texts, all or from some value of a column on; NULL for a table, which is not planned.
     fn open_source(call) {
         let relation = locked(call.int4(0).cast_unsigned(), None)?;
         if relation.is_table() {
             return Ok(None);
         }
-        let query = query(&relation, &abi::names(call, 1))?;
+        let query = query(&relation, &abi::names(call, 1), since(call))?;
         refuse_hidden(&relation)?;
         Ok(Some(abi::bytes(abi::open_cursor(&query).as_bytes())))
     }
 
-    /// `scan_source(relation, columns)`: the rows of a table and of what inherits from it, each an array of texts.
+    /// `scan_source(relation, columns, watermark, since)`: the rows of a table and of what inherits from it, each an
+    /// array of texts, all or from some value of a column on.
     fn scan_source(call) {
         let oid = call.int4(0).cast_unsigned();
         let relation = locked(oid, None)?;
         let names = abi::names(call, 1);
+        let since = since(call);
         quoted_names(&relation, &names)?;
+        if let Some(since) = &since {
+            quoted_names(&relation, &[Some(since.column.clone())])?;
+        }
         refuse_hidden(&relation)?;
-        abi::put_rows(call, &abi::leaves(oid)?, &names)?;
+        abi::put_rows(call, &abi::leaves(oid)?, &names, since.as_ref())?;
         Ok(None)
     }
 

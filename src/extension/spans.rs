@@ -181,6 +181,8 @@ fn row(kind: &RowType, trace: &str, turn: &Turn) -> Result<Datum, SqlError> {
         tool_spans,
         optional(&turn.response),
         texts(&turn.replaced, &|span| event_id(trace, span)),
+        // spans bring nothing besides
+        None,
     ])
 }
 

@@ -236,7 +236,7 @@ fn what_cannot_be_followed_is_named_and_never_fails_the_crm() {
     db.exec("INSERT INTO \"The CRM\".payments VALUES ('f', '2026-03-05')");
     assert_eq!(
         problem("payments"),
-        "its rows cannot be stored as business events (SQLSTATE 23514)"
+        "its rows cannot be stored (SQLSTATE 23514)"
     );
     assert!(
         db.value(

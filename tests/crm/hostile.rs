@@ -183,7 +183,7 @@ fn the_trigger_is_nobodys_to_use() {
     assert_sqlstate(&crm, make, "42501");
     // nor is what reads and locks tables of others
     for call in [
-        "open_source('crm.tickets'::regclass, ARRAY['id'])",
+        "open_source('crm.tickets'::regclass, ARRAY['id'], '', '')",
         "hold_still('agent_metrics.agent_events'::regclass, true)",
     ] {
         assert_explained(

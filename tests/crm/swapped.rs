@@ -331,7 +331,7 @@ fn readers_see_no_value_of_the_crm() {
     assert_eq!(
         shown,
         [
-            "its rows cannot be stored as business events (SQLSTATE 23514)",
+            "its rows cannot be stored (SQLSTATE 23514)",
             "a row has an impossible time"
         ]
     );

@@ -7,7 +7,7 @@
 
 use super::content::beginning;
 use super::delivery::{field, text_field as text};
-use super::facts::{Facts, Gatherer};
+use super::facts::{Attributes, Facts, Gatherer};
 use super::ids::hex_id;
 use super::tracers;
 use chrono::{DateTime, NaiveDateTime};
@@ -30,6 +30,9 @@ pub fn is_score(document: &Value) -> bool {
         && field(document, &["traceId", "trace_id"]).is_some()
 }
 
+/// Stands for a trace of Langfuse among its observations.
+const TRACE: &str = "trace";
+
 /// A moment as text with or without a zone (UTC), or in seconds since 1970.
 fn moment(document: &Value, names: &[&str]) -> u64 {
     let Some(value) = field(document, names) else {
@@ -37,6 +40,8 @@ fn moment(document: &Value, names: &[&str]) -> u64 {
     };
     let nanos = match value {
         Value::String(text) => DateTime::parse_from_rfc3339(text)
+            // as PostgreSQL shows it
+            .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z"))
             .map(|moment| moment.to_utc())
             .or_else(|_| {
                 [
@@ -89,6 +94,20 @@ pub fn read(document: &Value, gatherer: &mut Gatherer) -> Option<Vec<Form>> {
     if has(&["type"]) && has(&["traceId", "trace_id"]) && has(&["startTime", "start_time"]) {
         return Some(vec![langfuse(document, None, gatherer)]);
     }
+    let is_trace = has(&["timestamp"])
+        && has(&["id"])
+        && document.get("observations").is_none()
+        && has(&[
+            "sessionId",
+            "session_id",
+            "userId",
+            "user_id",
+            "bookmarked",
+            "public",
+        ]);
+    if is_trace {
+        return Some(vec![langfuse_trace(document, gatherer)]);
+    }
     let observations = document.get("observations").and_then(Value::as_array)?;
     if !has(&["id"]) || !observations.iter().all(Value::is_object) {
         return None;
@@ -126,11 +145,16 @@ fn console(document: &Value, gatherer: &mut Gatherer) -> Form {
 /// An observation of Langfuse, as its API, its exports to blob storage and its tables have it; in a trace that holds
 /// its observations, what the trace says holds for each.
 fn langfuse(document: &Value, trace: Option<&Value>, gatherer: &mut Gatherer) -> Form {
+    let parent = hex_id(&text(
+        document,
+        &["parentObservationId", "parent_observation_id"],
+    ));
     let mut facts = Facts {
-        parent: hex_id(&text(
-            document,
-            &["parentObservationId", "parent_observation_id"],
-        )),
+        parent: if parent.is_empty() {
+            TRACE.to_owned()
+        } else {
+            parent
+        },
         name: beginning(&text(document, &["name"]), 256).to_owned(),
         began: moment(document, &["startTime", "start_time"]),
         ended: moment(document, &["endTime", "end_time"]),
@@ -178,22 +202,44 @@ fn langfuse(document: &Value, trace: Option<&Value>, gatherer: &mut Gatherer) ->
         if trace_id.is_empty() {
             trace_id = text(trace, &["id"]);
         }
-        for (name, fields) in [
-            ("session.id", ["sessionId", "session_id"]),
-            ("user.id", ["userId", "user_id"]),
-            ("langfuse.trace.name", ["name", "name"]),
-            ("langfuse.environment", ["environment", "environment"]),
-            ("metadata", ["metadata", "metadata"]),
-        ] {
-            if let Some(value) = field(trace, &fields) {
-                gatherer.gather_below(name, value, &mut facts.resource);
-            }
-        }
+        facts.resource = of_trace(trace, gatherer);
     }
     Form {
         trace: hex_id(&trace_id),
         id: hex_id(&text(document, &["id"])),
         facts,
+    }
+}
+
+/// What a trace of Langfuse says for its observations.
+fn of_trace(trace: &Value, gatherer: &mut Gatherer) -> Attributes {
+    let mut attributes = Attributes::default();
+    let names: [(&str, &[&str]); 6] = [
+        ("session.id", &["sessionId", "session_id"]),
+        ("user.id", &["userId", "user_id"]),
+        ("langfuse.trace.name", &["name"]),
+        ("langfuse.environment", &["environment"]),
+        ("langfuse.release", &["release"]),
+        ("metadata", &["metadata"]),
+    ];
+    for (name, fields) in names {
+        if let Some(value) = field(trace, fields) {
+            gatherer.gather_below(name, value, &mut attributes);
+        }
+    }
+    attributes
+}
+
+/// A trace of Langfuse whose observations come apart from it: above those that have nothing else above.
+fn langfuse_trace(document: &Value, gatherer: &mut Gatherer) -> Form {
+    Form {
+        trace: hex_id(&text(document, &["id"])),
+        id: TRACE.to_owned(),
+        facts: Facts {
+            name: beginning(&text(document, &["name"]), 256).to_owned(),
+            attributes: of_trace(document, gatherer),
+            ..Facts::default()
+        },
     }
 }
 

@@ -81,15 +81,26 @@ pub const QUESTIONS: &[&str] = &[
     "SELECT format('attached table %s cannot be followed: %s', t.source, t.problem),
             CASE WHEN t.problem LIKE '%permission denied%'
                  THEN format('let the program''s role read it: GRANT USAGE ON SCHEMA %s TO %I; '
-                             'GRANT SELECT ON %s TO %I; SELECT agent_metrics.sync_business_events(%L);',
+                             'GRANT SELECT ON %s TO %I; SELECT agent_metrics.sync_%s(%L);',
                              coalesce((SELECT c.relnamespace::regnamespace::text FROM pg_class c
                                        WHERE c.oid = a.relation), '<schema>'),
-                             current_user, t.source, current_user, t.source)
+                             current_user, t.source, current_user, t.feeds, t.source)
                  WHEN t.problem ~ 'a row |key is that|SQLSTATE 2'
                  THEN format('mend the row (SELECT row_key, detail FROM agent_metrics_internal.attachment_problems '
-                             'names it), then: SELECT agent_metrics.sync_business_events(%L);', t.source)
+                             'names it), then: SELECT agent_metrics.sync_%s(%L);', t.feeds, t.source)
                  WHEN t.problem ~ 'lock|another table has its name'
-                 THEN format('compare it: SELECT agent_metrics.sync_business_events(%L);', t.source)
+                 THEN format('compare it: SELECT agent_metrics.sync_%s(%L);', t.feeds, t.source)
+                 WHEN t.feeds = 'turns'
+                 THEN format('where that is meant, or mended, attach it as it is now: '
+                             'SELECT agent_metrics.detach_turns(%L); SELECT agent_metrics.attach_turns(%L, %s);',
+                             t.source, t.source,
+                             concat_ws(', ', 'preset => ' || quote_literal(a.preset),
+                                       'key => ' || quote_literal(a.columns ->> 'key'),
+                                       'watermark => ' || quote_literal(a.watermark),
+                                       CASE WHEN a.preset IS NULL
+                                            THEN format('columns => %L, fixed => %L, delete_gone => %s',
+                                                        a.columns - ARRAY['key', 'watermark'], a.fixed,
+                                                        a.delete_gone) END))
                  ELSE format('where that is meant, or mended, attach it as it is now: '
                              'SELECT agent_metrics.detach_business_events(%L, keep_events => false); '
                              'SELECT agent_metrics.attach_business_events(%L, %s);', t.source, t.source,
