@@ -55,7 +55,8 @@ COMMENT ON COLUMN agent_metrics_internal.span_turn.brought IS
     'stays as it is.';
 
 CREATE TYPE agent_metrics_internal.turn_claim AS (
-    wanted_id uuid, agent_id text, occurred_at timestamptz, event_id uuid, told_cost numeric, place bigint);
+    wanted_id uuid, agent_id text, occurred_at timestamptz, event_id uuid, told_cost numeric, place bigint,
+    conversation_id text);
 COMMENT ON TYPE agent_metrics_internal.turn_claim IS 'A turn of a sender that is there, and the one that it becomes.';
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.wanted_id IS 'Id of the turn that it becomes.';
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.agent_id IS 'Its agent.';
@@ -64,6 +65,7 @@ COMMENT ON COLUMN agent_metrics_internal.turn_claim.event_id IS 'Its id.';
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.told_cost IS
     'What its producer said that it cost, when it was written.';
 COMMENT ON COLUMN agent_metrics_internal.turn_claim.place IS '1: its row becomes the turn; more: another''s does.';
+COMMENT ON COLUMN agent_metrics_internal.turn_claim.conversation_id IS 'Its conversation.';
 
 CREATE FUNCTION agent_metrics_internal.map_delivery(delivery text, vocabulary text, kept text[])
 RETURNS agent_metrics_internal.delivered_piece[]

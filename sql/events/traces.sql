@@ -253,7 +253,7 @@ BEGIN
                          CASE WHEN r.cost_usd IS NOT NULL THEN ARRAY[r.cost_usd] END, r.provider, r.model,
                          r.service_tier, r.agent_version, r.prompt_version, coalesce(r.is_eval, false), r.error,
                          r.attributes, r.tools_called, NULL, NULL, NULL,
-                         (SELECT jsonb_object_agg(b.name, p.event::jsonb -> b.name)
+                         (SELECT coalesce(jsonb_object_agg(b.name, p.event::jsonb -> b.name), '{}')
                           FROM unnest(ARRAY['outcome_label', 'business_event_id', 'intent_classified',
                                             'turn_index']) AS b (name)
                           WHERE b.name = ANY (told.names)))::agent_metrics_internal.span_turn)

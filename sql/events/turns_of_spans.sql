@@ -114,7 +114,7 @@ REVOKE ALL ON FUNCTION agent_metrics_internal.change_turns(
 CREATE OR REPLACE FUNCTION agent_metrics_internal.apply_turns(
     sender text, wanted agent_metrics_internal.span_turn[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
-SET datestyle = 'ISO' SET jit = off AS $function$
+SET datestyle = 'ISO' SET jit = off SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 DECLARE
     claims agent_metrics_internal.turn_claim[];
@@ -130,24 +130,32 @@ BEGIN
       AND k.event_id = k.span_key AND k.call_index IS NULL;
     IF mine IS NOT NULL THEN
         -- where they are; the first of them becomes the turn, further ones go
-        SELECT array_agg(ROW(c.wanted_id, c.agent_id, c.occurred_at, c.event_id, c.told_cost, c.place)
+        SELECT array_agg(ROW(c.wanted_id, c.agent_id, c.occurred_at, c.event_id, c.told_cost, c.place,
+                             c.conversation_id)
                              ::agent_metrics_internal.turn_claim)
         INTO claims
         FROM (SELECT w.event_id::uuid AS wanted_id, k.agent_id, k.occurred_at, k.event_id, k.told_cost,
+                     k.conversation_id,
                      row_number() OVER (PARTITION BY w.event_id ORDER BY k.event_id <> w.event_id::uuid, k.event_id)
                          AS place
               FROM unnest(wanted) w
               CROSS JOIN LATERAL unnest(ARRAY[w.event_id] || w.replaced) AS n (name)
-              JOIN (SELECT x.* FROM agent_metrics_internal.span_keys x WHERE x.span_key = ANY (mine) OFFSET 0) k
-                ON k.span_key = n.name::uuid
-              JOIN agent_metrics.agent_events e
-                ON e.agent_id = k.agent_id AND e.occurred_at = k.occurred_at AND e.event_id = k.event_id
-              WHERE k.event_id = k.span_key AND k.call_index IS NULL AND k.sender = $1) c;
+              -- by the key, one by one: how many turns come is not known to who plans
+              CROSS JOIN LATERAL (
+                  SELECT x.* FROM agent_metrics_internal.span_keys x
+                  WHERE x.span_key = n.name::uuid AND x.event_id = x.span_key AND x.call_index IS NULL
+                    AND x.sender = $1 OFFSET 0) k
+              CROSS JOIN LATERAL (
+                  SELECT 1 FROM agent_metrics.agent_events e
+                  WHERE e.agent_id = k.agent_id AND e.occurred_at = k.occurred_at AND e.event_id = k.event_id
+                  OFFSET 0) e) c;
         stored := agent_metrics_internal.change_turns(wanted, claims);
         -- what was said of a turn goes with it
         PERFORM agent_metrics_internal.move_turn(c, t.agent_id, t.occurred_at, t.conversation_id, $1, t.told_cost)
         FROM unnest(claims) c
         JOIN agent_metrics_internal.typed_turns(wanted) t ON t.event_id = c.wanted_id
+        WHERE (c.agent_id, c.occurred_at, c.event_id, c.conversation_id, c.told_cost)
+              IS DISTINCT FROM (t.agent_id, t.occurred_at, t.event_id, t.conversation_id, t.told_cost)
         ORDER BY c.place;
     END IF;
 
@@ -266,7 +274,7 @@ REVOKE ALL ON FUNCTION agent_metrics_internal.move_turn(
 -- in its list, takes the verdict on it along.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.keep_keys(
     sender text, wanted agent_metrics_internal.span_turn[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 DECLARE
     keys     agent_metrics_internal.span_keys[];
@@ -277,9 +285,10 @@ BEGIN
     INTO keys
     FROM (SELECT u.*, row_number() OVER (PARTITION BY u.trace_id ORDER BY u.moment DESC, u.event_id DESC) = 1 AS is_last
           FROM unnest(wanted) u) w
-    JOIN (SELECT x.* FROM agent_metrics_internal.span_keys x
-          WHERE x.span_key = ANY (ARRAY(SELECT y.event_id::uuid FROM unnest(wanted) y)) OFFSET 0) o
-      ON o.span_key = w.event_id::uuid AND o.event_id = o.span_key AND o.agent_id = w.agent_id AND o.sender = $1
+    CROSS JOIN LATERAL (
+        SELECT x.* FROM agent_metrics_internal.span_keys x
+        WHERE x.span_key = w.event_id::uuid AND x.agent_id = w.agent_id AND x.event_id = x.span_key
+          AND x.sender = $1 OFFSET 0) o
     CROSS JOIN LATERAL (
         SELECT w.event_id::uuid AS span_key, NULL::integer AS call_index, NULL::text AS tool, w.response_id
         WHERE w.response_id IS NOT NULL
@@ -288,7 +297,7 @@ BEGIN
         SELECT r.name::uuid, NULL, NULL, NULL FROM unnest(w.replaced) AS r (name)
         UNION ALL
         -- and what is said of a whole trace is said of its last turn
-        SELECT md5(w.trace_id || '/')::uuid, NULL, NULL, NULL WHERE w.is_last
+        SELECT md5(w.trace_id || '/')::uuid, NULL, NULL, NULL WHERE w.is_last AND w.brought IS NULL
         UNION ALL
         SELECT s.span::uuid, s.place::integer - 1, s.call ->> 'name', NULL
         FROM ROWS FROM (unnest(w.tool_spans), jsonb_array_elements(w.tools_called::jsonb)) WITH ORDINALITY
