@@ -167,10 +167,9 @@ $function$;
 COMMENT ON FUNCTION agent_metrics.attach_turns(regclass, text, text, text, jsonb, jsonb, boolean) IS
     'Makes the rows of a table, view or foreign table turns, and follows them: by a watermark, a column that grows '
     'with each write, and once a day by all rows. preset: litellm, langfuse_observations, langfuse_traces, '
-    'langfuse_scores; or key, and columns: for each column of agent_events the column that it is read from; fixed: values for all '
-    'rows. '
-    'A row without agent, moment or conversation is no turn yet. delete_gone: a turn goes with its row. No code of the '
-    'table''s owner is run.';
+    'langfuse_scores; or key, and columns: for each column of agent_events the column that it is read from; '
+    'fixed: values for all rows. A row without agent, moment or conversation is no turn yet. '
+    'delete_gone: a turn goes with its row. No code of the table''s owner is run.';
 
 CREATE FUNCTION agent_metrics.detach_turns(source text, keep_turns boolean DEFAULT true) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $function$
