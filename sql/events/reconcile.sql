@@ -214,6 +214,7 @@ BEGIN
         SELECT r.* INTO result FROM agent_metrics_internal.reconcile_traces($1, agents, changed) r;
         stored := result.stored;
         waiting := result.waiting;
+        PERFORM agent_metrics_internal.shorten_traces($1, changed);
     END IF;
     -- turns of this delivery that were there
     SELECT greatest(count(*) - stored, 0) INTO repeated

@@ -117,14 +117,14 @@ BEGIN
     END IF;
     FOR one IN SELECT c.sender, array_agg(c.trace_id) AS traces
                FROM unnest(closed) c WHERE c.waiting_turns > 0 GROUP BY c.sender LOOP
-        PERFORM agent_metrics_internal.quarantine_waiting(one.sender, one.traces);
+        PERFORM agent_metrics_internal.quarantine_waiting(one.sender, one.traces, NULL);
     END LOOP;
-    UPDATE agent_metrics_internal.span_keys k SET sender = NULL
-    FROM unnest(closed) c
-    JOIN agent_metrics_internal.spans s ON s.sender = c.sender AND s.trace_id = c.trace_id
-    WHERE k.span_key = md5(s.trace_id || '/' || s.span_id)::uuid AND k.sender = s.sender;
-    DELETE FROM agent_metrics_internal.spans s
-    USING unnest(closed) c WHERE s.sender = c.sender AND s.trace_id = c.trace_id;
+    FOR one IN SELECT s.sender, s.trace_id, array_agg(s.span_id) AS spans
+               FROM unnest(closed) c
+               JOIN agent_metrics_internal.spans s ON s.sender = c.sender AND s.trace_id = c.trace_id
+               GROUP BY s.sender, s.trace_id LOOP
+        PERFORM agent_metrics_internal.forget_spans(one.sender, one.trace_id, one.spans);
+    END LOOP;
     DELETE FROM agent_metrics_internal.traces t
     USING unnest(closed) c WHERE t.sender = c.sender AND t.trace_id = c.trace_id;
     RETURN cardinality(closed);
@@ -135,7 +135,52 @@ COMMENT ON FUNCTION agent_metrics.close_traces(integer) IS
     'The program calls it every day. Their turns stay; what still waits goes to quarantined_events.';
 REVOKE ALL ON FUNCTION agent_metrics.close_traces(integer) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION agent_metrics_internal.quarantine_waiting(sender text, traces text[]) RETURNS void
+-- Turns that their spans told of belong to nobody's spans from then on.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.forget_spans(sender text, trace text, spans text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    UPDATE agent_metrics_internal.span_keys k SET sender = NULL
+    WHERE k.span_key = ANY (ARRAY(SELECT md5(trace || '/' || u.span)::uuid FROM unnest(spans) AS u (span)))
+      AND k.sender = $1;
+    DELETE FROM agent_metrics_internal.spans s
+    WHERE s.sender = $1 AND s.trace_id = trace AND s.span_id = ANY (spans);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.forget_spans(text, text, text[]) IS
+    'Drops what is known of some spans of a trace; their turns stay. '
+    'Internal: close_traces() and shorten_traces() use it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.forget_spans(text, text, text[]) FROM PUBLIC;
+
+-- Each delivery reads all spans of the traces that it touches. So of a trace without end those that ended first are
+-- closed: a span ends after what lies below it, so what is still to come hangs on the others.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.shorten_traces(sender text, traces text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+    most constant integer := 10000;
+    long record;
+    ended text[];
+BEGIN
+    FOR long IN SELECT s.trace_id, count(*) AS spans
+                FROM agent_metrics_internal.spans s
+                WHERE s.sender = $1 AND s.trace_id = ANY (traces)
+                GROUP BY s.trace_id HAVING count(*) > most LOOP
+        -- a rank of 0: it has not ended
+        ended := ARRAY(SELECT s.span_id FROM agent_metrics_internal.spans s
+                       WHERE s.sender = $1 AND s.trace_id = long.trace_id
+                       ORDER BY s.rank = 0, s.rank, s.span_id LIMIT long.spans - most / 2);
+        PERFORM agent_metrics_internal.quarantine_waiting($1, ARRAY[long.trace_id], ended);
+        PERFORM agent_metrics_internal.forget_spans($1, long.trace_id, ended);
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.shorten_traces(text, text[]) IS
+    'Closes those spans of long traces that ended first, so that each delivery takes a bounded time. '
+    'Internal: take_spans() uses it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.shorten_traces(text, text[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION agent_metrics_internal.quarantine_waiting(sender text, traces text[], spans text[])
+RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -148,13 +193,14 @@ BEGIN
                      'cost_usd', t.told_cost, 'occurred_at', CASE WHEN w.moment > 0 THEN t.occurred_at END)) AS event
           FROM unnest(turns) w
           JOIN agent_metrics_internal.typed_turns(turns) t ON t.event_id = w.event_id::uuid
-          WHERE w.missing IS NOT NULL) e
+          WHERE w.missing IS NOT NULL AND (spans IS NULL OR w.span_id = ANY (spans))) e
     ON CONFLICT DO NOTHING;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[]) IS
-    'Turns of traces that still wait, put into quarantined_events. Internal: close_traces() uses it.';
-REVOKE ALL ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[], text[]) IS
+    'Turns of traces that still wait, put into quarantined_events; spans: these alone, NULL: all. '
+    'Internal: close_traces() and shorten_traces() use it.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.quarantine_waiting(text, text[], text[]) FROM PUBLIC;
 
 -- The door for the program, which knows who came by his token.
 CREATE OR REPLACE FUNCTION agent_metrics.ingest_as(delivered jsonb, token text)

@@ -127,7 +127,8 @@ BEGIN
     FROM agent_metrics_internal.span_keys k
     WHERE k.span_key = ANY (ARRAY(SELECT n.name::uuid FROM unnest(wanted) w
                                   CROSS JOIN LATERAL unnest(w.event_id || w.replaced) AS n (name)))
-      AND k.event_id = k.span_key AND k.call_index IS NULL;
+      -- of a span that was closed also what took its place
+      AND (k.event_id = k.span_key OR k.sender IS NULL) AND k.call_index IS NULL;
     IF mine IS NOT NULL THEN
         -- where they are; the first of them becomes the turn, further ones go
         SELECT array_agg(ROW(c.wanted_id, c.agent_id, c.occurred_at, c.event_id, c.told_cost, c.place,

@@ -1,6 +1,7 @@
 //! Shapes that real tools write, each with its right value: ../shared/cases/ingest, read from there, and the same kinds
 //! with other names. Where the folder is not, the test says that it skips.
 
+use crate::support::program::works;
 use crate::support::{Db, Session, db, golden};
 
 /// A database as the cases want it: an agent and some prices that are made up.
@@ -162,4 +163,34 @@ fn shapes_that_real_tools_write_become_the_turns_that_they_mean() {
         );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_spool_with_a_bad_line_loses_no_other() {
+    let folder = golden::path("../shared/cases/ingest/spool");
+    if !folder.is_dir() {
+        println!("skipped: there is no folder {}", folder.display());
+        return;
+    }
+    let db = cases_db("traces_spool");
+    let folder = folder.to_str().unwrap();
+    let said = works(db.url(), &["ingest", folder]);
+    // the same good lines stand in both
+    for file in [
+        "X1_nul.json: 2 stored, 0 there already, 0 incomplete, 1 in quarantine",
+        "X5_cut.json: 0 stored, 2 there already, 0 incomplete, 1 in quarantine",
+    ] {
+        assert!(said.contains(file), "{file} is not in: {said}");
+    }
+    assert_eq!(
+        db.lines(
+            "SELECT regexp_replace(q.payload ->> 'place', '^.*/', ''), jsonb_typeof(q.payload -> 'text')
+             FROM agent_metrics.quarantined_events q ORDER BY 1"
+        ),
+        ["X1_nul.json:2|string", "X5_cut.json:3|string"]
+    );
+    assert_eq!(
+        db.lines("SELECT count(*), count(DISTINCT event_id) FROM agent_metrics.agent_events"),
+        ["2|2"]
+    );
 }

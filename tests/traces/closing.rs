@@ -158,3 +158,67 @@ fn an_erased_person_does_not_come_back_with_a_span_that_is_late() {
     );
     assert_eq!(db.lines(TURNS).len(), 0);
 }
+
+#[test]
+fn of_a_trace_without_end_the_oldest_spans_are_closed() {
+    let db = cases_db("traces_without_end");
+    let mut attributes = vec![("gen_ai.operation.name", "\"invoke_agent\"")];
+    attributes.extend(NAMED);
+    // it ends after all that lies below it
+    ingest(&db, &otlp(&[span("root", "", 100_000, &attributes)]));
+    for portion in 0..4 {
+        let calls: Vec<String> = (portion * 3000..(portion + 1) * 3000)
+            .map(|number| {
+                span(
+                    &format!("call-{number}"),
+                    "root",
+                    number,
+                    &[
+                        ("gen_ai.operation.name", "\"chat\""),
+                        ("gen_ai.usage.input_tokens", "1000"),
+                    ],
+                )
+            })
+            .collect();
+        assert_eq!(ingest(&db, &otlp(&calls)), "3000|0|0|0");
+    }
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics_internal.spans"),
+        ["5000"]
+    );
+    // what comes later hangs on what is still known; what was closed is there, and stays
+    let late = call("late", "root", &[]);
+    let old = span(
+        "call-0",
+        "root",
+        0,
+        &[
+            ("gen_ai.operation.name", "\"chat\""),
+            ("gen_ai.usage.input_tokens", "7"),
+        ],
+    );
+    assert_eq!(ingest(&db, &otlp(&[late, old])), "1|1|0|0");
+    assert_eq!(
+        db.lines(
+            "SELECT count(*), count(DISTINCT e.event_id), min(e.token_usage_input), min(e.conversation_id),
+                    min(e.agent_id)
+             FROM agent_metrics.agent_events e"
+        ),
+        ["12001|12001|1000|c-1|support-bot"]
+    );
+}
+
+#[test]
+fn a_wrapper_that_comes_after_its_call_was_closed_is_no_second_turn() {
+    let db = cases_db("traces_closed_wrapper");
+    ingest(
+        &db,
+        &otlp(&[call("wrapper", "", &NAMED), call("leaf", "wrapper", &NAMED)]),
+    );
+    assert_eq!(close(&db), "1");
+    ingest(&db, &otlp(&[call("wrapper", "", &NAMED)]));
+    assert_eq!(
+        db.lines("SELECT count(*) FROM agent_metrics.agent_events"),
+        ["1"]
+    );
+}

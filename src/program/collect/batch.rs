@@ -31,8 +31,9 @@ use crate::program::shutdown::Stop;
 const GATHER: Duration = Duration::from_millis(10);
 /// Most documents of a batch.
 const DOCUMENTS: usize = 2000;
-/// So many bytes of documents make a batch, which then waits for no more.
-const BYTES: usize = 2 * 1024 * 1024;
+/// So many bytes of documents make a batch, which then waits for no more. No more, for what comes in one moment is then
+/// divided among the writers.
+const BYTES: usize = 256 * 1024;
 /// How long a statement may wait for a lock, and how long it may take.
 const LIMITS: Limits = Limits::new(Duration::from_secs(8), Duration::from_secs(30));
 /// How often a batch is tried that another session was in the way of.
@@ -395,4 +396,38 @@ async fn commit(database: &Database, batch: &[Work]) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Semaphore;
+
+    #[test]
+    fn a_queue_that_is_full_takes_nothing_and_forgets_nothing() {
+        let (intake, writers) = channel();
+        let memory = Arc::new(Semaphore::new(QUEUE + 1));
+        let sender = Arc::new(Sender {
+            name: String::new(),
+        });
+        let hand_in = || {
+            let share = memory.clone().try_acquire_owned().unwrap();
+            intake.take("{}".to_owned(), sender.clone(), share)
+        };
+        let fates: Vec<_> = (0..QUEUE).map(|_| hand_in().unwrap()).collect();
+        assert_eq!(hand_in().unwrap_err(), Closed::Full);
+        assert_eq!(
+            memory.available_permits(),
+            1,
+            "what was not taken holds no memory"
+        );
+        // one that is done with makes room for one
+        let done = writers.queue.try_lock().unwrap().try_recv().unwrap();
+        tell(done, Fate::Stored);
+        assert!(hand_in().is_ok());
+        assert_eq!(fates.len(), QUEUE);
+        // without a writer that has a session the door says so at once
+        intake.failing.store(WRITERS, Ordering::Relaxed);
+        assert_eq!(hand_in().unwrap_err(), Closed::Away);
+    }
 }
