@@ -31,19 +31,31 @@ $function$;
 COMMENT ON FUNCTION agent_metrics_internal.greatest_mark(text[], text) IS
     'The greatest of some watermarks of a type, none that lies in the future. Internal: follow_turns() uses it.';
 
--- The turns that came from a table, and whose rows are gone.
+-- By a hash: how many rows there are is not known to who plans.
+CREATE FUNCTION agent_metrics_internal.gone_turns(sender text, relation oid, key text)
+RETURNS agent_metrics_internal.turn_claim[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
+AS $function$
+BEGIN
+    RETURN (SELECT array_agg(ROW(k.span_key, k.agent_id, k.occurred_at, k.event_id, NULL, NULL, NULL)
+                                 ::agent_metrics_internal.turn_claim)
+            FROM agent_metrics_internal.span_keys k
+            WHERE k.sender = $1 AND starts_with(k.sender, 'table ') AND k.event_id = k.span_key
+              AND k.call_index IS NULL
+              AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.source_rows($2, ARRAY[$3]) AS r (fields)
+                              WHERE md5($1 || '/' || r.fields[1])::uuid = k.span_key));
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.gone_turns(text, oid, text) IS
+    'The turns that came from a table and whose rows are gone. Internal: delete_gone_turns() uses it.';
+
 CREATE FUNCTION agent_metrics_internal.delete_gone_turns(sender text, relation oid, key text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
-    gone  agent_metrics_internal.span_keys[];
+    gone  agent_metrics_internal.turn_claim[] := agent_metrics_internal.gone_turns($1, $2, $3);
     turns bigint;
 BEGIN
-    SELECT array_agg(k) INTO gone
-    FROM agent_metrics_internal.span_keys k
-    WHERE k.sender = $1 AND starts_with(k.sender, 'table ') AND k.event_id = k.span_key AND k.call_index IS NULL
-      AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.source_rows($2, ARRAY[$3]) AS r (fields)
-                      WHERE md5($1 || '/' || r.fields[1])::uuid = k.span_key);
     DELETE FROM agent_metrics.agent_events e
     USING unnest(gone) k
     WHERE e.agent_id = k.agent_id AND e.occurred_at = k.occurred_at AND e.event_id = k.event_id;

@@ -291,7 +291,9 @@ BEGIN
     SELECT agent_metrics_internal.map_delivery(to_jsonb(documents)::text, w.vocabulary, w.kept) INTO pieces
     FROM agent_metrics_internal.span_words() w;
     -- pieces come in the order of what was delivered
-    SELECT array_agg(ROW($1, p.key, md5($1 || '/' || p.key)::uuid, p.reason, r.agent_id,
+    SELECT array_agg(ROW($1, p.key, md5($1 || '/' || p.key)::uuid,
+                         CASE WHEN p.key IS NULL THEN 'a row has no key'
+                              WHEN p.nth > 1 THEN 'several rows have the same key' ELSE p.reason END, r.agent_id,
                          CASE WHEN isfinite(r.occurred_at) THEN (extract(epoch FROM r.occurred_at) * 1000000)::bigint
                               END,
                          r.conversation_id, r.user_id, r.latency_ms, r.token_usage_input, r.token_usage_output,
@@ -304,7 +306,8 @@ BEGIN
                                             'turn_index']) AS b (name)
                           WHERE b.name = ANY (told.names)))::agent_metrics_internal.span_turn)
     INTO wanted
-    FROM (SELECT x.*, k.key FROM unnest(pieces) WITH ORDINALITY AS x
+    FROM (SELECT x.*, k.key, row_number() OVER (PARTITION BY k.key ORDER BY k.place) AS nth
+          FROM unnest(pieces) WITH ORDINALITY AS x
           JOIN unnest(keys) WITH ORDINALITY AS k (key, place) ON k.place = x.ordinality) p
     CROSS JOIN (SELECT array_agg(n.name) AS names
                 FROM agent_metrics_internal.attached_tables a

@@ -237,6 +237,41 @@ fn one_bad_row_is_named_and_stops_no_other() {
     done(db, &owner, vec![app, program]);
 }
 
+#[test]
+fn a_view_of_ours_is_followed_and_what_it_shows_twice_is_named() {
+    let (db, app, owner, program) = app("turns_view");
+    let admin = format!("{}_admin", db.name());
+    db.exec(&format!(
+        "CREATE SCHEMA ours; GRANT USAGE ON SCHEMA ours TO {admin};
+         CREATE VIEW ours.turns AS SELECT * FROM app.turns
+         UNION ALL SELECT t.* FROM app.turns t WHERE t.id = 3
+         UNION ALL SELECT NULL, t.chat, t.who, t.said_at, t.took, t.model, 0, 0, 0, NULL, NULL, NULL, t.changed
+                   FROM app.turns t WHERE t.id = 4;
+         GRANT SELECT ON ours.turns TO {admin}"
+    ));
+    let attach = ATTACH.replace("app.turns", "ours.turns");
+    assert_eq!(
+        program.lines(&format!("{attach})")),
+        ["ours.turns|compare|30|0|0|a row cannot be stored as a turn"]
+    );
+    assert_eq!(
+        db.lines("SELECT detail FROM agent_metrics_internal.attachment_problems"),
+        ["several rows have the same key"]
+    );
+    app.exec("UPDATE app.turns SET usd = 3, changed = '2026-03-05 12:10' WHERE id = 9");
+    assert_eq!(
+        program.lines("SELECT updated FROM agent_metrics.sync_turns()"),
+        ["1"]
+    );
+    assert_same(&db);
+    db.exec("DROP SCHEMA ours CASCADE");
+    assert_eq!(
+        program.lines("SELECT problem FROM agent_metrics.sync_turns()"),
+        ["the table is gone: dropped or renamed"]
+    );
+    done(db, &owner, vec![app, program]);
+}
+
 fn program_says(db: &Db) -> String {
     let (_, out, err) = program(db.url(), &["doctor"]);
     out + &err
