@@ -99,7 +99,9 @@ lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) fmt --check --manifest-path packaging/manual/Cargo.toml
 	$(CARGO) clippy --all-targets -- -D warnings
-	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --lib $(FEATURES) -- -D warnings
+	@# where the extension is built, so that what reads the server's headers has been built already
+	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" $(CARGO) clippy --profile $(PROFILE) --lib $(FEATURES) \
+		--target-dir $(EXTENSION_TARGET) -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck $(filter-out %.txt,$(wildcard scripts/* packaging/test/*)) packaging/container/server-entrypoint benches/ingest_clients.sh .ci/run; fi
 	@scripts/licences
 	@scripts/notices target/THIRD_PARTY_NOTICES

@@ -1,9 +1,12 @@
 use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
 use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Status, span};
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::measures::spans::delivery::Mapper;
+use crate::measures::spans::vocabulary::Vocabulary;
 
 fn any(value: Value) -> AnyValue {
     AnyValue { value: Some(value) }
@@ -228,4 +231,75 @@ fn what_is_no_request_is_said() {
     }
     let deep = "[".repeat(100_000);
     assert!(decode(Signal::Traces, Form::Json, deep.as_bytes()).is_err());
+}
+
+/// A request with something of everything, whose bytes are then spoilt.
+fn whole() -> Vec<u8> {
+    let list = Value::ArrayValue(ArrayValue {
+        values: vec![
+            any(text("a")),
+            any(Value::IntValue(-1)),
+            any(Value::BoolValue(true)),
+        ],
+    });
+    let pairs = Value::KvlistValue(KeyValueList {
+        values: vec![attribute("inner", Value::DoubleValue(f64::NAN))],
+    });
+    let spans = (0..3)
+        .map(|number| Span {
+            trace_id: vec![7; 16],
+            span_id: vec![number; 8],
+            parent_span_id: vec![number + 1; 8],
+            name: "chat".to_owned(),
+            start_time_unix_nano: 1_767_607_200_000_000_000,
+            attributes: vec![
+                attribute("gen_ai.usage.input_tokens", Value::IntValue(5)),
+                attribute("list", list.clone()),
+                attribute("pairs", pairs.clone()),
+                attribute("bytes", Value::BytesValue(vec![0, 255])),
+            ],
+            status: Some(Status {
+                message: "no".to_owned(),
+                code: 2,
+            }),
+            ..Span::default()
+        })
+        .collect();
+    traces(spans)
+}
+
+proptest! {
+    /// Whatever the bytes are, they are refused with words, or become a document of JSON that the mapper takes apart.
+    #[test]
+    fn garbage_is_refused_or_read(
+        changes in proptest::collection::vec((prop::sample::Index::arbitrary(), u8::arbitrary(), 0..3_u8), 0..12),
+        noise in proptest::collection::vec(u8::arbitrary(), 0..200),
+        is_noise in bool::arbitrary(),
+        is_log in bool::arbitrary(),
+    ) {
+        let mut body = if is_noise { noise } else { whole() };
+        for (place, byte, how) in changes {
+            if body.is_empty() {
+                break;
+            }
+            let place = place.index(body.len());
+            match how {
+                0 => body[place] = byte,
+                1 => body.insert(place, byte),
+                _ => body.truncate(place),
+            }
+        }
+        let signal = if is_log { Signal::Logs } else { Signal::Traces };
+        for form in [Form::Protobuf, Form::Json] {
+            match decode(signal, form, &body) {
+                Err(words) => prop_assert!(!words.is_empty()),
+                Ok(delivery) if delivery.document.is_empty() => {}
+                Ok(delivery) => {
+                    prop_assert!(!delivery.document.contains('\0'));
+                    let vocabulary = Vocabulary::parse("");
+                    Mapper::new(&vocabulary, &[]).map(read(&delivery), || ());
+                }
+            }
+        }
+    }
 }
