@@ -1504,6 +1504,13 @@ fn quoted(text: *const std::ffi::c_char) -> String {
         .into_owned()
 }
 
+/// A text as a literal of SQL, by the server's own rules: right whatever `standard_conforming_strings` is.
+pub fn literal(text: &str) -> Option<String> {
+    let text = std::ffi::CString::new(text).ok()?;
+    // SAFETY: it ends with a zero byte.
+    Some(quoted(unsafe { pg_sys::quote_literal_cstr(text.as_ptr()) }))
+}
+
 /// Plans and opens a query with the caller's rights, and returns the cursor's name.
 pub fn open_cursor(query: &str) -> String {
     pgrx::Spi::connect_mut(|client| client.open_cursor_mut(query, &[]).detach_into_name())

@@ -121,11 +121,8 @@ fn query(
     );
     if let Some(Since { column, value }) = since {
         let names = quoted_names(relation, &[Some(column)])?;
-        if let Some(Some(name)) = names.first() {
-            query += &format!(
-                " WHERE {name} OPERATOR(pg_catalog.>=) '{}'",
-                value.replace('\'', "''")
-            );
+        if let (Some(Some(name)), Some(value)) = (names.first(), abi::literal(&value)) {
+            query += &format!(" WHERE {name} OPERATOR(pg_catalog.>=) {value}");
         }
     }
     Ok(query)

@@ -264,6 +264,21 @@ fn a_view_of_ours_is_followed_and_what_it_shows_twice_is_named() {
         ["1"]
     );
     assert_same(&db);
+    // an admin writes the watermark, and whoever follows the view reads it as a value, never as SQL
+    let written = r"2026-03-05\'' OR pg_catalog.set_config($$application_name$$, $$reached$$, false) IS NULL --";
+    program.exec(&format!(
+        "UPDATE agent_metrics_internal.attached_tables SET read_from = '{written}', compared_at = now()"
+    ));
+    db.exec("SET standard_conforming_strings = off; SET escape_string_warning = off");
+    assert!(
+        db.lines("SELECT problem FROM agent_metrics.sync_turns()")[0]
+            .contains("its rows cannot be stored (SQLSTATE 22007)")
+    );
+    assert_eq!(
+        db.lines("SELECT current_setting('application_name') = 'reached'"),
+        ["f"]
+    );
+    db.exec("RESET standard_conforming_strings; RESET escape_string_warning");
     db.exec("DROP SCHEMA ours CASCADE");
     assert_eq!(
         program.lines("SELECT problem FROM agent_metrics.sync_turns()"),
