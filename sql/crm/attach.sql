@@ -154,16 +154,21 @@ COMMENT ON FUNCTION agent_metrics_internal.types_of_columns(oid, jsonb) IS
     'The columns that are read of a table, each with its type. Internal: attach_business_events() and attach_turns() '
     'use it.';
 
--- After the row of attached_tables was written, or not.
-CREATE FUNCTION agent_metrics_internal.check_attached(source text, is_new boolean, problem text) RETURNS void
+CREATE FUNCTION agent_metrics_internal.refuse_attached(source text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF NOT is_new THEN
-        RAISE EXCEPTION 'table % is attached already', $1
-            USING ERRCODE = 'duplicate_object', DETAIL = 'A table is attached once.',
-                  HINT = (SELECT format('SELECT agent_metrics.detach_%s(%L) comes first.', a.feeds, $1)
-                          FROM agent_metrics_internal.attached_tables a WHERE a.source = $1);
-    END IF;
+    RAISE EXCEPTION 'table % is attached already', $1
+        USING ERRCODE = 'duplicate_object', DETAIL = 'A table is attached once.',
+              HINT = (SELECT format('SELECT agent_metrics.detach_%s(%L) comes first.', a.feeds, $1)
+                      FROM agent_metrics_internal.attached_tables a WHERE a.source = $1);
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.refuse_attached(text) IS
+    'Says of a table that it is attached already. Internal: attach_business_events() and attach_turns() use it.';
+
+CREATE FUNCTION agent_metrics_internal.check_was_compared(source text, problem text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
     IF problem IS NOT NULL AND EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
                                        WHERE a.source = $1 AND a.compared_at IS NULL) THEN
         RAISE EXCEPTION '% cannot be attached: %', $1, problem
@@ -172,8 +177,8 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.check_attached(text, boolean, text) IS
-    'Refuses a table that is attached already, or that became something else meanwhile. '
+COMMENT ON FUNCTION agent_metrics_internal.check_was_compared(text, text) IS
+    'Refuses a table that became something else while it was attached. '
     'Internal: attach_business_events() and attach_turns() use it.';
 
 CREATE FUNCTION agent_metrics.attach_business_events(
@@ -209,12 +214,11 @@ BEGIN
     SELECT place.name, mapping, fixed_kind, id_prefix, 'compare', place.relation, place.relation_kind, place.owner,
            agent_metrics_internal.types_of_columns(place.relation, mapping)
     ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        result := agent_metrics_internal.compare_source(place.name);
-    ELSE
-        PERFORM agent_metrics_internal.check_attached(place.name, false, NULL);
+    IF NOT FOUND THEN
+        PERFORM agent_metrics_internal.refuse_attached(place.name);
     END IF;
-    PERFORM agent_metrics_internal.check_attached(place.name, true, result.problem);
+    result := agent_metrics_internal.compare_source(place.name);
+    PERFORM agent_metrics_internal.check_was_compared(place.name, result.problem);
     IF place.relation_kind = 'table' THEN
         UPDATE agent_metrics_internal.attached_tables a SET wants_triggers = true WHERE a.source = place.name;
         BEGIN

@@ -155,12 +155,11 @@ BEGIN
                 ELSE 'table ' || place.name END,
            watermark, coalesce(delete_gone, false)
     ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        result := agent_metrics_internal.follow_turns(place.name, true);
-    ELSE
-        PERFORM agent_metrics_internal.check_attached(place.name, false, NULL);
+    IF NOT FOUND THEN
+        PERFORM agent_metrics_internal.refuse_attached(place.name);
     END IF;
-    PERFORM agent_metrics_internal.check_attached(place.name, true, result.problem);
+    result := agent_metrics_internal.follow_turns(place.name, true);
+    PERFORM agent_metrics_internal.check_was_compared(place.name, result.problem);
     RETURN result;
 END
 $function$;

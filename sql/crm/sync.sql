@@ -366,6 +366,9 @@ BEGIN
         RETURN NULL;
     END IF;
     BEGIN
+        IF attached.feeds = 'turns' THEN
+            RETURN agent_metrics_internal.follow_turns($1, in_full);
+        END IF;
         relid := agent_metrics_internal.kpi_relation($1);
         is_due := in_full OR attached.mode = 'compare' OR attached.must_compare
                OR relid IS DISTINCT FROM attached.relation
@@ -375,9 +378,6 @@ BEGIN
                OR EXISTS (SELECT 1 FROM agent_metrics_internal.attachment_problems p WHERE p.source = $1)
                OR agent_metrics_internal.kpi_source_problem($1, attached.relation_kind, attached.relation_owner,
                                                             attached.columns, attached.column_types) IS NOT NULL;
-        IF attached.feeds = 'turns' THEN
-            RETURN agent_metrics_internal.follow_turns($1, in_full);
-        END IF;
         IF is_due THEN
             RETURN agent_metrics_internal.compare_source($1);
         END IF;
@@ -445,29 +445,39 @@ COMMENT ON FUNCTION agent_metrics_internal.tidy_sources() IS
 
 -- A table with triggers is compared only when something could not be followed, when another table or other partitions
 -- are in its place, when it is named, and once a day.
-CREATE FUNCTION agent_metrics.sync_business_events(source text DEFAULT NULL) RETURNS SETOF agent_metrics.source_sync
+CREATE FUNCTION agent_metrics_internal.follow_sources(feeds text, source text) RETURNS SETOF agent_metrics.source_sync
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
 #variable_conflict use_column
 DECLARE
     attached text;
     result   agent_metrics.source_sync;
 BEGIN
-    IF $1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
-                                      WHERE a.source = $1 AND a.feeds = 'business_events') THEN
-        RAISE EXCEPTION 'table % is not attached', $1
+    IF $2 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
+                                      WHERE a.source = $2 AND a.feeds = $1) THEN
+        RAISE EXCEPTION 'table % is not attached', $2
             USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics_internal.attached_tables names it.',
-                  HINT = 'SELECT * FROM agent_metrics.attach_business_events(...) attaches it; '
-                         'agent_kpi.attached_tables lists those that are.';
+                  HINT = format('SELECT * FROM agent_metrics.attach_%s(...) attaches it; '
+                                'agent_kpi.attached_tables lists those that are.', $1);
     END IF;
     FOR attached IN SELECT a.source FROM agent_metrics_internal.attached_tables a
-                    WHERE ($1 IS NULL OR a.source = $1) AND a.feeds = 'business_events' ORDER BY a.source LOOP
-        result := agent_metrics_internal.follow_source_table(attached, $1 IS NOT NULL);
+                    WHERE ($2 IS NULL OR a.source = $2) AND a.feeds = $1 ORDER BY a.source LOOP
+        result := agent_metrics_internal.follow_source_table(attached, $2 IS NOT NULL);
         IF result.source IS NOT NULL
-           AND ($1 IS NOT NULL OR result.mode = 'compare' OR result.problem IS NOT NULL
+           AND ($2 IS NOT NULL OR result.mode = 'compare' OR result.problem IS NOT NULL
                 OR result.inserted + result.updated + result.deleted > 0) THEN
             RETURN NEXT result;
         END IF;
     END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.follow_sources(text, text) IS
+    'Follows attached tables that feed business_events or turns, all or the one that is named. '
+    'Internal: sync_business_events() and sync_turns() use it.';
+
+CREATE FUNCTION agent_metrics.sync_business_events(source text DEFAULT NULL) RETURNS SETOF agent_metrics.source_sync
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN QUERY SELECT f.* FROM agent_metrics_internal.follow_sources('business_events', $1) f;
     PERFORM agent_metrics_internal.tidy_sources();
 END
 $function$;

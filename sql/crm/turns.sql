@@ -174,26 +174,9 @@ COMMENT ON FUNCTION agent_metrics_internal.follow_turns(text, boolean) IS
     'Internal: follow_source_table() and attach_turns() use it.';
 
 CREATE FUNCTION agent_metrics.sync_turns(source text DEFAULT NULL) RETURNS SETOF agent_metrics.source_sync
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
-#variable_conflict use_column
-DECLARE
-    attached text;
-    result   agent_metrics.source_sync;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    IF $1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM agent_metrics_internal.attached_tables a
-                                      WHERE a.source = $1 AND a.feeds = 'turns') THEN
-        RAISE EXCEPTION 'table % is not attached', $1
-            USING ERRCODE = 'undefined_object', DETAIL = 'No row of agent_metrics_internal.attached_tables names it.',
-                  HINT = 'SELECT * FROM agent_metrics.attach_turns(...) attaches it; '
-                         'agent_kpi.attached_tables lists those that are.';
-    END IF;
-    FOR attached IN SELECT a.source FROM agent_metrics_internal.attached_tables a
-                    WHERE ($1 IS NULL OR a.source = $1) AND a.feeds = 'turns' ORDER BY a.source LOOP
-        result := agent_metrics_internal.follow_source_table(attached, $1 IS NOT NULL);
-        IF result.source IS NOT NULL THEN
-            RETURN NEXT result;
-        END IF;
-    END LOOP;
+    RETURN QUERY SELECT f.* FROM agent_metrics_internal.follow_sources('turns', $1) f;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.sync_turns(text) IS

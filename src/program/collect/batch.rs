@@ -31,8 +31,8 @@ use crate::program::shutdown::Stop;
 const GATHER: Duration = Duration::from_millis(10);
 /// Most documents of a batch.
 const DOCUMENTS: usize = 2000;
-/// So many bytes of documents make a batch, which then waits for no more. No more, for what comes in one moment is then
-/// divided among the writers.
+/// So many bytes of documents make a batch, which then waits for no others. A larger one would leave what comes in one
+/// moment to one writer alone.
 const BYTES: usize = 256 * 1024;
 /// How long a statement may wait for a lock, and how long it may take.
 const LIMITS: Limits = Limits::new(Duration::from_secs(8), Duration::from_secs(30));
