@@ -38,22 +38,24 @@ BEGIN ATOMIC
         ('agent_metrics_internal.changes', 'zz_stamp_row', 'BEFORE INSERT OR UPDATE', 'ROW', 'stamp_row'),
         ('agent_metrics.turn_scores', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_turn_score'),
         ('agent_metrics.survey_answers', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_survey_answer'),
+        ('agent_metrics.measurements', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_measurement'),
         ('agent_metrics.reviews', 'check_fact', 'BEFORE INSERT OR UPDATE', 'ROW', 'check_review'))
             AS v (relation, trigger_name, fires, level, function_name)
     UNION ALL
     SELECT 'agent_metrics.' || u.name, 'log_fact', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW',
            'agent_metrics_internal.log_fact'
-    FROM unnest(ARRAY['tool_call_verdicts', 'turn_scores', 'survey_answers', 'reviews']) AS u (name)
+    FROM unnest(ARRAY['tool_call_verdicts', 'turn_scores', 'survey_answers', 'measurements', 'reviews']) AS u (name)
     UNION ALL
     SELECT 'agent_metrics.' || u.name, 'log_truncate', 'AFTER TRUNCATE', 'STATEMENT',
            'agent_metrics_internal.log_truncate'
     FROM unnest(ARRAY['business_events', 'outcomes', 'event_kinds', 'tool_call_verdicts', 'turn_scores',
-                      'survey_answers', 'reviews']) AS u (name)
+                      'survey_answers', 'measurements', 'reviews']) AS u (name)
     UNION ALL
     SELECT CASE u.name WHEN 'span_keys' THEN 'agent_metrics_internal.' ELSE 'agent_metrics.' END || u.name,
            'zz_check_row', 'BEFORE INSERT OR UPDATE', 'ROW', 'agent_metrics_internal.check_row'
     FROM unnest(ARRAY['agents', 'agent_kinds', 'owners', 'outcomes', 'event_kinds', 'business_events',
-                      'tool_call_verdicts', 'turn_scores', 'survey_answers', 'reviews', 'infrastructure_costs',
+                      'tool_call_verdicts', 'turn_scores', 'survey_answers', 'measurements', 'reviews',
+                      'infrastructure_costs',
                       'billing_lines', 'refused_bills', 'token_prices', 'model_aliases', 'model_services', 'eval_sets',
                       'eval_cases', 'eval_runs', 'eval_results', 'quarantined_events', 'span_keys']) AS u (name);
 END;

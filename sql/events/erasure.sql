@@ -66,6 +66,7 @@ BEGIN
         FROM (VALUES ('agent_metrics_internal.review_items'::regclass, 'review_items'),
                      ('agent_metrics.reviews', 'reviews'), ('agent_metrics_internal.span_keys', 'span_keys'),
                      ('agent_metrics.survey_answers', 'survey_answers'),
+                     ('agent_metrics.measurements', 'measurements'),
                      ('agent_metrics.tool_call_verdicts', 'tool_call_verdicts'),
                      ('agent_metrics.turn_scores', 'turn_scores')) AS v (relation, relname)
     LOOP
@@ -81,7 +82,8 @@ BEGIN
         SELECT v.relation, v.relname
         FROM (VALUES ('agent_metrics_internal.span_keys'::regclass, 'span_keys'),
                      ('agent_metrics.tool_call_verdicts', 'tool_call_verdicts'),
-                     ('agent_metrics.turn_scores', 'turn_scores'), ('agent_metrics.reviews', 'reviews'))
+                     ('agent_metrics.turn_scores', 'turn_scores'), ('agent_metrics.reviews', 'reviews'),
+                     ('agent_metrics.measurements', 'measurements'))
                          AS v (relation, relname)
     LOOP
         EXECUTE format('DELETE FROM %s x USING agent_metrics.agent_events e

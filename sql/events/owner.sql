@@ -205,6 +205,71 @@ COMMENT ON FUNCTION agent_metrics_internal.check_review() IS
     'Trigger: refuses a weight or a verdict that cannot be, and names it.';
 REVOKE ALL ON FUNCTION agent_metrics_internal.check_review() FROM PUBLIC;
 
+-- With the owner's rights, for a writer may read neither turns nor metrics. A row that a metric could not count is
+-- refused here: stored, it would take the number's interval away. Where the turn is not here yet, the conversation has
+-- to be named.
+CREATE OR REPLACE FUNCTION agent_metrics_internal.check_measurement() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    wrong text := CASE
+        WHEN NEW.numerator IS NULL OR NOT abs(NEW.numerator) < 1e12
+            THEN 'numerator ' || coalesce(NEW.numerator::text, 'NULL')
+        WHEN NEW.denominator IS NULL OR NOT (NEW.denominator >= 0 AND NEW.denominator < 1e12)
+            THEN 'denominator ' || coalesce(NEW.denominator::text, 'NULL')
+        WHEN NEW.weight IS NULL OR NOT (NEW.weight > 0 AND NEW.weight <= 1e9)
+            THEN 'weight ' || coalesce(NEW.weight::text, 'NULL') END;
+    metric record;
+BEGIN
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'impossible % of measure "%"', left(wrong, 100), left(NEW.measure, 256)
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = 'A numerator lies between -1e12 and 1e12, a denominator between 0 and 1e12, a weight is '
+                           'above 0 and at most 1e9.',
+                  HINT = 'What is not known is no row; what counts for nothing is none either.';
+    END IF;
+    IF coalesce(btrim(NEW.measure), '') = '' OR NEW.measure = ANY (agent_metrics_internal.shipped_measures()) THEN
+        RAISE EXCEPTION 'impossible measure "%"', coalesce(NEW.measure, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = CASE WHEN NEW.measure = ANY (agent_metrics_internal.shipped_measures())
+                                THEN 'The extension counts a measure of that name itself, from tables of its own.'
+                                ELSE 'A measure has a name, by which a metric finds it.' END,
+                  HINT = 'Choose a name of your own, such as csat; docs/recipes/add-a-metric.md has examples.';
+    END IF;
+    IF NEW.conversation_id IS NULL THEN
+        NEW.conversation_id := (SELECT e.conversation_id FROM agent_metrics.agent_events e
+                                WHERE e.agent_id = NEW.agent_id AND e.occurred_at = NEW.occurred_at
+                                  AND e.event_id = NEW.event_id);
+        IF NEW.conversation_id IS NULL THEN
+            RAISE EXCEPTION 'measurement "%" of agent "%" names no conversation', NEW.measure, NEW.agent_id
+                USING ERRCODE = 'not_null_violation',
+                      DETAIL = CASE WHEN NEW.event_id IS NULL THEN 'It names no turn either.'
+                                    ELSE format('No turn %s at %s is here.', NEW.event_id, NEW.occurred_at) END,
+                      HINT = 'Name conversation_id; or agent_id, occurred_at and event_id of a turn that is here.';
+        END IF;
+    END IF;
+    SELECT m.metric, m.fraction IS NULL AS is_share INTO metric
+    FROM agent_metrics.metrics m
+    WHERE m.source = 'measurements' AND m.measure = NEW.measure
+      AND (m.interval_method = 'weighted_wilson' AND NOT NEW.numerator BETWEEN 0 AND NEW.denominator
+           OR m.fraction IS NOT NULL AND NEW.numerator < 0)
+    ORDER BY m.metric LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'impossible numerator % of measure "%"', NEW.numerator, NEW.measure
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = CASE WHEN metric.is_share
+                                THEN format('Metric %s is a share: its numerator lies between 0 and its denominator, '
+                                            'which is %s.', metric.metric, NEW.denominator)
+                                ELSE format('Metric %s is a percentile, whose values are not negative.', metric.metric)
+                           END,
+                  HINT = 'A score of 4 out of 5 is numerator 4, denominator 5; or define the metric as a mean.';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION agent_metrics_internal.check_measurement() IS
+    'Trigger: refuses a measurement that no metric could count, and names the conversation of a turn.';
+REVOKE ALL ON FUNCTION agent_metrics_internal.check_measurement() FROM PUBLIC;
+
 -- A word that is misspelt would mean nothing, and nobody would be told.
 CREATE OR REPLACE FUNCTION agent_metrics_internal.check_span_word() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$

@@ -276,6 +276,43 @@ COMMENT ON COLUMN agent_metrics.survey_answers.answered_at IS 'When.';
 COMMENT ON COLUMN agent_metrics.survey_answers.changed_in IS 'Transaction that last wrote the row; kept by a trigger.';
 CREATE INDEX survey_answers_conversation ON agent_metrics.survey_answers (conversation_id);
 
+-- Measures of the user's own: what they mean is said by rows of agent_metrics.metrics whose source is measurements.
+CREATE TABLE agent_metrics.measurements (
+    measurement_id  text NOT NULL DEFAULT agent_metrics.new_event_id()::text,
+    agent_id        text NOT NULL,
+    conversation_id text NOT NULL,
+    measure         text NOT NULL,
+    occurred_at     timestamptz NOT NULL DEFAULT now() CHECK (isfinite(occurred_at)),
+    event_id        uuid,
+    numerator       numeric NOT NULL,
+    denominator     numeric NOT NULL DEFAULT 1,
+    weight          numeric NOT NULL DEFAULT 1,
+    changed_in      xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (measurement_id, agent_id)
+);
+COMMENT ON TABLE agent_metrics.measurements IS
+    'Measurements of your own, such as CSAT or minutes saved, each of a conversation or of one of its turns; '
+    'define_metric() says what number they make.';
+COMMENT ON COLUMN agent_metrics.measurements.measurement_id IS
+    'Id of the measurement; the source''s own, so that one delivered twice is stored once.';
+COMMENT ON COLUMN agent_metrics.measurements.agent_id IS 'Agent or human team.';
+COMMENT ON COLUMN agent_metrics.measurements.conversation_id IS
+    'Conversation that was measured; NULL with an event_id: that of the turn, put there by a trigger.';
+COMMENT ON COLUMN agent_metrics.measurements.measure IS 'What was measured, such as csat; metrics name it.';
+COMMENT ON COLUMN agent_metrics.measurements.occurred_at IS
+    'When it was measured: the measurement counts on the day of the conversation''s first turn. With an event_id, '
+    'the moment of that turn, and the measurement counts there.';
+COMMENT ON COLUMN agent_metrics.measurements.event_id IS 'Turn that was measured; NULL: the conversation as a whole.';
+COMMENT ON COLUMN agent_metrics.measurements.numerator IS
+    'What was measured: 1 or 0 of a share, a value of a mean, sum or percentile, what is above the line of a ratio.';
+COMMENT ON COLUMN agent_metrics.measurements.denominator IS 'What is below the line: 1, or an amount of its own.';
+COMMENT ON COLUMN agent_metrics.measurements.weight IS
+    'How many like it the measurement stands for, as of a sample: it multiplies both; a percentile leaves it out.';
+COMMENT ON COLUMN agent_metrics.measurements.changed_in IS 'Transaction that last wrote the row; kept by a trigger.';
+CREATE INDEX measurements_conversation ON agent_metrics.measurements (conversation_id);
+CREATE INDEX measurements_turn ON agent_metrics.measurements (agent_id, occurred_at) WHERE event_id IS NOT NULL;
+CREATE INDEX measurements_measure ON agent_metrics.measurements (measure);
+
 -- Money: what tokens cost by the price list, and what the providers billed.
 
 -- A turn may say whose model answered. computed_cost_usd is what the price list gave where the producer gave no cost:

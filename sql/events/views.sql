@@ -51,6 +51,26 @@ COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.last_seen IS 'Moment of the las
 COMMENT ON COLUMN agent_kpi.unmapped_event_kinds.reason IS
     'no row of event_kinds, or its meaning is no outcome label any more.';
 
+CREATE OR REPLACE VIEW agent_kpi.undefined_measures WITH (security_barrier) AS
+WITH RECURSIVE step AS (
+    (SELECT min(s.measure) AS measure FROM agent_metrics.measurements s)
+    UNION ALL
+    SELECT (SELECT min(s.measure) FROM agent_metrics.measurements s WHERE s.measure > p.measure)
+    FROM step p WHERE p.measure IS NOT NULL
+)
+SELECT p.measure, n.measurements, n.first_seen, n.last_seen
+FROM step p
+CROSS JOIN LATERAL (SELECT count(*) AS measurements, min(s.occurred_at) AS first_seen, max(s.occurred_at) AS last_seen
+                    FROM agent_metrics.measurements s WHERE s.measure = p.measure) n
+WHERE p.measure IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM agent_metrics.metrics m WHERE m.source = 'measurements' AND m.measure = p.measure);
+COMMENT ON VIEW agent_kpi.undefined_measures IS
+    'One row per measure of measurements that no metric shows: define_metric() makes it a number. Unique: measure.';
+COMMENT ON COLUMN agent_kpi.undefined_measures.measure IS 'The measure as it was written.';
+COMMENT ON COLUMN agent_kpi.undefined_measures.measurements IS 'Measurements of it.';
+COMMENT ON COLUMN agent_kpi.undefined_measures.first_seen IS 'Moment of the first of them.';
+COMMENT ON COLUMN agent_kpi.undefined_measures.last_seen IS 'Moment of the last of them.';
+
 -- Agents are found by stepping from one to the next through the key, so that the history is not read.
 CREATE OR REPLACE VIEW agent_kpi.unregistered_agents WITH (security_barrier) AS
 WITH RECURSIVE step AS (

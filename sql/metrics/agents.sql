@@ -12,10 +12,12 @@ BEGIN
         SELECT coalesce(string_agg(format('max(%2$s) FILTER (WHERE s.measure = %1$L) AS %3$I, ', m.measure,
                    CASE WHEN m.fraction IS NOT NULL
                         THEN format('agent_metrics.percentile(s.sketch, %L::double precision)', m.fraction)
+                        WHEN m.is_sum THEN 's.numerator::double precision'
                         ELSE 'agent_metrics.ratio(s.numerator, s.denominator)' END, m.metric), ''
                                    ORDER BY m.metric), '')
         INTO of_facts
-        FROM agent_metrics.metrics m WHERE m.source = 'facts' AND m.place IS NOT NULL;
+        FROM agent_metrics.metrics m
+        WHERE m.place IS NOT NULL AND (m.source = 'measurements' OR m.source = 'facts' AND grain = 'daily');
 
         WITH wanted_column (name, place, expression) AS (
             SELECT c.name, c.place, c.expression
@@ -50,7 +52,7 @@ BEGIN
                                       '''passed''), agent_metrics_internal.kpi_eval(r.agent_id, r.day, 1, ''graded''))'
                 ELSE format('f.%I', m.metric) END AS expression) e
             WHERE m.place IS NOT NULL
-              AND (m.source = 'rollups'
+              AND (m.source IN ('rollups', 'measurements')
                    OR grain = 'daily' AND m.source IN ('facts', 'infrastructure', 'survey', 'eval_runs'))
         ), existing_column AS (
             SELECT a.attname::text AS name, a.attnum AS number FROM pg_attribute a
@@ -70,13 +72,15 @@ FROM agent_metrics_internal.%1$s_measures r
 JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
 LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = r.agent_id %3$s$view$, grain, columns,
-            CASE grain WHEN 'daily' THEN format('LEFT JOIN (
-    SELECT s.agent_id, s.bucket, %s
-           max(s.numerator) FILTER (WHERE s.measure = ''revenue'') AS revenue_usd,
+            CASE WHEN grain = 'daily' OR of_facts <> '' THEN format('LEFT JOIN (
+    SELECT %1$s %2$s s.agent_id, s.bucket
+    FROM agent_metrics_internal.%3$I s
+    GROUP BY s.agent_id, s.bucket) f ON f.agent_id = r.agent_id AND f.bucket = r.bucket', of_facts,
+                CASE grain WHEN 'daily' THEN
+                    'max(s.numerator) FILTER (WHERE s.measure = ''revenue'') AS revenue_usd,
            max(s.denominator) FILTER (WHERE s.measure = ''revenue'') AS agent_hours,
-           bool_or(s.measure = ''survey'') AS has_survey
-    FROM agent_metrics_internal.fact_days s
-    GROUP BY s.agent_id, s.bucket) f ON f.agent_id = r.agent_id AND f.bucket = r.bucket', of_facts) ELSE '' END);
+           bool_or(s.measure = ''survey'') AS has_survey,' END,
+                CASE grain WHEN 'daily' THEN 'fact_days' ELSE 'fact_hours' END) ELSE '' END);
         FOR remark IN
             SELECT a.attname, coalesce(m.definition, 'No metric has this column any more.') AS words
             FROM pg_attribute a LEFT JOIN agent_metrics.metrics m ON m.metric = a.attname AND m.place IS NOT NULL

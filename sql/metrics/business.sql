@@ -19,21 +19,24 @@ FROM (
     UNION ALL
     SELECT l.agent_kind, m.metric, l.actor, l.month, agent_metrics.percentile(l.sketch, m.fraction),
            agent_metrics.sketch_count(l.sketch)::numeric
-    FROM (SELECT 'rollups' AS source, a.kind AS agent_kind, a.actor, r.day AS month,
+    FROM (SELECT NULL AS measure, a.kind AS agent_kind, a.actor, r.day AS month,
                  agent_metrics.merge(r.latency) AS sketch
           FROM agent_metrics_internal.monthly_measures r JOIN agent_metrics.agents a ON a.agent_id = r.agent_id
           GROUP BY a.kind, a.actor, r.day
           UNION ALL
-          SELECT 'facts', a.kind, a.actor, n.month, agent_metrics.merge(s.sketch)
+          SELECT s.measure, a.kind, a.actor, n.month, agent_metrics.merge(s.sketch)
           FROM agent_metrics_internal.fact_days s
           JOIN agent_metrics.agents a ON a.agent_id = s.agent_id
           CROSS JOIN agent_metrics_internal.report p
           CROSS JOIN LATERAL (
               SELECT date_trunc(
                   'month', agent_metrics_internal.day_of(s.bucket, p.time_zone)::timestamp)::date AS month) n
-          WHERE s.measure = 'resolutions'
-          GROUP BY a.kind, a.actor, n.month) l
-    JOIN agent_metrics.metrics m ON m.source = l.source AND m.interval_method = 'order_statistics') x
+          -- the measures of percentiles alone: the planner cannot tell that others have no sketch
+          WHERE s.measure IN (SELECT m.measure FROM agent_metrics.metrics m WHERE m.fraction IS NOT NULL)
+          GROUP BY s.measure, a.kind, a.actor, n.month) l
+    JOIN agent_metrics.metrics m
+      ON m.measure IS NOT DISTINCT FROM l.measure AND m.source IN ('rollups', 'facts', 'measurements')
+     AND m.interval_method = 'order_statistics') x
 GROUP BY x.agent_kind, x.metric, x.month
 HAVING count(x.value) > 0;
 COMMENT ON VIEW agent_kpi.ai_vs_human IS

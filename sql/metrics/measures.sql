@@ -179,14 +179,19 @@ COMMENT ON FUNCTION agent_metrics_internal.wide_columns() IS
     'The columns of agent_daily and agent_hourly that are no metric, with their places. '
     'Internal: the views are made with it.';
 
+CREATE FUNCTION agent_metrics_internal.shipped_measures() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY['tool_calls', 'instruction_scores', 'revenue', 'resolutions', 'survey', 'escalations', 'escalated',
+             'to_escalate', 'answers', 'out_of_scope', 'in_scope', 'self_report'];
+COMMENT ON FUNCTION agent_metrics_internal.shipped_measures() IS
+    'Measures of fact_sums that are ours: none of measurements has such a name. Internal.';
+
 -- A row of agent_metrics.metrics must be one that the views can be made from. One that cannot is refused here, so that
 -- setup() does not fail on it.
 CREATE FUNCTION agent_metrics_internal.check_metric() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    facts   constant text[] := ARRAY['tool_calls', 'instruction_scores', 'revenue', 'resolutions', 'survey',
-                                     'escalations', 'escalated', 'to_escalate', 'answers', 'out_of_scope',
-                                     'in_scope', 'self_report'];
+    facts   constant text[] := agent_metrics_internal.shipped_measures();
     -- a view has 1,600 columns at most, and a column that was there stays
     most    constant integer := 1000;
     unknown text;
@@ -248,6 +253,17 @@ BEGIN
             THEN 'only rollups have a numerator and a denominator of measures'
         WHEN NEW.source IN ('facts', 'infrastructure', 'survey') AND NOT coalesce(NEW.measure = ANY (facts), false)
             THEN format('its measure must be one of %s', array_to_string(facts, ', '))
+        WHEN NEW.source = 'measurements' AND (coalesce(btrim(NEW.measure), '') = '' OR octet_length(NEW.measure) > 256)
+            THEN 'its measure is what agent_metrics.measurements calls it, 256 bytes at most'
+        WHEN NEW.source = 'measurements' AND NEW.measure = ANY (facts)
+            THEN format('measure %s is kept by the extension itself: source facts', NEW.measure)
+        WHEN NEW.source = 'measurements' AND (NEW.interval_method NOT IN ('weighted_wilson', 'delta',
+                                                                          'order_statistics', 'none')
+                                              OR NEW.is_sum AND NEW.interval_method <> 'none')
+            THEN 'measurements have an interval by weighted_wilson (a share), delta (a mean or a ratio) or '
+                 'order_statistics (a percentile); a sum has none'
+        WHEN NEW.is_sum AND NEW.source <> 'measurements'
+            THEN 'is_sum is of source measurements'
         WHEN NEW.fraction IS NOT NULL AND NEW.source = 'facts' AND NEW.measure <> 'resolutions'
             THEN 'a percentile of facts is of resolutions'
         WHEN (NEW.fraction IS NOT NULL) <> (NEW.interval_method = 'order_statistics') AND NEW.source <> 'drift'
@@ -265,6 +281,7 @@ BEGIN
         WHEN NEW.interval_method = 'wilson' AND NEW.source NOT IN ('rollups', 'eval_runs')
             THEN 'the rates of facts are weighted: interval_method weighted_wilson'
         WHEN NEW.interval_method IN ('weighted_wilson', 'newcombe') AND NEW.source <> 'facts'
+         AND NOT (NEW.interval_method = 'weighted_wilson' AND NEW.source = 'measurements')
             THEN 'that interval is of facts'
         WHEN NEW.interval_method IN ('wilson', 'weighted_wilson') AND NEW.unit <> 'fraction'
             THEN 'the interval of a share is of unit fraction'

@@ -7,10 +7,10 @@ DECLARE
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF (OLD.metric, OLD.definition, OLD.source, OLD.numerator, OLD.denominator, OLD.measure, OLD.fraction,
-            OLD.unit, OLD.direction)
+            OLD.is_sum, OLD.unit, OLD.direction)
            IS NOT DISTINCT FROM
            (NEW.metric, NEW.definition, NEW.source, NEW.numerator, NEW.denominator, NEW.measure, NEW.fraction,
-            NEW.unit, NEW.direction)
+            NEW.is_sum, NEW.unit, NEW.direction)
            AND NEW.definition_version = OLD.definition_version THEN
             RETURN NEW;
         END IF;
@@ -261,6 +261,15 @@ BEGIN
         WHERE w.agent_id = $1 AND e.occurred_at >= lower(span) AND e.occurred_at < upper(span) AND NOT e.is_eval
           AND e.latency_ms IS NOT NULL
           AND (pg_visible_in_snapshot(e.recorded_in, w.snapshot) OR e.recorded_in <= w.foreign_to);
+    ELSIF asked.source = 'measurements' THEN
+        SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN r.value <= $8 ELSE r.value < $8 END) INTO n, below
+        FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.conversation_id) AS ids
+              FROM agent_metrics_internal.conversation_facts f
+              WHERE f.agent_id = $1 AND f.measure = asked.measure AND f.bucket >= lower(span)
+                AND f.bucket < upper(span)) f
+        CROSS JOIN LATERAL agent_metrics_internal.fact_rows(f.agents, f.ids) r
+        WHERE r.measure = asked.measure AND r.value IS NOT NULL AND r.occurred_at >= lower(span)
+          AND r.occurred_at < upper(span);
     ELSE
         SELECT count(*), count(*) FILTER (WHERE CASE $7 WHEN '-' THEN f.value <= $8 ELSE f.value < $8 END) INTO n, below
         FROM agent_metrics_internal.conversation_facts f

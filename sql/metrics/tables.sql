@@ -10,7 +10,8 @@ CREATE TABLE agent_metrics.metrics (
     position           integer NOT NULL DEFAULT 100,
     is_core            boolean NOT NULL DEFAULT false CHECK (NOT is_core OR metric_class <> 'outcome'),
     source             text NOT NULL DEFAULT 'rollups'
-                       CHECK (source IN ('rollups', 'facts', 'infrastructure', 'survey', 'eval_runs', 'drift')),
+                       CHECK (source IN ('rollups', 'facts', 'measurements', 'infrastructure', 'survey', 'eval_runs',
+                                         'drift')),
     numerator          text[],
     denominator        text[],
     measure            text,
@@ -21,7 +22,9 @@ CREATE TABLE agent_metrics.metrics (
     has_pending        boolean NOT NULL DEFAULT false,
     for_outcome        text,
     for_actor          text CHECK (for_actor IN ('ai', 'human')),
-    place              integer
+    place              integer,
+    is_sum             boolean NOT NULL DEFAULT false,
+    is_own             boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX metrics_core ON agent_metrics.metrics (metric_class) WHERE is_core;
 CREATE TRIGGER check_metric BEFORE INSERT OR UPDATE ON agent_metrics.metrics
@@ -39,6 +42,7 @@ COMMENT ON COLUMN agent_metrics.metrics.is_core IS
     'A tile of every agent, one a class; the tile of class outcome is the outcome metric of the agent''s kind.';
 COMMENT ON COLUMN agent_metrics.metrics.source IS
     'Where its sums are: rollups (numerator and denominator name them), facts (measure names them), '
+    'measurements (rows of agent_metrics.measurements: measure names them), '
     'infrastructure (allocated cost / hours), survey (two agents'' answers), eval_runs (results of runs), '
     'or drift (of single runs: in no view by day).';
 COMMENT ON COLUMN agent_metrics.metrics.numerator IS
@@ -46,7 +50,8 @@ COMMENT ON COLUMN agent_metrics.metrics.numerator IS
 COMMENT ON COLUMN agent_metrics.metrics.denominator IS
     'Of rollups: the sums below the line, such as ARRAY[''outcomes'']; NULL: a plain sum; '
     'ARRAY[''latency''] of a percentile.';
-COMMENT ON COLUMN agent_metrics.metrics.measure IS 'Of facts: the measure of fact_days that holds its sums.';
+COMMENT ON COLUMN agent_metrics.metrics.measure IS
+    'Of facts and measurements: the measure of fact_days that holds its sums.';
 COMMENT ON COLUMN agent_metrics.metrics.fraction IS
     'Of a percentile: the share of values that lie at or below it, such as 0.95.';
 COMMENT ON COLUMN agent_metrics.metrics.interval_method IS
@@ -61,6 +66,10 @@ COMMENT ON COLUMN agent_metrics.metrics.for_actor IS 'Only ai or only human agen
 COMMENT ON COLUMN agent_metrics.metrics.place IS
     'Its place among the columns of agent_kpi.agent_daily and agent_hourly; NULL: no column. '
     'A view that is there keeps its columns, and new ones go last.';
+COMMENT ON COLUMN agent_metrics.metrics.is_sum IS
+    'Of measurements: a plain sum of numerators, with no denominator.';
+COMMENT ON COLUMN agent_metrics.metrics.is_own IS
+    'define_metric() made it, and may change it.';
 
 CREATE TABLE agent_metrics.benchmarks (
     vertical  text NOT NULL,

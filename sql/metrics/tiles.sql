@@ -109,6 +109,15 @@ CROSS JOIN LATERAL (
                   WHERE h.conversation_id = c.conversation_id AND h.agent_id = c.agent_id AND h.measure = 'answers'
                     AND h.numerator > 0)
     UNION ALL
+    -- a share of the user's own
+    SELECT m.metric, 'measured so: ' || m.measure
+    FROM agent_metrics.metrics m
+    WHERE m.source = 'measurements' AND m.interval_method = 'weighted_wilson'
+      AND CASE WHEN k.outcome_metric <> m.for_outcome OR a.actor <> m.for_actor THEN false ELSE true END
+      AND EXISTS (SELECT 1 FROM agent_metrics_internal.conversation_facts h
+                  WHERE h.conversation_id = c.conversation_id AND h.agent_id = c.agent_id AND h.measure = m.measure
+                    AND CASE m.direction WHEN '+' THEN h.numerator < h.denominator ELSE h.numerator > 0 END)
+    UNION ALL
     SELECT 'cost_per_unit_usd', CASE WHEN c.has_outcome THEN 'it cost money and made no unit: ' || c.outcome_label
                                      ELSE 'it cost money and is pending' END
     WHERE c.cost_usd > 0 AND NOT c.is_unit) f;

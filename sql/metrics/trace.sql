@@ -75,7 +75,8 @@ COMMENT ON FUNCTION agent_metrics_internal.trace_sums(text[], text[], boolean, t
 -- The rows behind sums of fact_days. NPS: of both agents over a common denominator, as in kpi_nps(). Revenue and
 -- infrastructure: each active interval adds its hours below the line.
 CREATE FUNCTION agent_metrics_internal.trace_facts(
-    source text, measure text, agent_id text, from_time timestamptz, to_time timestamptz)
+    source text, measure text, is_percentile boolean, is_sum boolean, agent_id text,
+    from_time timestamptz, to_time timestamptz)
 RETURNS SETOF agent_metrics.trace_row
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
 SET jit = off AS $function$
@@ -119,20 +120,25 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT r.conversation_id, r.event_id, r.occurred_at,
-           CASE WHEN base IS NULL THEN r.numerator
+           CASE WHEN trace_facts.is_percentile THEN NULL
+                WHEN base IS NULL THEN r.numerator
                 WHEN r.agent_id = base THEN - r.numerator * mine
                 ELSE r.numerator * theirs END,
-           CASE WHEN base IS NULL THEN r.denominator WHEN r.agent_id = base THEN 0 ELSE theirs END, r.value
+           CASE WHEN trace_facts.is_sum THEN NULL
+                WHEN trace_facts.is_percentile THEN 1
+                WHEN base IS NULL THEN r.denominator WHEN r.agent_id = base THEN 0 ELSE theirs END,
+           CASE WHEN trace_facts.is_percentile THEN r.value END
     FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.conversation_id) AS ids
           FROM agent_metrics_internal.conversation_facts f
           WHERE f.agent_id IN (trace_facts.agent_id, base) AND f.measure = trace_facts.measure
             AND f.bucket > trace_facts.from_time - interval '3 days' AND f.bucket < trace_facts.to_time) f
     CROSS JOIN LATERAL agent_metrics_internal.fact_rows(f.agents, f.ids) r
     WHERE r.measure = trace_facts.measure AND r.occurred_at >= trace_facts.from_time
-      AND r.occurred_at < trace_facts.to_time;
+      AND r.occurred_at < trace_facts.to_time AND (r.value IS NOT NULL OR NOT trace_facts.is_percentile);
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.trace_facts(text, text, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION agent_metrics_internal.trace_facts(
+    text, text, boolean, boolean, text, timestamptz, timestamptz) IS
     'The rows behind sums of facts. Internal: trace() uses it.';
 
 -- Said here, since the server would name the first table that it comes to, and no way out.
@@ -160,7 +166,7 @@ DECLARE
     known record;
 BEGIN
     PERFORM agent_metrics_internal.check_may_trace();
-    SELECT m.metric, m.source, m.numerator, m.denominator, m.measure, m.fraction INTO known
+    SELECT m.metric, m.source, m.numerator, m.denominator, m.measure, m.fraction, m.is_sum INTO known
     FROM agent_metrics.metrics m WHERE m.metric = $1;
     IF known.metric IS NULL THEN
         RAISE EXCEPTION 'unknown metric "%"', $1
@@ -189,7 +195,8 @@ BEGIN
                             WHERE x.agent_id = r.agent_id AND x.run_id = r.run_id AND x.is_passed IS NOT NULL) c
         WHERE r.agent_id = $2 AND r.run_at >= $3 AND r.run_at < $4;
     ELSIF known.measure IS NOT NULL THEN
-        RETURN QUERY SELECT * FROM agent_metrics_internal.trace_facts(known.source, known.measure, $2, $3, $4);
+        RETURN QUERY SELECT * FROM agent_metrics_internal.trace_facts(
+                         known.source, known.measure, known.fraction IS NOT NULL, known.is_sum, $2, $3, $4);
     END IF;
 END
 $function$;

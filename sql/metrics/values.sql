@@ -36,10 +36,8 @@ BEGIN
     FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window', 'monthly'] LOOP
         days := CASE source WHEN 'hourly' THEN '0' WHEN 'window' THEN '30' WHEN 'monthly' THEN 'r.days' ELSE '1' END;
         fact_days := CASE
-            WHEN source = 'hourly' THEN $facts$CROSS JOIN (
-                    SELECT NULL::bigint AS facts, NULL::numeric AS numerator, NULL::numeric AS denominator,
-                           NULL::numeric AS numerator_squared, NULL::numeric AS denominator_squared,
-                           NULL::numeric AS product, NULL::agent_metrics.quantile_sketch AS sketch) s$facts$
+            WHEN source = 'hourly' THEN $facts$LEFT JOIN agent_metrics_internal.fact_hours s
+                  ON s.agent_id = r.agent_id AND s.measure = m.measure AND s.bucket = r.bucket$facts$
             WHEN source IN ('window', 'monthly') THEN $facts$LEFT JOIN LATERAL (
                     SELECT sum(x.facts)::bigint AS facts, sum(x.numerator) AS numerator,
                            sum(x.denominator) AS denominator, sum(x.numerator_squared) AS numerator_squared,
@@ -77,8 +75,10 @@ FROM (
                     l.fact_denominator, l.fact_denominator_squared, l.fact_numerator,
                     l.fact_numerator_squared, l.fact_product)
                 WHEN 'difference' THEN l.value - l.half
-                WHEN 'delta' THEN CASE WHEN l.half IS NOT NULL THEN greatest(l.value - l.half, 0) END
-                WHEN 'weighted_wilson' THEN agent_metrics_internal.weighted_low(l.value, l.effective_size)
+                WHEN 'delta' THEN CASE WHEN l.is_signed THEN l.value - l.half
+                                       WHEN l.half IS NOT NULL THEN greatest(l.value - l.half, 0) END
+                WHEN 'weighted_wilson' THEN CASE WHEN l.value BETWEEN 0 AND 1
+                    THEN agent_metrics_internal.weighted_low(l.value, l.effective_size) END
                 -- the row may say so before setup() was called for it
                 WHEN 'wilson' THEN CASE WHEN l.numerator BETWEEN 0 AND l.denominator
                     THEN agent_metrics.wilson_low(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
@@ -92,7 +92,8 @@ FROM (
                 WHEN 'difference' THEN l.value + l.half
                 WHEN 'delta' THEN CASE WHEN l.unit <> 'fraction' THEN l.value + l.half
                                        WHEN l.half IS NOT NULL THEN least(l.value + l.half, 1) END
-                WHEN 'weighted_wilson' THEN agent_metrics_internal.weighted_high(l.value, l.effective_size)
+                WHEN 'weighted_wilson' THEN CASE WHEN l.value BETWEEN 0 AND 1
+                    THEN agent_metrics_internal.weighted_high(l.value, l.effective_size) END
                 -- the row may say so before setup() was called for it
                 WHEN 'wilson' THEN CASE WHEN l.numerator BETWEEN 0 AND l.denominator
                     THEN agent_metrics.wilson_high(agent_metrics.rate(l.numerator::bigint, l.denominator::bigint)) END
@@ -119,7 +120,8 @@ FROM (
                 -- the sums
                 SELECT %2$s r.agent_id, m.kind AS agent_kind, m.actor, m.owner, m.display_name, m.outcome_metric,
                        m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version, m.position,
-                       m.interval_method, m.fraction, m.has_denominator, r.bucket, r.day, r.%6$s AS threshold_day,
+                       m.interval_method, m.fraction, m.has_denominator, m.is_signed, r.bucket, r.day,
+                       r.%6$s AS threshold_day,
                        %3$s AS days, r.conversations, r.conversation_cost_usd, r.units, r.unit_cost_usd,
                        r.cost_usd_squared, r.tokens_input + r.tokens_output AS tokens, r.token_turns, r.tokens_squared,
                        r.tokens_by_turns, r.turns_squared, s.facts, s.numerator AS fact_numerator,
@@ -132,12 +134,13 @@ FROM (
                            WHEN 'survey' THEN CASE WHEN s.facts > 0
                                THEN agent_metrics_internal.kpi_nps(r.agent_id, r.day, %3$s, 'numerator') END
                            WHEN 'eval_runs' THEN agent_metrics_internal.kpi_eval(r.agent_id, r.day, %3$s, 'passed')
-                           ELSE s.numerator END END::numeric AS numerator,
+                           ELSE CASE WHEN m.fraction IS NULL THEN s.numerator END END END::numeric AS numerator,
                        CASE m.metric WHEN NULL THEN NULL %8$s ELSE CASE m.source
                            WHEN 'survey' THEN CASE WHEN s.facts > 0
                                THEN agent_metrics_internal.kpi_nps(r.agent_id, r.day, %3$s, 'denominator') END
                            WHEN 'eval_runs' THEN agent_metrics_internal.kpi_eval(r.agent_id, r.day, %3$s, 'graded')
-                           ELSE s.denominator END END::numeric AS denominator,
+                           ELSE CASE WHEN m.fraction IS NOT NULL THEN agent_metrics.sketch_count(s.sketch)
+                                     WHEN m.has_denominator THEN s.denominator END END END::numeric AS denominator,
                        CASE WHEN m.has_pending THEN r.conversations - r.outcomes END AS pending,
                        CASE m.source WHEN 'rollups' THEN r.latency ELSE s.sketch END AS sketch,
                        -- of weighted facts: how many equally weighted ones would say as much (Kish)
@@ -148,7 +151,10 @@ FROM (
                 JOIN (SELECT a.agent_id, a.kind, a.actor, a.owner, a.display_name, k.outcome_metric,
                              m.metric, m.metric_class, m.unit, m.direction, m.definition, m.definition_version,
                              m.position, m.source, m.measure, m.fraction, m.interval_method, m.has_pending,
-                             m.source <> 'rollups' OR m.denominator IS NOT NULL AS has_denominator,
+                             CASE m.source WHEN 'rollups' THEN m.denominator IS NOT NULL
+                                           ELSE NOT m.is_sum END AS has_denominator,
+                             -- what a user measures may be less than nothing
+                             m.source = 'measurements' AND m.unit <> 'fraction' AS is_signed,
                              clock_timestamp() AS fenced_0
                       FROM agent_metrics.agents a
                       JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
@@ -171,8 +177,9 @@ CROSS JOIN LATERAL (
                 ELSE 'inconclusive' END AS verdict) u
 LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = l.agent_id
 $view$, source, CASE source WHEN 'window' THEN 'span,' ELSE '' END, days, fact_days,
-            CASE source WHEN 'hourly' THEN ''
-                        ELSE 'OR m.source IN (''facts'', ''infrastructure'', ''survey'', ''eval_runs'')' END,
+            CASE source WHEN 'hourly' THEN 'OR m.source = ''measurements'''
+                        ELSE 'OR m.source IN (''facts'', ''measurements'', ''infrastructure'', ''survey'', '
+                             '''eval_runs'')' END,
             CASE WHEN source IN ('window', 'monthly') THEN 'last_day' ELSE 'day' END,
             coalesce(numerators, ''), coalesce(denominators, ''), halves, coalesce(of_rollups, 'NULL'));
         EXECUTE format('COMMENT ON VIEW agent_metrics_internal.%1$I IS %2$L', source || '_values',

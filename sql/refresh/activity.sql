@@ -138,7 +138,7 @@ DECLARE
     days      timestamptz[];
     fact_agents   text[];
     fact_measures text[];
-    fact_days     timestamptz[];
+    fact_buckets  timestamptz[];
 BEGIN
     -- New turns: united with what is there.
     IF refresh_facts.spans IS NOT NULL THEN
@@ -178,16 +178,16 @@ BEGIN
         CROSS JOIN LATERAL agent_metrics_internal.said_of_turns(d.agent_id, d.bucket, agent_metrics_internal.bucket_end(
             d.bucket, CASE a.bucket_seconds WHEN 300 THEN 'fine' ELSE 'hour' END, refresh_facts.time_zone)) f;
         IF conversation_agents IS NOT NULL THEN
-            SELECT f.changed_agents, f.changed_measures, f.changed_buckets INTO fact_agents, fact_measures, fact_days
+            SELECT f.changed_agents, f.changed_measures, f.changed_buckets INTO fact_agents, fact_measures, fact_buckets
             FROM agent_metrics_internal.refresh_conversation_facts(
                 conversation_agents, conversation_ids, refresh_facts.time_zone) f;
             agents := agents || fact_agents;
             measures := measures || fact_measures;
-            days := days || fact_days;
+            days := days || fact_buckets;
         END IF;
     END IF;
     IF agents <> '{}' THEN
-        PERFORM agent_metrics_internal.refresh_fact_days(agents, measures, days);
+        PERFORM agent_metrics_internal.refresh_fact_sums(agents, measures, days);
     END IF;
 END
 $function$;
@@ -262,7 +262,7 @@ COMMENT ON FUNCTION agent_metrics_internal.recompute_spans(
     'Computes agent hours around buckets that saw an update or a deletion again. Internal: refresh() uses it.';
 
 -- For rebuild(): agent hours of a span, the day before it and the day after it, and all sums of its days, from nothing.
-CREATE FUNCTION agent_metrics_internal.rebuild_fact_days(
+CREATE FUNCTION agent_metrics_internal.rebuild_fact_sums(
     agent_ids text[], begun timestamptz, ended timestamptz, time_zone text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -270,20 +270,20 @@ SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 DECLARE
     first     timestamptz := agent_metrics_internal.bucket_start(
-        rebuild_fact_days.begun - interval '1 microsecond', 'day', rebuild_fact_days.time_zone);
+        rebuild_fact_sums.begun - interval '1 microsecond', 'day', rebuild_fact_sums.time_zone);
     after_all timestamptz := agent_metrics_internal.bucket_end(
-        rebuild_fact_days.ended, 'day', rebuild_fact_days.time_zone);
+        rebuild_fact_sums.ended, 'day', rebuild_fact_sums.time_zone);
 BEGIN
     DELETE FROM agent_metrics_internal.active_days a
-    WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids) AND a.bucket >= first AND a.bucket <= rebuild_fact_days.ended;
-    PERFORM agent_metrics_internal.write_spans(f.agents, f.spans, f.longest, NULL, NULL, rebuild_fact_days.time_zone)
+    WHERE a.agent_id = ANY (rebuild_fact_sums.agent_ids) AND a.bucket >= first AND a.bucket <= rebuild_fact_sums.ended;
+    PERFORM agent_metrics_internal.write_spans(f.agents, f.spans, f.longest, NULL, NULL, rebuild_fact_sums.time_zone)
     FROM (SELECT array_agg(f.agent_id) AS agents, array_agg(f.span) AS spans, array_agg(f.longest) AS longest FROM (
         SELECT c.agent_id, c.span, c.longest
         FROM (SELECT array_agg(w.agent_id) AS agents, array_agg(first - interval '2 days') AS from_times,
                      array_agg(after_all + interval '1 hour') AS to_times,
                      array_agg(NULL::pg_snapshot) AS last_snapshot, array_agg(w.snapshot) AS current_snapshots,
                      array_agg(w.foreign_to) AS foreign_to
-              FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = ANY (rebuild_fact_days.agent_ids)) w
+              FROM agent_metrics_internal.agent_watermarks w WHERE w.agent_id = ANY (rebuild_fact_sums.agent_ids)) w
         CROSS JOIN LATERAL agent_metrics_internal.compute_spans(
             w.agents, w.from_times, w.to_times, w.last_snapshot, w.current_snapshots, w.foreign_to, '0') c
         UNION ALL
@@ -291,18 +291,18 @@ BEGIN
         FROM agent_metrics_internal.archived_activity h
         JOIN agent_metrics_internal.archives x ON x.archive_id = h.archive_id AND x.is_counted
         CROSS JOIN LATERAL unnest(h.spans) AS s (span)
-        WHERE h.agent_id = ANY (rebuild_fact_days.agent_ids)
+        WHERE h.agent_id = ANY (rebuild_fact_sums.agent_ids)
           AND s.span && tstzrange(first - interval '2 days', after_all + interval '1 hour')) f) f;
-    PERFORM agent_metrics_internal.refresh_fact_days(d.agents, d.measures, d.buckets)
+    PERFORM agent_metrics_internal.refresh_fact_sums(d.agents, d.measures, d.buckets)
     FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.measure) AS measures, array_agg(x.bucket) AS buckets
           FROM (SELECT f.agent_id, f.measure, f.bucket FROM agent_metrics_internal.conversation_facts f
-                WHERE f.agent_id = ANY (rebuild_fact_days.agent_ids) AND f.bucket >= rebuild_fact_days.begun
-                  AND f.bucket < rebuild_fact_days.ended
+                WHERE f.agent_id = ANY (rebuild_fact_sums.agent_ids) AND f.bucket >= rebuild_fact_sums.begun
+                  AND f.bucket < rebuild_fact_sums.ended
                 UNION
                 SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics_internal.active_days a
-                WHERE a.agent_id = ANY (rebuild_fact_days.agent_ids)
-                  AND a.bucket >= first AND a.bucket <= rebuild_fact_days.ended) x) d;
+                WHERE a.agent_id = ANY (rebuild_fact_sums.agent_ids)
+                  AND a.bucket >= first AND a.bucket <= rebuild_fact_sums.ended) x) d;
 END
 $function$;
-COMMENT ON FUNCTION agent_metrics_internal.rebuild_fact_days(text[], timestamptz, timestamptz, text) IS
+COMMENT ON FUNCTION agent_metrics_internal.rebuild_fact_sums(text[], timestamptz, timestamptz, text) IS
     'Agent hours and sums of facts of a span of report days, computed again from nothing. Internal: rebuild() uses it.';

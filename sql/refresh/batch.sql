@@ -94,7 +94,7 @@ BEGIN
         DELETE FROM agent_metrics.conversations c WHERE c.agent_id = ANY (builds);
         DELETE FROM agent_metrics_internal.leads l WHERE l.agent_id = ANY (builds);
         DELETE FROM agent_metrics_internal.conversation_facts f WHERE f.agent_id = ANY (builds);
-        DELETE FROM agent_metrics_internal.fact_days f WHERE f.agent_id = ANY (builds);
+        DELETE FROM agent_metrics_internal.fact_sums f WHERE f.agent_id = ANY (builds);
         DELETE FROM agent_metrics_internal.active_days a WHERE a.agent_id = ANY (builds);
         DELETE FROM agent_metrics_internal.changes c
         WHERE c.agent_id = ANY (builds) AND pg_visible_in_snapshot(c.changed_in, current_snapshot);

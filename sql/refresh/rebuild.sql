@@ -35,12 +35,12 @@ BEGIN
     WHERE l.agent_id = ANY (agents) AND l.started_at >= begun AND l.started_at < ended;
     DELETE FROM agent_metrics_internal.rollups r
     WHERE r.agent_id = ANY (agents) AND r.bucket >= begun AND r.bucket < ended;
-    DELETE FROM agent_metrics_internal.fact_days f
+    DELETE FROM agent_metrics_internal.fact_sums f
     WHERE f.agent_id = ANY (agents) AND f.bucket >= begun AND f.bucket < ended;
     INSERT INTO agent_metrics_internal.stale_ranges (agent_id, from_time, to_time)
     SELECT u.id, begun, ended FROM unnest(agents) AS u (id) ON CONFLICT DO NOTHING;
     RETURN QUERY SELECT * FROM agent_metrics_internal.refresh_agents(agents);
-    PERFORM agent_metrics_internal.rebuild_fact_days(agents, begun, ended, zone);
+    PERFORM agent_metrics_internal.rebuild_fact_sums(agents, begun, ended, zone);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.rebuild(text, timestamptz, timestamptz) IS

@@ -11,6 +11,7 @@ DECLARE
                                              'agent_metrics.outcomes', 'agent_metrics.event_kinds',
                                              'agent_metrics.reviews', 'agent_metrics.tool_call_verdicts',
                                              'agent_metrics.turn_scores', 'agent_metrics.survey_answers',
+                                             'agent_metrics.measurements', 'agent_metrics.metrics',
                                              'agent_metrics.conversations', 'agent_metrics_internal.leads',
                                              'agent_metrics_internal.rollups',
                                              'agent_metrics_internal.agent_watermarks',
@@ -20,7 +21,7 @@ DECLARE
                                              'agent_metrics_internal.archived_activity',
                                              'agent_metrics_internal.archived_eval_turns',
                                              'agent_metrics_internal.conversation_facts',
-                                             'agent_metrics_internal.fact_days', 'agent_metrics_internal.active_days',
+                                             'agent_metrics_internal.fact_sums', 'agent_metrics_internal.active_days',
                                              'agent_metrics.settings', 'agent_metrics.agent_kinds',
                                              'agent_metrics_internal.stale_ranges',
                                              'agent_metrics_internal.known_partitions']::regclass[])

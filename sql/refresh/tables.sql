@@ -192,17 +192,20 @@ CREATE TABLE agent_metrics_internal.conversation_facts (
     denominator_squared numeric,
     product             numeric,
     value               double precision,
+    sketch              agent_metrics.quantile_sketch,
     PRIMARY KEY (conversation_id, agent_id, measure, bucket)
 );
 COMMENT ON TABLE agent_metrics_internal.conversation_facts IS
-    'What is known of a conversation beside its turns: one row per measure and report day. Written by refresh().';
+    'What is known of a conversation beside its turns: one row per measure and report day, of measurements per hour. '
+    'Written by refresh().';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.agent_id IS 'Agent.';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.conversation_id IS 'Conversation.';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.measure IS
     'Measure; agent_metrics.metrics says which metric is read from it.';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.bucket IS
-    'Start of the report day: the turn''s, or that of the conversation''s first turn.';
-COMMENT ON COLUMN agent_metrics_internal.conversation_facts.facts IS 'Rows it was made of.';
+    'Start of the report day, of a measurement of the hour: the turn''s, or that of the conversation''s first turn.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.facts IS
+    'Rows it was made of; of measurements 1, for a conversation is one observation.';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.numerator IS 'Sum of numerators.';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.denominator IS 'Sum of denominators.';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.numerator_squared IS
@@ -212,9 +215,12 @@ COMMENT ON COLUMN agent_metrics_internal.conversation_facts.product IS
     'Sum of products of the two; of self_report, weight of conversations that both call a success.';
 COMMENT ON COLUMN agent_metrics_internal.conversation_facts.value IS
     'The one value of a conversation that a percentile is of.';
+COMMENT ON COLUMN agent_metrics_internal.conversation_facts.sketch IS
+    'Of measurements, which may be several: the sketch of their numerators, of those that are not negative.';
 CREATE INDEX conversation_facts_day ON agent_metrics_internal.conversation_facts (agent_id, measure, bucket);
 
-CREATE TABLE agent_metrics_internal.fact_days (
+-- By day; of measurements by hour too.
+CREATE TABLE agent_metrics_internal.fact_sums (
     agent_id            text NOT NULL,
     measure             text NOT NULL,
     bucket              timestamptz NOT NULL,
@@ -225,23 +231,32 @@ CREATE TABLE agent_metrics_internal.fact_days (
     denominator_squared numeric,
     product             numeric,
     sketch              agent_metrics.quantile_sketch,
-    PRIMARY KEY (agent_id, measure, bucket)
-);
-COMMENT ON TABLE agent_metrics_internal.fact_days IS
-    'Sums of conversation_facts per agent, measure and report day, and agent hours. Written by refresh().';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.agent_id IS 'Agent.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.measure IS
+    level               text NOT NULL CHECK (level IN ('hour', 'day')),
+    PRIMARY KEY (agent_id, measure, bucket, level)
+) PARTITION BY LIST (level);
+
+CREATE TABLE agent_metrics_internal.fact_hours PARTITION OF agent_metrics_internal.fact_sums FOR VALUES IN ('hour');
+
+CREATE TABLE agent_metrics_internal.fact_days PARTITION OF agent_metrics_internal.fact_sums FOR VALUES IN ('day');
+COMMENT ON TABLE agent_metrics_internal.fact_sums IS
+    'Sums of conversation_facts per agent, measure and report day, and agent hours; of measurements per hour too. '
+    'Written by refresh().';
+COMMENT ON TABLE agent_metrics_internal.fact_hours IS 'Hours of the report time zone: measurements alone.';
+COMMENT ON TABLE agent_metrics_internal.fact_days IS 'Days of the report time zone.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.agent_id IS 'Agent.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.measure IS
     'Measure; agent_metrics.metrics says which metric is read from it.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.bucket IS 'Start of the report day.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.facts IS 'Rows it was made of.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.numerator IS 'Sum of numerators.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.denominator IS 'Sum of denominators; of revenue, agent hours.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.numerator_squared IS
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.bucket IS 'Start of the report day, or hour.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.facts IS 'Rows it was made of; of measurements, conversations.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.numerator IS 'Sum of numerators.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.denominator IS 'Sum of denominators; of revenue, agent hours.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.numerator_squared IS
     'Sum of squares of numerators; of self_report, weight of conversations whose two labels differ.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.denominator_squared IS 'Sum of squares of denominators.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.product IS
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.denominator_squared IS 'Sum of squares of denominators.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.product IS
     'Sum of products of the two; of self_report, weight of conversations that both call a success.';
-COMMENT ON COLUMN agent_metrics_internal.fact_days.sketch IS 'Sketch of the values of conversations.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.sketch IS 'Sketch of the values of conversations.';
+COMMENT ON COLUMN agent_metrics_internal.fact_sums.level IS 'hour or day.';
 
 CREATE TABLE agent_metrics_internal.active_days (
     agent_id       text NOT NULL,

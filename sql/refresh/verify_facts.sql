@@ -32,24 +32,16 @@ BEGIN
           AND c.occurred_at < agent_metrics_internal.end_of_moments()
     ), stored_fact AS MATERIALIZED (
         SELECT f.agent_id, f.conversation_id, f.measure, f.bucket, f.facts, f.numerator, f.denominator,
-               f.numerator_squared, f.denominator_squared, f.product, f.value
+               f.numerator_squared, f.denominator_squared, f.product, f.value, f.sketch
         FROM agent_metrics_internal.conversation_facts f
         WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun
           AND f.bucket < verify_facts.ended
     ), recomputed_fact AS MATERIALIZED (
-        SELECT f.agent_id, f.conversation_id, f.measure,
-               agent_metrics_internal.bucket_start(f.occurred_at, 'day', verify_facts.time_zone) AS bucket,
-               count(*) AS facts, sum(f.numerator) AS numerator, sum(f.denominator) AS denominator,
-               sum(f.numerator_squared) AS numerator_squared, sum(f.denominator_squared) AS denominator_squared,
-               sum(f.product) AS product, max(f.value) AS value
+        SELECT f.*
         FROM (SELECT array_agg(c.agent_id) AS agents, array_agg(c.conversation_id) AS ids
               FROM agent_metrics.conversations c WHERE c.agent_id = ANY (verify_facts.agent_ids)) c
-        CROSS JOIN LATERAL agent_metrics_internal.fact_rows(c.agents, c.ids) f
-        GROUP BY 1, 2, 3, 4
-        HAVING agent_metrics_internal.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone)
-                   >= verify_facts.begun
-           AND agent_metrics_internal.bucket_start(min(f.occurred_at), 'day', verify_facts.time_zone)
-                   < verify_facts.ended
+        CROSS JOIN LATERAL agent_metrics_internal.sum_facts(c.agents, c.ids, verify_facts.time_zone) f
+        WHERE f.bucket >= verify_facts.begun AND f.bucket < verify_facts.ended
     ), wrong_fact AS (
         SELECT d.agent_id, 'conversation' AS level, d.bucket, d.measure || ' of ' || d.conversation_id AS measure,
                max(d.content) FILTER (WHERE d.is_stored) AS stored,
@@ -66,31 +58,31 @@ BEGIN
                           WHERE r.agent_id = d.agent_id AND r.from_time < d.bucket + interval '26 hours'
                             AND r.to_time > d.bucket)
         GROUP BY d.agent_id, d.bucket, d.measure, d.conversation_id
-    ), stored_day AS MATERIALIZED (
+    ), stored_sum AS MATERIALIZED (
         SELECT f.agent_id, f.measure, f.bucket, f.facts, f.numerator, f.denominator,
-               f.numerator_squared, f.denominator_squared, f.product, f.sketch
-        FROM agent_metrics_internal.fact_days f
+               f.numerator_squared, f.denominator_squared, f.product, f.sketch, f.level
+        FROM agent_metrics_internal.fact_sums f
         WHERE f.agent_id = ANY (verify_facts.agent_ids) AND f.bucket >= verify_facts.begun
           AND f.bucket < verify_facts.ended
-    ), recomputed_day AS MATERIALIZED (
+    ), recomputed_sum AS MATERIALIZED (
         SELECT n.*
         FROM (SELECT array_agg(x.agent_id) AS agents, array_agg(x.measure) AS measures, array_agg(x.bucket) AS buckets
-              FROM (SELECT s.agent_id, s.measure, s.bucket FROM stored_day s
+              FROM (SELECT s.agent_id, s.measure, s.bucket FROM stored_sum s
                     UNION SELECT s.agent_id, s.measure, s.bucket FROM stored_fact s
                     UNION SELECT a.agent_id, 'revenue', a.bucket FROM agent_metrics_internal.active_days a
                     WHERE a.agent_id = ANY (verify_facts.agent_ids) AND a.bucket >= verify_facts.begun
                       AND a.bucket < verify_facts.ended) x) k
-        CROSS JOIN LATERAL agent_metrics_internal.compute_fact_days(k.agents, k.measures, k.buckets) n
-    ), wrong_day AS (
-        SELECT d.agent_id, 'day' AS level, d.bucket, d.measure,
+        CROSS JOIN LATERAL agent_metrics_internal.compute_fact_sums(k.agents, k.measures, k.buckets) n
+    ), wrong_sum AS (
+        SELECT d.agent_id, d.level, d.bucket, d.measure,
                max(d.content) FILTER (WHERE d.is_stored) AS stored,
                max(d.content) FILTER (WHERE NOT d.is_stored) AS recomputed
-        FROM (SELECT true AS is_stored, s.agent_id, s.measure, s.bucket, s::text AS content
-              FROM (SELECT * FROM stored_day EXCEPT SELECT * FROM recomputed_day) s
+        FROM (SELECT true AS is_stored, s.agent_id, s.level, s.measure, s.bucket, s::text AS content
+              FROM (SELECT * FROM stored_sum EXCEPT SELECT * FROM recomputed_sum) s
               UNION ALL
-              SELECT false, f.agent_id, f.measure, f.bucket, f::text
-              FROM (SELECT * FROM recomputed_day EXCEPT SELECT * FROM stored_day) f) d
-        GROUP BY d.agent_id, d.bucket, d.measure
+              SELECT false, f.agent_id, f.level, f.measure, f.bucket, f::text
+              FROM (SELECT * FROM recomputed_sum EXCEPT SELECT * FROM stored_sum) f) d
+        GROUP BY d.agent_id, d.level, d.bucket, d.measure
     ), recomputed_span AS (
         SELECT c.agent_id, c.span
         FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(verify_facts.begun - interval '3 days') AS from_times,
@@ -119,7 +111,7 @@ BEGIN
     )
     SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_fact w
     UNION ALL
-    SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_day w
+    SELECT w.agent_id, w.level, w.bucket, w.measure, w.stored, w.recomputed FROM wrong_sum w
     UNION ALL
     SELECT coalesce(s.agent_id, n.agent_id), 'day', coalesce(s.bucket, n.bucket), 'active time',
            s.spans::text, n.spans::text

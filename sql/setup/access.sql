@@ -17,6 +17,7 @@ BEGIN ATOMIC
         ('agent_metrics.agent_events', 'fact'), ('agent_metrics.business_events', 'fact'),
         ('agent_metrics.tool_call_verdicts', 'fact'), ('agent_metrics.turn_scores', 'fact'),
         ('agent_metrics.survey_answers', 'fact'), ('agent_metrics.reviews', 'fact'),
+        ('agent_metrics.measurements', 'fact'),
         ('agent_metrics.infrastructure_costs', 'fact'), ('agent_metrics.eval_runs', 'fact'),
         ('agent_metrics.eval_results', 'fact'), ('agent_metrics.quarantined_events', 'intake'),
         ('agent_metrics_internal.span_keys', 'intake'), ('agent_metrics_internal.ingested_files', 'progress'),

@@ -89,11 +89,11 @@ pub fn check_by_name(row: &Row) -> Result<(), SqlError> {
             | "answer_verdict" | "agent_version" | "prompt_version" | "eval_set" | "vertical"
             | "statistic" | "baseline_agent_id" | "replaced_by" | "source" | "service"
             | "service_name" | "service_tier" | "biller" | "model_provider"
-            | "canonical_provider" | "canonical_model" | "charge" => Some(NAME_MAX),
+            | "canonical_provider" | "canonical_model" | "charge" | "measure" => Some(NAME_MAX),
             "conversation_id" | "user_id" | "customer_id" | "business_event_id"
             | "respondent_id" | "answer_id" | "review_id" | "sample_id" | "run_id" | "case_id"
             | "cost_id" | "line_id" | "reviewer" | "judged_by" | "scored_by" | "source_table"
-            | "account" | "report_id" => Some(ID_MAX),
+            | "account" | "report_id" | "measurement_id" => Some(ID_MAX),
             _ => None,
         };
         if let Some(most) = most {

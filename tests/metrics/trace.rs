@@ -21,7 +21,9 @@ fn untraced(session: &Session, rows: &str) -> Vec<String> {
              FROM agent_metrics.trace(k.metric, k.agent_id, k.begins, k.ends) r) t
          CROSS JOIN LATERAL (
              SELECT CASE WHEN k.metric LIKE '%\\_p50\\_%' THEN t.p50 WHEN k.metric LIKE '%\\_p95\\_%' THEN t.p95
-                         WHEN k.metric = 'token_spend_usd' THEN t.x::double precision
+                         WHEN k.metric = 'token_spend_usd'
+                           OR EXISTS (SELECT FROM agent_metrics.metrics m WHERE m.metric = k.metric AND m.is_sum)
+                         THEN t.x::double precision
                          ELSE (t.x / nullif(t.y, 0))::double precision END AS value) v
          WHERE (k.value IS NULL) <> (v.value IS NULL)
             OR abs(k.value - v.value) > CASE WHEN k.metric ~ '_p(50|95)_' THEN v.value / 128

@@ -313,7 +313,7 @@ impl Workload {
             "'2026-03-01 00:00:00+00'::timestamptz + interval '{} seconds'",
             number * 500
         );
-        match self.random.random_range(0..8) {
+        match self.random.random_range(0..11) {
             0 => format!(
                 "INSERT INTO agent_metrics.tool_call_verdicts (
                      agent_id, conversation_id, occurred_at, event_id, call_index, is_correct)
@@ -360,6 +360,26 @@ impl Workload {
                 "UPDATE agent_metrics.reviews
                  SET conversation_id = {conversation}, weight = weight + 1
                  WHERE right(review_id, 1) = '{session}' AND length(review_id) % 3 = {}",
+                number % 3
+            ),
+            7 => format!(
+                "INSERT INTO agent_metrics.measurements (
+                     measurement_id, agent_id, conversation_id, measure, numerator, denominator, weight)
+                 VALUES ('m{made}-{session}', '{agent}', {conversation}, '{}', {number}.25, {}, {})",
+                ["csat", "minutes"][number % 2],
+                number % 5,
+                1 + number % 3,
+            ),
+            8 => format!(
+                "INSERT INTO agent_metrics.measurements (
+                     measurement_id, agent_id, occurred_at, event_id, measure, numerator)
+                 SELECT 't{made}-' || event_id, agent_id, occurred_at, event_id, 'csat', -{number}
+                 FROM agent_metrics.agent_events WHERE {} ON CONFLICT DO NOTHING",
+                self.some_rows(session)
+            ),
+            9 => format!(
+                "UPDATE agent_metrics.measurements SET numerator = numerator + 1, conversation_id = {conversation}
+                 WHERE right(measurement_id, 1) = '{session}' AND length(measurement_id) % 3 = {}",
                 number % 3
             ),
             _ => format!(

@@ -291,6 +291,18 @@ const ORACLE_FACTS: &str = "
     FROM fact f CROSS JOIN zone
     UNION ALL
     SELECT h.agent_id, 'revenue', h.bucket, NULL, 0, h.seconds, NULL FROM hour_of_day h WHERE h.seconds > 0
+    UNION ALL
+    -- of measurements a conversation is one fact an hour
+    SELECT m.agent_id, m.measure, (m.at AT TIME ZONE zone.z)::date::timestamp AT TIME ZONE zone.z,
+           CASE WHEN row_number() OVER (PARTITION BY m.agent_id, m.conversation_id, m.measure,
+                                                     date_trunc('hour', m.at AT TIME ZONE zone.z)) = 1 THEN 1 END,
+           m.numerator * m.weight, m.denominator * m.weight, CASE WHEN m.numerator >= 0 THEN m.numerator END
+    FROM (SELECT v.*, CASE WHEN v.event_id IS NULL THEN c.began ELSE v.occurred_at END AS at
+          FROM agent_metrics.measurements v
+          JOIN conv c ON c.agent_id = v.agent_id AND c.conversation_id = v.conversation_id) m
+    CROSS JOIN zone
+    WHERE NOT EXISTS (SELECT FROM eval_turn t WHERE t.agent_id = m.agent_id AND t.event_id = m.event_id
+                                                AND t.occurred_at = m.occurred_at)
 )
 SELECT d.agent_id, d.measure, extract(epoch FROM d.bucket)::bigint, count(d.facts), trim_scale(round(sum(d.x), 9)),
        trim_scale(round(sum(d.y), 6)), min(d.value), max(d.value)
