@@ -1,7 +1,7 @@
 //! Rebuild: whatever is wrong in the rollups of a span is right afterwards, and nothing else is written.
 
 use crate::support::asserts::assert_sqlstate;
-use crate::support::program::{fails, works};
+use crate::support::program::{fails, signal, works};
 use crate::support::rollups::{Rollups, assert_rollups, refresh, written_days};
 use crate::support::shop::shop;
 
@@ -154,11 +154,7 @@ fn the_program_rebuilds_day_by_day_and_can_be_stopped() {
         ["sal", "sup"],
         "ops was rebuilt before"
     );
-    let kill = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(kill.success());
+    assert!(signal("INT", &child.id().to_string()));
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -114,11 +114,7 @@ impl Running {
 
     /// Sends SIGTERM and returns the exit status.
     pub fn terminate(mut self) -> Option<i32> {
-        let sent = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        assert!(signal("TERM", &self.child.id().to_string()));
         self.child.wait().unwrap().code()
     }
 }
@@ -156,4 +152,14 @@ pub fn insert(db: &Session, prefix: &str, count: u32) {
 /// Makes it look as if the last refresh had been three days ago: many runs were missed since.
 pub fn backdate(db: &Session) {
     db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '3 days'");
+}
+
+/// Sends a signal to a process; false where there is none. By the shell, which has it built in: `kill` is a program of a
+/// package that not every machine has.
+pub fn signal(name: &str, pid: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", "kill -\"$0\" \"$1\"", name, pid])
+        .status()
+        .unwrap()
+        .success()
 }

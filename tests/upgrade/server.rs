@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a signal to one process.
 pub fn kill(signal: &str, pid: &str) {
-    finished(Command::new("kill").args([&format!("-{signal}"), pid]));
+    assert!(crate::support::program::signal(signal, pid));
 }
 
 /// Its folder; server and folder go with this value.
