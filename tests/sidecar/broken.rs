@@ -1,6 +1,7 @@
 //! A subscription that stands still is named, and what the page says about it mends it.
 
 use super::{Sidecar, turns_of};
+use crate::support::majors::has_foreign_tables;
 
 /// The moment in the log where a refused transaction ends, as our server has it.
 fn finished_at(sidecar: &Sidecar) -> String {
@@ -25,6 +26,9 @@ fn skip_to(sidecar: &mut Sidecar, section: &str) {
 
 #[test]
 fn a_refused_row_and_a_lost_slot_are_named_and_mended() {
+    if !has_foreign_tables() {
+        return;
+    }
     let mut sidecar = Sidecar::start("sidecar_broken");
     sidecar.next("Turns");
     sidecar.insert("old", 30);

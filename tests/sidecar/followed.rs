@@ -3,6 +3,7 @@
 use super::{Sidecar, turns_of};
 use crate::support::Session;
 use crate::support::asserts::assert_sqlstate;
+use crate::support::majors::has_foreign_tables;
 use crate::support::program::works;
 
 /// All rows of a view, without what tells how long ago something was.
@@ -14,6 +15,9 @@ fn rows_of(session: &Session, view: &str) -> Vec<String> {
 
 #[test]
 fn turns_and_tickets_are_followed_and_the_warehouse_reads_the_same_numbers() {
+    if !has_foreign_tables() {
+        return;
+    }
     let mut sidecar = Sidecar::start("sidecar_followed");
     sidecar.there.exec(
         "INSERT INTO crm.tickets

@@ -1,10 +1,14 @@
 //! No logical replication: turns and the CRM's tables by foreign tables alone.
 
 use super::Sidecar;
+use crate::support::majors::has_foreign_tables;
 use crate::support::program::works;
 
 #[test]
 fn turns_and_refunds_come_by_foreign_tables() {
+    if !has_foreign_tables() {
+        return;
+    }
     let mut sidecar = Sidecar::start("sidecar_foreign");
     sidecar.next("Turns");
     sidecar.insert("old", 60);

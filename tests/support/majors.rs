@@ -26,6 +26,17 @@ pub fn has_tls() -> bool {
     has
 }
 
+/// Whether the server has its own extension for foreign tables; if not, says that the test skips.
+pub fn has_foreign_tables() -> bool {
+    let has = Session::open(server())
+        .value("SELECT name FROM pg_available_extensions WHERE name = 'postgres_fdw'")
+        .is_some();
+    if !has {
+        println!("skipped: this PostgreSQL comes without postgres_fdw");
+    }
+    has
+}
+
 /// Whether a new cluster of a server has data checksums unless told otherwise.
 pub fn has_checksums() -> bool {
     major() >= 18
