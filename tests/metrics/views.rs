@@ -106,6 +106,7 @@ fn ai_and_people_stand_side_by_side_and_nothing_mixes_them() {
                     "incomplete_traces",
                     "refused_bills",
                     "scheduler",
+                    "undefined_measures",
                     "unmapped_event_kinds",
                 ];
                 assert!(of_no_agent.contains(&view.as_str()), "{view} has no agent_id: does it mix?");

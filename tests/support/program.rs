@@ -154,8 +154,8 @@ pub fn backdate(db: &Session) {
     db.exec("UPDATE agent_metrics_internal.agent_watermarks SET refreshed_at = now() - interval '3 days'");
 }
 
-/// Sends a signal to a process; false where there is none. By the shell, which has it built in: `kill` is a program of a
-/// package that not every machine has.
+/// Sends a signal to a process; false where there is none. By the shell, which has it built in: `kill` is a program of
+/// a package that not every machine has.
 pub fn signal(name: &str, pid: &str) -> bool {
     Command::new("sh")
         .args(["-c", "kill -\"$0\" \"$1\"", name, pid])
