@@ -250,8 +250,7 @@ BEGIN
     SELECT m.metric, m.fraction IS NULL AS is_share INTO metric
     FROM agent_metrics.metrics m
     WHERE m.source = 'measurements' AND m.measure = NEW.measure
-      AND (m.interval_method = 'weighted_wilson' AND NOT NEW.numerator BETWEEN 0 AND NEW.denominator
-           OR m.fraction IS NOT NULL AND NEW.numerator < 0)
+      AND NOT agent_metrics_internal.is_countable(m.interval_method, NEW.numerator, NEW.denominator)
     ORDER BY m.metric LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'impossible numerator % of measure "%"', NEW.numerator, NEW.measure

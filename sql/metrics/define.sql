@@ -17,8 +17,17 @@ END;
 COMMENT ON FUNCTION agent_metrics_internal.metric_kinds() IS
     'The kinds of metric that define_metric() makes. Internal.';
 
+CREATE FUNCTION agent_metrics_internal.is_countable(interval_method text, numerator numeric, denominator numeric)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE interval_method WHEN 'weighted_wilson' THEN numerator BETWEEN 0 AND denominator
+                            WHEN 'order_statistics' THEN numerator >= 0 ELSE true END;
+COMMENT ON FUNCTION agent_metrics_internal.is_countable(text, numeric, numeric) IS
+    'Whether a metric with such an interval, a share or a percentile, could count a measurement. '
+    'Internal: measurements and define_metric() are checked by it.';
+
 -- Rows that were accepted before anybody said what they are, and that such a metric could not count.
-CREATE FUNCTION agent_metrics_internal.check_measured(metric text, kind text, measure text) RETURNS void
+CREATE FUNCTION agent_metrics_internal.check_measured(kind text, interval_method text, measure text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE
@@ -26,14 +35,13 @@ DECLARE
 BEGIN
     SELECT s.measurement_id, s.agent_id, s.numerator, s.denominator INTO bad
     FROM agent_metrics.measurements s
-    WHERE s.measure = $3
-      AND ($2 = 'share' AND NOT s.numerator BETWEEN 0 AND s.denominator OR $2 = 'percentile' AND s.numerator < 0)
+    WHERE s.measure = $3 AND NOT agent_metrics_internal.is_countable($2, s.numerator, s.denominator)
     LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'measure "%" cannot be a %: measurement "%" of agent "%" is % / %', $3, $2,
+        RAISE EXCEPTION 'measure "%" cannot be a %: measurement "%" of agent "%" is % / %', $3, $1,
             bad.measurement_id, bad.agent_id, bad.numerator, bad.denominator
             USING ERRCODE = 'numeric_value_out_of_range',
-                  DETAIL = CASE $2 WHEN 'share' THEN 'The numerator of a share lies between 0 and its denominator.'
+                  DETAIL = CASE $1 WHEN 'share' THEN 'The numerator of a share lies between 0 and its denominator.'
                                    ELSE 'The values of a percentile are not negative.' END,
                   HINT = 'Put the rows right, or define a mean.';
     END IF;
@@ -118,7 +126,7 @@ BEGIN
                   HINT = 'Leave one of them out.';
     END IF;
     IF NOT of_sums THEN
-        PERFORM agent_metrics_internal.check_measured($1, $2, made_of);
+        PERFORM agent_metrics_internal.check_measured($2, method, made_of);
     END IF;
     INSERT INTO agent_metrics.metrics AS m (
         metric, metric_class, unit, direction, definition, source, numerator, denominator, measure, fraction,
