@@ -109,22 +109,19 @@ CROSS JOIN LATERAL (
                   WHERE h.conversation_id = c.conversation_id AND h.agent_id = c.agent_id AND h.measure = 'answers'
                     AND h.numerator > 0)
     UNION ALL
+    -- a share of the user's own; asked once whether there is any, and not of each conversation
+    SELECT m.metric, 'measured so: ' || m.measure
+    FROM agent_metrics.metrics m
+    WHERE (SELECT count(*) > 0 FROM agent_metrics.metrics x WHERE x.source = 'measurements')
+      AND m.source = 'measurements' AND m.interval_method = 'weighted_wilson'
+      AND CASE WHEN k.outcome_metric <> m.for_outcome OR a.actor <> m.for_actor THEN false ELSE true END
+      AND EXISTS (SELECT 1 FROM agent_metrics_internal.conversation_facts h
+                  WHERE h.conversation_id = c.conversation_id AND h.agent_id = c.agent_id AND h.measure = m.measure
+                    AND CASE m.direction WHEN '+' THEN h.numerator < h.denominator ELSE h.numerator > 0 END)
+    UNION ALL
     SELECT 'cost_per_unit_usd', CASE WHEN c.has_outcome THEN 'it cost money and made no unit: ' || c.outcome_label
                                      ELSE 'it cost money and is pending' END
-    WHERE c.cost_usd > 0 AND NOT c.is_unit) f
-UNION ALL
--- shares of the user's own: from the facts, since most conversations have none
-SELECT c.agent_id, m.metric, c.conversation_id, c.started_at, c.outcome_label, 'measured so: ' || m.measure, c.cost_usd,
-       c.turns
-FROM agent_metrics.metrics m
-JOIN agent_metrics.agents a ON a.actor = coalesce(m.for_actor, a.actor)
-JOIN agent_metrics.agent_kinds k ON k.kind = a.kind AND k.outcome_metric = coalesce(m.for_outcome, k.outcome_metric)
-CROSS JOIN LATERAL (
-    SELECT DISTINCT h.conversation_id FROM agent_metrics_internal.conversation_facts h
-    WHERE h.agent_id = a.agent_id AND h.measure = m.measure
-      AND CASE m.direction WHEN '+' THEN h.numerator < h.denominator ELSE h.numerator > 0 END) f
-JOIN agent_metrics.conversations c ON c.conversation_id = f.conversation_id AND c.agent_id = a.agent_id
-WHERE m.source = 'measurements' AND m.interval_method = 'weighted_wilson';
+    WHERE c.cost_usd > 0 AND NOT c.is_unit) f;
 COMMENT ON VIEW agent_kpi.failing_conversations IS
     'One row per conversation that counts against a metric. Unique: agent_id, metric, conversation_id.';
 COMMENT ON COLUMN agent_kpi.failing_conversations.agent_id IS 'Agent.';
