@@ -27,7 +27,8 @@ fn state(session: &Session) -> Vec<String> {
             )
         })
         .collect();
-    let mut state = session.lines(&rows.join(" UNION ALL "));
+    // Workers may share the tables among them, and then they come in any order.
+    let mut state = session.lines(&format!("{} ORDER BY 1", rows.join(" UNION ALL ")));
     state.extend(session.lines(
         "SELECT c.oid::regclass, c.oid, c.relacl, pg_get_viewdef(c.oid), obj_description(c.oid)
          FROM pg_class c
