@@ -18,6 +18,7 @@ mod partitions;
 mod program;
 mod refresh;
 mod reviews;
+mod segments;
 mod setup;
 mod sidecar;
 mod support;

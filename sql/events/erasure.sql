@@ -157,6 +157,10 @@ BEGIN
           AND EXISTS (SELECT 1 FROM agent_metrics_internal.archives a
                       WHERE a.archive_id = c.archive_id AND a.state <> 'writing')
         RETURNING c.archive_id, c.agent_id, c.conversation_id
+    ), deleted_segment AS (
+        DELETE FROM agent_metrics_internal.archived_conversation_segments s
+        USING deleted_conversation g
+        WHERE s.archive_id = g.archive_id AND s.agent_id = g.agent_id AND s.conversation_id = g.conversation_id
     ), deletion_count AS (
         SELECT count(DISTINCT (g.agent_id, g.conversation_id)) AS conversations FROM deleted_conversation g
     )

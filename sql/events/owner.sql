@@ -11,6 +11,13 @@ DECLARE
         (NEW.agent_id, NEW.occurred_at, NEW.latency_ms, NEW.token_usage_input, NEW.token_usage_output, NEW.cost_usd,
          NEW.tools_called, NEW.is_eval, NEW.error);
 BEGIN
+    -- a turn that goes over to another segment takes its measures along
+    measures_changed := measures_changed OR EXISTS (
+        SELECT 1 FROM agent_metrics.dimensions d
+        WHERE d.is_active AND CASE d.source
+            WHEN 'event_column' THEN to_jsonb(OLD) -> d.attribute IS DISTINCT FROM to_jsonb(NEW) -> d.attribute
+            WHEN 'event_attribute' THEN OLD.attributes -> d.attribute IS DISTINCT FROM NEW.attributes -> d.attribute
+            ELSE OLD.conversation_id <> NEW.conversation_id END);
     INSERT INTO agent_metrics_internal.changes (agent_id, conversation_id, occurred_at, measures_changed, recorded_in)
     VALUES (OLD.agent_id, OLD.conversation_id, OLD.occurred_at, measures_changed, OLD.recorded_in);
     IF (OLD.agent_id, OLD.conversation_id, OLD.occurred_at)

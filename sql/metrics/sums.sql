@@ -81,8 +81,42 @@ CROSS JOIN LATERAL (
     SELECT date_trunc('month', agent_metrics_internal.day_of(r.bucket, p.time_zone)::timestamp)::date AS month) n
 WHERE r.level = 'day'
 GROUP BY r.agent_id, n.month, p.time_zone$view$, added);
+
+    -- The same by segment, of those that are there. A dimension that was switched off is not shown.
+    EXECUTE format($view$
+CREATE OR REPLACE VIEW agent_metrics_internal.segment_daily_measures AS
+SELECT r.agent_id, r.dimension, r.segment, r.bucket, agent_metrics_internal.day_of(r.bucket, p.time_zone) AS day, %s
+FROM agent_metrics_internal.segment_days r
+JOIN agent_metrics.dimensions d ON d.dimension = r.dimension AND d.is_active
+CROSS JOIN agent_metrics_internal.report p$view$, each_measure);
+
+    EXECUTE format($view$
+CREATE OR REPLACE VIEW agent_metrics_internal.segment_hourly_measures AS
+SELECT r.agent_id, r.dimension, r.segment, r.bucket, agent_metrics_internal.day_of(r.bucket, p.time_zone) AS day, %s
+FROM agent_metrics_internal.segment_hours r
+JOIN agent_metrics.dimensions d ON d.dimension = r.dimension AND d.is_active AND d.finest_level = 'hour'
+CROSS JOIN agent_metrics_internal.report p$view$, each_measure);
+
+    EXECUTE format($view$
+CREATE OR REPLACE VIEW agent_metrics_internal.segment_monthly_measures AS
+SELECT r.agent_id, r.dimension, r.segment, agent_metrics_internal.day_start(n.month, p.time_zone) AS bucket,
+       n.month AS day, %s,
+       agent_metrics_internal.day_start((n.month + interval '1 month')::date, p.time_zone) AS ends,
+       (n.month + interval '1 month - 1 day')::date AS last_day, (n.month + interval '1 month')::date - n.month AS days
+FROM agent_metrics_internal.segment_days r
+JOIN agent_metrics.dimensions d ON d.dimension = r.dimension AND d.is_active
+CROSS JOIN agent_metrics_internal.report p
+CROSS JOIN LATERAL (
+    SELECT date_trunc('month', agent_metrics_internal.day_of(r.bucket, p.time_zone)::timestamp)::date AS month) n
+GROUP BY r.agent_id, r.dimension, r.segment, n.month, p.time_zone$view$, added);
 END
 $do$;
+COMMENT ON VIEW agent_metrics_internal.segment_daily_measures IS
+    'Sums and sketches per agent, segment and report day with data.';
+COMMENT ON VIEW agent_metrics_internal.segment_hourly_measures IS
+    'Sums and sketches per agent, segment and hour with data, of dimensions that have hours.';
+COMMENT ON VIEW agent_metrics_internal.segment_monthly_measures IS
+    'Sums and sketches per agent, segment and calendar month with data.';
 COMMENT ON VIEW agent_metrics_internal.daily_measures IS
     'Sums and sketches per agent and report day, days without data too.';
 COMMENT ON VIEW agent_metrics_internal.hourly_measures IS 'Sums and sketches per agent and hour with data.';

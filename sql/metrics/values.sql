@@ -10,6 +10,7 @@
 DO $do$
 DECLARE
     source      text;
+    is_divided  boolean;  -- by segment
     fact_days   text;  -- how the sums of fact_days are found for a row of the source
     days        text;  -- how many report days a row of the source has; 0: an hour
     of_rollups  text;  -- the metrics whose sums are in the rollups
@@ -33,8 +34,11 @@ BEGIN
     INTO of_rollups, numerators, denominators, halves
     FROM agent_metrics.metrics m WHERE m.source = 'rollups';
 
-    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window', 'monthly'] LOOP
-        days := CASE source WHEN 'hourly' THEN '0' WHEN 'window' THEN '30' WHEN 'monthly' THEN 'r.days' ELSE '1' END;
+    FOREACH source IN ARRAY ARRAY['daily', 'hourly', 'spark', 'window', 'monthly', 'segment_daily', 'segment_hourly',
+                                  'segment_monthly'] LOOP
+        is_divided := source LIKE 'segment%';
+        days := CASE WHEN source LIKE '%hourly' THEN '0' WHEN source = 'window' THEN '30'
+                     WHEN source LIKE '%monthly' THEN 'r.days' ELSE '1' END;
         fact_days := CASE
             WHEN source = 'hourly' THEN $facts$LEFT JOIN agent_metrics_internal.fact_hours s
                   ON s.agent_id = r.agent_id AND s.measure = m.measure AND s.bucket = r.bucket$facts$
@@ -49,6 +53,19 @@ BEGIN
                 ) s ON m.measure IS NOT NULL$facts$
             ELSE $facts$LEFT JOIN agent_metrics_internal.fact_days s
                   ON s.agent_id = r.agent_id AND s.measure = m.measure AND s.bucket = r.bucket$facts$ END;
+        IF is_divided THEN
+            fact_days := format($facts$LEFT JOIN LATERAL (
+                    SELECT sum(x.facts)::bigint AS facts, sum(x.numerator) AS numerator,
+                           sum(x.denominator) AS denominator, sum(x.numerator_squared) AS numerator_squared,
+                           sum(x.denominator_squared) AS denominator_squared, sum(x.product) AS product,
+                           agent_metrics.merge(x.sketch) AS sketch
+                    FROM agent_metrics_internal.segment_facts x
+                    WHERE x.agent_id = r.agent_id AND x.dimension = r.dimension AND x.segment = r.segment
+                      AND x.measure = m.measure AND x.level = %L AND x.bucket >= r.bucket AND x.bucket %s
+                ) s ON m.measure IS NOT NULL$facts$,
+                CASE source WHEN 'segment_hourly' THEN 'hour' ELSE 'day' END,
+                CASE source WHEN 'segment_monthly' THEN '< r.ends' ELSE '<= r.bucket' END);
+        END IF;
         -- One statement: a view is one; its steps are told above.
         EXECUTE format($view$
 CREATE OR REPLACE VIEW agent_metrics_internal.%1$s_values AS
@@ -57,7 +74,8 @@ SELECT %2$s l.agent_id, l.agent_kind, l.actor, l.metric, l.metric_class, l.unit,
        CASE WHEN l.value IS NULL THEN 'no_data'
             WHEN t.value IS NULL THEN NULL
             -- too close to the threshold for a sketch
-            WHEN l.fraction IS NOT NULL AND least(abs(l.ci_low - t.value), abs(l.ci_high - t.value)) * 64 <= t.value
+            WHEN %11$s AND l.fraction IS NOT NULL
+             AND least(abs(l.ci_low - t.value), abs(l.ci_high - t.value)) * 64 <= t.value
                 THEN coalesce(agent_metrics_internal.kpi_exact_verdict(
                          l.agent_id, l.metric, l.day, l.bucket, l.days, l.fraction, l.direction, t.value), u.verdict)
             ELSE u.verdict END AS verdict,
@@ -176,12 +194,17 @@ CROSS JOIN LATERAL (
                 WHEN l.direction = '-' AND coalesce(l.ci_low, l.value) > t.value THEN 'breach'
                 ELSE 'inconclusive' END AS verdict) u
 LEFT JOIN agent_metrics_internal.agent_watermarks w ON w.agent_id = l.agent_id
-$view$, source, CASE source WHEN 'window' THEN 'span,' ELSE '' END, days, fact_days,
-            CASE source WHEN 'hourly' THEN 'OR m.source = ''measurements'''
-                        ELSE 'OR m.source IN (''facts'', ''measurements'', ''infrastructure'', ''survey'', '
-                             '''eval_runs'')' END,
-            CASE WHEN source IN ('window', 'monthly') THEN 'last_day' ELSE 'day' END,
-            coalesce(numerators, ''), coalesce(denominators, ''), halves, coalesce(of_rollups, 'NULL'));
+$view$, source, CASE WHEN source = 'window' THEN 'span,' WHEN is_divided THEN 'dimension, segment,' ELSE '' END,
+            days, fact_days,
+            CASE WHEN source LIKE '%hourly' THEN 'OR m.source = ''measurements'''
+                 -- agent hours, bills, surveys of two agents and runs are of no segment
+                 WHEN is_divided
+                     THEN 'OR m.source = ''measurements'' OR m.source = ''facts'' AND m.measure <> ''revenue'''
+                 ELSE 'OR m.source IN (''facts'', ''measurements'', ''infrastructure'', ''survey'', ''eval_runs'')' END,
+            CASE WHEN source IN ('window', 'monthly', 'segment_monthly') THEN 'last_day' ELSE 'day' END,
+            coalesce(numerators, ''), coalesce(denominators, ''), halves, coalesce(of_rollups, 'NULL'),
+            -- the exact values are looked up of a whole agent alone
+            CASE WHEN is_divided THEN 'false' ELSE 'true' END);
         EXECUTE format('COMMENT ON VIEW agent_metrics_internal.%1$I IS %2$L', source || '_values',
                        format('One row per agent, metric and row of %s_measures: the metric and how it '
                               'was come by.', source));

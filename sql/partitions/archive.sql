@@ -92,6 +92,8 @@ BEGIN
     DELETE FROM agent_metrics_internal.archived_activity c WHERE c.archive_id = forget_archive.id;
     DELETE FROM agent_metrics_internal.archived_model_costs c WHERE c.archive_id = forget_archive.id;
     DELETE FROM agent_metrics_internal.archived_eval_turns c WHERE c.archive_id = forget_archive.id;
+    DELETE FROM agent_metrics_internal.archived_segments c WHERE c.archive_id = forget_archive.id;
+    DELETE FROM agent_metrics_internal.archived_conversation_segments c WHERE c.archive_id = forget_archive.id;
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.forget_archive(bigint) IS
@@ -263,6 +265,7 @@ BEGIN
     WHERE e.occurred_at >= one.from_time AND e.occurred_at < one.to_time AND NOT e.is_eval
       AND e.business_event_id IS NOT NULL
     GROUP BY e.conversation_id, e.agent_id, e.business_event_id;
+    PERFORM agent_metrics_internal.condense_segments(id, one.from_time, one.to_time);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.condense_archive(bigint, bigint, text, bigint) IS

@@ -43,6 +43,7 @@ DECLARE
     has_changes boolean;
     has_stale   boolean;   -- spans of time that have to be computed again
     builds   text[];
+    undivided text[];      -- agents whose segments are built from nothing
     span     record;
     found    record;       -- what consume_changes() found in it
     dirty_agents  text[];  -- finest buckets that were computed again
@@ -125,6 +126,12 @@ BEGIN
         OR EXISTS (SELECT 1 FROM agent_metrics_internal.stale_ranges s WHERE s.agent_id = ANY (locked))
         OR coalesce((SELECT max(e.recorded_in) FROM agent_metrics.agent_events e) >= oldest_unseen_xid, false);
 
+    -- NULL: nobody's work is divided.
+    IF EXISTS (SELECT 1 FROM agent_metrics.dimensions d WHERE d.is_active)
+       OR EXISTS (SELECT 1 FROM agent_metrics_internal.segment_builds) THEN
+        undivided := agent_metrics_internal.undivided_agents(locked);
+    END IF;
+
     -- A build goes partition by partition, so that what it holds at once is bounded; otherwise all is one span.
     FOR span IN
         SELECT greatest(p.from_time, agent_metrics_internal.first_moment()) AS from_time,
@@ -197,10 +204,21 @@ BEGIN
                   FROM unnest(added) d WHERE d.conversations < 0 OR d.leads < 0) lost;
         END IF;
 
+        IF undivided IS NOT NULL AND builds IS NULL THEN
+            PERFORM agent_metrics_internal.refresh_segments(
+                ARRAY(SELECT r FROM unnest(refreshed) r WHERE r.agent_id <> ALL (undivided)), current_snapshot, zone,
+                found.conversation_agents, found.conversation_ids, found.arrived, found.buckets || added,
+                found.dirty_agents, found.dirty_buckets);
+        END IF;
         PERFORM agent_metrics_internal.refresh_facts(refreshed, current_snapshot, oldest_unseen_xid, zone,
             found.conversation_agents, found.conversation_ids, found.arrived, found.spans,
             found.dirty_agents, found.dirty_buckets);
     END LOOP;
+
+    IF undivided || builds <> '{}' THEN
+        PERFORM agent_metrics_internal.build_segments(
+            ARRAY(SELECT DISTINCT u.id FROM unnest(undivided || builds) AS u (id)), current_snapshot, zone);
+    END IF;
 
     UPDATE agent_metrics_internal.agent_watermarks w
     SET snapshot = current_snapshot, origin = here, foreign_to = u.foreign_to, refreshed_at = begun,

@@ -391,6 +391,8 @@ BEGIN
         facts = excluded.facts, numerator = excluded.numerator, denominator = excluded.denominator,
         numerator_squared = excluded.numerator_squared, denominator_squared = excluded.denominator_squared,
         product = excluded.product, sketch = excluded.sketch;
+    PERFORM agent_metrics_internal.refresh_segment_facts(
+        refresh_fact_sums.agent_ids, refresh_fact_sums.measures, refresh_fact_sums.buckets);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics_internal.refresh_fact_sums(text[], text[], timestamptz[]) IS

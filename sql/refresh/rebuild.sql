@@ -41,6 +41,10 @@ BEGIN
     SELECT u.id, begun, ended FROM unnest(agents) AS u (id) ON CONFLICT DO NOTHING;
     RETURN QUERY SELECT * FROM agent_metrics_internal.refresh_agents(agents);
     PERFORM agent_metrics_internal.rebuild_fact_sums(agents, begun, ended, zone);
+    PERFORM agent_metrics_internal.build_segments(ARRAY[w.agent_id], w.snapshot, zone, begun, ended)
+    FROM agent_metrics_internal.agent_watermarks w
+    WHERE w.agent_id = ANY (agents) AND EXISTS (SELECT 1 FROM agent_metrics_internal.segment_builds b
+                                                WHERE b.agent_id = w.agent_id);
 END
 $function$;
 COMMENT ON FUNCTION agent_metrics.rebuild(text, timestamptz, timestamptz) IS

@@ -22,6 +22,13 @@ DECLARE
                                              'agent_metrics_internal.archived_eval_turns',
                                              'agent_metrics_internal.conversation_facts',
                                              'agent_metrics_internal.fact_sums', 'agent_metrics_internal.active_days',
+                                             'agent_metrics.dimensions', 'agent_metrics.dimension_segments',
+                                             'agent_metrics_internal.segment_builds',
+                                             'agent_metrics_internal.conversation_segments',
+                                             'agent_metrics_internal.segment_rollups',
+                                             'agent_metrics_internal.segment_facts',
+                                             'agent_metrics_internal.archived_segments',
+                                             'agent_metrics_internal.archived_conversation_segments',
                                              'agent_metrics.settings', 'agent_metrics.agent_kinds',
                                              'agent_metrics_internal.stale_ranges',
                                              'agent_metrics_internal.known_partitions']::regclass[])

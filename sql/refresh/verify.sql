@@ -246,6 +246,15 @@ BEGIN
     CROSS JOIN (SELECT array_agg(u.agent_id) AS agents, array_agg(u.occurred_at) AS moments
                 FROM unseen_turn u WHERE u.is_below OR u.is_eval) u
     CROSS JOIN LATERAL agent_metrics_internal.verify_facts(
+        a.agents, a.snapshots, a.foreign_to, begun, ended, zone, d.agents, d.ids, u.agents, u.moments) v
+    UNION ALL
+    SELECT v.agent_id, v.level, v.bucket, v.measure, v.stored, v.recomputed
+    FROM (SELECT array_agg(a.agent_id) AS agents, array_agg(a.snapshot) AS snapshots,
+                 array_agg(a.foreign_to) AS foreign_to
+          FROM agent a) a
+    CROSS JOIN (SELECT array_agg(d.agent_id) AS agents, array_agg(d.conversation_id) AS ids FROM dirty_conversation d) d
+    CROSS JOIN (SELECT array_agg(u.agent_id) AS agents, array_agg(u.occurred_at) AS moments FROM unseen_turn u) u
+    CROSS JOIN LATERAL agent_metrics_internal.verify_segments(
         a.agents, a.snapshots, a.foreign_to, begun, ended, zone, d.agents, d.ids, u.agents, u.moments) v;
 END
 $function$;

@@ -63,7 +63,9 @@ fn workload_of_random_steps_leaves_the_books_right() {
     let db = db("workload");
     db.exec(
         "SELECT agent_metrics.register_agent('sup', 'support', 'O'), agent_metrics.register_agent('sal', 'sales', 'O'),
-                agent_metrics.register_agent('ops', 'ops', 'O')",
+                agent_metrics.register_agent('ops', 'ops', 'O');
+         UPDATE agent_metrics.dimensions SET is_active = true, followed_segments = 2
+         WHERE dimension IN ('intent', 'channel', 'customer_tier')",
     );
     refresh(&db);
     let mut workload = Workload {
@@ -200,7 +202,7 @@ impl Workload {
                 let (made, number) = (self.made, self.random.random_range(0..1000));
                 format!(
                     "('{}', {}, '{:08x}-0000-0000-0000-00000000000{session}', {}, {}, {}, {}, {}, \
-                     {}, {}, {}, '{}', {}, {}, {}, {})",
+                     {}, {}, {}, '{}', {}, {}, {}, {}, {}, {})",
                     self.pick(&AGENTS),
                     self.moment(),
                     // event ids in another order than the turns are made
@@ -221,6 +223,8 @@ impl Workload {
                     self.maybe(50, (number % 5).to_string()),
                     number % 20 == 0,
                     self.maybe(10, "'broken'".to_owned()),
+                    self.maybe(50, format!("'intent{}'", number % 4)),
+                    self.maybe(50, format!("'{{\"channel\": \"{}\"}}'", number % 3)),
                 )
             })
             .collect();
@@ -228,7 +232,7 @@ impl Workload {
             "INSERT INTO agent_metrics.agent_events (agent_id, occurred_at, event_id,
                  conversation_id, user_id, tools_called, latency_ms, token_usage_input,
                  token_usage_output, cost_usd, outcome_label, outcome_source, business_event_id,
-                 turn_index, is_eval, error)
+                 turn_index, is_eval, error, intent_classified, attributes)
              VALUES {}",
             rows.join(", ")
         )
@@ -249,7 +253,12 @@ impl Workload {
     }
 
     fn update(&mut self, session: usize) -> String {
-        let change = match self.random.random_range(0..8) {
+        let change = match self.random.random_range(0..10) {
+            8 => format!(
+                "intent_classified = 'intent{}'",
+                self.random.random_range(0..4)
+            ),
+            9 => "attributes = '{\"channel\": \"\"}'".to_owned(),
             0 => format!("agent_id = '{}'", self.pick(&AGENTS)),
             1 => format!("occurred_at = {}", self.moment()),
             2 => format!("conversation_id = {}", self.conversation()),
@@ -294,11 +303,12 @@ impl Workload {
             ),
             _ => format!(
                 "INSERT INTO agent_metrics.business_events (
-                     business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd)
-                 VALUES ({id}, '{kind}', {moment}, {conversation}, {customer}, {number}.25)
+                     business_event_id, kind, occurred_at, conversation_id, customer_id, amount_usd, detail)
+                 VALUES ({id}, '{kind}', {moment}, {conversation}, {customer}, {number}.25,
+                         jsonb_build_object('customer_tier', nullif({number}, 4)))
                  ON CONFLICT (business_event_id) DO UPDATE SET kind = excluded.kind, occurred_at = excluded.occurred_at,
                      conversation_id = excluded.conversation_id, customer_id = excluded.customer_id,
-                     amount_usd = excluded.amount_usd"
+                     amount_usd = excluded.amount_usd, detail = excluded.detail"
             ),
         }
     }
