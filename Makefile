@@ -3,8 +3,8 @@
 #   make demo      on a bare Debian or Ubuntu with Rust: everything, to four tiles an agent and a page (scripts/demo)
 #   make test      formatting, lints, and every test, on a temporary cluster of its own (scripts/test)
 #   make install   build the extension for PG_CONFIG's server and copy its three files there
-#   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-ingest, bench-dashboard; each ratio beside
-#                  its bar; ROWS=10000000. And bench-collect: spans a second
+#   make bench     the benchmarks: bench-aggregates, bench-refresh, bench-segments, bench-ingest, bench-dashboard; each
+#                  ratio beside its bar; ROWS=10000000. And bench-collect: spans a second
 #   make soak      the fuzzers and random workloads for MINUTES=60, then KILLS=500 at random moments
 #   make test-majors    builds and runs the suite on PostgreSQL 16, 17 and 18, and pg_upgrade to each; MAJORS="16 17 18"
 #   make test-clients   a real OpenTelemetry SDK, from PyPI, sends to agent-metrics collect
@@ -39,7 +39,7 @@ FEATURES := --no-default-features --features pg$(MAJOR)
 MANUAL := target/manual/pages
 
 .PHONY: demo test test-clients test-majors test-machines test-packages packages release manual docs privileges soak \
-	bench bench-aggregates bench-refresh bench-ingest bench-dashboard bench-collect install package tools program extension \
+	bench bench-aggregates bench-refresh bench-segments bench-ingest bench-dashboard bench-collect install package tools program extension \
 	lint advisories clean
 
 # What is missing is installed first; only then can PG_CONFIG be asked anything.
@@ -71,10 +71,10 @@ test-clients: tools
 test-machines:
 	scripts/test-machines $(SUITES)
 
-bench: bench-aggregates bench-refresh bench-ingest bench-dashboard bench-collect
+bench: bench-aggregates bench-refresh bench-segments bench-ingest bench-dashboard bench-collect
 
 # ROWS scales it; the bars are for ten million, in a warm cache.
-bench-aggregates bench-refresh bench-ingest bench-dashboard: bench-%: tools
+bench-aggregates bench-refresh bench-segments bench-ingest bench-dashboard: bench-%: tools
 	@$(MAKE) --no-print-directory install
 	@scripts/install-tools tdigest
 	scripts/with-cluster shared_buffers=$(BUFFERS) sh -c '"$$($(PG_CONFIG) --bindir)/psql" -X -v rows=$(ROWS) -f benches/$*.sql "$$AGENT_METRICS_TEST_URL"'

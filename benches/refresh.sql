@@ -4,6 +4,7 @@
 \set ON_ERROR_STOP 1
 \set QUIET 1
 \set all :rows
+\set dimensions 0
 SELECT :rows / 10 AS rows, current_database() AS home \gset
 CREATE DATABASE bench_tenth;
 \c bench_tenth

@@ -1,5 +1,5 @@
 -- One size of benches/refresh.sql, in a database of its own: load, build, five rounds of the same
--- changes. Variables: rows.
+-- changes. Variables: rows; dimensions: how many are switched on, of five and six segments in turn.
 SET jit = off;
 SET max_parallel_workers_per_gather = 0;
 SET client_min_messages = warning;
@@ -7,6 +7,9 @@ CREATE EXTENSION agent_metrics;
 CREATE EXTENSION tdigest;
 CREATE EXTENSION pageinspect;
 SELECT agent_metrics.setup() \g /dev/null
+INSERT INTO agent_metrics.dimensions (dimension, source, attribute, finest_level, is_active)
+SELECT 'bench_' || n, 'event_column', (ARRAY['outcome_label', 'turn_index'])[1 + n % 2], 'hour', true
+FROM generate_series(1, :dimensions) AS n;
 \ir workload.sql
 CREATE TABLE bench.results (bar text, cpu_ms double precision);
 \ir load.sql

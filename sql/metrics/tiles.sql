@@ -79,7 +79,9 @@ COMMENT ON COLUMN agent_kpi.cfo_spark.threshold IS 'The threshold that the metri
 -- "Against" a core metric: a conversation with an outcome that does not count for it; and for unit cost one that
 -- cost something and made no unit.
 CREATE OR REPLACE VIEW agent_kpi.failing_conversations WITH (security_barrier) AS
-SELECT c.agent_id, f.metric, c.conversation_id, c.started_at, c.outcome_label, f.reason, c.cost_usd, c.turns
+SELECT c.agent_id, f.metric, c.conversation_id, c.started_at, c.outcome_label, f.reason, c.cost_usd, c.turns,
+       (SELECT s.segments::text FROM agent_metrics_internal.conversation_segments s
+        WHERE s.conversation_id = c.conversation_id AND s.agent_id = c.agent_id) AS segments
 FROM agent_metrics.conversations c
 JOIN agent_metrics.agents a ON a.agent_id = c.agent_id
 JOIN agent_metrics.agent_kinds k ON k.kind = a.kind
@@ -132,3 +134,5 @@ COMMENT ON COLUMN agent_kpi.failing_conversations.outcome_label IS 'Outcome that
 COMMENT ON COLUMN agent_kpi.failing_conversations.reason IS 'Why it counts against the metric.';
 COMMENT ON COLUMN agent_kpi.failing_conversations.cost_usd IS 'What it cost in US dollars.';
 COMMENT ON COLUMN agent_kpi.failing_conversations.turns IS 'Turns.';
+COMMENT ON COLUMN agent_kpi.failing_conversations.segments IS
+    'Its value of each dimension that is switched on, by name, as JSON; NULL: it has none.';

@@ -54,6 +54,7 @@ CREATE TABLE agent_metrics_internal.conversation_segments (
     agent_id        text NOT NULL,
     conversation_id text NOT NULL,
     segments        jsonb NOT NULL,
+    CONSTRAINT segments_are_shallow CHECK (agent_metrics_internal.check_json(segments, 'segments')),
     PRIMARY KEY (conversation_id, agent_id)
 );
 COMMENT ON TABLE agent_metrics_internal.conversation_segments IS

@@ -288,7 +288,14 @@ fn an_erasure_leaves_the_tables_of_others_alone_and_knows_all_of_ours() {
         before
     );
     // those that are not named go by the next refresh, or keep nothing of him
-    let refreshed = ["changes", "conversation_facts", "conversations", "theirs"];
+    let refreshed = [
+        "archived_conversation_segments",
+        "changes",
+        "conversation_facts",
+        "conversation_segments",
+        "conversations",
+        "theirs",
+    ];
     for table in db.lines(
         "SELECT DISTINCT c.relname
          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'conversation_id'

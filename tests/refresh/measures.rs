@@ -17,12 +17,16 @@ fn every_table_of_sums_has_the_columns_of_the_list() {
         db.lines(&format!(
             "SELECT a.attname, format_type(a.atttypid, NULL) FROM pg_attribute a
              WHERE a.attrelid = 'agent_metrics_internal.{relation}'::regclass AND a.attnum > 0 AND NOT a.attisdropped
-               AND a.attname NOT IN ('agent_id', 'level', 'bucket', 'archive_id') ORDER BY a.attname"
+               AND a.attname NOT IN ('agent_id', 'level', 'bucket', 'archive_id', 'dimension', 'segment')
+             ORDER BY a.attname"
         ))
     };
     assert_eq!(columns("rollups"), listed("true"));
     assert_eq!(columns("rollup_delta"), listed("true"));
     assert_eq!(columns("archived_buckets"), listed("m.grain = 'turn'"));
+    assert_eq!(columns("segment_rollups"), listed("true"));
+    assert_eq!(columns("segment_sums"), listed("true"));
+    assert_eq!(columns("archived_segments"), listed("m.grain = 'turn'"));
 }
 
 #[test]

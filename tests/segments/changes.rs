@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{assert_divided, divided_shop, switch_on};
+use super::{assert_divided, assert_traced, divided_shop, switch_on};
 use crate::partitions::archive::{archive, file_of, two_old_months};
 use crate::support::asserts::{assert_no_rows, assert_verified};
 use crate::support::program::works;
@@ -42,6 +42,7 @@ fn whatever_is_written_changed_or_deleted_moves_from_segment_to_segment() {
         refresh(&db);
         assert_divided(&db);
     }
+    assert_traced(&db);
     assert_rollups(&db);
     let stored = db.lines(super::STORED);
     db.exec("SELECT agent_metrics.rebuild()");

@@ -4,7 +4,7 @@ mod bounds;
 mod changes;
 mod views;
 
-use crate::support::asserts::assert_verified;
+use crate::support::asserts::{assert_no_rows, assert_verified};
 use crate::support::rollups::refresh;
 use crate::support::shop::fill_shop;
 use crate::support::{Db, Session, db};
@@ -114,4 +114,20 @@ fn assert_divided(session: &Session) {
     let stored = session.lines(STORED);
     assert!(stored.len() > 100, "{}", stored.len());
     assert_eq!(stored, session.lines(ORACLE));
+}
+
+/// Every number of a segment, by the month, is the sum of the rows that `trace()` gives for it.
+#[track_caller]
+fn assert_traced(session: &Session) {
+    assert_no_rows(
+        session,
+        "SELECT k.agent_id, k.dimension, k.segment, k.metric, k.numerator, t.numerator, k.denominator, t.denominator
+         FROM agent_kpi.kpi_segments_monthly k
+         CROSS JOIN LATERAL (SELECT sum(r.numerator) AS numerator, sum(r.denominator) AS denominator
+                             FROM agent_metrics.trace(k.metric, k.agent_id, k.month::timestamp AT TIME ZONE 'UTC',
+                                                      (k.month + interval '1 month') AT TIME ZONE 'UTC', k.dimension,
+                                                      k.segment) r) t
+         WHERE (coalesce(k.numerator, 0), coalesce(k.denominator, 0))
+               IS DISTINCT FROM (coalesce(t.numerator, 0), coalesce(t.denominator, 0))",
+    );
 }

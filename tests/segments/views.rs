@@ -1,7 +1,7 @@
 //! What `agent_kpi` shows by segment: the metrics of the whole, divided, and nothing of switched-off dimensions.
 
-use super::divided_shop;
-use crate::support::asserts::assert_no_rows;
+use super::{assert_traced, divided_shop};
+use crate::support::asserts::{assert_no_rows, assert_refused, assert_verified};
 use crate::support::login;
 use crate::support::rollups::refresh;
 
@@ -19,7 +19,8 @@ fn the_numbers_of_segments_add_up_to_those_of_the_agent() {
          WHERE e.turn_index = 1",
     );
     refresh(&db);
-    crate::support::asserts::assert_verified(&db);
+    assert_verified(&db);
+    assert_traced(&db);
     for (segments, whole, time) in [
         ("kpi_segments_daily", "kpi_daily", "day"),
         ("kpi_segments_monthly", "kpi_monthly", "month"),
@@ -65,7 +66,7 @@ fn the_numbers_of_segments_add_up_to_those_of_the_agent() {
     );
     assert_no_rows(
         &db,
-        "SELECT s.agent_id FROM (SELECT agent_id, dimension, sum(cost_usd) AS cost, sum(cost_share) AS share
+        "SELECT s.agent_id FROM (SELECT agent_id, dimension, sum(cost_usd) AS cost, sum(spend_share) AS share
                                  FROM agent_kpi.spend_by_segment GROUP BY 1, 2) s
          WHERE s.cost <> (SELECT sum(e.cost_usd) FROM agent_metrics.agent_events e WHERE e.agent_id = s.agent_id)
             OR abs(s.share - 1) > 1e-9",
@@ -83,5 +84,57 @@ fn the_numbers_of_segments_add_up_to_those_of_the_agent() {
         "untracked_segments",
     ] {
         reader.exec(&format!("SELECT * FROM agent_kpi.{view}"));
+    }
+}
+
+#[test]
+fn a_number_of_a_segment_is_explained_or_the_question_is_refused() {
+    let db = divided_shop("segments_explained");
+    assert_eq!(
+        db.lines(
+            "SELECT k.numerator = e.numerator, k.value = e.value, k.verdict = e.verdict, e.trace_rows
+             FROM agent_kpi.kpi_segments_daily k
+             CROSS JOIN LATERAL agent_metrics.explain_metric(k.metric, k.agent_id, k.day, k.dimension, k.segment) e
+             WHERE k.agent_id = 'sup' AND k.dimension = 'channel' AND k.segment = '1'
+               AND k.metric = 'task_success_rate' AND k.day = '2026-03-02'"
+        ),
+        ["t|t|t|1"]
+    );
+    assert_eq!(
+        db.lines(
+            "SELECT DISTINCT segments::jsonb ->> 'channel' FROM agent_kpi.failing_conversations
+             WHERE agent_id = 'sup' AND conversation_id LIKE '%-3'"
+        ),
+        ["3"]
+    );
+    let span = "'2026-03-01', '2026-03-02'";
+    for (arguments, words) in [
+        (
+            format!("'task_success_rate', 'sup', {span}, 'intent', 'x'"),
+            "not switched on",
+        ),
+        (
+            format!("'task_success_rate', 'sup', {span}, 'model', NULL"),
+            "no segment",
+        ),
+        (
+            format!("'made_up', 'sup', {span}, 'model', 'large'"),
+            "unknown metric",
+        ),
+        (
+            format!("'task_success_rate', 'nobody', {span}, 'model', 'large'"),
+            "nobody",
+        ),
+        (
+            format!("'eval_success_rate', 'sup', {span}, 'model', 'large'"),
+            "has no segments",
+        ),
+    ] {
+        assert_refused(
+            &db,
+            &format!("SELECT * FROM agent_metrics.trace({arguments})"),
+            "22023",
+            words,
+        );
     }
 }
