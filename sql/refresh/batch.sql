@@ -215,17 +215,18 @@ BEGIN
             found.dirty_agents, found.dirty_buckets);
     END LOOP;
 
-    IF undivided || builds <> '{}' THEN
-        PERFORM agent_metrics_internal.build_segments(
-            ARRAY(SELECT DISTINCT u.id FROM unnest(undivided || builds) AS u (id)), current_snapshot, zone);
-    END IF;
-
     UPDATE agent_metrics_internal.agent_watermarks w
     SET snapshot = current_snapshot, origin = here, foreign_to = u.foreign_to, refreshed_at = begun,
         settings = u.settings, schedule = s.schedule
     FROM unnest(refreshed) u
     JOIN agent_metrics_internal.schedules s ON s.agent_id = u.agent_id
     WHERE w.agent_id = u.agent_id;
+
+    -- After the watermark, which says whose ids are of another cluster.
+    IF undivided || builds <> '{}' THEN
+        PERFORM agent_metrics_internal.build_segments(
+            ARRAY(SELECT DISTINCT u.id FROM unnest(undivided || builds) AS u (id)), current_snapshot, zone);
+    END IF;
 
     -- What every watermark has seen of the rows that concern all agents is no longer needed. Rows that another
     -- refresh is removing are left to it: refreshes of different agents do not wait for each other.

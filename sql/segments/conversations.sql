@@ -96,7 +96,7 @@ BEGIN
     ), upserted_row AS (
         INSERT INTO agent_metrics_internal.conversation_segments (agent_id, conversation_id, segments)
         SELECT c.agent_id, c.conversation_id, c.segments FROM changed_row c WHERE c.segments IS NOT NULL
-        ON CONFLICT (conversation_id, agent_id) DO UPDATE SET segments = excluded.segments
+        ON CONFLICT (agent_id, conversation_id) DO UPDATE SET segments = excluded.segments
     )
     SELECT c.agent_id, c.conversation_id, x.started_at, x.ended_at
     FROM changed_row c

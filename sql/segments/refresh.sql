@@ -242,7 +242,8 @@ COMMENT ON FUNCTION agent_metrics_internal.refresh_segments(
     agent_metrics_internal.conversation_sums[], agent_metrics_internal.rollup_delta[], text[], timestamptz[]) IS
     'Brings the segments of what a refresh touched up to date. Internal: refresh() uses it.';
 
--- All segments of agents over whole report days, from nothing, day by day, so that what it holds at once is bounded.
+-- All segments of agents over whole report days, from nothing, some days at a time, so that what it holds at once is
+-- bounded, and what planning costs too.
 CREATE FUNCTION agent_metrics_internal.build_segments(
     agent_ids text[], snapshot pg_snapshot, time_zone text, begun timestamptz DEFAULT '-infinity',
     ended timestamptz DEFAULT 'infinity')
@@ -251,6 +252,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column
 DECLARE
+    portion constant bigint := 50000;  -- turns that are looked at together; at least a day
     day   record;
     whole boolean := build_segments.begun = '-infinity' AND build_segments.ended = 'infinity';
 BEGIN
@@ -260,12 +262,9 @@ BEGIN
     DELETE FROM agent_metrics_internal.segment_facts s
     WHERE s.agent_id = ANY (build_segments.agent_ids)
       AND s.bucket >= build_segments.begun AND s.bucket < build_segments.ended;
-    DELETE FROM agent_metrics_internal.conversation_segments s
-    WHERE s.agent_id = ANY (build_segments.agent_ids)
-      -- of a span only those that lie in it, and those that are no conversation any more
-      AND NOT EXISTS (SELECT 1 FROM agent_metrics.conversations c
-                      WHERE c.conversation_id = s.conversation_id AND c.agent_id = s.agent_id
-                        AND (c.started_at < build_segments.begun OR c.started_at >= build_segments.ended));
+    IF whole THEN
+        DELETE FROM agent_metrics_internal.conversation_segments s WHERE s.agent_id = ANY (build_segments.agent_ids);
+    END IF;
     IF NOT EXISTS (SELECT 1 FROM agent_metrics.dimensions d WHERE d.is_active) THEN
         DELETE FROM agent_metrics_internal.segment_builds b WHERE b.agent_id = ANY (build_segments.agent_ids);
         RETURN;
@@ -278,11 +277,14 @@ BEGIN
     ON CONFLICT (agent_id) DO UPDATE SET settings = excluded.settings, followed = excluded.followed
     WHERE whole;
     FOR day IN
-        SELECT r.bucket AS begins, agent_metrics_internal.bucket_end(r.bucket, 'day', build_segments.time_zone) AS ends
-        FROM agent_metrics_internal.rollups_day r
-        WHERE r.agent_id = ANY (build_segments.agent_ids) AND r.level = 'day'
-          AND r.bucket >= build_segments.begun AND r.bucket < build_segments.ended
-        GROUP BY r.bucket ORDER BY r.bucket
+        SELECT min(d.bucket) AS begins,
+               agent_metrics_internal.bucket_end(max(d.bucket), 'day', build_segments.time_zone) AS ends
+        FROM (SELECT r.bucket, sum(sum(r.turns)) OVER (ORDER BY r.bucket) - sum(r.turns) AS before
+              FROM agent_metrics_internal.rollups_day r
+              WHERE r.agent_id = ANY (build_segments.agent_ids) AND r.level = 'day'
+                AND r.bucket >= build_segments.begun AND r.bucket < build_segments.ended
+              GROUP BY r.bucket) d
+        GROUP BY div(d.before, portion) ORDER BY 1
     LOOP
         PERFORM FROM (SELECT array_agg(c.agent_id) AS agents, array_agg(c.conversation_id) AS ids
                       FROM agent_metrics.conversations c

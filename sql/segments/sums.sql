@@ -36,68 +36,75 @@ COMMENT ON FUNCTION agent_metrics_internal.segment_measures(text) IS
     'or archive, in the order of a rollup''s columns. Internal: compute_segments() is made with it.';
 
 -- buckets: hours, each under the snapshot of its agent; a turn counts as in compute_live_turns(). What is not followed
--- is (other). A turn has the value of its own, or of its conversation where the business says it.
+-- is (other). A turn has the value of its own, or of its conversation where the business says it. Turns are added up
+-- once, by all their values together, and what that gives is then divided by each dimension.
 CREATE FUNCTION agent_metrics_internal.compute_segments(
     agent_ids text[], buckets timestamptz[], snapshots pg_snapshot[], foreign_to xid8[], time_zone text)
 RETURNS SETOF agent_metrics_internal.segment_sums
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
-SET enable_seqscan = off SET enable_mergejoin = off SET enable_sort = off SET jit = off AS $function$
+SET enable_seqscan = off SET enable_mergejoin = off SET enable_sort = off SET jit = off
+-- most of what is added up is small, and the planner takes it for large
+SET hash_mem_multiplier = 12 AS $function$
 #variable_conflict use_column
 DECLARE
     -- a join by hash of all conversations would cost more than looking a few up
     stored  constant text := 'LEFT JOIN LATERAL (SELECT x.segments FROM agent_metrics_internal.conversation_segments x '
         'WHERE x.conversation_id = %1$s.conversation_id AND x.agent_id = h.agent_id LIMIT 1) v ON true';
-    followed constant text := 'LEFT JOIN agent_metrics.dimension_segments f ON f.agent_id = h.agent_id '
-        'AND f.dimension = d.dimension AND f.segment = d.segment';
-    name    constant text :=
-        'CASE WHEN d.segment = ''(none)'' OR f.segment IS NOT NULL THEN d.segment ELSE ''(other)'' END';
     own     text;  -- the values of a turn
-    kept    text;  -- of a conversation
+    columns text;  -- what they are called
+    own_of  text;  -- by dimension
+    kept_of text;  -- those of a conversation
     of_conversations boolean;  -- a turn needs those of its conversation
+    names   constant text := agent_metrics_internal.measure_list('%1$I');
     parts   text;
 BEGIN
-    SELECT string_agg(format('(%L, agent_metrics_internal.segment_name(%s))', d.dimension,
-                             coalesce(d.reads, format('v.segments ->> %L', d.dimension))), ', '),
-           string_agg(format('(%1$L, coalesce(v.segments ->> %1$L, ''(none)''))', d.dimension), ', '),
+    SELECT string_agg(format('%s AS d%s', coalesce(d.reads, format('v.segments ->> %L', d.dimension)), d.place), ', '),
+           string_agg(format('d%s', d.place), ', '),
+           string_agg(format('(%L, agent_metrics_internal.segment_name(t.d%s))', d.dimension, d.place), ', '),
+           string_agg(format('(%1$L, coalesce(t.segments ->> %1$L, ''(none)''))', d.dimension), ', '),
            bool_or(d.reads IS NULL)
-    INTO own, kept, of_conversations
-    FROM agent_metrics_internal.active_dimensions() d;
+    INTO own, columns, own_of, kept_of, of_conversations
+    FROM (SELECT x.*, row_number() OVER () AS place FROM agent_metrics_internal.active_dimensions() x) d;
     IF own IS NULL THEN
         RETURN;
     END IF;
     parts := format($part$
-        SELECT h.agent_id, d.dimension, %1$s, h.bucket, %2$s
-        FROM asked_hour h
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.agent_events x
-                            WHERE x.agent_id = h.agent_id AND x.occurred_at >= h.bucket AND x.occurred_at < h.ends
-                              AND NOT x.is_eval AND (pg_visible_in_snapshot(x.recorded_in, h.snapshot)
-                                                     OR x.recorded_in <= h.foreign_to) OFFSET 0) e
-        %3$s CROSS JOIN LATERAL (VALUES %4$s) AS d (dimension, segment) %5$s
-        GROUP BY 1, 2, 3, 4
+        SELECT t.agent_id, d.dimension, d.segment, t.bucket, %1$s
+        FROM (SELECT h.agent_id, h.bucket, e.%2$s, %3$s
+              FROM asked_hour h
+              CROSS JOIN LATERAL (SELECT %4$s, e.*
+                                  FROM agent_metrics.agent_events e %5$s
+                                  WHERE e.agent_id = h.agent_id AND e.occurred_at >= h.bucket AND e.occurred_at < h.ends
+                                    AND NOT e.is_eval AND (pg_visible_in_snapshot(e.recorded_in, h.snapshot)
+                                                           OR e.recorded_in <= h.foreign_to) OFFSET 0) e
+              GROUP BY h.agent_id, h.bucket, e.%2$s) AS t (agent_id, bucket, %6$s, %1$s)
+        CROSS JOIN LATERAL (VALUES %7$s) AS d (dimension, segment)
         UNION ALL
-        SELECT h.agent_id, d.dimension, %1$s, h.bucket, %6$s
-        FROM asked_hour h
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
-                            WHERE x.agent_id = h.agent_id AND x.started_at >= h.bucket AND x.started_at < h.ends
-                            OFFSET 0) c
-        %7$s CROSS JOIN LATERAL (VALUES %8$s) AS d (dimension, segment) %5$s
-        GROUP BY 1, 2, 3, 4
+        SELECT t.agent_id, d.dimension, d.segment, t.bucket, %1$s
+        FROM (SELECT h.agent_id, h.bucket, v.segments, %8$s
+              FROM asked_hour h
+              CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics.conversations x
+                                  WHERE x.agent_id = h.agent_id AND x.started_at >= h.bucket AND x.started_at < h.ends
+                                  OFFSET 0) c %9$s
+              GROUP BY h.agent_id, h.bucket, v.segments) AS t (agent_id, bucket, segments, %1$s)
+        CROSS JOIN LATERAL (VALUES %10$s) AS d (dimension, segment)
         UNION ALL
         -- a lead is of the segment of its first conversation
-        SELECT h.agent_id, d.dimension, %1$s, h.bucket, %9$s
-        FROM asked_hour h
-        CROSS JOIN LATERAL (SELECT x.lead_id, x.started_at, min(x.conversation_id) AS conversation_id
-                            FROM agent_metrics.conversations x
-                            WHERE x.agent_id = h.agent_id AND x.started_at >= h.bucket AND x.started_at < h.ends
-                            GROUP BY x.lead_id, x.started_at OFFSET 0) c
-        CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.leads x
-                            WHERE x.agent_id = h.agent_id AND x.lead_id = c.lead_id AND x.started_at = c.started_at
-                            LIMIT 1) l
-        %7$s CROSS JOIN LATERAL (VALUES %8$s) AS d (dimension, segment) %5$s
-        GROUP BY 1, 2, 3, 4$part$,
-        name, agent_metrics_internal.segment_measures('turn'),
-        CASE WHEN of_conversations THEN format(stored, 'e') ELSE '' END, own, followed,
-        agent_metrics_internal.segment_measures('conversation'), format(stored, 'c'), kept,
+        SELECT t.agent_id, d.dimension, d.segment, t.bucket, %1$s
+        FROM (SELECT h.agent_id, h.bucket, v.segments, %11$s
+              FROM asked_hour h
+              CROSS JOIN LATERAL (SELECT x.lead_id, x.started_at, min(x.conversation_id) AS conversation_id
+                                  FROM agent_metrics.conversations x
+                                  WHERE x.agent_id = h.agent_id AND x.started_at >= h.bucket AND x.started_at < h.ends
+                                  GROUP BY x.lead_id, x.started_at OFFSET 0) c
+              CROSS JOIN LATERAL (SELECT x.* FROM agent_metrics_internal.leads x
+                                  WHERE x.agent_id = h.agent_id AND x.lead_id = c.lead_id
+                                    AND x.started_at = c.started_at LIMIT 1) l %9$s
+              GROUP BY h.agent_id, h.bucket, v.segments) AS t (agent_id, bucket, segments, %1$s)
+        CROSS JOIN LATERAL (VALUES %10$s) AS d (dimension, segment)$part$,
+        names, replace(columns, ', ', ', e.'), agent_metrics_internal.segment_measures('turn'), own,
+        CASE WHEN of_conversations THEN format(stored, 'e') ELSE '' END, columns, own_of,
+        agent_metrics_internal.segment_measures('conversation'), format(stored, 'c'), kept_of,
         agent_metrics_internal.segment_measures('lead'));
     IF EXISTS (SELECT 1 FROM agent_metrics_internal.archives) THEN
         -- of a dimension that was declared later, nobody knows the values
@@ -127,9 +134,14 @@ BEGIN
                u.foreign_to
         FROM unnest($1, $2, $3, $4) AS u (agent_id, bucket, snapshot, foreign_to)
     ), part (agent_id, dimension, segment, bucket, %1$s) AS (%2$s)
-    SELECT p.agent_id, p.dimension, p.segment, p.bucket, %3$s
-    FROM part p GROUP BY 1, 2, 3, 4$query$,
-        agent_metrics_internal.measure_list('%1$I'), parts,
+    SELECT p.agent_id, p.dimension, p.own, p.bucket, %3$s
+    FROM (SELECT p.*, CASE WHEN p.segment = '(none)' OR f.is_followed THEN p.segment ELSE '(other)' END AS own
+          FROM part p
+          LEFT JOIN LATERAL (SELECT true AS is_followed FROM agent_metrics.dimension_segments f
+                             WHERE f.agent_id = p.agent_id AND f.dimension = p.dimension AND f.segment = p.segment
+                             LIMIT 1) f ON true) p
+    GROUP BY p.agent_id, p.dimension, p.own, p.bucket$query$,
+        names, parts,
         replace(agent_metrics_internal.measure_list('coalesce(%3$s(p.%1$I), 0)::%2$s'),
                 'coalesce(agent_metrics.merge(p.latency), 0)', 'agent_metrics.merge(p.latency)'))
     USING compute_segments.agent_ids, compute_segments.buckets, compute_segments.snapshots,

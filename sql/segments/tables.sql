@@ -55,7 +55,7 @@ CREATE TABLE agent_metrics_internal.conversation_segments (
     conversation_id text NOT NULL,
     segments        jsonb NOT NULL,
     CONSTRAINT segments_are_shallow CHECK (agent_metrics_internal.check_json(segments, 'segments')),
-    PRIMARY KEY (conversation_id, agent_id)
+    PRIMARY KEY (agent_id, conversation_id)
 );
 COMMENT ON TABLE agent_metrics_internal.conversation_segments IS
     'The segments that a conversation counts for: of each dimension the value of its first turn that has one. '

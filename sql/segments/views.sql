@@ -127,7 +127,8 @@ COMMENT ON COLUMN agent_kpi.spend_by_segment.turns IS 'Turns of the segment.';
 COMMENT ON COLUMN agent_kpi.spend_by_segment.priced_turns IS 'Of them, those whose cost is known.';
 COMMENT ON COLUMN agent_kpi.spend_by_segment.cost_usd IS
     'Known cost of its turns in US dollars; NULL: of none it is known.';
-COMMENT ON COLUMN agent_kpi.spend_by_segment.spend_share IS 'Its share of the agent''s known cost; NULL: there is none.';
+COMMENT ON COLUMN agent_kpi.spend_by_segment.spend_share IS
+    'Its share of the agent''s known cost; NULL: there is none.';
 COMMENT ON COLUMN agent_kpi.spend_by_segment.tokens_input IS 'Input tokens.';
 COMMENT ON COLUMN agent_kpi.spend_by_segment.tokens_output IS 'Output tokens.';
 COMMENT ON COLUMN agent_kpi.spend_by_segment.conversations IS 'Conversations of the segment.';

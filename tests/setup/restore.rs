@@ -24,6 +24,8 @@ fn edited_shop(name: &str) -> Db {
          DELETE FROM agent_metrics.outcomes WHERE label = 'abandoned';
          INSERT INTO agent_metrics.outcomes (label, is_success) VALUES ('done', true);
          UPDATE agent_metrics.thresholds SET value = 0.5, note = 'ours' WHERE agent_id = 'sup';
+         UPDATE agent_metrics.agent_events SET model = right(conversation_id, 1);
+         UPDATE agent_metrics.dimensions SET is_active = true WHERE dimension = 'model';
          SELECT agent_metrics.refresh();
          UPDATE agent_metrics.agent_events SET latency_ms = 4321 WHERE conversation_id = 'sal-2-2'",
     );
