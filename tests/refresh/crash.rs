@@ -162,7 +162,8 @@ struct Field {
 }
 
 impl Field {
-    /// A new database with two agents, two months of turns and no archives.
+    /// A new database with two agents, turns of a month that has been over for longer than `hot_days` on whatever day
+    /// of a month this runs, and no archives.
     fn prepare(&self) {
         empty(&self.folder);
         let server = self.cluster.session("postgres");
@@ -178,7 +179,7 @@ impl Field {
              INSERT INTO agent_metrics.agent_events (
                  agent_id, occurred_at, conversation_id, turn_index, latency_ms, outcome_label)
              SELECT (ARRAY['sup', 'ops'])[1 + c % 2],
-                    date_trunc('month', now() - interval '2 months') + c * interval '3 minutes'
+                    date_trunc('month', now() - interval '3 months') + c * interval '3 minutes'
                     + t * interval '9 seconds',
                     'old-' || c, t, c % 1000, CASE t WHEN 2 THEN 'resolved' END
              FROM generate_series(1, 3000) AS c, generate_series(0, 2) AS t",
